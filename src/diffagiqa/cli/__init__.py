@@ -1,0 +1,1 @@
+"""Flags to one call each; the only place where errors become text and exit codes."""

@@ -1,0 +1,1 @@
+"""Samples, safe image decoding, prompts from metadata, databases and splits."""

@@ -1,0 +1,1 @@
+"""Correlations, protocol, cross-database, ablation, tables."""

@@ -1,0 +1,1 @@
+"""The method on tensors: no paths, no flags, no global randomness."""
