@@ -1,0 +1,198 @@
+"""A sample is one picture to score; this module says what it holds and where its bytes lie.
+
+Locations are local paths, ``file://`` URLs, or URLs of the stores in ``STORES``, opened by fsspec.
+Web addresses and chained URLs (``simplecache::...``) are refused: a table may come from a stranger,
+and must not make this machine fetch what the stranger names.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, cast
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from diffagiqa.errors import DiffAGIQAError, TableError
+
+PromptSource = Literal[
+    "argument", "table", "sidecar", "a1111", "comfyui", "invokeai", "exif", "none"
+]
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"
+)  # fmt: skip
+STORES = frozenset(
+    ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "hf", "oss", "memory")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row: a picture, its prompt, and what else its table said about it.
+
+    Attributes:
+        image: the row's key as the user gave it: a path, a URL, or ``shard.tar::member``.
+        prompt: the prompt, or None where it is still to be looked for beside or in the file.
+        prompt_source: where the prompt came from.
+        row: position in the run, from 0.
+        labels: opinion scores by task name, in the database's own scale.
+        generator: name of the model that made the picture, where known.
+        extra: the other columns of the row.
+        location: where the bytes are, if not at ``image`` (a path relative to a table's folder).
+        data: the file's bytes, for members of shards and tables that hold the pictures.
+        error: why this row cannot be scored; such a row is reported, never raised.
+
+    >>> Sample("cat.png", "a cat", "argument", 0).source
+    'cat.png'
+    """
+
+    image: str
+    prompt: str | None
+    prompt_source: PromptSource
+    row: int
+    labels: Mapping[str, float] = field(default_factory=dict)
+    generator: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    location: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    error: str | None = None
+
+    @property
+    def source(self) -> str | bytes:
+        """What ``decode_image`` and ``read_image_bytes`` take for this row."""
+        return self.data if self.data is not None else self.location or self.image
+
+
+def printable(name: str) -> str:
+    """A name safe to print: escapes where it holds control or undecodable characters.
+
+    >>> printable("cat.png"), printable("cat\\x1b[2J.png")
+    ('cat.png', "'cat\\\\x1b[2J.png'")
+    """
+    return name if name.isprintable() else ascii(name)
+
+
+def protocol(location: str) -> str | None:
+    """The scheme of a URL in lower case, or None for a path.
+
+    >>> protocol("s3://bucket/cat.png"), protocol("cat.png"), protocol("C:/cat.png")
+    ('s3', None, None)
+    """
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)(?:://|::)", location)
+    return found[1].lower() if found else None
+
+
+def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str | None:
+    """The path on this machine, or None for a location in a store that is allowed."""
+    scheme = protocol(location)
+    if scheme is None or os.path.lexists(location):
+        return location
+    if scheme in ("file", "local") and "://" in location:
+        url = urlsplit(location)
+        if url.netloc not in ("", "localhost"):
+            raise error(
+                f"{printable(location)} names the machine {printable(url.netloc)!r} in a file URL; "
+                "write file:/// and the full path."
+            )
+        return url2pathname(url.path)
+    if scheme in STORES and "::" not in location:
+        return None
+    if scheme in ("http", "https"):
+        raise error(
+            f"{printable(location)} is a web address, and nothing is fetched from the web; "
+            "download the file and give its path."
+        )
+    raise error(
+        f"{printable(location)} cannot be opened: expected a path, a file:// URL or one of "
+        f"{', '.join(sorted(STORES))}://; if it is a member of a tar shard, give the shard."
+    )
+
+
+def open_location(location: str, error: type[DiffAGIQAError] = TableError) -> BinaryIO:
+    """Open a location for reading; the same fault is an ImageError or a TableError by its use."""
+    path = local_path(location, error)
+    shown = printable(location)
+    try:
+        if path is None:
+            import fsspec
+
+            return cast(BinaryIO, fsspec.open(location, "rb").open())
+        # A pipe or a device would block or never end, so the kind is looked at before opening.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise error(f"{shown} is not a file; give the path of a file.")
+        return open(path, "rb")
+    except DiffAGIQAError:
+        raise
+    except FileNotFoundError:
+        raise error(f"{shown} does not exist; check the path.") from None
+    except Exception as fault:  # stores raise whatever their client libraries raise
+        raise error(
+            f"{shown} cannot be opened ({reason_of(fault)}); check its name and access."
+        ) from fault
+
+
+def read_location(location: str, max_bytes: int, error: type[DiffAGIQAError] = TableError) -> bytes:
+    """All bytes of a location, refused above ``max_bytes`` without reading further."""
+    with open_location(location, error) as file:
+        return read_limited(file, printable(location), max_bytes, error)
+
+
+def read_limited(
+    file: BinaryIO | io.BufferedIOBase, shown: str, max_bytes: int, error: type[DiffAGIQAError]
+) -> bytes:
+    """All bytes of an open file, refused above ``max_bytes`` without reading further."""
+    parts, size = [], 0
+    try:
+        while part := file.read(max_bytes + 1 - size):  # a raw stream may return less than asked
+            if not isinstance(part, bytes):
+                raise error(f"{shown} is open as text; open it in binary mode ('rb').")
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                raise error(
+                    f"{shown} holds more than {max_bytes:,} bytes, which is the limit; "
+                    "give a smaller file or raise the limit."
+                )
+    except DiffAGIQAError:
+        raise
+    except Exception as fault:
+        raise error(f"{shown} cannot be read ({reason_of(fault)}); check the file.") from fault
+    return b"".join(parts)
+
+
+def reason_of(fault: Exception) -> str:
+    """What a library's exception says, short and on one line, to stand inside our own sentence."""
+    text = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
+    return printable(" ".join(str(text).split())[:200])
+
+
+def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
+    """Image files of a local folder by name, then its subfolders by name.
+
+    Only the names of one folder are held. Each real folder is visited once, so loops of links end;
+    hidden files and folders are passed over.
+    """
+    seen: set[tuple[int, int]] = set()
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            status = os.stat(current)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as entries:
+                found = sorted((e.name, e.is_dir()) for e in entries if e.name[0] != ".")
+        except OSError as fault:
+            raise TableError(
+                f"{printable(current)} cannot be listed ({reason_of(fault)}); check its access."
+            ) from fault
+        for name, is_folder in found:
+            if not is_folder and name.lower().endswith(IMAGE_SUFFIXES):
+                yield os.path.join(current, name)
+        if recursive:
+            pending += [os.path.join(current, name) for name, is_dir in reversed(found) if is_dir]
