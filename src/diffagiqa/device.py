@@ -1,0 +1,57 @@
+"""Which device and number format to compute in, when the user does not say."""
+
+from __future__ import annotations
+
+import torch
+
+from diffagiqa.errors import ConfigError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The given device, else CUDA where there is a GPU, else Apple's MPS, else the CPU."""
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(
+            f"device {device!r} is unknown; expected cpu, cuda, cuda:1 or mps"
+        ) from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device {device} was asked for and this PyTorch sees no GPU; "
+            "use --device cpu or install a CUDA build of PyTorch"
+        )
+    return chosen
+
+
+def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -> torch.dtype:
+    """The frozen parts' number format: the given one, else the fastest that the device has natively.
+
+    bfloat16 on GPUs that have it and on CPUs with AMX or AVX512-BF16, float16 on older GPUs and MPS,
+    float32 elsewhere.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype is not None and dtype != "auto":
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype {dtype!r} is unknown; expected auto, {', '.join(DTYPES)}")
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if native else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware."""
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported is not None and supported())

@@ -1,0 +1,153 @@
+"""The frozen text-to-image diffusion model: image -> latents, text -> embedding, noise schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffagiqa.model.noise import Noise
+
+
+class Backbone(nn.Module):
+    """VAE encoder, text encoder and U-Net of one Stable Diffusion model, frozen.
+
+    Gradients flow through it to its inputs; its own parameters never get any, and ``train()`` leaves
+    it in evaluation mode. It is an argument of the forward pass, so one copy serves every task.
+    """
+
+    def __init__(
+        self,
+        *,
+        vae_encoder: Any,
+        quant_conv: nn.Module | None,
+        unet: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        alphas_cumprod: Tensor,
+        scaling_factor: float,
+        shift_factor: float = 0.0,
+        name: str = "",
+    ) -> None:
+        super().__init__()
+        self.vae_encoder: Any = vae_encoder
+        self.quant_conv = quant_conv
+        self.unet: Any = unet
+        self.text_encoder: Any = text_encoder
+        self.tokenizer = tokenizer
+        self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)  # (T,)
+        self.scaling_factor = scaling_factor
+        self.shift_factor = shift_factor
+        self.name = name
+        self.checkpoint_activations = False
+        """Recompute activations in the backward pass: less memory, more time (training only)."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: the backbone is frozen."""
+        return super().train(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.unet.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.unet.parameters()).device
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.unet.config.in_channels)
+
+    @property
+    def downsampling(self) -> int:
+        """Image pixels per latent position: 8 for Stable Diffusion."""
+        return 2 ** (len(self.vae_encoder.down_blocks) - 1)
+
+    def latent_shape(self, image_size: int) -> tuple[int, int, int]:
+        side = image_size // self.downsampling
+        return (self.latent_channels, side, side)
+
+    def encode_image(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) about [-1, 1] -> posterior mean and standard deviation, (B, C, S/8, S/8) each.
+
+        Std is exp(0.5 * clamp(logvar, -30, 20)), as in latent diffusion's diagonal Gaussian.
+        """
+        images = images.to(self.dtype)
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            moments = _checkpointed_encoder(self.vae_encoder, images)
+        else:
+            moments = self.vae_encoder(images)
+        if self.quant_conv is not None:
+            moments = self.quant_conv(moments)
+        mean, logvar = moments.float().chunk(2, dim=1) if _is_low(moments) else moments.chunk(2, 1)
+        return mean, torch.exp(0.5 * logvar.clamp(-30.0, 20.0))
+
+    def noisy_latents(self, mean: Tensor, std: Tensor, noise: Noise, timestep: int) -> Tensor:
+        """Latents at ``timestep``: sqrt(acp) z0 + sqrt(1 - acp) eps (DDPM, eq. 4), shape as ``mean``.
+
+        z0 is the scaled posterior sample, or its mean where ``noise.posterior`` is None.
+        """
+        noise = noise.to(mean.device, mean.dtype)
+        sample = mean if noise.posterior is None else mean + std * noise.posterior
+        clean = (sample - self.shift_factor) * self.scaling_factor
+        signal = float(self.alphas_cumprod[timestep])
+        return signal**0.5 * clean + (1 - signal) ** 0.5 * noise.diffusion
+
+    def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
+        """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
+
+        ``long_prompts``: "truncate" keeps the first 77 tokens; "chunk" splits longer prompts into
+        pieces of 75 words' tokens, each framed by start and end and encoded, joined along the
+        sequence; "released" cuts the raw ids of prompts of over 70 space-separated words in pieces
+        of 77 and truncates every other prompt, as the released code does.
+        All prompts of a call must give the same length; call once per prompt to mix lengths.
+        """
+        ids = torch.stack([self._token_ids(prompt, long_prompts) for prompt in prompts])  # (B,k,77)
+        batch, pieces, length = ids.shape
+        hidden = self.text_encoder(ids.flatten(0, 1).to(self.device))[0]
+        return hidden.reshape(batch, pieces * length, -1)
+
+    def _token_ids(self, prompt: str, long_prompts: str) -> Tensor:
+        tokenizer = self.tokenizer
+        limit = int(tokenizer.model_max_length)
+        if long_prompts == "released" and len(prompt.split(" ")) > 70:
+            raw = tokenizer(prompt, truncation=False, verbose=False)["input_ids"]
+            raw = raw + [tokenizer.pad_token_id] * (-len(raw) % limit)
+            return torch.tensor(raw).reshape(-1, limit)
+        if long_prompts == "chunk":
+            words = tokenizer(prompt, truncation=False, add_special_tokens=False, verbose=False)[
+                "input_ids"
+            ]
+            inner = limit - 2
+            pieces = [words[i : i + inner] for i in range(0, len(words), inner)] or [[]]
+            start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+            framed = [[start, *piece, end] for piece in pieces]
+            pad = tokenizer.pad_token_id
+            return torch.tensor([piece + [pad] * (limit - len(piece)) for piece in framed])
+        padded = tokenizer(prompt, padding="max_length", max_length=limit, truncation=True)
+        return torch.tensor([padded["input_ids"]])
+
+
+def _is_low(tensor: Tensor) -> bool:
+    return tensor.dtype in (torch.float16, torch.bfloat16)
+
+
+def _checkpointed_encoder(encoder: Any, images: Tensor) -> Tensor:
+    """The VAE encoder's forward, each residual block recomputed in the backward pass."""
+    from torch.utils.checkpoint import checkpoint
+
+    def run(module: nn.Module, hidden: Tensor) -> Tensor:
+        return checkpoint(module, hidden, use_reentrant=False)  # type: ignore[no-any-return]
+
+    hidden = run(encoder.conv_in, images)
+    for block in encoder.down_blocks:
+        for resnet in block.resnets:
+            hidden = checkpoint(resnet, hidden, None, use_reentrant=False)
+        for downsampler in block.downsamplers or ():
+            hidden = run(downsampler, hidden)
+    hidden = run(encoder.mid_block, hidden)
+    return encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))  # type: ignore[no-any-return]

@@ -1,0 +1,216 @@
+"""What a model is made of, as data: saved beside its weights and with every run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from diffagiqa.errors import ConfigError
+
+Fit = Literal["resize", "crop", "pad"]
+Posterior = Literal["sample", "mean"]
+Prompting = Literal["per_task", "shared", "none"]
+LongPrompts = Literal["truncate", "chunk", "released"]
+Pooling = Literal["pyramid", "plain"]
+
+RELEASED_FEATURES = (
+    "mid_block.attentions.0",
+    "up_blocks.1.attentions.0",
+    "up_blocks.1.attentions.1",
+    "up_blocks.1.attentions.2",
+    "up_blocks.2.attentions.0",
+)
+SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """One score: its name, and the scale of the mean opinion scores it was trained on."""
+
+    name: str
+    mos_min: float = 0.0
+    mos_max: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ConfigError(f"task name {self.name!r} is not an identifier such as 'perception'")
+        if not (math.isfinite(self.mos_min) and math.isfinite(self.mos_max)):
+            raise ConfigError(f"task {self.name!r} has a MOS scale that is not finite")
+        if self.mos_min >= self.mos_max:
+            raise ConfigError(
+                f"task {self.name!r} has MOS scale {self.mos_min}..{self.mos_max}; "
+                "the first must be the smaller"
+            )
+
+    def to_mos(self, score: float) -> float:
+        """Map a score in [0, 1] to the MOS scale."""
+        return self.mos_min + score * (self.mos_max - self.mos_min)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides a score, apart from weights, seed and device.
+
+    The defaults are the paper's model on Stable Diffusion 1.5.
+    """
+
+    tasks: tuple[TaskConfig, ...] = (TaskConfig("perception"), TaskConfig("alignment"))
+
+    backbone: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    """Folder in diffusers format, hub id, or a path relative to the model's own folder (``./...``)."""
+    backbone_revision: str | None = None
+
+    image_size: int = 512
+    fit: Fit = "resize"
+    timestep: int = 51
+    """The U-Net's timestep. The release asks for 50, which its PNDM scheduler turns into 51."""
+    posterior: Posterior = "sample"
+    noise_draws: int = 1
+    long_prompts: LongPrompts = "truncate"
+    use_text: bool = True
+    """False scores with the empty prompt (the paper's ablation)."""
+
+    features: tuple[str, ...] = RELEASED_FEATURES
+    """Diffusers names of U-Net modules: ``*.attentions.*`` gives the GEGLU output of its first block,
+    ``*.resnets.*`` the module's output."""
+    feature_channels: tuple[int, ...] = SD15_FEATURE_CHANNELS
+
+    prompting: Prompting = "per_task"
+    prompter_channels: int = 6
+    prompter_kernel: int = 5
+
+    pooling: Pooling = "pyramid"
+    pyramid_size: int = 32
+    pyramid_channels: int = 256
+    pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)
+    attention_channels: int = 32
+    fusion_channels: tuple[int, int, int] = (512, 256, 128)
+    fusion_groups: int = 4
+    head_channels: tuple[int, int] = (256, 128)
+    head_dropout: tuple[float, float] = (0.5, 0.3)
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("fit", Fit),
+            ("posterior", Posterior),
+            ("prompting", Prompting),
+            ("long_prompts", LongPrompts),
+            ("pooling", Pooling),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(kind))}"
+                )
+        _check_range("image_size", self.image_size, 64, 4096)
+        if self.image_size % 64:
+            raise ConfigError(f"image_size is {self.image_size}; expected a multiple of 64")
+        _check_range("timestep", self.timestep, 0, 999)
+        _check_range("noise_draws", self.noise_draws, 1, 64)
+        _check_range("number of tasks", len(self.tasks), 1, 16)
+        _check_range("number of features", len(self.features), 1, 64)
+        _check_range("prompter_channels", self.prompter_channels, 1, 1024)
+        _check_range("pyramid_size", self.pyramid_size, 1, 256)
+        for name in ("pyramid_channels", "attention_channels", "fusion_groups"):
+            _check_range(name, getattr(self, name), 1, 8192)
+        for name in ("feature_channels", "fusion_channels", "head_channels"):
+            for width in getattr(self, name):
+                _check_range(name, width, 1, 65536)
+        for kernel in (self.prompter_kernel, *self.pyramid_kernels):
+            if not (1 <= kernel <= 31 and kernel % 2):
+                raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
+        for rate in self.head_dropout:
+            if not 0 <= rate < 1:
+                raise ConfigError(f"head_dropout {rate} is not in [0, 1)")
+        if len(self.features) != len(self.feature_channels):
+            raise ConfigError(
+                f"{len(self.features)} features are named and {len(self.feature_channels)} "
+                "feature_channels given; expected as many"
+            )
+        for what, names in (
+            ("features", self.features),
+            ("tasks", tuple(task.name for task in self.tasks)),
+        ):
+            if len(set(names)) != len(names):
+                raise ConfigError(f"{what} holds a name twice: {', '.join(names)}")
+        if self.fusion_channels[0] % self.fusion_groups or (
+            self.fusion_channels[1] % self.fusion_groups
+        ):
+            raise ConfigError(
+                f"fusion_groups {self.fusion_groups} does not divide fusion_channels "
+                f"{self.fusion_channels[0]} and {self.fusion_channels[1]}"
+            )
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(task.name for task in self.tasks)
+
+    def to_json(self) -> str:
+        """The configuration as the text of ``config.json``."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read ``config.json``; unknown keys and wrong types are a ``ConfigError``.
+
+        >>> ModelConfig.from_json(ModelConfig().to_json()) == ModelConfig()
+        True
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"config.json is not valid JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise ConfigError("config.json holds no JSON object")
+        return from_dict(cls, values)
+
+
+def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
+    """Build a frozen configuration dataclass from plain JSON values, strictly.
+
+    Types are those of the field's default; lists become tuples; ``tasks`` holds objects.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ConfigError(
+            f"unknown configuration key {', '.join(unknown)}; known are {', '.join(fields)}"
+        )
+    return cls(**{name: _checked(cls, fields[name], value) for name, value in values.items()})
+
+
+def _checked(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> Any:
+    default = field.default
+    if field.name == "tasks" and isinstance(value, list):
+        if not all(isinstance(task, dict) for task in value):
+            raise ConfigError("tasks must be a list of objects with name, mos_min and mos_max")
+        return tuple(from_dict(TaskConfig, task) for task in value)
+    if isinstance(value, list):
+        value = tuple(value)
+    if default is dataclasses.MISSING:
+        expected: tuple[type, ...] = (str,)
+    elif default is None:
+        expected = (str, type(None))
+    elif isinstance(default, float):
+        expected = (float, int)
+    else:
+        expected = (type(default),)
+    wrong = not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected)
+    if isinstance(default, tuple) and isinstance(value, tuple) and default:
+        kinds = (float, int) if isinstance(default[0], float) else (type(default[0]),)
+        wrong = wrong or any(not isinstance(v, kinds) or isinstance(v, bool) for v in value)
+        fixed = field.name in ("fusion_channels", "head_channels", "head_dropout")
+        wrong = wrong or (fixed and len(value) != len(default))
+    if wrong:
+        raise ConfigError(
+            f"{cls.__name__}.{field.name} is {str(value)[:80]!r}; "
+            f"expected a value like {default if default is not dataclasses.MISSING else 'text'!r}"
+        )
+    return value
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; expected {low} to {high}")

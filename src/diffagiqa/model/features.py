@@ -1,0 +1,233 @@
+"""Latents + text -> named features of the U-Net; nothing after the last one wanted is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffagiqa.errors import ConfigError
+
+_Walk = Generator[tuple[str, Tensor], None, Tensor]  # yields (name, feature), returns the output
+
+
+def unet_features(
+    unet: nn.Module,
+    latents: Tensor,
+    timestep: int,
+    text: Tensor,
+    names: Sequence[str],
+    checkpoint_activations: bool = False,
+) -> dict[str, Tensor]:
+    """Features of one pass through the U-Net, by module name, in the order of ``names``.
+
+    ``latents`` (B, C, h, w), ``text`` (B, L, D). ``up_blocks.1.attentions.0`` gives the GEGLU output
+    of its first transformer block, h * gelu(g), (B, 4 * channels, h', w'); ``up_blocks.3.resnets.2``
+    gives the residual block's output. Raises ``ConfigError`` for a name the U-Net lacks.
+    """
+    wanted = set(names)
+    found: dict[str, Tensor] = {}
+    for name, feature in walk_unet(unet, latents, timestep, text, checkpoint_activations):
+        if name in wanted:
+            found[name] = feature
+            if len(found) == len(wanted):
+                break  # the walk is lazy: the rest of the U-Net is never computed
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ConfigError(
+            f"the U-Net has no feature {', '.join(missing)}; "
+            "expected names such as up_blocks.1.attentions.0 or mid_block.resnets.1"
+        )
+    return {name: found[name] for name in names}
+
+
+def walk_unet(
+    unet: Any, latents: Tensor, timestep: int, text: Tensor, checkpoint_activations: bool = False
+) -> Iterator[tuple[str, Tensor]]:
+    """Compute the U-Net step by step, yielding (name, feature) of every residual block and attention.
+
+    Lazy: what follows a yielded feature is computed only when the next one is asked for, so a caller
+    that stops asking stops the arithmetic, inside the last transformer block too.
+    """
+    latents, text = latents.to(unet.dtype), text.to(unet.dtype)
+    step = _Step(unet, latents, timestep, text, checkpoint_activations)
+    hidden = unet.conv_in(latents)
+    skips = [hidden]
+
+    for i, block in enumerate(unet.down_blocks):
+        attentions = getattr(block, "attentions", [None] * len(block.resnets))
+        for j, (resnet, attention) in enumerate(zip(block.resnets, attentions, strict=True)):
+            place = f"down_blocks.{i}"
+            hidden = yield from step.residual(f"{place}.resnets.{j}", resnet, hidden)
+            if attention is not None:
+                hidden = yield from step.attention(f"{place}.attentions.{j}", attention, hidden)
+            skips.append(hidden)
+        for downsampler in block.downsamplers or ():
+            hidden = downsampler(hidden)
+            skips.append(hidden)
+
+    mid = unet.mid_block
+    hidden = yield from step.residual("mid_block.resnets.0", mid.resnets[0], hidden)
+    for j, (attention, resnet) in enumerate(zip(mid.attentions, mid.resnets[1:], strict=False)):
+        hidden = yield from step.attention(f"mid_block.attentions.{j}", attention, hidden)
+        hidden = yield from step.residual(f"mid_block.resnets.{j + 1}", resnet, hidden)
+
+    for i, block in enumerate(unet.up_blocks):
+        attentions = getattr(block, "attentions", ())
+        for j, resnet in enumerate(block.resnets):
+            place = f"up_blocks.{i}"
+            hidden = torch.cat([hidden, skips.pop()], dim=1)
+            hidden = yield from step.residual(f"{place}.resnets.{j}", resnet, hidden)
+            if j < len(attentions):
+                hidden = yield from step.attention(f"{place}.attentions.{j}", attentions[j], hidden)
+        for upsampler in block.upsamplers or ():
+            hidden = upsampler(hidden)
+
+
+class _Step:
+    """The inputs that every block of one U-Net pass shares."""
+
+    def __init__(
+        self, unet: Any, latents: Tensor, timestep: int, text: Tensor, checkpoint: bool
+    ) -> None:
+        # (B,): diffusers expands a scalar, but only where a tensor is given is the device right.
+        steps = torch.full((latents.shape[0],), timestep, device=latents.device)
+        self.time = unet.time_embedding(unet.time_proj(steps).to(latents.dtype))
+        self.text = text
+        self.checkpoint = checkpoint and torch.is_grad_enabled()
+
+    def residual(self, name: str, resnet: nn.Module, hidden: Tensor) -> _Walk:
+        hidden = self._run(resnet, hidden, self.time)
+        yield name, hidden
+        return hidden
+
+    def attention(self, name: str, transformer: Any, hidden: Tensor) -> _Walk:
+        tokens, gated = self._run(_until_gate, transformer, hidden, self.text)
+        yield name, _to_map(gated, hidden)
+        return self._run(_after_gate, transformer, hidden, tokens, gated, self.text)  # type: ignore[no-any-return]
+
+    def _run(self, function: Any, *inputs: Any) -> Any:
+        if not self.checkpoint:
+            return function(*inputs)
+        from torch.utils.checkpoint import checkpoint
+
+        return checkpoint(function, *inputs, use_reentrant=False)
+
+
+def _until_gate(transformer: Any, hidden: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """Transformer2DModel up to ``transformer_blocks[0].ff.net[0]``: tokens and the gated product."""
+    tokens = transformer.norm(hidden)
+    if transformer.use_linear_projection:  # Stable Diffusion 2
+        tokens = transformer.proj_in(_to_tokens(tokens))
+    else:
+        tokens = _to_tokens(transformer.proj_in(tokens))
+    block = transformer.transformer_blocks[0]
+    tokens = tokens + block.attn1(block.norm1(tokens))
+    tokens = tokens + block.attn2(block.norm2(tokens), encoder_hidden_states=text)
+    return tokens, block.ff.net[0](block.norm3(tokens))
+
+
+def _after_gate(
+    transformer: Any, hidden: Tensor, tokens: Tensor, gated: Tensor, text: Tensor
+) -> Tensor:
+    """The rest of the Transformer2DModel, from the gated product to its output."""
+    first, *others = transformer.transformer_blocks
+    tokens = tokens + first.ff.net[2](first.ff.net[1](gated))
+    for block in others:
+        tokens = block(tokens, encoder_hidden_states=text)
+    if transformer.use_linear_projection:
+        return hidden + _to_map(transformer.proj_out(tokens), hidden)
+    return hidden + transformer.proj_out(_to_map(tokens, hidden))
+
+
+def _to_tokens(maps: Tensor) -> Tensor:
+    return maps.flatten(2).transpose(1, 2)  # (B,C,H,W) -> (B,HW,C)
+
+
+def _to_map(tokens: Tensor, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    return tokens.transpose(1, 2).unflatten(2, (height, width))  # (B,HW,C) -> (B,C,H,W)
+
+
+def feature_names(unet: Any) -> list[str]:
+    """All the names this U-Net offers, in the order they are computed."""
+    names = []
+    for prefix, block in _blocks(unet):
+        attentions = getattr(block, "attentions", None)
+        if prefix == "mid_block":
+            names.append("mid_block.resnets.0")
+            for j in range(len(block.attentions)):
+                names += [f"mid_block.attentions.{j}", f"mid_block.resnets.{j + 1}"]
+            continue
+        for j in range(len(block.resnets)):
+            names.append(f"{prefix}.resnets.{j}")
+            if attentions is not None:
+                names.append(f"{prefix}.attentions.{j}")
+    return names
+
+
+def feature_channels(unet: Any, names: Sequence[str]) -> tuple[int, ...]:
+    """Channels of the named features, read from the modules' own shapes."""
+    channels = []
+    for name in names:
+        try:
+            module: Any = unet.get_submodule(name)
+        except AttributeError:
+            raise ConfigError(
+                f"the U-Net has no feature {name}; it has {', '.join(feature_names(unet))}"
+            ) from None
+        if name.split(".")[-2] == "attentions":
+            channels.append(module.transformer_blocks[0].ff.net[0].proj.out_features // 2)
+        else:
+            channels.append(module.out_channels)
+    return tuple(channels)
+
+
+def drop_unused(unet: Any, names: Sequence[str]) -> None:
+    """Delete every module after the last wanted feature, so that it is never loaded.
+
+    Works on a U-Net on the meta device, before its weights are read.
+    """
+    order = feature_names(unet)
+    unknown = [name for name in names if name not in order]
+    if unknown:
+        raise ConfigError(
+            f"the U-Net has no feature {', '.join(unknown)}; it has {', '.join(order)}"
+        )
+    last = max(names, key=order.index)
+    unet.conv_norm_out = unet.conv_act = unet.conv_out = None
+    for name in order[order.index(last) + 1 :]:
+        parent, index = name.rsplit(".", 1)
+        modules = unet.get_submodule(parent)
+        if int(index) < len(modules):
+            setattr_list(unet, parent, list(modules)[: int(index)])
+    keep_up = 0
+    for i, block in enumerate(unet.up_blocks):
+        if len(block.resnets):
+            keep_up = i + 1
+    unet.up_blocks = nn.ModuleList(list(unet.up_blocks)[:keep_up])
+    if keep_up:
+        unet.up_blocks[-1].upsamplers = None
+    if ".attentions." in last:
+        transformer = unet.get_submodule(last)
+        transformer.proj_out = None
+        transformer.transformer_blocks = nn.ModuleList([transformer.transformer_blocks[0]])
+        transformer.transformer_blocks[0].ff.net = nn.ModuleList(
+            [transformer.transformer_blocks[0].ff.net[0]]
+        )
+
+
+def setattr_list(root: nn.Module, path: str, modules: list[nn.Module]) -> None:
+    """Replace the ModuleList at a dotted ``path`` by a shorter one."""
+    parent, name = path.rsplit(".", 1)
+    setattr(root.get_submodule(parent), name, nn.ModuleList(modules))
+
+
+def _blocks(unet: Any) -> list[tuple[str, Any]]:
+    return [
+        *((f"down_blocks.{i}", block) for i, block in enumerate(unet.down_blocks)),
+        ("mid_block", unet.mid_block),
+        *((f"up_blocks.{i}", block) for i, block in enumerate(unet.up_blocks)),
+    ]

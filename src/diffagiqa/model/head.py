@@ -1,0 +1,45 @@
+"""Pyramid maps -> one score in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from diffagiqa.model.pyramid import conv_bn_relu
+
+
+class ScoreHead(nn.Module):
+    """Fusion of the levels, global average pooling, and a small regressor; one per task."""
+
+    def __init__(
+        self,
+        inputs: int,
+        *,
+        fusion_channels: Sequence[int] = (512, 256, 128),
+        fusion_groups: int = 4,
+        head_channels: Sequence[int] = (256, 128),
+        dropout: Sequence[float] = (0.5, 0.3),
+    ) -> None:
+        super().__init__()
+        wide, middle, narrow = fusion_channels
+        self.fusion = nn.Sequential(
+            conv_bn_relu(inputs, wide),
+            conv_bn_relu(wide, middle, 3, groups=fusion_groups),
+            conv_bn_relu(middle, narrow, 3),
+        )
+        first, second = head_channels
+        self.regressor = nn.Sequential(
+            nn.Linear(narrow, first),
+            nn.ReLU(),
+            nn.Dropout(dropout[0]),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Dropout(dropout[1]),
+            nn.Linear(second, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, inputs, P, P) -> (B,), in [0, 1]."""
+        return self.regressor(self.fusion(maps).mean(dim=(2, 3))).squeeze(1)  # type: ignore[no-any-return]

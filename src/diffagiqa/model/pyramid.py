@@ -1,0 +1,102 @@
+"""Named features -> one map per level at one size, attended and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class PyramidLevel(nn.Module):
+    """Parallel convolutions of several sizes over one feature map, joined by a 1x1 convolution."""
+
+    def __init__(self, inputs: int, channels: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(conv_bn_relu(inputs, channels, k) for k in kernels)
+        self.fusion = conv_bn_relu(channels * len(kernels), channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, inputs, P, P) -> (B, channels, P, P)."""
+        return self.fusion(torch.cat([branch(maps) for branch in self.branches], dim=1))  # type: ignore[no-any-return]
+
+
+class SpatialAttention(nn.Module):
+    """Self-attention over positions, x + gamma * attention, unscaled dot product (SAGAN, eq. 1-3)."""
+
+    def __init__(self, channels: int, attention_channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, attention_channels, 1)
+        self.key = nn.Conv2d(channels, attention_channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, P, P) -> (B, C, P, P)."""
+        query, key, value = (
+            part(maps).flatten(2).transpose(1, 2).unsqueeze(1)  # (B,1,PP,*)
+            for part in (self.query, self.key, self.value)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return maps + self.gamma * attended.squeeze(1).transpose(1, 2).reshape(maps.shape)
+
+
+class Pyramid(nn.Module):
+    """The pyramid feature extractor: every level pooled to one size, convolved, attended."""
+
+    def __init__(
+        self,
+        feature_channels: Sequence[int],
+        *,
+        size: int = 32,
+        channels: int = 256,
+        kernels: Sequence[int] = (1, 3, 5, 7),
+        attention_channels: int = 32,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.out_channels = channels * len(feature_channels)
+        self.levels = nn.ModuleList(PyramidLevel(c, channels, kernels) for c in feature_channels)
+        self.attentions = nn.ModuleList(
+            SpatialAttention(channels, attention_channels) for _ in feature_channels
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, C_i, h_i, w_i), one per level -> (B, levels * channels, P, P)."""
+        return torch.cat(self.attended(features), dim=1)
+
+    def attended(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """One attended map per level, (B, channels, P, P) each."""
+        return [
+            attention(level(F.adaptive_avg_pool2d(feature, self.size)))
+            for level, attention, feature in zip(
+                self.levels, self.attentions, features, strict=True
+            )
+        ]
+
+
+class PlainPooling(nn.Module):
+    """The ablation without a pyramid: a 1x1 convolution of each level, pooled to one size."""
+
+    def __init__(self, feature_channels: Sequence[int], *, size: int, channels: int) -> None:
+        super().__init__()
+        self.size = size
+        self.out_channels = channels * len(feature_channels)
+        self.levels = nn.ModuleList(conv_bn_relu(c, channels) for c in feature_channels)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, C_i, h_i, w_i), one per level -> (B, levels * channels, P, P)."""
+        pooled = [
+            F.adaptive_avg_pool2d(level(feature), self.size)
+            for level, feature in zip(self.levels, features, strict=True)
+        ]
+        return torch.cat(pooled, dim=1)

@@ -1,0 +1,326 @@
+"""Images and prompts -> scores: files, batches, device, dtype and seed around the method."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, decode_image, fit_image
+from diffagiqa.data.prompts import clean_prompt
+from diffagiqa.device import choose_device, choose_dtype
+from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptError, WeightsError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.features import feature_channels
+from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
+from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
+from diffagiqa.weights.folder import (
+    backbone_reference,
+    find_model,
+    fingerprint,
+    load_model,
+    save_model,
+)
+
+RowError = ImageError | PromptError
+DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
+
+
+@dataclass(frozen=True)
+class Score:
+    """Scores of one image: ``score["perception"]`` in [0, 1]; ``score.mos`` on the MOS scale."""
+
+    scores: Mapping[str, float]
+    mos: Mapping[str, float]
+
+    def __getitem__(self, task: str) -> float:
+        return self.scores[task]
+
+
+class Scorer:
+    """A trained model with its frozen backbone, ready to score.
+
+    >>> scorer = Scorer.from_pretrained("models/sd15-agiqa3k")            # doctest: +SKIP
+    >>> scorer("fox.png", "a red fox in a green suit")["perception"]      # doctest: +SKIP
+    0.71
+    """
+
+    def __init__(
+        self,
+        model: DiffAGIQA,
+        backbone: Backbone,
+        *,
+        seed: int = 0,
+        batch_size: int | None = None,
+        limits: ImageLimits = DEFAULT_LIMITS,
+        fingerprint: str = "",
+    ) -> None:
+        self.model = model.to(backbone.device).eval().requires_grad_(False)
+        self.backbone = backbone
+        self.seed = seed
+        self.batch_size = batch_size or 8
+        self.limits = limits
+        self.fingerprint = fingerprint
+        self._noise = scoring_noise(model.config, backbone, seed)
+        self._texts = _LastUsed(self._encode_text, size=4096)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path | None = None,
+        *,
+        backbone: str | None = None,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        limits: ImageLimits = DEFAULT_LIMITS,
+    ) -> Scorer:
+        """Load a model folder or hub id; without arguments, the model that the package carries.
+
+        ``backbone`` replaces the configured backbone by a local copy. ``device``: default is a GPU
+        where there is one, else the CPU. ``dtype`` of the frozen parts: default is the fastest native
+        one (bfloat16 or float32); "float32" gives the reference arithmetic. ``seed`` fixes the noise.
+        Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it.
+        """
+        folder = find_model(
+            str(name_or_path if name_or_path is not None else DEFAULT_MODEL), revision
+        )
+        model = load_model(folder)
+        config = model.config
+        chosen_device = choose_device(device)
+        source = backbone or backbone_reference(config, folder)
+        place = find_backbone(source, None if backbone else config.backbone_revision)
+        frozen = load_backbone(
+            str(place),
+            config.features,
+            device=chosen_device,
+            dtype=choose_dtype(chosen_device, dtype),
+        )
+        check_fit(config, frozen)
+        return cls(
+            model,
+            frozen,
+            seed=seed,
+            batch_size=batch_size,
+            limits=limits,
+            fingerprint=fingerprint(folder, place),
+        )
+
+    @classmethod
+    def untrained(
+        cls,
+        backbone: str,
+        config: ModelConfig | None = None,
+        *,
+        init_seed: int = 0,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        seed: int = 0,
+    ) -> Scorer:
+        """A randomly initialised model on a given backbone: a starting point, its scores mean nothing."""
+        from dataclasses import replace
+
+        config = config or ModelConfig()
+        chosen_device = choose_device(device)
+        frozen = load_backbone(
+            backbone,
+            config.features,
+            device=chosen_device,
+            dtype=choose_dtype(chosen_device, dtype),
+        )
+        channels = feature_channels(frozen.unet, config.features)
+        config = replace(config, backbone=backbone, feature_channels=channels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(init_seed)
+            model = build_model(config)
+        return cls(model, frozen, seed=seed)
+
+    def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
+        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference."""
+        save_model(self.model, folder, half=half)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the model folder to the hub; returns the address of the commit."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.config.task_names
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
+
+    def __call__(self, images: Any, prompts: str | Sequence[str]) -> Any:
+        """Score one image, or several.
+
+        ``images``: path, ``file://`` URL, bytes, PIL image, array (H, W, 3), tensor (3, H, W), or a
+        list of these, or a tensor (B, 3, H, W). ``prompts``: one for all, or one per image. Returns a
+        ``Score`` for one image, a list of ``Score`` for several. Raises ``ImageError`` for an image
+        that cannot be read; see ``score_many`` to go on past it.
+        """
+        several = _is_several(images)
+        items = list(images) if several else [images]
+        results = list(self.score_many(zip(items, _spread(prompts, len(items)), strict=True)))
+        for result in results:
+            if isinstance(result, DiffAGIQAError):
+                raise result
+        return results if several else results[0]
+
+    def score_many(self, pairs: Iterable[tuple[Any, str]]) -> Iterator[Score | RowError]:
+        """Score a stream of (image, prompt), yielding one ``Score`` or error per pair, in order.
+
+        Flat memory: one batch at a time. An image or prompt that cannot be used yields its error.
+        """
+        batch: list[tuple[Tensor, str] | RowError] = []
+        ready = 0
+        for image, prompt in pairs:
+            try:
+                batch.append((self.prepare(image), clean_prompt(prompt)))
+                ready += 1
+            except (ImageError, PromptError) as error:
+                batch.append(error)
+            if ready == self.batch_size or len(batch) >= 4 * self.batch_size:
+                yield from self._score_batch(batch)
+                batch, ready = [], 0
+        yield from self._score_batch(batch)
+
+    def prepare(self, image: Any) -> Tensor:
+        """Decode one image and fit it to the model: (3, S, S) float32 in [0, 1] on the CPU."""
+        return fit_image(decode_image(image, self.limits), self.config.image_size, self.config.fit)
+
+    def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
+        """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images."""
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ImageError(
+                f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) in [0, 1]"
+            )
+        images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
+        names = _spread(prompts, len(images))
+        if not self.config.use_text:
+            names = [""] * len(images)
+        text = _stack_texts([self._texts(clean_prompt(name)) for name in names])
+        return self.model(images, text, self.backbone, self._noise)  # type: ignore[no-any-return]
+
+    def loss(
+        self,
+        images: Tensor,
+        prompts: str | Sequence[str],
+        weights: Mapping[str, float] | None = None,
+    ) -> Tensor:
+        """1 - weighted mean score, a scalar in [0, 1] to minimise; differentiable in the images.
+
+        ``weights`` by task, default equal. Use it as a (negated) reward for a generator.
+        """
+        weights = weights or dict.fromkeys(self.tasks, 1.0)
+        unknown = [task for task in weights if task not in self.tasks]
+        if unknown or sum(weights.values()) <= 0:
+            raise ConfigError(
+                f"weights are {dict(weights)}; expected positive numbers for {', '.join(self.tasks)}"
+            )
+        scores = self.score_tensor(images, prompts)
+        means = torch.stack([weight * scores[task].mean() for task, weight in weights.items()])
+        return 1 - means.sum() / sum(weights.values())
+
+    @torch.inference_mode()
+    def _score_batch(
+        self, batch: Sequence[tuple[Tensor, str] | RowError]
+    ) -> list[Score | RowError]:
+        results: dict[int, Score] = {}
+        # Prompts of unlike token length cannot share a batch.
+        by_length: dict[int, list[int]] = {}
+        for row, item in enumerate(batch):
+            if not isinstance(item, DiffAGIQAError):
+                by_length.setdefault(len(self._texts(item[1])), []).append(row)
+        for rows in by_length.values():
+            pairs = [batch[row] for row in rows]
+            images = torch.stack([pair[0] for pair in pairs])  # type: ignore[index]
+            scores = self.score_tensor(images, [pair[1] for pair in pairs])  # type: ignore[index]
+            columns = {task: value.float().cpu().tolist() for task, value in scores.items()}
+            for i, row in enumerate(rows):
+                results[row] = self._score({task: columns[task][i] for task in columns})
+        return [results.get(row, item) for row, item in enumerate(batch)]  # type: ignore[misc]
+
+    def _score(self, values: dict[str, float]) -> Score:
+        return Score(
+            values, {task.name: task.to_mos(values[task.name]) for task in self.config.tasks}
+        )
+
+    @torch.no_grad()
+    def _encode_text(self, prompt: str) -> Tensor:
+        return self.backbone.encode_text([prompt], self.config.long_prompts)[0]
+
+
+def check_fit(config: ModelConfig, backbone: Backbone) -> None:
+    """Raise ``WeightsError`` where a backbone is of another size than the model was trained on."""
+    found = feature_channels(backbone.unet, config.features)
+    if found != config.feature_channels:
+        raise WeightsError(
+            f"backbone {backbone.name} gives features of {found} channels; the model was trained on "
+            f"{config.feature_channels}, so give the backbone it names, {config.backbone}"
+        )
+
+
+class _LastUsed:
+    """The results of a function of one text, the least recently used dropped first."""
+
+    def __init__(self, function: Callable[[str], Tensor], size: int) -> None:
+        self._function = function
+        self._size = size
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+
+    def __call__(self, text: str) -> Tensor:
+        if text in self._kept:
+            self._kept.move_to_end(text)
+        else:
+            self._kept[text] = self._function(text)
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return self._kept[text]
+
+
+def _stack_texts(texts: Sequence[Tensor]) -> Tensor:
+    if len({len(text) for text in texts}) > 1:
+        raise ConfigError(
+            "prompts of unlike token length were given in one tensor batch; score them apart, "
+            "or use long_prompts='truncate'"
+        )
+    return torch.stack(list(texts))
+
+
+def _is_several(images: Any) -> bool:
+    if isinstance(images, Tensor):
+        return images.ndim == 4
+    if hasattr(images, "ndim"):  # NumPy
+        return bool(images.ndim == 4)
+    return isinstance(images, (list, tuple))
+
+
+def _spread(prompts: str | Sequence[str], count: int) -> list[str]:
+    if isinstance(prompts, str):
+        return [prompts] * count
+    if len(prompts) != count:
+        raise ConfigError(
+            f"{len(prompts)} prompts were given for {count} images; expected one for all or one each"
+        )
+    return list(prompts)

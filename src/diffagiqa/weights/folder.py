@@ -1,0 +1,135 @@
+"""Trained parts to and from a folder or hub repository: ``config.json`` + ``model.safetensors``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from diffagiqa.errors import WeightsError
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.scoring import DiffAGIQA, build_model
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None:
+    """Write ``config.json`` and ``model.safetensors`` (trained parts only).
+
+    ``half`` stores float16, for shipping; the files are read back into float32.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach()
+        .cpu()
+        .to(torch.float16 if half and tensor.is_floating_point() else tensor.dtype)
+        .contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
+
+
+def load_model(folder: str | Path) -> DiffAGIQA:
+    """Read a folder written by ``save_model``, in float32 on the CPU, in evaluation mode.
+
+    Raises ``WeightsError`` where the weights do not fit the configuration exactly.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    model = build_model(load_config(folder))
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{folder / WEIGHTS} cannot be read ({error})") from None
+    load_strictly(model, tensors, str(folder / WEIGHTS))
+    return model.eval()
+
+
+def load_strictly(model: DiffAGIQA, tensors: dict[str, torch.Tensor], where: str) -> None:
+    """Load a state dict, naming what is missing, unexpected or of another shape."""
+    own = model.state_dict()
+    faults = [
+        *(f"missing {name}" for name in own if name not in tensors),
+        *(f"unexpected {name}" for name in tensors if name not in own),
+        *(
+            f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in tensors and tensors[name].shape != own[name].shape
+        ),
+    ]
+    if faults:
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise WeightsError(f"{where} does not fit its configuration: {'; '.join(faults[:5])}{more}")
+    model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
+
+
+def load_config(folder: str | Path) -> ModelConfig:
+    file = Path(folder) / CONFIG
+    try:
+        if file.stat().st_size > 1_000_000:
+            raise WeightsError(f"{file} is over 1 MB; this is no model configuration")
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{file} cannot be read ({error})") from None
+    return ModelConfig.from_json(text)
+
+
+def find_model(name_or_path: str, revision: str | None = None) -> Path:
+    """The local folder of a trained model: a path, or a hub id fetched (or taken from the cache)."""
+    folder = Path(name_or_path).expanduser()
+    if (folder / CONFIG).is_file():
+        return folder
+    if folder.exists() or name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") != 1:
+        raise WeightsError(
+            f"{name_or_path} is no model folder; expected one with {CONFIG} and {WEIGHTS}"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        # A model may bring its backbone along (./backbone); nothing but data is ever fetched.
+        patterns = ["*.json", "*.safetensors", "backbone/**", "README.md"]
+        return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError):
+        raise WeightsError(
+            f"model {name_or_path} is neither a local folder nor in the hub cache, and the hub did "
+            f"not give it; fetch it where there is a network (hf download {name_or_path} "
+            "--local-dir FOLDER) and give FOLDER"
+        ) from None
+
+
+def backbone_reference(config: ModelConfig, folder: str | Path) -> str:
+    """The backbone's name as the loader takes it: ``./...`` is relative to the model's folder."""
+    if config.backbone.startswith("./"):
+        place = (Path(folder) / config.backbone).resolve()
+        if not place.is_relative_to(Path(folder).resolve()):
+            raise WeightsError(
+                f"backbone {config.backbone} leads out of the model's folder {folder}"
+            )
+        return str(place)
+    return config.backbone
+
+
+def fingerprint(*folders: str | Path) -> str:
+    """Hash of configuration and weights of the folders: 16 hex digits that name a model in outputs."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        files = sorted(
+            file
+            for file in Path(folder).rglob("*")
+            if file.suffix in (".json", ".safetensors", ".txt") and file.is_file()
+        )
+        for file in files:
+            digest.update(file.relative_to(folder).as_posix().encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()[:16]
