@@ -259,7 +259,10 @@ class Scorer:
             columns = {task: value.float().cpu().tolist() for task, value in scores.items()}
             for i, row in enumerate(rows):
                 results[row] = self._score({task: columns[task][i] for task in columns})
-        return [results.get(row, item) for row, item in enumerate(batch)]  # type: ignore[misc]
+        return [
+            item if isinstance(item, DiffAGIQAError) else results[row]
+            for row, item in enumerate(batch)
+        ]
 
     def _score(self, values: dict[str, float]) -> Score:
         return Score(
