@@ -72,16 +72,13 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
-    """A picture as RGB, uint8, (H, W, 3), by the rules at the top of this module.
+    """A picture as RGB, uint8, (H, W, 3), by the rules above; ImageError where none applies.
 
     Args:
         source: path, ``file://`` URL or store URL; the file's bytes or an open binary file; a PIL
             image; an array (H, W) or (H, W, 1|3|4); a tensor (1|3|4, H, W). Arrays and tensors are
             uint8, uint16, bool, or float in [0, 1] (rounded to 8 bits).
         limits: largest file and picture.
-
-    Raises:
-        ImageError: with what was found, what was expected and what to do.
 
     >>> decode_image(np.full((2, 3), 0.5, np.float32)).shape
     (2, 3, 3)
@@ -94,9 +91,9 @@ def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> n
             raise ImageError(
                 f"the tensor has shape {tuple(source.shape)}; give one picture as (3, H, W)."
             )
-        tensor = source.detach().cpu().permute(1, 2, 0)
-        tensor = tensor.float() if tensor.is_floating_point() else tensor  # numpy has no bfloat16
-        return _from_array(tensor.numpy(), "the tensor", limits)
+        rows = source.detach().cpu().permute(1, 2, 0)
+        rows = rows.float() if rows.is_floating_point() else rows  # numpy has no bfloat16
+        return _from_array(rows.numpy(), "the tensor", limits)
     if isinstance(source, Image.Image):
         shown = "the PIL image"
         _check_size(source.size, shown, limits)
@@ -134,7 +131,7 @@ def open_pil(
 ) -> Image.Image:
     """Read the header of an image file: format, size and metadata, no pixels yet."""
     try:
-        with _without_warnings():
+        with without_warnings():
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise ImageError(
@@ -180,7 +177,7 @@ def _undecodable(shown: str, fault: Exception) -> ImageError:
 
 def _decode(image: Image.Image, shown: str) -> np.ndarray:
     try:
-        with _without_warnings():
+        with without_warnings():
             image.load()
             return _rgb(_upright(image), shown)
     except ImageError:
@@ -247,16 +244,14 @@ def _eight_bits(values: np.ndarray, shown: str) -> np.ndarray:
     return np.rint(values.astype(np.float32) * 255.0).astype(np.uint8)
 
 
-class _Quiet:
-    """How many threads are inside ``_without_warnings``; the first in and last out switch it."""
-
+class _Quiet:  # how many threads are inside without_warnings; first in and last out switch it
     lock = threading.Lock()
     inside = 0
     filters: Any = None
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Pillow's warnings about odd files stay off the terminal: what matters is an error here.
 
     ``warnings.catch_warnings`` alone would leave its filter behind when threads overlap.
@@ -282,15 +277,14 @@ def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") 
     Bilinear, with antialiasing where it shrinks; a picture of the right size is left untouched.
     The same operation serves arrays and tensors, and gradients pass through it.
 
-    * ``resize`` (default) scales both sides to ``size``. It is the method's own rule, and the
-      network sees the whole picture, without which alignment with the prompt cannot be judged;
-      shapes are stretched.
+    * ``resize`` (default) scales both sides. It is the method's own rule, and the network sees the
+      whole picture, without which alignment cannot be judged; shapes are stretched.
     * ``crop`` takes the middle square: shapes are kept, content at the ends is lost.
-    * ``pad`` keeps shapes and content, and adds mid-grey borders, which the network has never seen.
+    * ``pad`` keeps both and adds mid-grey borders, which the network has never seen.
 
     Args:
-        image: array (H, W, 3) uint8, or tensor (..., 3, H, W), uint8 or float in [0, 1] (the range
-            is not checked: that would cost a GPU a synchronisation).
+        image: array (H, W, 3) uint8, or tensor (..., 3, H, W), uint8 or float in [0, 1] (not
+            checked: that would cost a GPU a synchronisation).
 
     >>> fit_image(np.zeros((30, 40, 3), np.uint8), 16).shape
     torch.Size([3, 16, 16])
