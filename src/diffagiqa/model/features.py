@@ -57,22 +57,22 @@ def walk_unet(
     skips = [hidden]
 
     for i, block in enumerate(unet.down_blocks):
-        attentions = getattr(block, "attentions", [None] * len(block.resnets))
-        for j, (resnet, attention) in enumerate(zip(block.resnets, attentions, strict=True)):
+        attentions = getattr(block, "attentions", ())
+        for j, resnet in enumerate(block.resnets):
             place = f"down_blocks.{i}"
             hidden = yield from step.residual(f"{place}.resnets.{j}", resnet, hidden)
-            if attention is not None:
-                hidden = yield from step.attention(f"{place}.attentions.{j}", attention, hidden)
+            if j < len(attentions):
+                hidden = yield from step.attention(f"{place}.attentions.{j}", attentions[j], hidden)
             skips.append(hidden)
         for downsampler in block.downsamplers or ():
             hidden = downsampler(hidden)
             skips.append(hidden)
 
-    mid = unet.mid_block
-    hidden = yield from step.residual("mid_block.resnets.0", mid.resnets[0], hidden)
-    for j, (attention, resnet) in enumerate(zip(mid.attentions, mid.resnets[1:], strict=False)):
-        hidden = yield from step.attention(f"mid_block.attentions.{j}", attention, hidden)
-        hidden = yield from step.residual(f"mid_block.resnets.{j + 1}", resnet, hidden)
+    for j, resnet in enumerate(unet.mid_block.resnets):
+        hidden = yield from step.residual(f"mid_block.resnets.{j}", resnet, hidden)
+        if j < len(unet.mid_block.attentions):
+            attention = unet.mid_block.attentions[j]
+            hidden = yield from step.attention(f"mid_block.attentions.{j}", attention, hidden)
 
     for i, block in enumerate(unet.up_blocks):
         attentions = getattr(block, "attentions", ())
@@ -155,15 +155,10 @@ def feature_names(unet: Any) -> list[str]:
     """All the names this U-Net offers, in the order they are computed."""
     names = []
     for prefix, block in _blocks(unet):
-        attentions = getattr(block, "attentions", None)
-        if prefix == "mid_block":
-            names.append("mid_block.resnets.0")
-            for j in range(len(block.attentions)):
-                names += [f"mid_block.attentions.{j}", f"mid_block.resnets.{j + 1}"]
-            continue
+        attentions = getattr(block, "attentions", ())
         for j in range(len(block.resnets)):
             names.append(f"{prefix}.resnets.{j}")
-            if attentions is not None:
+            if j < len(attentions):
                 names.append(f"{prefix}.attentions.{j}")
     return names
 
@@ -202,13 +197,13 @@ def drop_unused(unet: Any, names: Sequence[str]) -> None:
         parent, index = name.rsplit(".", 1)
         modules = unet.get_submodule(parent)
         if int(index) < len(modules):
-            setattr_list(unet, parent, list(modules)[: int(index)])
-    keep_up = 0
-    for i, block in enumerate(unet.up_blocks):
-        if len(block.resnets):
-            keep_up = i + 1
-    unet.up_blocks = nn.ModuleList(list(unet.up_blocks)[:keep_up])
-    if keep_up:
+            del modules[int(index) :]
+    for side in (unet.down_blocks, unet.up_blocks):
+        while len(side) and not len(side[-1].resnets):
+            del side[-1]
+    if last.startswith("down_blocks"):
+        unet.down_blocks[-1].downsamplers = None
+    elif len(unet.up_blocks):
         unet.up_blocks[-1].upsamplers = None
     if ".attentions." in last:
         transformer = unet.get_submodule(last)
@@ -217,12 +212,6 @@ def drop_unused(unet: Any, names: Sequence[str]) -> None:
         transformer.transformer_blocks[0].ff.net = nn.ModuleList(
             [transformer.transformer_blocks[0].ff.net[0]]
         )
-
-
-def setattr_list(root: nn.Module, path: str, modules: list[nn.Module]) -> None:
-    """Replace the ModuleList at a dotted ``path`` by a shorter one."""
-    parent, name = path.rsplit(".", 1)
-    setattr(root.get_submodule(parent), name, nn.ModuleList(modules))
 
 
 def _blocks(unet: Any) -> list[tuple[str, Any]]:

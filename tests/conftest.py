@@ -1,0 +1,58 @@
+"""Shared fixtures: the reference backbone and the vectors that the released code gave on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import RELEASED_FEATURES, ModelConfig
+from diffagiqa.weights.backbone_folder import load_backbone
+
+REFERENCE = Path(__file__).parent / "reference"
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def expected() -> Mapping[str, np.ndarray]:
+    """Outputs of the released code, see tests/reference/README.md."""
+    with np.load(REFERENCE / "expected.npz", allow_pickle=False) as vectors:
+        return {name: vectors[name] for name in vectors.files}
+
+
+@pytest.fixture(scope="session")
+def reference_images() -> torch.Tensor:
+    """(3, 3, 512, 512) in [0, 1]."""
+    arrays = [np.asarray(Image.open(REFERENCE / f"image{i}.png").convert("RGB")) for i in range(3)]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 255.0
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Backbone:
+    """The small random backbone, float32."""
+    return load_backbone(str(REFERENCE / "backbone"), RELEASED_FEATURES)
+
+
+def small_config(**changes: object) -> ModelConfig:
+    """A model that scores in milliseconds on the reference backbone."""
+    settings: dict[str, object] = {
+        "backbone": str(REFERENCE / "backbone"),
+        "image_size": 64,
+        "feature_channels": (128,) * 5,
+        "pyramid_channels": 8,
+        "attention_channels": 2,
+        "fusion_channels": (16, 8, 8),
+        "head_channels": (8, 8),
+    }
+    return ModelConfig(**(settings | changes))  # type: ignore[arg-type]

@@ -1,0 +1,62 @@
+"""Configurations are strict, and survive the disk."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from diffagiqa.errors import ConfigError
+from diffagiqa.model.config import ModelConfig, TaskConfig
+
+
+def test_round_trip() -> None:
+    config = ModelConfig(
+        tasks=(TaskConfig("perception", 0, 100), TaskConfig("authenticity")),
+        backbone="./backbone",
+        features=("mid_block.attentions.0",),
+        feature_channels=(64,),
+        prompting="shared",
+    )
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": 500}, "multiple of 64"),
+        ({"image_size": "512"}, "image_size is '512'"),
+        ({"image_size": 10**9}, "expected 64 to 4096"),
+        ({"timestep": 1000}, "expected 0 to 999"),
+        ({"noise_draws": 0}, "noise_draws is 0"),
+        ({"fit": "stretch"}, "expected one of resize, crop, pad"),
+        ({"pyramid_kernels": [2]}, "not odd"),
+        ({"features": ["a"]}, "1 features are named and 5"),
+        ({"features": ["a", "a"], "feature_channels": [1, 1]}, "holds a name twice"),
+        ({"tasks": [{"name": "x y"}]}, "not an identifier"),
+        ({"tasks": [{"name": "x", "mos_min": 5, "mos_max": 1}]}, "the first must be the smaller"),
+        ({"tasks": [1]}, "list of objects"),
+        ({"tasks": []}, "number of tasks is 0"),
+        ({"head_dropout": [0.5, 1.0]}, "not in"),
+        ({"fusion_channels": [511, 256, 128]}, "does not divide"),
+        ({"fusion_channels": [512, 256]}, "fusion_channels"),
+        ({"use_text": 1}, "use_text"),
+        ({"pyramid_channels": True}, "pyramid_channels"),
+        ({"colour": "red"}, "unknown configuration key colour"),
+    ],
+)
+def test_bad_values_are_one_sentence(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        ModelConfig.from_json(json.dumps(json.loads(ModelConfig().to_json()) | change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "null", '{"tasks": {"a": 1}}'])
+def test_hostile_json(text: str) -> None:
+    with pytest.raises(ConfigError):
+        ModelConfig.from_json(text)
+
+
+def test_mos_scale() -> None:
+    assert TaskConfig("perception", 1, 5).to_mos(0.5) == 3

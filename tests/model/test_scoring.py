@@ -1,0 +1,113 @@
+"""The trained parts around the frozen backbone: wiring, freezing, gradients, noise."""
+
+from __future__ import annotations
+
+import torch
+from conftest import small_config
+
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import TaskConfig
+from diffagiqa.model.noise import draw_noise
+from diffagiqa.model.scoring import build_model, scoring_noise
+
+
+def batch(size: int = 2) -> torch.Tensor:
+    return torch.rand(size, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+def test_three_tasks_three_prompters_one_pyramid(backbone: Backbone) -> None:
+    tasks = tuple(TaskConfig(name) for name in ("perception", "authenticity", "alignment"))
+    model = build_model(small_config(tasks=tasks)).eval()
+    text = backbone.encode_text(["a fox", ""])
+    scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
+    assert list(scores) == ["perception", "authenticity", "alignment"]
+    assert list(model.prompters) == list(scores)
+    for value in scores.values():
+        assert value.shape == (2,)
+        assert bool(((value > 0) & (value < 1)).all())
+
+
+def test_one_prompter_for_all_tasks_and_none(backbone: Backbone) -> None:
+    text = backbone.encode_text(["a fox", ""])
+    for prompting in ("shared", "none"):
+        model = build_model(small_config(prompting=prompting)).eval()
+        assert model.prompt(batch()).shape == (2, 3, 64, 64)
+        scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
+        assert list(scores) == ["perception", "alignment"]
+    assert not list(model.prompters.parameters())
+
+
+def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:
+    """Both branches run in one batch; each must give what a model of that task alone gives."""
+    torch.manual_seed(0)
+    both = build_model(small_config()).eval()
+    alone = build_model(small_config(tasks=(TaskConfig("alignment"),))).eval()
+    own = alone.state_dict()
+    alone.load_state_dict({name: both.state_dict()[name] for name in own})
+    text = backbone.encode_text(["a fox", "two cats"])
+    noise = scoring_noise(both.config, backbone, 0)
+    with torch.no_grad():
+        wanted = alone(batch(), text, backbone, noise)["alignment"]
+        found = both(batch(), text, backbone, noise)["alignment"]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+
+
+def test_frozen_parts_stay_frozen_and_pass_gradients(backbone: Backbone) -> None:
+    torch.manual_seed(0)
+    model = build_model(small_config()).train()
+    backbone.train()
+    assert not any(module.training for module in backbone.modules())
+    text = backbone.encode_text(["a fox", "two cats"])
+    scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
+    torch.stack(list(scores.values())).sum().backward()
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+    for name, prompter in model.prompters.items():
+        for parameter in prompter.parameters():
+            assert parameter.grad is not None, name
+            assert float(parameter.grad.abs().sum()) > 0, name
+
+
+def test_noise_is_a_function_of_seed_draw_and_shape() -> None:
+    state = torch.get_rng_state()
+    first = draw_noise(3, 1, (4, 8, 8))
+    assert torch.equal(torch.get_rng_state(), state)  # the global stream is untouched
+    torch.randn(17)
+    again = draw_noise(3, 1, (4, 8, 8))
+    assert first.posterior is not None
+    assert again.posterior is not None
+    assert torch.equal(first.posterior, again.posterior)
+    assert torch.equal(first.diffusion, again.diffusion)
+    for seed, draw in ((3, 0), (4, 1)):
+        assert not torch.equal(first.diffusion, draw_noise(seed, draw, (4, 8, 8)).diffusion)
+
+
+def test_posterior_mean_draws_the_same_diffusion_noise() -> None:
+    mean, sample = draw_noise(0, 0, (4, 8, 8), "mean"), draw_noise(0, 0, (4, 8, 8), "sample")
+    assert mean.posterior is None
+    assert torch.equal(mean.diffusion, sample.diffusion)
+
+
+def test_draws_are_averaged(backbone: Backbone) -> None:
+    torch.manual_seed(0)
+    model = build_model(small_config(noise_draws=3)).eval()
+    text = backbone.encode_text(["a fox", "two cats"])
+    noises = scoring_noise(model.config, backbone, 0)
+    with torch.no_grad():
+        together = model(batch(), text, backbone, noises)["perception"]
+        singly = [model(batch(), text, backbone, [noise])["perception"] for noise in noises]
+    torch.testing.assert_close(together, torch.stack(singly).mean(0))
+    assert not torch.equal(singly[0], singly[1])
+
+
+def test_long_prompts_rules(backbone: Backbone) -> None:
+    long = "word " * 100
+    assert backbone.encode_text([long]).shape[1] == 77
+    assert backbone.encode_text([long], "chunk").shape[1] % 77 == 0
+    assert backbone.encode_text([long], "chunk").shape[1] > 77
+    released = backbone.encode_text([long.strip()], "released")
+    assert released.shape[1] > 77
+    # 70 words or fewer are truncated by the release even where they are more than 77 tokens.
+    assert backbone.encode_text(["incomprehensibilities " * 60], "released").shape[1] == 77
+    short = backbone.encode_text(["a fox"])
+    torch.testing.assert_close(backbone.encode_text(["a fox"], "chunk"), short)
+    torch.testing.assert_close(backbone.encode_text(["a fox"], "released"), short)

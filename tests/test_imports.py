@@ -1,0 +1,70 @@
+"""Imports point one way: the core knows nothing of the edges."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import diffagiqa
+
+SOURCE = Path(diffagiqa.__file__).parent
+
+# Each package may import from those of lower rank, and from itself.
+RANK = {
+    "errors": 0,
+    "model": 1,
+    "data": 1,
+    "device": 1,
+    "weights": 2,
+    "evaluation": 2,
+    "scorer": 3,
+    "synth": 3,
+    "pretrain": 4,
+    "training": 4,
+    "benchmark": 5,
+    "bench": 5,
+    "scale": 5,
+    "explain": 5,
+    "report": 6,
+    "integrations": 6,
+    "app": 7,
+    "cli": 8,
+}
+
+
+def imported(file: Path) -> set[str]:
+    """Packages of ours that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("diffagiqa.")}
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for file in SOURCE.rglob("*.py"):
+        package = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if package == "__init__":
+            continue
+        assert package in RANK, f"{package} has no rank in {Path(__file__).name}"
+        for other in imported(file) - {package}:
+            if RANK[other] >= RANK[package]:
+                wrong.append(f"{file.relative_to(SOURCE)} imports {other}")
+    assert not wrong
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, diffagiqa.cli.main; "
+        "print([m for m in ('torch','diffusers','transformers','pandas','ray','gradio',"
+        "'matplotlib','scipy') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

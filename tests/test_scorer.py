@@ -1,0 +1,169 @@
+"""The scorer's promises: same score in any company, any input, and a gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_config
+from PIL import Image
+
+from diffagiqa import Scorer
+from diffagiqa.errors import ConfigError, ImageError, WeightsError
+from diffagiqa.model.config import TaskConfig
+
+
+@pytest.fixture(scope="module")
+def scorer(reference: Path) -> Scorer:
+    return Scorer.untrained(str(reference / "backbone"), small_config(), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(7)]
+
+
+PROMPTS = [f"a picture of {n} foxes" for n in range(7)]
+
+
+def test_same_score_alone_in_a_batch_first_and_last(
+    scorer: Scorer, pictures: list[np.ndarray]
+) -> None:
+    alone = [scorer(p, t)["perception"] for p, t in zip(pictures, PROMPTS, strict=True)]
+    together = [score["perception"] for score in scorer(pictures, PROMPTS)]
+    backwards = [score["perception"] for score in scorer(pictures[::-1], PROMPTS[::-1])][::-1]
+    assert np.ptp(alone) > 1e-4  # the pictures do differ
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(backwards, alone, rtol=0, atol=1e-5)
+    torch.manual_seed(99)
+    assert scorer(pictures[3], PROMPTS[3])["perception"] == alone[3]
+
+
+def test_seed_changes_the_score(reference: Path, pictures: list[np.ndarray]) -> None:
+    seeds = [
+        Scorer.untrained(str(reference / "backbone"), small_config(), dtype="float32", seed=seed)
+        for seed in (0, 1)
+    ]
+    first, second = (scorer(pictures[0], "a fox")["perception"] for scorer in seeds)
+    assert first != second
+
+
+def test_every_kind_of_input_gives_the_same_score(
+    scorer: Scorer, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    array = pictures[0]
+    file = tmp_path / "fox.png"
+    Image.fromarray(array).save(file)
+    tensor = torch.from_numpy(array).permute(2, 0, 1) / 255.0
+    wanted = scorer(array, "a fox")["alignment"]
+    for same in (file, str(file), file.as_uri(), file.read_bytes(), Image.open(file), tensor):
+        assert scorer(same, "a fox")["alignment"] == pytest.approx(wanted, abs=1e-6)
+    batch = scorer(torch.stack([tensor, tensor]), "a fox")
+    assert [s["alignment"] for s in batch] == pytest.approx([wanted] * 2, abs=1e-6)
+
+
+def test_mos_scale(reference: Path, pictures: list[np.ndarray]) -> None:
+    config = small_config(tasks=(TaskConfig("perception", 0, 100),))
+    score = Scorer.untrained(str(reference / "backbone"), config)(pictures[0], "a fox")
+    assert score.mos["perception"] == pytest.approx(100 * score["perception"])
+
+
+def test_a_bad_image_takes_only_its_own_row(
+    scorer: Scorer, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    rows = list(
+        scorer.score_many(
+            [(pictures[0], "a"), (broken, "b"), (tmp_path / "no", "c"), (pictures[1], "d")]
+        )
+    )
+    assert isinstance(rows[1], ImageError)
+    assert isinstance(rows[2], ImageError)
+    assert rows[0]["perception"] == pytest.approx(scorer(pictures[0], "a")["perception"], abs=1e-5)
+    assert rows[3]["perception"] == pytest.approx(scorer(pictures[1], "d")["perception"], abs=1e-5)
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        scorer([pictures[0], broken], "a")
+
+
+def test_save_and_load_give_the_same_score(
+    scorer: Scorer, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    scorer.save_pretrained(tmp_path / "model")
+    again = Scorer.from_pretrained(tmp_path / "model", device="cpu", dtype="float32")
+    wanted = scorer(pictures, PROMPTS)
+    for found, score in zip(again(pictures, PROMPTS), wanted, strict=True):
+        assert found.scores == pytest.approx(score.scores, abs=1e-7)
+    assert len(again.fingerprint) == 16
+
+
+def test_low_precision_stays_near(
+    reference: Path, scorer: Scorer, pictures: list[np.ndarray]
+) -> None:
+    low = Scorer.untrained(str(reference / "backbone"), small_config(), dtype="bfloat16")
+    for found, wanted in zip(low(pictures, PROMPTS), scorer(pictures, PROMPTS), strict=True):
+        assert found["perception"] == pytest.approx(wanted["perception"], abs=0.01)
+
+
+def test_loss_has_a_gradient_to_the_images(scorer: Scorer, pictures: list[np.ndarray]) -> None:
+    images = torch.from_numpy(np.stack(pictures[:2])).permute(0, 3, 1, 2) / 255.0
+    images.requires_grad_(True)
+    loss = scorer.loss(images, ["a fox", "a cat"])
+    loss.backward()
+    assert images.grad is not None
+    gradient = images.grad
+    assert float(gradient.abs().max()) > 0
+    step = 1e-2 * gradient / gradient.abs().max()
+    with torch.no_grad():
+        lower = scorer.loss((images - step).clamp(0, 1), ["a fox", "a cat"])
+    assert float(lower) < float(loss)
+    scores = scorer.score_tensor(images, ["a fox", "a cat"])
+    only = scorer.loss(images, ["a fox", "a cat"], weights={"alignment": 2.0})
+    assert float(only) == pytest.approx(1 - float(scores["alignment"].mean()), abs=1e-6)
+
+
+def test_images_of_another_size_are_resized(scorer: Scorer) -> None:
+    tall = np.zeros((640, 64, 3), np.uint8)
+    assert scorer.prepare(tall).shape == (3, 64, 64)
+    assert 0 < scorer(np.zeros((1, 1, 3), np.uint8), "a dot")["perception"] < 1
+
+
+def test_no_text_ablation_ignores_the_prompt(reference: Path, pictures: list[np.ndarray]) -> None:
+    blind = Scorer.untrained(str(reference / "backbone"), small_config(use_text=False))
+    assert blind(pictures[0], "a fox").scores == blind(pictures[0], "two cats").scores
+
+
+def test_prompts_of_unlike_length_score_in_one_call(
+    reference: Path, pictures: list[np.ndarray]
+) -> None:
+    scorer = Scorer.untrained(
+        str(reference / "backbone"), small_config(long_prompts="chunk"), dtype="float32"
+    )
+    prompts = ["short", "long " * 200, "short again"]
+    together = scorer(pictures[:3], prompts)
+    for picture, prompt, score in zip(pictures, prompts, together, strict=False):
+        assert scorer(picture, prompt)["alignment"] == pytest.approx(score["alignment"], abs=1e-5)
+
+
+def test_wrong_use_is_one_sentence(
+    scorer: Scorer, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="2 prompts were given for 3 images"):
+        scorer(pictures[:3], ["a", "b"])
+    with pytest.raises(ImageError, match=r"expected \(B, 3, H, W\)"):
+        scorer.score_tensor(torch.zeros(3, 64, 64), "a")
+    with pytest.raises(ConfigError, match="expected positive numbers for perception"):
+        scorer.loss(torch.zeros(1, 3, 64, 64), "a", weights={"beauty": 1.0})
+    with pytest.raises(ConfigError, match="device 'gpu' is unknown"):
+        Scorer.untrained("anywhere", small_config(), device="gpu")
+    with pytest.raises(ConfigError, match="dtype 'int8' is unknown"):
+        Scorer.untrained("anywhere", small_config(), dtype="int8")
+    scorer.save_pretrained(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    text = config.read_text().replace("128", "64")
+    config.write_text(text)
+    with pytest.raises(WeightsError, match="has shape"):
+        Scorer.from_pretrained(tmp_path / "model")

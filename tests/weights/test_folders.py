@@ -1,0 +1,152 @@
+"""Model folders and backbone folders: strict loading, one clear sentence for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_config
+from safetensors.torch import load_file, save_file
+
+from diffagiqa.errors import BackboneError, ConfigError, WeightsError
+from diffagiqa.model.config import RELEASED_FEATURES
+from diffagiqa.model.scoring import build_model
+from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
+from diffagiqa.weights.folder import (
+    backbone_reference,
+    find_model,
+    fingerprint,
+    load_model,
+    save_model,
+)
+
+
+@pytest.fixture
+def backbone_copy(reference: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(reference / "backbone", tmp_path / "backbone"))
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    save_model(build_model(small_config()), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_only_used_parts_are_loaded(reference: Path) -> None:
+    mid = load_backbone(str(reference / "backbone"), ("mid_block.attentions.0",))
+    assert len(mid.unet.up_blocks) == 0
+    whole = load_backbone(str(reference / "backbone"), RELEASED_FEATURES)
+    assert len(whole.unet.up_blocks) == 3
+    assert not hasattr(whole.vae_encoder, "decoder")
+
+
+def test_weights_come_in_the_asked_type(reference: Path) -> None:
+    backbone = load_backbone(str(reference / "backbone"), RELEASED_FEATURES, dtype=torch.bfloat16)
+    assert {p.dtype for p in backbone.parameters()} == {torch.bfloat16}
+    assert not any(p.requires_grad for p in backbone.parameters())
+
+
+def test_sharded_and_fp16_variants_load(backbone_copy: Path) -> None:
+    unet = backbone_copy / "unet"
+    file = unet / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    wanted = load_backbone(str(backbone_copy), RELEASED_FEATURES).unet.state_dict()
+    names = sorted(tensors)
+    half = len(names) // 2
+    save_file({n: tensors[n] for n in names[:half]}, unet / "model-00001-of-00002.safetensors")
+    save_file({n: tensors[n] for n in names[half:]}, unet / "model-00002-of-00002.safetensors")
+    file.unlink()
+    found = load_backbone(str(backbone_copy), RELEASED_FEATURES).unet.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    for part in unet.glob("model-*"):
+        part.unlink()
+    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    save_file(halves, unet / "diffusion_pytorch_model.fp16.safetensors")
+    found = load_backbone(str(backbone_copy), RELEASED_FEATURES).unet.state_dict()
+    assert all(torch.allclose(found[n], wanted[n], atol=1e-3) for n in wanted)
+
+
+@pytest.mark.parametrize("part", ["vae", "unet", "text_encoder", "tokenizer", "scheduler"])
+def test_a_missing_part_is_named(backbone_copy: Path, part: str) -> None:
+    shutil.rmtree(backbone_copy / part)
+    with pytest.raises(BackboneError, match=f"has no folder {part}/"):
+        load_backbone(str(backbone_copy), RELEASED_FEATURES)
+
+
+def test_pickled_weights_are_refused(backbone_copy: Path) -> None:
+    file = backbone_copy / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(file.with_suffix(".bin"))
+    with pytest.raises(BackboneError, match=r"no \*\.safetensors file"):
+        load_backbone(str(backbone_copy), RELEASED_FEATURES)
+
+
+def test_truncated_and_misshapen_weights_are_named(backbone_copy: Path) -> None:
+    file = backbone_copy / "vae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    name = "encoder.conv_in.weight"
+    save_file(tensors | {name: tensors[name][:, :2].contiguous()}, file)
+    with pytest.raises(BackboneError, match=r"encoder\.conv_in\.weight .* has shape"):
+        load_backbone(str(backbone_copy), RELEASED_FEATURES)
+    save_file({n: t for n, t in tensors.items() if n != name}, file)
+    with pytest.raises(BackboneError, match=r"lacks 1 tensors .* encoder\.conv_in\.weight"):
+        load_backbone(str(backbone_copy), RELEASED_FEATURES)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(BackboneError, match="cannot be read as safetensors"):
+        load_backbone(str(backbone_copy), RELEASED_FEATURES)
+
+
+def test_wrong_places_say_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="does not exist"):
+        find_backbone(str(tmp_path / "absent"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BackboneError, match="hf download nobody/nothing"):
+        find_backbone("nobody/nothing", revision="0" * 40)
+    with pytest.raises(WeightsError, match="hf download nobody/nothing"):
+        find_model("nobody/nothing")
+    with pytest.raises(WeightsError, match="is no model folder"):
+        find_model(str(tmp_path))
+
+
+def test_weights_that_do_not_fit_are_named(model_folder: Path) -> None:
+    file = model_folder / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["pyramid.attentions.0.gamma"]
+    save_file(tensors | {"extra": torch.zeros(1)}, file)
+    with pytest.raises(
+        WeightsError, match=r"missing pyramid\.attentions\.0\.gamma; unexpected extra"
+    ):
+        load_model(model_folder)
+    config = json.loads((model_folder / "config.json").read_text())
+    (model_folder / "config.json").write_text(json.dumps(config | {"evil": "code"}))
+    with pytest.raises(ConfigError, match="unknown configuration key evil"):
+        load_model(model_folder)
+    (model_folder / "config.json").write_text(" " * 2_000_000)
+    with pytest.raises(WeightsError, match="over 1 MB"):
+        load_model(model_folder)
+
+
+def test_half_precision_folder_reads_back_as_float32(tmp_path: Path) -> None:
+    model = build_model(small_config())
+    save_model(model, tmp_path, half=True)
+    again = load_model(tmp_path)
+    for name, tensor in again.state_dict().items():
+        assert tensor.dtype == model.state_dict()[name].dtype
+        assert torch.allclose(tensor.double(), model.state_dict()[name].double(), atol=1e-3)
+
+
+def test_relative_backbone_stays_in_the_model_folder(tmp_path: Path) -> None:
+    inside = backbone_reference(small_config(backbone="./backbone"), tmp_path)
+    assert inside == str(tmp_path.resolve() / "backbone")
+    with pytest.raises(WeightsError, match="leads out"):
+        backbone_reference(small_config(backbone="./../../etc"), tmp_path)
+
+
+def test_fingerprint_follows_weights_and_config(model_folder: Path) -> None:
+    before = fingerprint(model_folder)
+    assert before == fingerprint(model_folder)
+    config = model_folder / "config.json"
+    config.write_text(config.read_text().replace('"timestep": 51', '"timestep": 52'))
+    assert fingerprint(model_folder) != before
