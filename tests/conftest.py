@@ -48,7 +48,7 @@ def small_config(**changes: object) -> ModelConfig:
     """A model that scores in milliseconds on the reference backbone."""
     settings: dict[str, object] = {
         "backbone": str(REFERENCE / "backbone"),
-        "image_size": 64,
+        "image_size": 128,
         "feature_channels": (128,) * 5,
         "pyramid_channels": 8,
         "attention_channels": 2,

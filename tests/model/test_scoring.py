@@ -12,7 +12,7 @@ from diffagiqa.model.scoring import build_model, scoring_noise
 
 
 def batch(size: int = 2) -> torch.Tensor:
-    return torch.rand(size, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    return torch.rand(size, 3, 128, 128, generator=torch.Generator().manual_seed(0))
 
 
 def test_three_tasks_three_prompters_one_pyramid(backbone: Backbone) -> None:
@@ -31,7 +31,7 @@ def test_one_prompter_for_all_tasks_and_none(backbone: Backbone) -> None:
     text = backbone.encode_text(["a fox", ""])
     for prompting in ("shared", "none"):
         model = build_model(small_config(prompting=prompting)).eval()
-        assert model.prompt(batch()).shape == (2, 3, 64, 64)
+        assert model.prompt(batch()).shape == (2, 3, 128, 128)
         scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
         assert list(scores) == ["perception", "alignment"]
     assert not list(model.prompters.parameters())
