@@ -4,6 +4,8 @@ import sys
 
 import typer
 
+from diffagiqa.cli.convert import convert
+from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.errors import DiffAGIQAError
 
 app = typer.Typer(
@@ -12,6 +14,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(evaluate)
+app.command()(convert)
 
 
 def main() -> None:

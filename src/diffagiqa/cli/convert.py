@@ -1,0 +1,41 @@
+"""``diffagiqa convert``: the released checkpoint to a model folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="The released state dict, .pth or .safetensors.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write config.json and weights to.")],
+    backbone: Annotated[
+        str, typer.Option(help="Stable Diffusion 1.5 in diffusers format: folder or hub id.")
+    ] = "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub backbone.")] = None,
+    alignment: Annotated[
+        bool,
+        typer.Option(
+            "--alignment",
+            help="Convert the alignment head too. The release never uses it; nothing says that it "
+            "was trained.",
+        ),
+    ] = False,
+) -> None:
+    """Convert the checkpoint of the paper's authors to a model folder.
+
+    Example: diffagiqa convert released.pth models/released
+    """
+    from diffagiqa.weights.convert import convert_released
+    from diffagiqa.weights.folder import save_model
+
+    tasks = ("perception", "alignment") if alignment else ("perception",)
+    result = convert_released(
+        checkpoint, backbone=backbone, backbone_revision=revision, tasks=tasks
+    )
+    save_model(result.model, out)
+    count = sum(parameter.numel() for parameter in result.model.parameters())
+    typer.echo(f"{out}: {count / 1e6:.1f} M parameters for {', '.join(tasks)}")
+    typer.echo(f"left out {len(result.ignored)} tensors that scoring never uses:")
+    for prefix in sorted({name.rsplit(".", 1)[0].rsplit(".", 1)[0] for name in result.ignored}):
+        typer.echo(f"  {prefix}")
