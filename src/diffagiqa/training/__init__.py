@@ -1,0 +1,1 @@
+"""Training: prompters, pyramid and heads learn; the diffusion model stays frozen."""

@@ -1,0 +1,208 @@
+"""What a training run is, as data: one readable JSON file per recipe, every key a flag as well."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from diffagiqa.errors import ConfigError
+from diffagiqa.model.config import ModelConfig, from_dict
+
+RECIPES = Path(__file__).parent / "recipes"
+Regression = Literal["mse", "huber", "l1"]
+Relation = Literal["none", "plcc", "margin", "fidelity"]
+Precision = Literal["auto", "float32", "bfloat16"]
+SplitBy = Literal["prompt", "image", "official"]
+Unreadable = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides the result of a run, apart from the data and the library versions."""
+
+    databases: tuple[str, ...] = ("agiqa-3k",)
+    """Names of the databases to train on; several are mixed, each scale mapped to [0, 1]."""
+    split: SplitBy = "prompt"
+    """``prompt``: no prompt on both sides; ``image``: pictures at random; ``official``: as published."""
+    split_seed: int = 0
+    test_fraction: float = 0.2
+    validation_fraction: float = 0.1
+    """Of the training part, for early stopping; the test part is looked at once, at the end."""
+
+    seed: int = 0
+    """Decides initial weights, data order, noise, flips and dropout."""
+    epochs: int = 30
+    batch_size: int = 32
+    """Images per optimiser step, over all processes and pieces."""
+    accumulation: int = 1
+    """Pieces that a batch is computed in; BatchNorm and the relation loss see one piece at a time."""
+    freeze_prompters: bool = False
+    """Train pyramid and heads only, on features that are computed once and cached."""
+    init: str | None = None
+    """Folder or hub id of a trained model to start from; default is random weights."""
+
+    regression: Regression = "huber"
+    regression_weight: float = 1.0
+    relation: Relation = "plcc"
+    relation_weight: float = 0.5
+    task_weights: tuple[float, ...] = ()
+    """One per task, in the model's order; empty means 1 each."""
+
+    lr_heads: float = 1e-3
+    lr_prompters: float = 1e-4
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    """Share of all steps over which the learning rates rise from 0; then a cosine to 0."""
+    clip_norm: float = 1.0
+    ema: float = 0.99
+    """Decay of the moving average of the weights that is validated and saved; 0 turns it off."""
+    patience: int = 8
+    """Epochs without a better validation SRCC before the run stops; 0 never stops."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the trained parts: bfloat16 is autocast over float32 weights; ``auto`` takes what
+    ``accelerate launch --mixed_precision`` says, else float32."""
+    backbone_dtype: str = "auto"
+    checkpoint_activations: bool = False
+    """Recompute the frozen parts' activations in the backward pass: about a third more time, and
+    512 x 512 fits a 24 GB GPU."""
+    checkpoint_every: int = 0
+    """Optimiser steps between checkpoints within an epoch; 0 writes one per epoch."""
+
+    flip: bool = True
+    """Mirror half of the pictures, except where the prompt says left or right."""
+    cached_draws: int = 1
+    """Noise draws cached per picture with ``freeze_prompters``; a step takes one of them."""
+    unreadable: Unreadable = "stop"
+    """A picture that cannot be decoded stops the run with its name, or is left out."""
+    workers: int = 2
+    """Threads that decode the next pictures while this step computes."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("split", SplitBy),
+            ("regression", Regression),
+            ("relation", Relation),
+            ("precision", Precision),
+            ("unreadable", Unreadable),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(kind))}"
+                )
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("batch_size", 1, 65_536),
+            ("accumulation", 1, 65_536),
+            ("cached_draws", 1, 64),
+            ("workers", 1, 256),
+            ("patience", 0, 100_000),
+            ("checkpoint_every", 0, 10**9),
+            ("seed", 0, 2**31 - 1),
+            ("test_fraction", 0.0, 0.9),
+            ("validation_fraction", 0.0, 0.9),
+            ("lr_heads", 0.0, 10.0),
+            ("lr_prompters", 0.0, 10.0),
+            ("weight_decay", 0.0, 10.0),
+            ("warmup", 0.0, 1.0),
+            ("ema", 0.0, 0.999999),
+            ("regression_weight", 0.0, 1e6),
+            ("relation_weight", 0.0, 1e6),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} to {high}")
+        if self.clip_norm <= 0:
+            raise ConfigError(f"clip_norm is {self.clip_norm}; expected a positive number")
+        if self.batch_size % self.accumulation:
+            raise ConfigError(
+                f"batch_size {self.batch_size} is not a multiple of accumulation "
+                f"{self.accumulation}; choose them so that the pieces are equal"
+            )
+        if self.task_weights and min(self.task_weights) < 0:
+            raise ConfigError(f"task_weights are {self.task_weights}; expected none below 0")
+        if self.regression_weight == 0 and (self.relation == "none" or self.relation_weight == 0):
+            raise ConfigError(
+                "regression_weight and relation are both off; nothing would be learnt"
+            )
+
+    def to_json(self) -> str:
+        """The configuration as the text of a recipe."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "the recipe") -> TrainingConfig:
+        """Read a recipe, strictly: unknown keys and wrong types are a ``ConfigError``.
+
+        >>> TrainingConfig.from_json(TrainingConfig().to_json()) == TrainingConfig()
+        True
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{where} is not valid JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{where} holds no JSON object")
+        model = values.pop("model", {})
+        if not isinstance(model, dict):
+            raise ConfigError(f"{where}: model is no JSON object")
+        config: TrainingConfig = from_dict(cls, values)
+        return replace(config, model=from_dict(ModelConfig, model))
+
+
+def recipe_names() -> list[str]:
+    return sorted(file.stem for file in RECIPES.glob("*.json"))
+
+
+def load_recipe(name_or_path: str) -> TrainingConfig:
+    """A recipe of this package by name, or a JSON file of one's own.
+
+    >>> load_recipe("agiqa-3k").databases
+    ('agiqa-3k',)
+    """
+    file = RECIPES / f"{name_or_path}.json"
+    if name_or_path not in recipe_names():
+        file = Path(name_or_path).expanduser()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            f"recipe {name_or_path} cannot be read; "
+            f"expected a JSON file or one of {', '.join(recipe_names())}"
+        ) from None
+    return TrainingConfig.from_json(text, str(file))
+
+
+def override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
+    """Replace keys; ``model.image_size`` reaches into the model. Values may be text, as flags are.
+
+    >>> override(TrainingConfig(), {"epochs": "3", "model.image_size": 256}).model.image_size
+    256
+    """
+    values = json.loads(config.to_json())
+    for key, value in changes.items():
+        inner, name = (values["model"], key[6:]) if key.startswith("model.") else (values, key)
+        if name not in inner or name == "model":
+            known = [*(k for k in values if k != "model"), *(f"model.{k}" for k in values["model"])]
+            raise ConfigError(f"unknown key {key}; known are {', '.join(known)}")
+        inner[name] = _parsed(value, inner[name]) if isinstance(value, str) else value
+    return TrainingConfig.from_json(json.dumps(values), "the changed configuration")
+
+
+def _parsed(text: str, now: Any) -> Any:
+    """Text of a flag -> the kind of value that stands there now; lists are separated by commas."""
+    if isinstance(now, list):
+        try:
+            return json.loads(text if text.startswith("[") else f"[{text}]")
+        except ValueError:
+            return [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(now, str) or now is None:
+        return None if text in ("null", "none") and now is None else text
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return text  # the strict reader says what was expected

@@ -1,0 +1,307 @@
+"""The feature cache: what the frozen parts give for every picture, computed once, kept on disk.
+
+``spec.json`` says what was computed from what; ``shard-00000.safetensors`` holds the features of
+``SHARD_ROWS`` rows, one tensor per level, (rows, views, branches, C, h, w); ``shard-00000.json`` is
+written after it, with its SHA-256, and so marks it as done: a stopped run goes on at the next shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.noise import draw_noise
+from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training.checkpoint import write_whole
+from diffagiqa.training.data import Rows, may_flip
+from diffagiqa.training.processes import Processes
+from diffagiqa.training.sources import SCORING_SEED, Autocast, FeatureSource, ImageSource
+
+SHARD_ROWS = 256
+IN_MEMORY = 4 << 30
+"""Bytes up to which the features are read into memory; above, they stay mapped from disk."""
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """How features are kept. ``draws`` and ``mirrored`` multiply the size."""
+
+    draws: int = 1
+    mirrored: bool = True
+    dtype: str = "float16"
+    """float16 is the more exact half; features beyond 65504 need bfloat16."""
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class Features:
+    """An opened cache: one tensor per level, (N, views, branches, C, h, w), and the rows it lacks."""
+
+    levels: tuple[Tensor, ...]
+    options: CacheOptions
+    unreadable: tuple[int, ...]
+
+    def source(
+        self, rows: Rows, arithmetic: Autocast, device: torch.device | str = "cpu",
+        scoring_draws: int = 1, levels: Sequence[int] | None = None,
+    ) -> FeatureSource:  # fmt: skip
+        """Scores from these features; ``levels`` takes some of them only (an ablation)."""
+        chosen = self.levels if levels is None else [self.levels[i] for i in levels]
+        mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
+        return FeatureSource(
+            chosen, arithmetic, device=device, scoring_draws=scoring_draws,
+            mirrored=mirrored if self.options.mirrored else None,
+        )  # fmt: skip
+
+
+def cached_features(
+    folder: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone, options: CacheOptions,
+    *, identity: str = "", processes: Processes | None = None, batch_size: int = 8,
+    workers: int = 2, log: Callable[[str], None] = print,
+) -> Features:  # fmt: skip
+    """Compute what is missing in the cache, check what is there, and open it.
+
+    ``identity`` names the backbone's weights (``weights.folder.fingerprint``). Raises
+    ``TrainingError`` where the folder holds features of other pictures or another model, where a
+    shard is damaged, or where the disk has no room, the last before anything is computed.
+    """
+    processes = processes or Processes(backbone.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = model.to(backbone.device).eval()
+    spec = _spec(rows, model, backbone, options, identity)
+    _check_spec(folder, spec)
+    source = ImageSource(rows, model.config, backbone, _plain, workers=workers)
+    starts = range(0, len(rows), SHARD_ROWS)
+    missing = [start for start in starts if not _mark(folder, start).is_file()]
+    if missing:
+        _announce(folder, len(rows), missing, model, source, options, log)
+        if processes.main:
+            write_whole(folder / "spec.json", lambda f: f.write(_text(spec)))
+    began = time.perf_counter()
+    for done, start in enumerate(missing[processes.rank :: processes.count], 1):
+        own = range(start, min(start + SHARD_ROWS, len(rows)))
+        _write_shard(folder, own, model, source, options, batch_size)
+        seconds = (time.perf_counter() - began) / done * len(missing) / processes.count
+        log(f"features: shard {done} of {len(missing)} written, about {seconds:.0f} s in all")
+    processes.wait()
+    return open_features(folder)
+
+
+def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
+    """Open a complete cache, its checksums verified; mapped from disk above ``in_memory`` bytes."""
+    from safetensors.torch import load_file
+
+    try:
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder} is no feature cache ({error})") from None
+    shards, unreadable, size = [], [], 0
+    for start in range(0, spec["rows"], SHARD_ROWS):
+        file, mark = _shard(folder, start), _mark(folder, start)
+        if not mark.is_file():
+            raise TrainingError(f"{folder} lacks {file.name}; run the same command again to go on")
+        written = json.loads(mark.read_text(encoding="utf-8"))
+        if not file.is_file() or _sha256(file) != written["sha256"]:
+            raise TrainingError(
+                f"{file} does not match its checksum: it was changed, cut short or the disk failed; "
+                f"delete {mark} and run again, and this shard alone is computed anew"
+            )
+        shards.append(load_file(file))  # mapped: read from disk when touched
+        unreadable += written["unreadable"]
+        size += file.stat().st_size
+    names = spec["model"]["features"]
+    stacks: list[Any] = [_Stacked([shard[name] for shard in shards]) for name in names]
+    if size <= in_memory:
+        stacks = [stack.joined() for stack in stacks]
+    return Features(tuple(stacks), CacheOptions(**spec["options"]), tuple(unreadable))
+
+
+class _Stacked:
+    """Shards that look like one tensor to ``FeatureSource``: ``shape`` and ``[rows, views]``."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        self.parts = parts
+        self.shape = torch.Size([sum(len(part) for part in parts), *parts[0].shape[1:]])
+
+    def __getitem__(self, key: tuple[Tensor, Tensor]) -> Tensor:
+        rows, views = key
+        out = torch.empty(len(rows), *self.shape[2:], dtype=self.parts[0].dtype)
+        for number in (rows // SHARD_ROWS).unique().tolist():
+            own = rows // SHARD_ROWS == number
+            out[own] = self.parts[number][rows[own] % SHARD_ROWS, views[own]]
+        return out
+
+    def joined(self) -> Tensor:
+        return torch.cat(list(self.parts))
+
+
+@torch.inference_mode()
+def _compute(
+    model: DiffAGIQA,
+    source: ImageSource,
+    images: Tensor,
+    rows: Sequence[int],
+    options: CacheOptions,
+) -> list[Tensor]:
+    """Features of some pictures, one tensor per level, (B, views, branches, C, h, w)."""
+    backbone, config = source.backbone, source.config
+    dtype = _DTYPES[options.dtype]
+    images = images.to(backbone.device)
+    text = torch.stack([source.text(source.rows.prompts[row]) for row in rows])
+    shape = backbone.latent_shape(config.image_size)
+    views: list[list[Tensor]] = []
+    for picture in (images, images.flip(3)) if options.mirrored else (images,):
+        mean, std = backbone.encode_image(model.prompt(picture))
+        for draw in range(options.draws):
+            # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
+            noise = draw_noise(SCORING_SEED, draw, shape, config.posterior)
+            features = model.features(mean, std, text, backbone, noise)
+            views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in features])
+    levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
+    if not all(level.isfinite().all() for level in levels):
+        raise TrainingError(
+            f"a feature of rows {rows[0]} to {rows[-1]} is not finite in {options.dtype}; "
+            "cache in bfloat16, or look for a fault in the backbone"
+        )
+    return levels
+
+
+def _write_shard(
+    folder: Path, rows: range, model: DiffAGIQA, source: ImageSource, options: CacheOptions, batch: int
+) -> None:  # fmt: skip
+    from safetensors.torch import save
+
+    parts: list[list[Tensor]] = []
+    unreadable: list[int] = []
+    size = source.config.image_size
+    for first in range(rows.start, rows.stop, batch):
+        own = range(first, min(first + batch, rows.stop))
+        source.prefetch([*own, *range(own.stop, min(own.stop + batch, rows.stop))])
+        pictures = []
+        for row in own:
+            try:
+                pictures.append(source.images([row])[0])
+            except TrainingError:
+                if not options.skip_unreadable:
+                    raise
+                unreadable.append(row)
+                pictures.append(torch.zeros(3, size, size))
+        parts.append(_compute(model, source, torch.stack(pictures), own, options))
+    tensors = {
+        name: torch.cat(level)
+        for name, level in zip(source.config.features, zip(*parts, strict=True), strict=True)
+    }
+    data = save(tensors)
+    write_whole(_shard(folder, rows.start), lambda stream: stream.write(data))
+    mark = {"sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows), "unreadable": unreadable}
+    write_whole(_mark(folder, rows.start), lambda stream: stream.write(_text(mark)))
+
+
+def _announce(
+    folder: Path, rows: int, missing: Sequence[int], model: DiffAGIQA, source: ImageSource,
+    options: CacheOptions, log: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Say how large the cache becomes, and stop where the disk has no room for it."""
+    size = source.config.image_size
+    one = _compute(model, source, torch.zeros(1, 3, size, size), [0], options)
+    each = sum(level.numel() * level.element_size() for level in one)
+    needed = each * min(rows, len(missing) * SHARD_ROWS)
+    free = shutil.disk_usage(folder).free
+    log(
+        f"features: {rows} pictures of {each / 1e6:.3f} MB ({options.draws} noise draws"
+        f"{', mirrored too' if options.mirrored else ''}, {options.dtype}) make "
+        f"{rows * each / 1e9:.2f} GB in {folder}; {needed / 1e9:.2f} GB are to be written, "
+        f"{free / 1e9:.1f} GB are free"
+    )
+    if needed > free:
+        raise TrainingError(
+            f"{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
+            "give another --cache folder, fewer --cached-draws or --no-flip"
+        )
+
+
+def _spec(
+    rows: Rows, model: DiffAGIQA, backbone: Backbone, options: CacheOptions, identity: str
+) -> dict[str, Any]:
+    """All that decides the features; two caches with equal specs hold equal features."""
+    config = model.config
+    keys = (
+        "image_size", "fit", "timestep", "posterior", "long_prompts", "use_text", "features", "prompting"
+    )  # fmt: skip
+    prompters = hashlib.sha256()
+    for tensor in model.prompters.state_dict().values():
+        prompters.update(tensor.cpu().numpy().tobytes())
+    pictures = hashlib.sha256()
+    for sample in rows.samples:
+        name = sample.image.replace("\\", "/").rsplit("/", 1)[-1]
+        pictures.update(f"{name}\0{_bytes_of(sample.source)}\0{sample.prompt}\n".encode())
+    spec = {
+        "rows": len(rows),
+        "pictures": pictures.hexdigest(),
+        "backbone": identity or backbone.name,
+        "backbone_dtype": str(backbone.dtype),
+        "prompters": prompters.hexdigest(),
+        "model": {key: getattr(config, key) for key in keys},
+        "options": options.__dict__,
+    }
+    return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
+
+
+def _check_spec(folder: Path, spec: dict[str, Any]) -> None:
+    try:
+        found = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder}/spec.json cannot be read ({error})") from None
+    unlike = [key for key in spec if spec[key] != found.get(key)]
+    if unlike:
+        raise TrainingError(
+            f"{folder} holds features of another {', '.join(unlike)}; "
+            "give another --cache folder or delete this one"
+        )
+
+
+def _bytes_of(source: str | bytes) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    file = Path(source)
+    return file.stat().st_size if file.is_file() else -1
+
+
+def _plain() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def _shard(folder: Path, start: int) -> Path:
+    return folder / f"shard-{start // SHARD_ROWS:05d}.safetensors"
+
+
+def _mark(folder: Path, start: int) -> Path:
+    return folder / f"shard-{start // SHARD_ROWS:05d}.json"
+
+
+def _text(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()

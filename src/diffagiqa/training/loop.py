@@ -1,0 +1,288 @@
+"""The training loop: read it from top to bottom.
+
+Everything random is a function of (seed, epoch) or (seed, step), so a run that was killed and resumed
+ends bit for bit where an undisturbed one ends (on a CPU), and several processes end where one does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows, data_order
+from diffagiqa.training.determinism import Step, seed_dropout, set_step
+from diffagiqa.training.losses import objective
+from diffagiqa.training.optimiser import (
+    Averaged,
+    make_optimiser,
+    rate_factor,
+    set_rate,
+    trained_parameters,
+)
+from diffagiqa.training.processes import Processes, in_order, share_batch_norm
+from diffagiqa.training.run_folder import RunFolder, Split
+from diffagiqa.training.sources import Source
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    epoch: int = 0
+    batch: int = 0
+    """Batches done in this epoch."""
+    step: int = 0
+    loss_sum: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = -1
+    waited: int = 0
+    """Epochs since the best one."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The best model of a run, its validation SRCC (mean over tasks), and one mapping per epoch."""
+
+    model: DiffAGIQA
+    best_srcc: float
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+def fit(
+    model: DiffAGIQA, source: Source, rows: Rows, split: Split, config: TrainingConfig, *,
+    processes: Processes | None = None, run: RunFolder | None = None, resume: bool = False,
+    log: Callable[[str], None] = print,
+) -> Fitted:  # fmt: skip
+    """Train ``model`` on ``split["train"]``, stop early by the SRCC on ``split["validation"]``.
+
+    ``source`` turns rows into scores; ``run`` is where checkpoints and metrics go (None keeps all in
+    memory). Raises ``TrainingError`` on a loss that is not finite, a full disk or an unreadable
+    picture; the checkpoints written before stay whole.
+    """
+    processes = processes or Processes()
+    model = model.to(processes.device)
+    labels, sources = rows.labels.to(processes.device), rows.sources.to(processes.device)
+    seed_dropout(model)
+    if processes.count > 1:
+        share_batch_norm(model)
+    averaged = Averaged(model, config.ema)
+    optimiser = make_optimiser(model, config)
+    parameters = trained_parameters(model)
+    now = Progress()
+    history: list[dict[str, float]] = []
+    best: dict[str, Tensor] | None = None
+    if resume and run is not None:
+        now, history = _restore(run.load(), model, averaged, optimiser)
+
+    batch_size = _whole_batch(config, len(split["train"]), processes)
+    batches = len(split["train"]) // batch_size  # the rest of an epoch waits: its order changes
+    piece = batch_size // config.accumulation
+    first, last = processes.share(piece)
+    total_steps = config.epochs * batches
+
+    def checkpoint() -> None:
+        if run is not None and processes.main:
+            run.save(_state(now, history, model, averaged, optimiser), averaged.model)
+
+    for epoch in range(now.epoch, config.epochs):
+        if _finished(now, config):
+            break
+        began = time.perf_counter()
+        order = data_order(config.seed, epoch, split["train"])
+        model.train()
+        for batch in range(now.batch, batches):
+            set_rate(optimiser, rate_factor(now.step, total_steps, config.warmup))
+            for part in range(config.accumulation):
+                start = batch * batch_size + part * piece
+                chosen = order[start : start + piece]
+                source.prefetch(order[start + piece + first : start + piece + last])
+                number = now.step * config.accumulation + part
+                step = Step(config.seed, number, piece, first, last)
+                set_step(model, step)
+                scores = source.scores(model, chosen[first:last], step)
+                scores = {task: processes.gather(value.float()) for task, value in scores.items()}
+                loss, _ = objective(
+                    scores, labels[chosen], sources[chosen], rows.task_names, config
+                )
+                _check_finite(loss, "loss", now, chosen, rows)
+                if loss.requires_grad:  # a piece may hold no label at all
+                    (loss / config.accumulation).backward()
+                now.loss_sum += float(loss.detach()) / config.accumulation
+            processes.sum_gradients(parameters)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+            _check_finite(norm, "gradient", now, chosen, rows)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            now.step += 1
+            now.batch = batch + 1
+            averaged.update(model, now.step)
+            if config.checkpoint_every and now.step % config.checkpoint_every == 0:
+                checkpoint()
+
+        scored = predict(averaged.model, source, split["validation"], processes)
+        row = {
+            "epoch": float(epoch),
+            "loss": now.loss_sum / batches,
+            "lr": optimiser.param_groups[0]["lr"],
+            **correlations(scored, rows, split["validation"]),
+            "seconds": time.perf_counter() - began,
+        }
+        history.append(row)
+        now.epoch, now.batch, now.loss_sum = epoch + 1, 0, 0.0
+        now.waited += 1
+        if row["srcc"] > now.best or not split["validation"]:  # without one, the last is the best
+            now.best, now.best_epoch, now.waited = row["srcc"], epoch, 0
+            if run is None:
+                best = _copy(averaged.model)
+            elif processes.main:
+                run.save_best(averaged.model)
+        checkpoint()
+        if run is not None and processes.main:
+            run.log(history)
+        log(_line(row, now))
+
+    if run is not None:
+        if processes.main:
+            run.draw(history)
+            run.close()
+        processes.wait()
+        from diffagiqa.weights.folder import load_model
+
+        return Fitted(load_model(run.folder / "best"), now.best, now.best_epoch, history)
+    model.load_state_dict(best or averaged.model.state_dict())
+    return Fitted(model.cpu().eval(), now.best, now.best_epoch, history)
+
+
+@torch.no_grad()
+def predict(
+    model: DiffAGIQA, source: Source, chosen: Sequence[int], processes: Processes | None = None,
+    batch_size: int = 32,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Scores of some rows by task, (len(chosen),) in [0, 1] on the CPU, with the fixed noise."""
+    processes = processes or Processes()
+    training = model.training
+    model.eval()
+    own = chosen[processes.rank :: processes.count]
+    parts: list[dict[str, Tensor]] = []
+    for start in range(0, len(own), batch_size):
+        source.prefetch(own[start : start + 2 * batch_size])
+        scores = source.scores(model, own[start : start + batch_size], None)
+        parts.append({task: value.float().cpu() for task, value in scores.items()})
+    model.train(training)
+    tasks = model.config.task_names
+    local = {
+        task: torch.cat([part[task] for part in parts]).tolist() if parts else [] for task in tasks
+    }
+    everyone = processes.gather_objects(local)
+    return {
+        task: torch.tensor(in_order([values[task] for values in everyone], len(chosen)))
+        for task in tasks
+    }
+
+
+def correlations(
+    scores: Mapping[str, Tensor], rows: Rows, chosen: Sequence[int]
+) -> dict[str, float]:
+    """SRCC and PLCC by task, within each database and averaged by its rows; ``srcc`` is their mean.
+
+    A constant score has no order; it counts as 0.
+    """
+    labels, sources = rows.labels[list(chosen)].numpy(), rows.sources[list(chosen)].numpy()
+    found: dict[str, float] = {}
+    for column, task in enumerate(rows.task_names):
+        x, y = scores[task].numpy(), labels[:, column]
+        known = ~np.isnan(y)
+        sums = np.zeros(3)
+        for source in np.unique(sources[known]):
+            own = known & (sources == source)
+            if own.sum() >= 3 and np.ptp(x[own]) > 0 and np.ptp(y[own]) > 0:
+                srcc = stats.spearmanr(x[own], y[own]).statistic
+                plcc = stats.pearsonr(x[own], y[own]).statistic
+                sums += own.sum() * np.array([srcc, plcc, 1.0])
+        if known.sum() >= 3:
+            found[f"{task}_srcc"] = float(sums[0] / known.sum())
+            found[f"{task}_plcc"] = float(sums[1] / known.sum())
+    each = [value for name, value in found.items() if name.endswith("_srcc")]
+    return {**found, "srcc": float(np.mean(each)) if each else 0.0}
+
+
+def _finished(now: Progress, config: TrainingConfig) -> bool:
+    return bool(config.patience) and now.waited >= config.patience
+
+
+def _whole_batch(config: TrainingConfig, rows: int, processes: Processes) -> int:
+    """The batch size, a multiple of pieces times processes, at most the number of rows."""
+    unit = config.accumulation * processes.count
+    if config.batch_size % unit:
+        raise TrainingError(
+            f"batch_size {config.batch_size} is not a multiple of accumulation x processes "
+            f"({config.accumulation} x {processes.count}); choose another"
+        )
+    size = min(config.batch_size, rows // unit * unit)
+    if size < 2 * unit:
+        raise TrainingError(
+            f"{rows} rows to train on make no batch of at least two per piece and process; "
+            "add data or take fewer pieces"
+        )
+    return size
+
+
+def _check_finite(
+    value: Tensor, what: str, now: Progress, chosen: Sequence[int], rows: Rows
+) -> None:
+    if bool(torch.isfinite(value)):
+        return
+    names = ", ".join(rows.samples[row].image for row in chosen[:3])
+    raise TrainingError(
+        f"the {what} is {float(value)} at step {now.step} (epoch {now.epoch}; first pictures {names}); "
+        "the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
+        "precision float32, and start again with --init FOLDER/best"
+    )
+
+
+def _state(
+    now: Progress, history: list[dict[str, float]], model: DiffAGIQA, averaged: Averaged,
+    optimiser: torch.optim.Optimizer,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "progress": dict(now.__dict__),
+        "history": history,
+        "model": model.state_dict(),
+        "averaged": averaged.model.state_dict() if averaged.decay else {},
+        "optimiser": optimiser.state_dict(),
+    }
+
+
+def _restore(
+    state: dict[str, Any], model: DiffAGIQA, averaged: Averaged, optimiser: torch.optim.Optimizer
+) -> tuple[Progress, list[dict[str, float]]]:
+    model.load_state_dict(state["model"])
+    if averaged.decay:
+        averaged.model.load_state_dict(state["averaged"])
+    optimiser.load_state_dict(state["optimiser"])
+    return Progress(**state["progress"]), state["history"]
+
+
+def _copy(model: DiffAGIQA) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _line(row: Mapping[str, float], now: Progress) -> str:
+    tasks = "  ".join(f"{k[:-5]} {v:.3f}" for k, v in row.items() if k.endswith("_srcc"))
+    mark = "  best" if now.waited == 0 else ""
+    return (
+        f"epoch {int(row['epoch']):3d}  loss {row['loss']:.4f}  validation SRCC {tasks}  "
+        f"{row['seconds']:.1f} s{mark}"
+    )

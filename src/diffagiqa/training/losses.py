@@ -1,0 +1,112 @@
+"""Scores and labels -> one loss: regression plus an optional term on correlation or order.
+
+Labels are in [0, 1], NaN where a picture has none; a missing label takes no part. The relation term
+compares pictures of one database only, since two databases' scales need not mean the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffagiqa.training.config import TrainingConfig
+
+MARGIN = 0.05  # of the scale [0, 1]: a twentieth, half of one grade of a ten-grade scale
+THURSTONE_STD = 0.1  # spread of one opinion around the mean, on the scale [0, 1]
+
+
+def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """(1 - Pearson's r) / 2, in [0, 1]; (n,) each, n >= 2.
+
+    >>> float(plcc_loss(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.2, 0.4, 0.6])))
+    0.0
+    """
+    x, y = scores - scores.mean(), labels - labels.mean()
+    # The floor keeps the gradient finite where all scores are equal, as an untrained head's may be.
+    r = (x * y).sum() / (x.norm() * y.norm()).clamp_min(1e-6)
+    return ((1 - r) / 2).clamp_min(0.0)
+
+
+def margin_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean over pairs of unlike labels of relu(margin - sign(dy) dx)  (pairwise hinge)."""
+    dx, dy = _pairs(scores), _pairs(labels)
+    unlike = dy != 0
+    loss = F.relu(MARGIN - torch.sign(dy) * dx) * unlike
+    return loss.sum() / unlike.sum().clamp_min(1)
+
+
+def fidelity_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean over pairs of 1 - sqrt(p p*) - sqrt((1-p)(1-p*)) (Tsai et al., FRank, 2007).
+
+    p is the probability, by Thurstone's model, that one picture is seen as the better (as in UNIQUE,
+    Zhang et al., 2021, with a fixed spread): Phi(dx / (sqrt(2) * std)); p* the same for the labels.
+    """
+    p, target = (
+        torch.special.ndtr(_pairs(v) / (2**0.5 * THURSTONE_STD)).clamp(1e-4, 1 - 1e-4)
+        for v in (scores, labels)
+    )
+    return (1 - (p * target).sqrt() - ((1 - p) * (1 - target)).sqrt()).mean()
+
+
+REGRESSION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "huber": lambda scores, labels: F.huber_loss(scores, labels, delta=0.1) / 0.1,
+    "l1": F.l1_loss,
+}
+RELATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "plcc": plcc_loss,
+    "margin": margin_loss,
+    "fidelity": fidelity_loss,
+}
+
+
+def objective(
+    scores: Mapping[str, Tensor],
+    labels: Tensor,
+    sources: Tensor,
+    tasks: Sequence[str],
+    config: TrainingConfig,
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of one piece of a batch, and its terms by name for the log.
+
+    ``scores`` (B,) by task, in [0, 1]; ``labels`` (B, tasks) in [0, 1], NaN where missing;
+    ``sources`` (B,) number of the database of each row. A task without a label here adds nothing.
+    """
+    weights = config.task_weights or (1.0,) * len(tasks)
+    total = torch.zeros((), device=labels.device)
+    terms: dict[str, float] = {}
+    for column, (task, weight) in enumerate(zip(tasks, weights, strict=True)):
+        known = ~labels[:, column].isnan()
+        if not known.any():
+            continue
+        x, y, source = scores[task][known].float(), labels[known, column], sources[known]
+        regression = REGRESSION[config.regression](x, y)
+        total = total + weight * config.regression_weight * regression
+        terms[f"{task}_{config.regression}"] = float(regression.detach())
+        if config.relation != "none" and config.relation_weight:
+            relation = _within_sources(RELATION[config.relation], x, y, source)
+            total = total + weight * config.relation_weight * relation
+            terms[f"{task}_{config.relation}"] = float(relation.detach())
+    return total, terms
+
+
+def _within_sources(
+    loss: Callable[[Tensor, Tensor], Tensor], scores: Tensor, labels: Tensor, sources: Tensor
+) -> Tensor:
+    """Mean of the loss over databases, weighted by their rows; fewer than two rows have no order."""
+    total, rows = scores.sum() * 0, 0
+    for source in sources.unique():
+        own = sources == source
+        count = int(own.sum())
+        if count >= 2:
+            total = total + count * loss(scores[own], labels[own])
+            rows += count
+    return total / max(rows, 1)
+
+
+def _pairs(values: Tensor) -> Tensor:
+    first, second = torch.triu_indices(len(values), len(values), 1, device=values.device)
+    return values[first] - values[second]

@@ -1,0 +1,172 @@
+"""The folder of one run: configuration, versions, split, metrics, curves, best and last model.
+
+config.json     the TrainingConfig            metrics.csv   one row per epoch
+versions.json   libraries, git commit, host   curves.png    loss and SRCC over epochs
+split.json      rows of each part, by name    tensorboard/  the same, live
+best/  last/    model folders                 state.pt      everything that --resume needs
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training.checkpoint import STATE, load_state, save_folder, save_state, write_whole
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows
+
+Split = Mapping[str, Sequence[int]]
+
+
+class RunFolder:
+    """Writes what a run leaves behind; nothing here decides a result.
+
+    Of several processes each opens it, and only the main one writes.
+    """
+
+    def __init__(
+        self, folder: Path, config: TrainingConfig, resume: bool = False, main: bool = True
+    ) -> None:
+        self.folder = folder
+        self.config = config
+        self._board: Any = None
+        written = folder / "config.json"
+        if resume:
+            self._check_same(written)
+        elif (folder / STATE).exists():
+            raise TrainingError(
+                f"{folder} holds a run already; give --resume to go on with it, or another folder"
+            )
+        if not main:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{folder} cannot be made ({error}); give another folder") from None
+        self._write("config.json", config.to_json())
+
+    def describe(self, rows: Rows, split: Split) -> None:
+        """Write versions and split, so that anyone can rerun this."""
+        parts = {
+            name: [
+                {"row": row, "database": rows.names[int(rows.sources[row])],
+                 "image": Path(rows.samples[row].image).name, "prompt": rows.samples[row].prompt}
+                for row in part
+            ]
+            for name, part in split.items()
+        }  # fmt: skip
+        self._write("split.json", json.dumps(parts, indent=1, ensure_ascii=False) + "\n")
+        self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
+
+    def save(self, state: dict[str, Any], last: DiffAGIQA) -> None:
+        save_folder(last, self.folder / "last")
+        save_state(state, self.folder / STATE)
+
+    def save_best(self, model: DiffAGIQA) -> None:
+        save_folder(model, self.folder / "best")
+
+    def load(self) -> dict[str, Any]:
+        return load_state(self.folder / STATE)
+
+    def log(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Write ``metrics.csv`` anew (so a resumed run has no row twice), TensorBoard and the curves."""
+        columns = list(dict.fromkeys(key for row in history for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        self._write("metrics.csv", text.getvalue())
+        self._log_tensorboard(history[-1])
+
+    def draw(self, history: Sequence[Mapping[str, float]]) -> None:
+        """``curves.png``: training loss, and validation SRCC by task, over epochs."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return  # the CSV holds the same; the train extra brings matplotlib
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        epochs = [row["epoch"] for row in history]
+        left.plot(epochs, [row["loss"] for row in history])
+        left.set(xlabel="epoch", ylabel="training loss")
+        for name in [name for name in history[-1] if name.endswith("_srcc")]:
+            right.plot(epochs, [row.get(name, float("nan")) for row in history], label=name[:-5])
+        right.set(xlabel="epoch", ylabel="validation SRCC")
+        right.legend()
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120)
+        write_whole(self.folder / "curves.png", lambda stream: stream.write(picture.getvalue()))
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+    def _log_tensorboard(self, row: Mapping[str, float]) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        if self._board is None:
+            place = str(self.folder / "tensorboard")
+            self._board = SummaryWriter(place, purge_step=int(row["epoch"]))
+        for name, value in row.items():
+            if name != "epoch":
+                self._board.add_scalar(name, value, int(row["epoch"]))
+        self._board.flush()
+
+    def _check_same(self, written: Path) -> None:
+        try:
+            before = TrainingConfig.from_json(written.read_text(encoding="utf-8"), str(written))
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder} holds no run to resume ({error}); start without --resume"
+            ) from None
+        old, new = json.loads(before.to_json()), json.loads(self.config.to_json())
+        unlike = [key for key in new if new[key] != old[key] and key != "workers"]
+        if unlike:
+            raise TrainingError(
+                f"{self.folder} was begun with another {', '.join(unlike)}; "
+                "resume with the same values, or start in another folder"
+            )
+
+    def _write(self, name: str, text: str) -> None:
+        write_whole(self.folder / name, lambda stream: stream.write(text.encode()))
+
+
+def versions() -> dict[str, str]:
+    """Libraries, Python, processor and the commit of this code, where there is one."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("diffagiqa", "torch", "diffusers", "transformers", "accelerate", "numpy", "scipy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    found["git_commit"] = _git_commit()
+    return found
+
+
+def _git_commit() -> str:
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,161 @@
+"""Rows -> scores: from pictures through the whole model, or from cached features through its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from diffagiqa.data.images import decode_image, fit_image
+from diffagiqa.errors import ImageError, TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
+from diffagiqa.training.data import Rows, may_flip
+from diffagiqa.training.determinism import Step
+
+SCORING_SEED = 0  # the Scorer's default: validation sees the noise that users will see
+Autocast = Callable[[], AbstractContextManager[None]]
+
+
+class Source(Protocol):
+    """Where the loop gets scores from."""
+
+    def scores(self, model: DiffAGIQA, rows: Sequence[int], step: Step | None) -> dict[str, Tensor]:
+        """(len(rows),) scores in [0, 1] by task; ``step`` is None in validation: fixed noise."""
+
+    def prefetch(self, rows: Sequence[int]) -> None:
+        """Start reading what the next step needs."""
+
+
+def autocast(device: torch.device, precision: str) -> Autocast:
+    """The arithmetic of the trained parts: "float32", or "bfloat16" over float32 weights."""
+    enabled = precision == "bfloat16"
+    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+class ImageSource:
+    """Pictures through prompters, frozen backbone and heads, with gradients: the full regime."""
+
+    def __init__(
+        self, rows: Rows, config: ModelConfig, backbone: Backbone, arithmetic: Autocast, *,
+        flip: bool = True, workers: int = 2,
+    ) -> None:  # fmt: skip
+        self.rows = rows
+        self.config = config
+        self.backbone = backbone
+        self.arithmetic = arithmetic
+        self.noise = scoring_noise(config, backbone, SCORING_SEED)
+        self.may_flip = torch.tensor([flip and may_flip(prompt) for prompt in rows.prompts])
+        self.text = lru_cache(maxsize=4096)(self._encode)  # 4096 prompts are 1 GB for SD 1.5
+        self._readers = ThreadPoolExecutor(workers)
+        self._coming: dict[int, Future[Tensor]] = {}
+
+    def scores(self, model: DiffAGIQA, rows: Sequence[int], step: Step | None) -> dict[str, Tensor]:
+        images = self.images(rows).to(self.backbone.device)  # (B,3,S,S)
+        text = torch.stack([self.text(self.rows.prompts[row]) for row in rows])  # (B,77,D)
+        noises = self.noise
+        if step is not None:
+            mirrored = step.flips() & self.may_flip[list(rows)]
+            images = torch.where(
+                mirrored.to(images.device)[:, None, None, None], images.flip(3), images
+            )
+            shape = self.backbone.latent_shape(self.config.image_size)
+            noises = [step.noise(shape, self.config.posterior)]
+        mean, std = self.backbone.encode_image(model.prompt(images))
+        draws = []
+        for noise in noises:
+            features = model.features(mean, std, text, self.backbone, noise)
+            with self.arithmetic():
+                draws.append(model.score_features(features))
+        return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
+
+    def prefetch(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            if row not in self._coming:
+                self._coming[row] = self._readers.submit(self.image, row)
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        """(B, 3, S, S) float32 in [0, 1] on the CPU."""
+        self.prefetch(rows)
+        waiting = {row: self._coming.pop(row) for row in set(rows)}
+        return torch.stack([waiting[row].result() for row in rows])
+
+    def image(self, row: int) -> Tensor:
+        sample = self.rows.samples[row]
+        try:
+            return fit_image(decode_image(sample.source), self.config.image_size, self.config.fit)
+        except ImageError as error:
+            raise TrainingError(
+                f"row {sample.row} cannot be read: {error} "
+                "Repair it, or leave such rows out with --unreadable skip."
+            ) from None
+
+    def unreadable(self) -> list[int]:
+        """Rows whose picture cannot be decoded: every file is opened once."""
+
+        def fails(row: int) -> bool:
+            try:
+                self.image(row)
+            except TrainingError:
+                return True
+            return False
+
+        faults = self._readers.map(fails, range(len(self.rows)))
+        return [row for row, fault in enumerate(faults) if fault]
+
+    @torch.no_grad()
+    def _encode(self, prompt: str) -> Tensor:
+        prompt = prompt if self.config.use_text else ""
+        return self.backbone.encode_text([prompt], self.config.long_prompts)[0]
+
+
+class FeatureSource:
+    """Features computed before, through pyramid and heads: the regime with frozen prompters.
+
+    ``features``: one tensor per level, (N, views, branches, C, h, w), of any float type, in memory or
+    mapped from disk. Views are noise draws, and after them the same draws of the mirrored picture.
+    """
+
+    def __init__(
+        self, features: Sequence[Tensor], arithmetic: Autocast, *, device: torch.device | str = "cpu",
+        mirrored: Tensor | None = None, scoring_draws: int = 1,
+    ) -> None:  # fmt: skip
+        self.features = features
+        self.arithmetic = arithmetic
+        self.device = device
+        self.mirrored = mirrored
+        """(N,) bool: which rows may take a mirrored view; None where there are none."""
+        self.draws = features[0].shape[1] // (1 if mirrored is None else 2)
+        self.scoring_draws = scoring_draws
+
+    def scores(self, model: DiffAGIQA, rows: Sequence[int], step: Step | None) -> dict[str, Tensor]:
+        index = torch.as_tensor(rows)
+        if step is not None:
+            view = step.views(self.draws)
+            if self.mirrored is not None:
+                view = view + self.draws * (step.flips() & self.mirrored[index])
+            return self._forward(model, index, view)
+        draws = [
+            self._forward(model, index, torch.full((len(rows),), draw))
+            for draw in range(self.scoring_draws)
+        ]
+        return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
+
+    def prefetch(self, rows: Sequence[int]) -> None:
+        """Nothing to do: the features are in memory, or the system reads ahead."""
+
+    def _forward(self, model: DiffAGIQA, index: Tensor, view: Tensor) -> dict[str, Tensor]:
+        with self.arithmetic():
+            return model.score_features(
+                [
+                    # (B,branches,C,h,w) -> (branches * B,C,h,w), as the model orders them
+                    level[index, view].to(self.device).float().transpose(0, 1).flatten(0, 1)
+                    for level in self.features
+                ]
+            )

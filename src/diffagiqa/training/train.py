@@ -1,0 +1,203 @@
+"""Wiring: databases, backbone and configuration -> a trained model, in memory or in a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from diffagiqa.device import choose_dtype
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import ModelConfig, TaskConfig
+from diffagiqa.model.features import feature_channels
+from diffagiqa.model.prompter import VisualPrompter
+from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows
+from diffagiqa.training.features import CacheOptions, Features, cached_features
+from diffagiqa.training.loop import Fitted, fit
+from diffagiqa.training.processes import Processes
+from diffagiqa.training.run_folder import RunFolder, Split
+from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
+from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
+from diffagiqa.weights.folder import find_model, fingerprint, load_model
+
+
+def train(
+    config: TrainingConfig, rows: Rows, split: Split, folder: str | Path | None = None, *,
+    cache: str | Path | None = None, device: str | None = None, resume: bool = False,
+    backbone: Backbone | None = None, features: Features | None = None,
+    log: Callable[[str], None] = print,
+) -> Fitted:  # fmt: skip
+    """Train as ``config`` says; the best model lies in ``folder/best``.
+
+    ``split`` has the rows of ``train`` and ``validation``. ``cache`` is where features go with
+    ``freeze_prompters``; default ``folder/features``. ``backbone`` and ``features`` save loading and
+    reading them again over several runs.
+    """
+    processes = Processes(device)
+    say = log if processes.main else _silent
+    backbone = backbone or open_backbone(config, processes.device)
+    backbone.checkpoint_activations = config.checkpoint_activations
+    model = make_model(config, rows.tasks, backbone, say)
+    arithmetic = autocast(processes.device, chosen_precision(config))
+    source: Source
+    if config.freeze_prompters:
+        if features is None:
+            place = cache or (Path(folder) / "features" if folder is not None else None)
+            if place is None:
+                raise TrainingError("features need a folder to be cached in; give cache or folder")
+            features = compute_features(config, rows, Path(place), backbone, model, processes, say)
+        rows = rows.without_labels(features.unreadable)
+        source = features.source(rows, arithmetic, processes.device, config.model.noise_draws)
+    else:
+        source = ImageSource(
+            rows, model.config, backbone, arithmetic, flip=config.flip, workers=config.workers
+        )
+        if config.unreadable == "skip":
+            rows = rows.without_labels(source.unreadable())
+        elif faults := source.unreadable():
+            source.image(faults[0])  # raises, naming it, before hours are spent
+    split = {name: labelled(rows, part, say, name) for name, part in split.items()}
+    run = None
+    if folder is not None:
+        run = RunFolder(Path(folder), config, resume, processes.main)
+        if processes.main:
+            run.describe(rows, split)
+        processes.wait()
+    return fit(
+        model, source, rows, split, config, processes=processes, run=run, resume=resume, log=say
+    )
+
+
+def train_heads(
+    features: Sequence[Tensor], labels: Tensor, split: Split, config: TrainingConfig, *,
+    tasks: Sequence[TaskConfig] | None = None, sources: Tensor | None = None,
+    mirrored: Tensor | None = None, device: str | None = None, log: Callable[[str], None] = print,
+) -> Fitted:  # fmt: skip
+    """Train pyramid and heads on features in memory; nothing is written.
+
+    ``features``: one tensor per level, (N, C, h, w), or (N, views, branches, C, h, w) with several
+    noise draws (and their mirrored twins after them, where ``mirrored`` (N,) says which rows may use
+    them). ``labels`` (N, tasks) in [0, 1], NaN where missing; ``tasks`` default to the model's.
+    """
+    from diffagiqa.data.samples import Sample
+
+    processes = Processes(device)
+    levels = [level[:, None, None] if level.ndim == 4 else level for level in features]
+    chosen = tuple(tasks or config.model.tasks)
+    if labels.shape != (len(levels[0]), len(chosen)):
+        raise TrainingError(
+            f"labels have shape {tuple(labels.shape)}; expected ({len(levels[0])}, {len(chosen)})"
+        )
+    samples = tuple(Sample(f"row {i}", "", "none", i) for i in range(len(labels)))
+    sources = torch.zeros(len(labels), dtype=torch.long) if sources is None else sources
+    rows = Rows(samples, labels.float(), chosen, sources, ("features",))
+    model_config = replace(
+        config.model, tasks=chosen, feature_channels=tuple(level.shape[3] for level in levels)
+    )
+    if levels[0].shape[2] == 1 and model_config.prompting == "per_task":
+        model_config = replace(model_config, prompting="none")
+    model = initial_model(model_config, config.seed)
+    model.prompters.requires_grad_(False)
+    arithmetic = autocast(processes.device, chosen_precision(config))
+    source = FeatureSource(
+        levels, arithmetic, device=processes.device, mirrored=mirrored,
+        scoring_draws=model_config.noise_draws,
+    )  # fmt: skip
+    return fit(model, source, rows, split, config, processes=processes, log=log)
+
+
+def open_backbone(config: TrainingConfig, device: torch.device) -> Backbone:
+    return load_backbone(
+        config.model.backbone, config.model.features, revision=config.model.backbone_revision,
+        device=device, dtype=choose_dtype(device, config.backbone_dtype),
+    )  # fmt: skip
+
+
+def compute_features(
+    config: TrainingConfig, rows: Rows, folder: Path, backbone: Backbone, model: DiffAGIQA,
+    processes: Processes, log: Callable[[str], None],
+) -> Features:  # fmt: skip
+    options = CacheOptions(
+        draws=max(config.cached_draws, config.model.noise_draws),
+        mirrored=config.flip,
+        skip_unreadable=config.unreadable == "skip",
+    )
+    place = find_backbone(config.model.backbone, config.model.backbone_revision)
+    return cached_features(
+        folder, rows, model, backbone, options, identity=fingerprint(place), processes=processes,
+        workers=config.workers, log=log,
+    )  # fmt: skip
+
+
+def make_model(
+    config: TrainingConfig, tasks: tuple[TaskConfig, ...], backbone: Backbone,
+    log: Callable[[str], None] = print,
+) -> DiffAGIQA:  # fmt: skip
+    """The model that training starts from: new weights, or those of ``config.init``."""
+    channels = feature_channels(backbone.unet, config.model.features)
+    wanted = replace(config.model, tasks=tasks, feature_channels=channels)
+    if config.init is not None:
+        model = load_model(find_model(config.init)).train()
+        for name in ("features", "feature_channels", "image_size", "timestep", "tasks"):
+            if getattr(model.config, name) != getattr(wanted, name):
+                raise TrainingError(
+                    f"{config.init} was trained with {name} {getattr(model.config, name)}, and this "
+                    f"run asks for {getattr(wanted, name)}; make them equal"
+                )
+        model.config = replace(wanted, prompting=model.config.prompting)
+    else:
+        if config.freeze_prompters and wanted.prompting != "none":
+            log(
+                "prompters: frozen and untrained, so left out (prompting none); one branch serves all"
+            )
+            wanted = replace(wanted, prompting="none")
+        model = initial_model(wanted, config.seed)
+    model.prompters.requires_grad_(not config.freeze_prompters)
+    return model
+
+
+def initial_model(config: ModelConfig, seed: int) -> DiffAGIQA:
+    """Random weights by ``seed``; prompters that change nothing yet.
+
+    The last convolution of a prompter starts at zero, so training starts from the unchanged picture
+    rather than from one that random filters have spoilt.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(config)
+    for prompter in model.prompters.values():
+        if isinstance(prompter, VisualPrompter):
+            nn.init.zeros_(prompter.conv2.weight)
+            if prompter.conv2.bias is not None:
+                nn.init.zeros_(prompter.conv2.bias)
+    return model
+
+
+def labelled(rows: Rows, part: Sequence[int], log: Callable[[str], None], name: str) -> list[int]:
+    """The rows that have a label left; says how many were dropped as unreadable."""
+    kept = [row for row in part if not bool(rows.labels[row].isnan().all())]
+    if len(kept) < len(part):
+        log(
+            f"{name}: {len(part) - len(kept)} of {len(part)} rows left out, their pictures unreadable"
+        )
+    return kept
+
+
+def chosen_precision(config: TrainingConfig) -> str:
+    """``auto`` is what ``accelerate launch`` was told, else float32."""
+    if config.precision != "auto":
+        return config.precision
+    import os
+
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    return "bfloat16" if launched == "bf16" else "float32"
+
+
+def _silent(text: str) -> None:
+    """Processes other than the main one say nothing."""
