@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import re
 import stat
+import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from glob import has_magic, iglob
 from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -25,6 +28,7 @@ PromptSource = Literal[
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"
 )  # fmt: skip
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 STORES = frozenset(
     ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "hdfs", "hf", "oss", "memory")
 )
@@ -196,3 +200,123 @@ def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
                 yield os.path.join(current, name)
         if recursive:
             pending += [os.path.join(current, name) for name, is_dir in reversed(found) if is_dir]
+
+
+_FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
+
+
+def find_files(item: str, recursive: bool = True) -> Iterator[str]:
+    """The files an input stands for: itself, the pictures of a folder, the matches of a pattern.
+
+    Of a pattern, and of a folder in a store, all names are held to put them in order.
+    """
+    path = local_path(item)
+    if path is None and not has_magic(item) and item.lower().endswith(_FILE_SUFFIXES):
+        files = iter([item])  # asking a store whether it is a folder would cost a request
+    elif path is None:
+        files = _files_in_store(item, recursive)
+    elif has_magic(path) and not os.path.lexists(path):
+        files = (name for name in sorted(iglob(path, recursive=True)) if not os.path.isdir(name))
+    elif os.path.isdir(path):
+        files = walk_images(path, recursive)
+    else:
+        files = iter([item])
+    empty = True
+    for file in files:
+        empty = False
+        yield file
+    if empty:
+        expected = ", ".join(IMAGE_SUFFIXES)
+        raise TableError(f"{printable(item)} holds no picture; expected files in {expected}.")
+
+
+def _files_in_store(url: str, recursive: bool) -> Iterator[str]:
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+        if has_magic(path):
+            names = filesystem.glob(path)
+        elif filesystem.isfile(path):
+            names = [path]
+        else:
+            names = filesystem.find(path, maxdepth=None if recursive else 1)
+            names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+        files = sorted(filesystem.unstrip_protocol(name) for name in names)
+    except Exception as fault:
+        raise TableError(
+            f"{printable(url)} cannot be listed ({reason_of(fault)}); check its name and access."
+        ) from fault
+    yield from files
+
+
+@dataclass(frozen=True, slots=True)
+class ShardEntry:
+    """One picture of a tar shard, or one fault: the member's name, its bytes, the texts beside it.
+
+    ``texts`` maps "txt", "json" and "cls" to the bytes of the members with the picture's key.
+    """
+
+    name: str
+    data: bytes | None = field(default=None, repr=False)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    error: str | None = None
+
+
+def read_shard(shard: str, max_bytes: int, max_text: int) -> Iterator[ShardEntry]:
+    """Pictures of a WebDataset shard in its order, each with the texts that follow or precede it.
+
+    Members are grouped by their name up to the first dot of its last part. The tar is read as a
+    stream and nothing is unpacked to disk, so names cannot lead anywhere; links and devices are
+    passed over. A second picture under one key starts a new entry. Faults become entries, and
+    after damage to the tar itself nothing more is read.
+    """
+    key, entry = None, None
+    try:
+        with open_location(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # it would keep every one it has seen
+                folder, name = posixpath.split(member.name)
+                stem, _, suffixes = name.partition(".")
+                kind = suffixes.rpartition(".")[2].lower()
+                picture = f".{kind}" in IMAGE_SUFFIXES
+                if not member.isreg() or not stem or not (picture or kind in _TEXTS):
+                    continue
+                if (folder, stem) != key or (picture and entry and entry.data is not None):
+                    if entry:
+                        yield _complete(entry)
+                    key, entry = (folder, stem), ShardEntry(posixpath.join(folder, stem))
+                assert entry is not None
+                most = max_bytes if picture else max_text
+                if member.size > most:
+                    fault = f"{printable(member.name)} holds {member.size:,} bytes"
+                    fault += f", and the limit is {most:,}; leave it out or raise the limit."
+                    entry = replace(entry, error=fault)
+                    entry = replace(entry, name=member.name) if picture else entry
+                    continue
+                body = tar.extractfile(member)
+                data = body.read() if body else b""
+                if picture:
+                    entry = replace(entry, name=member.name, data=data)
+                else:
+                    entry.texts[kind] = data
+            if entry:
+                yield _complete(entry)
+    except DiffAGIQAError as fault:
+        yield ShardEntry("", error=str(fault))
+    except Exception as fault:  # tarfile raises more than its own errors on made-up headers
+        if entry and (entry.data is not None or entry.error):
+            yield entry
+        reason = f"{printable(shard)} is damaged or cut short ({reason_of(fault)})"
+        yield ShardEntry("", error=f"{reason}; what follows was not read, copy the shard again.")
+
+
+_TEXTS = ("txt", "json", "cls")
+
+
+def _complete(entry: ShardEntry) -> ShardEntry:
+    if entry.data is not None or entry.error:
+        return entry
+    return replace(
+        entry, error=f"{printable(entry.name)} has a text and no picture; add one with its key."
+    )
