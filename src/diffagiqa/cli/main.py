@@ -18,10 +18,17 @@ app.command()(evaluate)
 app.command()(convert)
 
 
-def main() -> None:
-    """Run the command line; a user's mistake becomes one sentence and exit code 2."""
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; a user's mistake is one sentence and 2."""
     try:
-        app()
+        app(args=arguments)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except DiffAGIQAError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(2)
+        return 2
+    return 0
+
+
+def main() -> None:
+    sys.exit(run())
