@@ -201,9 +201,9 @@ class Scorer:
             except (ImageError, PromptError) as error:
                 batch.append(error)
             if ready == self.batch_size or len(batch) >= 4 * self.batch_size:
-                yield from self._score_batch(batch)
+                yield from self.score_prepared(batch)
                 batch, ready = [], 0
-        yield from self._score_batch(batch)
+        yield from self.score_prepared(batch)
 
     def prepare(self, image: Any) -> Tensor:
         """Decode one image and fit it to the model: (3, S, S) float32 in [0, 1] on the CPU."""
@@ -243,9 +243,13 @@ class Scorer:
         return 1 - means.sum() / sum(weights.values())
 
     @torch.inference_mode()
-    def _score_batch(
+    def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> list[Score | RowError]:
+        """Score one batch of (``prepare``d image, clean prompt); errors stay in their place.
+
+        For callers that decode on their own threads or decide what shares a batch.
+        """
         results: dict[int, Score] = {}
         # Prompts of unlike token length cannot share a batch.
         by_length: dict[int, list[int]] = {}
