@@ -7,7 +7,9 @@ import typer
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="The released state dict, .pth or .safetensors.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The released state dict, .pth or .safetensors.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to write config.json and weights to.")],
     backbone: Annotated[
         str, typer.Option(help="Stable Diffusion 1.5 in diffusers format: folder or hub id.")

@@ -20,7 +20,9 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id; default: the embedded model.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Local copy of the model's backbone.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Local copy of the model's backbone.")
+    ] = None,
     task: Annotated[str, typer.Option(help="The task that MOS rates.")] = "perception",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
@@ -37,13 +39,13 @@ def evaluate(
     from diffagiqa.scorer import Scorer
 
     rows = _read(table)
-    scorer = Scorer.from_pretrained(
-        model, backbone=backbone, device=device, dtype=dtype, seed=seed
-    )
+    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
     if task not in scorer.tasks:
         raise ConfigError(f"the model has no task {task!r}; it has {', '.join(scorer.tasks)}")
     folder = root or table.parent
-    pairs = ((folder / image, prompt) for image, prompt in zip(rows.Image, rows.Prompt, strict=True))
+    pairs = (
+        (folder / image, prompt) for image, prompt in zip(rows.Image, rows.Prompt, strict=True)
+    )
     results = []
     with typer.progressbar(scorer.score_many(pairs), length=len(rows), label="scoring") as bar:
         results = list(bar)
