@@ -6,6 +6,7 @@ import typer
 
 from diffagiqa.cli.convert import convert
 from diffagiqa.cli.evaluate import evaluate
+from diffagiqa.cli.score import score
 from diffagiqa.errors import DiffAGIQAError
 
 app = typer.Typer(
@@ -14,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(score)
 app.command()(evaluate)
 app.command()(convert)
 

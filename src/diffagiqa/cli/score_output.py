@@ -1,0 +1,198 @@
+"""What ``diffagiqa score`` shows: a progress bar, rows on standard output, a summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from diffagiqa.data.samples import printable
+from diffagiqa.data.tables import guard_cell
+from diffagiqa.errors import DiffAGIQAError
+from diffagiqa.scale.rows import row_columns
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from diffagiqa.scale.job import Inputs, Layout
+    from diffagiqa.scale.model_spec import ModelFacts
+    from diffagiqa.scale.totals import Totals
+
+
+class Bar:
+    """Counts rows; draws where there is a terminal."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.done = self.reused = 0
+        self.started = time.monotonic()
+        self.seconds = 0.0
+        self._progress = progress
+        self._task = progress.add_task("scoring", total=None) if progress else None
+
+    def __call__(self, done: int, reused: int) -> None:
+        self.done += done
+        self.reused += reused
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=self.done)
+
+    def expect(self, total: int) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=total)
+
+    def close(self) -> None:
+        self.seconds = time.monotonic() - self.started
+        if self._progress is not None:
+            self._progress.stop()
+
+
+@contextmanager
+def progress_bar(inputs: Inputs, layout: Layout, quiet: bool) -> Iterator[Bar]:
+    """A bar on a terminal's standard error, nothing in a pipe or with ``quiet``."""
+    if quiet or not sys.stderr.isatty():
+        bar = Bar(None)
+    else:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        progress.start()
+        bar = Bar(progress)
+        threading.Thread(target=_count, args=(inputs, layout, bar), daemon=True).start()
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def _count(inputs: Inputs, layout: Layout, bar: Bar) -> None:
+    """Count the rows beside the scoring, where that costs no second reading of pictures."""
+    if any(name.lower().endswith((".tar", ".parquet")) for name in inputs.names):
+        return
+    try:
+        mine = (s for s in inputs.samples() if layout.share.owns(s.row // layout.chunk_rows))
+        bar.expect(sum(1 for _ in mine))
+    except DiffAGIQAError:
+        return  # the run itself reports it
+
+
+class RowPrinter:
+    """Rows on standard output as they come: a table on a terminal, CSV in a pipe, or JSON lines."""
+
+    def __init__(self, facts: ModelFacts, as_json: bool, bar: Bar) -> None:
+        self.columns = row_columns(facts)
+        self.tasks = facts.config.task_names
+        self.as_json = as_json
+        self.bar = bar
+        self.terminal = sys.stdout.isatty() and not as_json
+        self._started = False
+
+    def __enter__(self) -> RowPrinter:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        sys.stdout.flush()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Print one row."""
+        if self.as_json:
+            print(json.dumps({name: row.get(name) for name in self.columns}), flush=True)
+        elif self.terminal:
+            self._print_aligned(row)
+        else:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            if not self._started:
+                writer.writerow(self.columns)
+            values = (row.get(name) for name in self.columns)
+            writer.writerow(guard_cell(v) if isinstance(v, str) else v for v in values)
+        self._started = True
+
+    def _print_aligned(self, row: dict[str, Any]) -> None:
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(soft_wrap=True)
+        if self.bar._progress is not None:
+            console = self.bar._progress.console  # draws above the bar
+        if not self._started:
+            heads = "".join(f"{task:>{max(12, len(task) + 1)}}" for task in self.tasks)
+            console.print(Text(f"{heads}  {'prompt from':<11}  image", "bold"), soft_wrap=True)
+        cells = ""
+        for task in self.tasks:
+            value = row.get(f"{task}_mos")
+            cells += f"{'-' if value is None else f'{value:.3f}':>{max(12, len(task) + 1)}}"
+        line = Text(f"{cells}  {row['prompt_source']:<11}  {printable(row['image'])}")
+        if row["error"]:
+            line.append(f"  {printable(row['error'])}", "red")
+        console.print(line, soft_wrap=True)
+
+
+def show_summary(
+    totals: Totals, facts: ModelFacts, bar: Bar, out: str | None, as_json: bool, quiet: bool
+) -> None:
+    """The short table at the end: on standard output with ``--out``, else on standard error."""
+    if as_json and out is not None:
+        print(json.dumps(_summary(totals, facts, bar, out)))
+        return
+    if quiet:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=out is None, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "mean", "least", "most", "scale"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for task in facts.config.tasks:
+        count, total, least, most = totals.scores.get(f"{task.name}_mos", [0, 0, 0, 0])
+        values = (total / count, least, most) if count else ()
+        cells = [f"{value:.3f}" for value in values] or ["-"] * 3
+        table.add_row(task.name, *cells, f"{task.mos_min:g} to {task.mos_max:g}")
+    console.print(table)
+    fresh = bar.done - bar.reused
+    rate = f", {fresh / bar.seconds:.2f} per second" if bar.seconds > 0 and fresh else ""
+    before = f", {bar.reused:,} of them before" if bar.reused else ""
+    scored = totals.rows - totals.failed
+    console.print(f"{scored:,} of {totals.rows:,} rows scored{before}{rate}", highlight=False)
+    if totals.no_prompt:
+        console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
+    for error, count in totals.errors.items():
+        from rich.text import Text
+
+        console.print(Text(f"{count:,} x {printable(error)}", "red"))
+    if out is not None:
+        console.print(f"written to {printable(out)}", highlight=False, markup=False)
+
+
+def _summary(totals: Totals, facts: ModelFacts, bar: Bar, out: str) -> dict[str, Any]:
+    return {
+        "out": out,
+        "rows": totals.rows,
+        "scored": totals.rows - totals.failed,
+        "failed": totals.failed,
+        "reused": bar.reused,
+        "without_prompt": totals.no_prompt,
+        "seconds": round(bar.seconds, 3),
+        "model": facts.fingerprint,
+        "seed": facts.seed,
+        "mean": {name: totals.mean(name) for name in totals.scores},
+    }

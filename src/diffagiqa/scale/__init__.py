@@ -1,0 +1,1 @@
+"""Any number of images: resumable jobs, the Ray engine and the service."""

@@ -1,0 +1,78 @@
+"""The unit of work: so many successive rows of the inputs, named by their position alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from diffagiqa.data.samples import Sample
+from diffagiqa.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows ``index * chunk_rows`` and following; ``digest`` says which pictures and prompts."""
+
+    index: int
+    digest: str
+    rows: int
+    samples: tuple[Sample, ...] = field(default=(), repr=False)
+
+    def without_samples(self) -> Chunk:
+        return replace(self, samples=())
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which chunks are this run's: those whose index leaves ``index`` when divided by ``count``.
+
+    >>> share = Share.parse("1/4")
+    >>> [chunk for chunk in range(10) if share.owns(chunk)]
+    [1, 5, 9]
+    """
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """``i/n`` with i from 0 to n - 1."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+            raise ConfigError(
+                f"shard is {text!r}; expected i/n with i from 0 to n - 1, such as 0/8."
+            )
+        return cls(int(index), int(count))
+
+    def owns(self, chunk: int) -> bool:
+        return chunk % self.count == self.index
+
+    @property
+    def prefix(self) -> str:
+        """How this share's files begin; empty where there is one share only."""
+        return f"shard-{self.index:04d}-of-{self.count:04d}-" if self.count > 1 else ""
+
+
+def chunks_of(samples: Iterable[Sample], rows: int, share: Share) -> Iterator[Chunk]:
+    """The chunks of a share, in order; of the others, the samples are passed over."""
+    held: list[Sample] = []
+    index = 0
+    for sample in samples:
+        index = sample.row // rows
+        if share.owns(index):
+            held.append(sample)
+        if held and (sample.row + 1) % rows == 0:
+            yield _chunk(index, held)
+            held = []
+    if held:
+        yield _chunk(index, held)
+
+
+def _chunk(index: int, samples: list[Sample]) -> Chunk:
+    digest = hashlib.sha256()
+    for sample in samples:
+        for text in (sample.image, sample.prompt, sample.error):
+            encoded = b"" if text is None else text.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:" % (-1 if text is None else len(encoded)) + encoded)
+    return Chunk(index, digest.hexdigest()[:24], len(samples), tuple(samples))

@@ -1,0 +1,267 @@
+"""What a job has done, on disk: finished parts, the chunks of unfinished ones, and what it scores.
+
+Layout of an output folder, here with Parquet::
+
+    part-00000.parquet              a finished part; whole from the moment it is there
+    _job/job.json                   inputs, model, seed and options; another command is refused
+    _job/part-00000.json            its rows, failures, sums and the digests of its chunks
+    _job/part-00001/chunk-...json   finished chunks of the part in work
+    _job/arithmetic.json            device kind and number format of the first chunk
+
+A chunk is on the disk before it counts, a part before its chunks go. Whatever moment the process
+ends at, each row is in exactly one place that the next run takes it from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diffagiqa.data.samples import open_location, printable
+from diffagiqa.data.tables import RowWriter
+from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.scale.chunks import Share
+from diffagiqa.scale.folder import OutputFolder
+from diffagiqa.scale.rows import Row
+from diffagiqa.scale.totals import Totals
+
+JOB = "_job"
+FORMATS = ("parquet", "csv", "jsonl")
+_CHUNK = re.compile(r"chunk-(\d+)-([0-9a-f]+)\.json")
+
+
+@dataclass(frozen=True)
+class Done:
+    """Which chunks need no scoring; small enough to send to a worker."""
+
+    share: Share
+    chunks_per_part: int
+    parts: frozenset[int]
+    chunks: frozenset[int]
+
+    def part_of(self, chunk: int) -> int:
+        return chunk // self.share.count // self.chunks_per_part
+
+    def has(self, chunk: int) -> bool:
+        return chunk in self.chunks or self.part_of(chunk) in self.parts
+
+
+class Journal:
+    """The state of one share of a job in an output folder; open it with ``with``."""
+
+    def __init__(
+        self,
+        folder: OutputFolder,
+        columns: Mapping[str, type],
+        *,
+        format: str,
+        share: Share,
+        chunk_rows: int,
+        chunks_per_part: int,
+    ) -> None:
+        if format not in FORMATS:
+            raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+        self.folder = folder
+        self.columns = dict(columns)
+        self.format = format
+        self.share = share
+        self.chunk_rows = chunk_rows
+        self.chunks_per_part = chunks_per_part
+        self.totals = Totals(tuple(name for name, kind in columns.items() if kind is float))
+        self._parts: set[int] = set()
+        self._open: dict[int, dict[int, str]] = {}  # part -> chunk -> digest, not yet one file
+        self._arithmetic: str | None = None
+        self._manifest: tuple[int, dict[str, Any]] | None = None
+
+    # What is there
+
+    def begin(self, job: Mapping[str, Any], restart: bool = False) -> None:
+        """Take up the job that is in the folder, or start it; call it under the folder's lock.
+
+        Raises ConfigError where the folder holds another job, or files and no job.
+        """
+        wanted = json.loads(json.dumps(job))
+        text = self.folder.read(f"{JOB}/job.json")
+        if text is not None and restart:
+            self._forget()
+            text = None
+        if text is None:
+            strangers = [name for name in self.folder.names() if name != JOB]
+            if strangers:
+                raise ConfigError(
+                    f"{printable(self.folder.location)} holds {printable(strangers[0])} and no job "
+                    "of ours; give an empty or new folder"
+                )
+            self.folder.write(f"{JOB}/job.json", json.dumps(wanted, indent=1).encode())
+        else:
+            self._compare(_parsed(text, self.folder, "job.json"), wanted)
+        self._look()
+
+    def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        for name in sorted({*found, *wanted}):
+            if found.get(name) != wanted.get(name):
+                raise ConfigError(
+                    f"the job in {printable(self.folder.location)} was started with {name} "
+                    f"{_shown(found.get(name))}, and this command has {_shown(wanted.get(name))}; "
+                    "give the old value, another --out, or --restart to score everything again"
+                )
+
+    def _forget(self) -> None:
+        """Remove what a job wrote: its own files by their names, nothing else."""
+        for name in self.folder.names():
+            if re.fullmatch(r"\.?(shard-\d+-of-\d+-)?part-\d+\..*", name):
+                self.folder.remove(name)
+        for name in self.folder.names(JOB):
+            if name.startswith("lock"):
+                continue
+            if re.fullmatch(r"(shard-\d+-of-\d+-)?part-\d+", name):
+                self.folder.remove_folder(f"{JOB}/{name}")
+            else:
+                self.folder.remove(f"{JOB}/{name}")
+
+    def _look(self) -> None:
+        prefix = re.escape(self.share.prefix)
+        for name in self.folder.names():
+            if re.fullmatch(rf"\.{prefix}part-\d+\..*\.part", name):  # of a run that was killed
+                self.folder.remove(name)
+        names = self.folder.names(JOB)
+        for name in names:
+            if found := re.fullmatch(rf"{prefix}part-(\d+)\.json", name):
+                self._parts.add(int(found[1]))
+        for name in names:
+            if (found := re.fullmatch(rf"{prefix}part-(\d+)", name)) is None:
+                continue
+            if (part := int(found[1])) in self._parts:
+                self.folder.remove_folder(f"{JOB}/{name}")
+                continue
+            for file in self.folder.names(f"{JOB}/{name}"):
+                chunk = _CHUNK.fullmatch(file)
+                if chunk is None:  # half written
+                    self.folder.remove(f"{JOB}/{name}/{file}")
+                else:
+                    self._open.setdefault(part, {})[int(chunk[1])] = chunk[2]
+        text = self.folder.read(f"{JOB}/arithmetic.json")
+        if text is not None:
+            self._arithmetic = _parsed(text, self.folder, "arithmetic.json")["arithmetic"]
+
+    @property
+    def done(self) -> Done:
+        chunks = frozenset(chunk for part in self._open.values() for chunk in part)
+        return Done(self.share, self.chunks_per_part, frozenset(self._parts), chunks)
+
+    def part_of(self, chunk: int) -> int:
+        return chunk // self.share.count // self.chunks_per_part
+
+    def check(self, chunk: int, digest: str) -> None:
+        """Raise ConfigError where a finished chunk held other pictures or prompts than now."""
+        part = self.part_of(chunk)
+        if part in self._parts:
+            if self._manifest is None or self._manifest[0] != part:
+                name = f"{JOB}/{self._part_name(part)}.json"
+                self._manifest = part, _parsed(self.folder.read(name) or b"", self.folder, name)
+                self.totals.add_part(self._manifest[1])
+            known = self._manifest[1]["chunks"].get(str(chunk))
+        else:
+            known = self._open[part][chunk]
+        if known != digest:
+            raise ConfigError(
+                f"the inputs changed since the job in {printable(self.folder.location)} was "
+                f"started (rows from {chunk * self.chunk_rows}); put them back, give another --out, "
+                "or --restart to score everything again"
+            )
+
+    # What is added
+
+    def put(self, chunk: int, digest: str, rows: list[Row], arithmetic: str) -> None:
+        """Keep the rows of a scored chunk, and make a part of it where it was the last one missing."""
+        if self._arithmetic is None:
+            self._arithmetic = arithmetic
+            state = json.dumps({"arithmetic": arithmetic}).encode()
+            self.folder.write(f"{JOB}/arithmetic.json", state)
+        elif self._arithmetic != arithmetic:
+            raise ConfigError(
+                f"the job was started on {self._arithmetic} and this run computes on {arithmetic}, "
+                "so its scores would differ; give --device and --dtype of the start, or --restart"
+            )
+        part = self.part_of(chunk)
+        lines = "\n".join(json.dumps(row, ensure_ascii=True) for row in rows)
+        name = f"{JOB}/{self._part_name(part)}/chunk-{chunk:09d}-{digest}.json"
+        self.folder.write(name, lines.encode())
+        self._open.setdefault(part, {})[chunk] = digest
+        if len(self._open[part]) == self.chunks_per_part:
+            self._finish_part(part)
+
+    def finish(self, chunks: int) -> Totals:
+        """After the last chunk: write the parts that are shorter than the others; all totals."""
+        for part in sorted(self._open):
+            self._finish_part(part)
+        if self.totals.chunks != chunks:
+            raise TableError(
+                f"{printable(self.folder.location)} holds {self.totals.chunks} chunks of {chunks}; "
+                "was it changed by another program? Run it with --restart"
+            )
+        return self.totals
+
+    def _part_name(self, part: int) -> str:
+        return f"{self.share.prefix}part-{part:05d}"
+
+    def _finish_part(self, part: int) -> None:
+        name = self._part_name(part)
+        chunks = self._open[part]
+        totals = Totals(self.totals.columns)
+        path = self.folder.path(f"{name}.{self.format}")
+        with RowWriter(path, self.columns) as writer:
+            for chunk in sorted(chunks):
+                rows = list(self._rows(f"{JOB}/{name}/chunk-{chunk:09d}-{chunks[chunk]}.json"))
+                totals.add_chunk(rows)
+                for row in rows:
+                    writer.write(row)
+        self.folder.sync()
+        manifest = totals.as_dict() | {"chunks": {str(c): chunks[c] for c in sorted(chunks)}}
+        self.folder.write(f"{JOB}/{name}.json", json.dumps(manifest).encode())
+        self._parts.add(part)
+        self.totals.add_part(manifest)
+        self._manifest = part, manifest
+        del self._open[part]
+        self.folder.remove_folder(f"{JOB}/{name}")
+
+    def _rows(self, name: str) -> Iterator[Row]:
+        text = self.folder.read(name)
+        for line in (text or b"").splitlines():
+            yield _parsed(line, self.folder, name)
+
+    # A job whose result is one file
+
+    def rows(self) -> Iterator[Row]:
+        """All rows of a finished job in JSONL, in order."""
+        self._look()
+        for part in sorted(self._parts):
+            with open_location(self.folder.path(f"{self._part_name(part)}.jsonl")) as file:
+                for line in file:
+                    yield _parsed(line, self.folder, self._part_name(part))
+
+    def remove(self) -> None:
+        """Remove the job from its folder, and the folder."""
+        self._forget()
+        self.folder.remove_folder(JOB)
+        self.folder.remove_folder("")
+
+
+def _parsed(text: bytes, folder: OutputFolder, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+    except (ValueError, RecursionError):
+        raise TableError(
+            f"{name} in {printable(folder.location)} is damaged; run the job with --restart"
+        ) from None
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,140 @@
+"""One sample -> one row of the output: read, find its prompt, decode, score, or say why not."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diffagiqa.data.images import read_image_bytes
+from diffagiqa.data.prompts import clean_prompt, find_prompt
+from diffagiqa.data.samples import PromptSource, Sample
+from diffagiqa.errors import DiffAGIQAError, ImageError, PromptError
+from diffagiqa.scale.chunks import Chunk
+from diffagiqa.scale.stop import StopRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffagiqa.scale.model_spec import ModelFacts
+    from diffagiqa.scorer import Scorer
+
+Row = dict[str, Any]
+_GIVEN = ("row", "image", "prompt", "prompt_source")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A sample that is ready for the network, or the reason why it never will be."""
+
+    image: str
+    row: int
+    prompt: str | None
+    prompt_source: PromptSource
+    tensor: Tensor | None = None
+    error: str | None = None
+
+
+def row_columns(facts: ModelFacts) -> dict[str, type]:
+    """Columns of every output, in order: name -> type."""
+    tasks = facts.config.task_names
+    return {
+        "row": int,
+        "image": str,
+        "prompt": str,
+        "prompt_source": str,
+        **dict.fromkeys(tasks, float),
+        **{f"{task}_mos": float for task in tasks},
+        "seed": int,
+        "model": str,
+        "error": str,
+    }
+
+
+def prepare_sample(scorer: Scorer, sample: Sample, need_prompt: bool = False) -> Prepared:
+    """Read and decode one sample; every fault of the row becomes its ``error``.
+
+    A picture without any prompt is scored against the empty one and says so (``prompt_source``
+    "none"), unless ``need_prompt``: then that is its error.
+    """
+    prompt, source = sample.prompt, sample.prompt_source
+    try:
+        if sample.error:
+            raise ImageError(sample.error)
+        data = read_image_bytes(sample.source, scorer.limits)
+        if prompt is None:
+            beside = None if sample.data is not None else sample.location or sample.image
+            prompt, source = find_prompt(beside, data)
+        if prompt is None and need_prompt:
+            raise PromptError("no prompt was given, beside the picture or in its metadata.")
+        prompt = clean_prompt(prompt or "")
+        tensor = scorer.prepare(data)
+    except DiffAGIQAError as fault:
+        # Bytes have no name of their own; the row's image column gives it.
+        error = str(fault).replace("the image data", "the file")
+        return Prepared(sample.image, sample.row, prompt, source, error=error)
+    return Prepared(sample.image, sample.row, prompt, source, tensor)
+
+
+def prepare_ahead(
+    scorer: Scorer, chunks: Iterable[tuple[Chunk, bool]], *, threads: int, need_prompt: bool = False
+) -> Iterator[tuple[Chunk, list[Prepared] | None]]:
+    """Chunks with their samples prepared on threads, in order, one chunk ahead of the scoring.
+
+    Chunks marked as done come with None. Memory: the pictures of two chunks; the chunks that come
+    out hold no samples any more.
+    """
+    waiting: deque[tuple[Chunk, list[Future[Prepared]] | None]] = deque()
+    pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="decode")
+
+    def finished() -> tuple[Chunk, list[Prepared] | None]:
+        chunk, futures = waiting.popleft()
+        return chunk, None if futures is None else [future.result() for future in futures]
+
+    try:
+        for chunk, done in chunks:
+            futures = None
+            if not done:
+                futures = [
+                    pool.submit(prepare_sample, scorer, sample, need_prompt)
+                    for sample in chunk.samples
+                ]
+            waiting.append((chunk.without_samples(), futures))
+            if len(waiting) == 2:
+                yield finished()
+        while waiting:
+            yield finished()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def score_rows(scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest) -> list[Row]:
+    """Rows of one chunk, in batches that depend on nothing but the chunk itself.
+
+    A score's last bits may depend on the pictures in its batch. Since no batch leaves its chunk,
+    a resumed, sharded or distributed run computes the very numbers of an uninterrupted one.
+    """
+    results: dict[int, Any] = {}
+    good = [item for item in chunk if item.tensor is not None]
+    for start in range(0, len(good), scorer.batch_size):
+        stop.check()
+        batch = good[start : start + scorer.batch_size]
+        pairs = [(item.tensor, item.prompt or "") for item in batch]
+        scored = scorer.score_prepared(pairs)  # type: ignore[arg-type]
+        results |= {item.row: score for item, score in zip(batch, scored, strict=True)}
+    return [_row(scorer, item, results.get(item.row)) for item in chunk]
+
+
+def _row(scorer: Scorer, item: Prepared, score: Any) -> Row:
+    row: Row = {name: getattr(item, name) for name in _GIVEN}
+    if score is not None and not isinstance(score, DiffAGIQAError):
+        row |= score.scores
+        row |= {f"{task}_mos": value for task, value in score.mos.items()}
+    error = str(score) if isinstance(score, DiffAGIQAError) else item.error
+    if not all(math.isfinite(row.get(task, 0.0)) for task in scorer.tasks):
+        error = "its score is not a finite number; score it with --dtype float32."
+        row = {name: value for name, value in row.items() if name in _GIVEN}
+    return row | {"seed": scorer.seed, "model": scorer.fingerprint, "error": error}
