@@ -104,7 +104,7 @@ def make_rows(
         TaskConfig(task, *_common_scale([scales[task] for scales in every if task in scales]))
         for task in wanted
     )
-    return Rows(tuple(samples), torch.tensor(labels), configs, torch.tensor(sources), names)
+    return Rows(tuple(samples), torch.tensor(labels, dtype=torch.float32), configs, torch.tensor(sources), names)
 
 
 def _label(sample: Sample, task: str, scales: Scales, name: str) -> float:

@@ -246,7 +246,7 @@ def _check_finite(
         return
     names = ", ".join(rows.samples[row].image for row in chosen[:3])
     raise TrainingError(
-        f"the {what} is {float(value)} at step {now.step} (epoch {now.epoch}; first pictures {names}); "
+        f"the {what} is {float(value.detach())} at step {now.step} (epoch {now.epoch}; first pictures {names}); "
         "the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
         "precision float32, and start again with --init FOLDER/best"
     )

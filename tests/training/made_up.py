@@ -1,0 +1,92 @@
+"""A made-up database that can be learnt: the contrast of stripes is the quality, the height they reach
+the alignment. A random backbone blurs grain and colour away, so what is rated is coarse.
+Also run as a program, by the tests that need processes of their own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from diffagiqa.data.samples import Sample
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.train import train
+
+BACKBONE = str(Path(__file__).parents[1] / "reference" / "backbone")
+
+
+def small_model(**changes: object) -> ModelConfig:
+    settings: dict[str, object] = {
+        "backbone": BACKBONE,
+        "image_size": 128,
+        "posterior": "mean",  # the random encoder's posterior is four times wider than its mean moves
+        "feature_channels": (128,) * 5,
+        "pyramid_size": 4,
+        "pyramid_channels": 8,
+        "pyramid_kernels": (1, 3),
+        "attention_channels": 2,
+        "fusion_channels": (32, 16, 16),
+        "head_channels": (16, 8),
+        "head_dropout": (0.2, 0.0),
+    }
+    return ModelConfig(**(settings | changes))  # type: ignore[arg-type]
+
+
+def small_config(model: dict[str, object] | None = None, **changes: object) -> TrainingConfig:
+    settings: dict[str, object] = {
+        "epochs": 2,
+        "batch_size": 4,
+        "backbone_dtype": "float32",
+        "ema": 0.9,
+        "patience": 0,
+        "model": small_model(**(model or {})),
+    }
+    return TrainingConfig(**(settings | changes))  # type: ignore[arg-type]
+
+
+def make_pictures(folder: Path, count: int) -> list[Sample]:
+    """``count`` striped pictures of 128 x 128, rated 0..5 and 1..10."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, columns = np.mgrid[:128, :128]
+    stripes = columns // 16 % 2 * 2 - 1
+    samples = []
+    for i in range(count):
+        random = np.random.default_rng([7, i])
+        contrast, height = random.random(2)
+        grey = np.where(rows < 128 * (0.4 + 0.6 * height), 0.5 + 0.5 * contrast * stripes, 0.15)
+        picture = grey[..., None] * random.uniform(0.7, 1, 3) + random.normal(
+            0, 0.03, (128, 128, 3)
+        )
+        file = folder / f"{i:03d}.png"
+        Image.fromarray((picture.clip(0, 1) * 255).astype(np.uint8)).save(file)
+        labels = {"perception": 5 * contrast, "alignment": 1 + 9 * height}
+        samples.append(Sample(str(file), f"stripes {i % 8}", "table", i, labels))
+    return samples
+
+
+SCALES = {"perception": (0.0, 5.0), "alignment": (1.0, 10.0)}
+
+
+def made_up_rows(folder: Path, count: int) -> Rows:
+    return make_rows({"made-up": (make_pictures(folder, count), SCALES)})
+
+
+def thirds(count: int) -> dict[str, list[int]]:
+    """Two thirds to train on, one to validate on."""
+    return {
+        "train": [i for i in range(count) if i % 3],
+        "validation": [i for i in range(count) if i % 3 == 0],
+    }
+
+
+if __name__ == "__main__":
+    # made_up.py CONFIG PICTURES COUNT RUN: one run, on as many processes as there are
+    torch.set_num_threads(1)
+    config = TrainingConfig.from_json(Path(sys.argv[1]).read_text())
+    count = int(sys.argv[3])
+    train(config, made_up_rows(Path(sys.argv[2]), count), thirds(count), sys.argv[4], device="cpu")

@@ -1,0 +1,188 @@
+"""The feature cache: exact, resumable, checked, and refused where it does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_up import made_up_rows, small_config
+
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training import features as cache_module
+from diffagiqa.training.data import Rows
+from diffagiqa.training.determinism import Step
+from diffagiqa.training.features import CacheOptions, cached_features, open_features
+from diffagiqa.training.sources import FeatureSource, ImageSource, autocast
+from diffagiqa.training.train import make_model
+
+QUIET = lambda text: None  # noqa: E731
+PLAIN = autocast(torch.device("cpu"), "float32")
+OPTIONS = CacheOptions(draws=2, mirrored=True, dtype="float32")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Rows:
+    return made_up_rows(tmp_path / "pictures", 7)
+
+
+@pytest.fixture
+def model(rows: Rows, backbone: Backbone) -> DiffAGIQA:
+    """With both branches, and prompters that do change the picture."""
+    built = make_model(small_config(), rows.tasks, backbone, QUIET).eval()
+    generator = torch.Generator().manual_seed(0)
+    for prompter in built.prompters.values():
+        prompter.conv2.weight.data.normal_(0, 0.02, generator=generator)
+    return built
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "SHARD_ROWS", 3)
+
+
+def test_scores_from_the_cache_are_those_from_pictures(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    said: list[str] = []
+    cached_features(
+        tmp_path / "cache", rows, model, backbone, OPTIONS, batch_size=2, log=said.append
+    )
+    assert "make 0.0" in said[0]
+    assert "GB are free" in said[0]
+    pictures = ImageSource(rows, model.config, backbone, PLAIN)
+    wanted = pictures.scores(model, [5, 0, 6], None)
+    for limit in (0, 1 << 30):  # mapped from disk, and in memory
+        opened = open_features(tmp_path / "cache", in_memory=limit)
+        assert isinstance(opened.levels[0], torch.Tensor) == bool(limit)
+        source = opened.source(rows, PLAIN)
+        found = source.scores(model, [5, 0, 6], None)
+        for task in rows.task_names:
+            torch.testing.assert_close(found[task], wanted[task], rtol=1e-5, atol=1e-6)
+
+
+def test_mirrored_views_are_the_mirrored_picture(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    levels = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET).levels
+    assert levels[0].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 branches
+    pictures = ImageSource(rows, model.config, backbone, PLAIN)
+    images = pictures.images([4]).flip(3)
+    text = pictures.text(rows.prompts[4])[None]
+    with torch.no_grad():
+        mean, std = backbone.encode_image(model.prompt(images))
+        wanted = model.features(mean, std, text, backbone, pictures.noise[0])
+    for level, feature in zip(levels, wanted, strict=True):
+        assert (level[4, 2] - feature).norm() < 1e-3 * feature.norm()
+        assert (level[4, 0] - feature).norm() > 1e-2 * feature.norm()
+
+
+def test_views_follow_the_step() -> None:
+    """A step takes draws and mirrored twins by (seed, step), the latter only where allowed."""
+    features = torch.arange(4.0).reshape(1, 4, 1, 1, 1, 1).expand(64, -1, -1, -1, -1, -1)
+
+    class Reads:
+        def score_features(self, levels: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {"view": levels[0].flatten()}
+
+    may = torch.arange(64) % 2 == 0
+    source = FeatureSource([features], PLAIN, mirrored=may)
+    step = Step(0, 3, 64, 0, 64)
+    views = source.scores(Reads(), range(64), step)["view"]  # type: ignore[arg-type]
+    assert set(views[may].tolist()) == {0, 1, 2, 3}
+    assert set(views[~may].tolist()) == {0, 1}
+    half = source.scores(Reads(), range(32, 64), replace(step, start=32))["view"]  # type: ignore[arg-type]
+    assert torch.equal(half, views[32:])
+
+
+def test_goes_on_after_a_stop(
+    tmp_path: Path,
+    rows: Rows,
+    model: DiffAGIQA,
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the missing shards are computed; the result is the same bytes."""
+    whole = tmp_path / "whole"
+    cached_features(whole, rows, model, backbone, OPTIONS, log=QUIET)
+    written = cache_module._write_shard
+
+    def stops_at_the_second(folder, own, *others):  # type: ignore[no-untyped-def]
+        if own.start == 3:
+            raise KeyboardInterrupt
+        written(folder, own, *others)
+
+    monkeypatch.setattr(cache_module, "_write_shard", stops_at_the_second)
+    broken = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        cached_features(broken, rows, model, backbone, OPTIONS, log=QUIET)
+    with pytest.raises(TrainingError, match="run the same command again to go on"):
+        open_features(broken)
+    monkeypatch.setattr(cache_module, "_write_shard", written)
+    said: list[str] = []
+    cached_features(broken, rows, model, backbone, OPTIONS, log=said.append)
+    assert said[-1].startswith("features: shard 2 of 2 written")
+    for file in sorted(whole.iterdir()):
+        assert file.read_bytes() == (broken / file.name).read_bytes(), file.name
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+def test_damage_is_found(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone, damage: str
+) -> None:
+    cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
+    shard = tmp_path / "cache" / "shard-00001.safetensors"
+    data = bytearray(shard.read_bytes())
+    if damage == "changed":
+        data[-100] ^= 1
+        shard.write_bytes(data)
+    elif damage == "cut":
+        shard.write_bytes(data[:-100])
+    else:
+        shard.unlink()
+    with pytest.raises(TrainingError, match=r"shard-00001.safetensors does not match its checksum"):
+        cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
+    shard.with_suffix(".json").unlink()  # as the message says
+    cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
+
+
+def test_another_model_or_other_pictures_are_refused(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    def again(rows: Rows = rows, options: CacheOptions = OPTIONS) -> None:
+        cached_features(tmp_path / "cache", rows, model, backbone, options, log=QUIET)
+
+    again()
+    with pytest.raises(TrainingError, match="features of another options"):
+        again(options=replace(OPTIONS, draws=1))
+    with pytest.raises(TrainingError, match="features of another pictures"):
+        again(rows=replace(rows, samples=rows.samples[::-1]))
+    model.config = replace(model.config, timestep=200)
+    with pytest.raises(TrainingError, match="features of another model"):
+        again()
+    model.config = replace(model.config, timestep=51)
+    model.prompters["alignment"].conv1.bias.data += 1
+    with pytest.raises(TrainingError, match="features of another prompters"):
+        again()
+
+
+def test_no_room(
+    tmp_path: Path,
+    rows: Rows,
+    model: DiffAGIQA,
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Said before anything is computed."""
+    import collections
+
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda folder: usage(9, 9, 1000))
+    with pytest.raises(
+        TrainingError, match=r"needs 0.00 GB and 0.00 GB are free; give another --cache"
+    ):
+        cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -1,0 +1,108 @@
+"""Losses against scipy and against the definition, written out pair by pair."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.losses import (
+    MARGIN,
+    THURSTONE_STD,
+    fidelity_loss,
+    margin_loss,
+    objective,
+    plcc_loss,
+)
+
+SCORES = torch.tensor([0.1, 0.7, 0.4, 0.9, 0.35])
+LABELS = torch.tensor([0.2, 0.5, 0.6, 0.8, 0.2])
+NAN = float("nan")
+
+
+def test_plcc_is_scipys() -> None:
+    r = stats.pearsonr(SCORES.numpy(), LABELS.numpy()).statistic
+    assert float(plcc_loss(SCORES, LABELS)) == pytest.approx((1 - r) / 2, abs=1e-6)
+
+
+def test_margin_pair_by_pair() -> None:
+    each = [
+        max(0.0, MARGIN - np.sign(float(LABELS[i] - LABELS[j])) * float(SCORES[i] - SCORES[j]))
+        for i, j in itertools.combinations(range(5), 2)
+        if LABELS[i] != LABELS[j]
+    ]
+    assert len(each) == 9
+    assert float(margin_loss(SCORES, LABELS)) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_fidelity_pair_by_pair() -> None:
+    def better(values: torch.Tensor, i: int, j: int) -> float:
+        p = stats.norm.cdf(float(values[i] - values[j]), scale=2**0.5 * THURSTONE_STD)
+        return float(np.clip(p, 1e-4, 1 - 1e-4))
+
+    each = []
+    for i, j in itertools.combinations(range(5), 2):
+        p, q = better(SCORES, i, j), better(LABELS, i, j)
+        each.append(1 - (p * q) ** 0.5 - ((1 - p) * (1 - q)) ** 0.5)
+    assert float(fidelity_loss(SCORES, LABELS)) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+@pytest.mark.parametrize("relation", ["none", "plcc", "margin", "fidelity"])
+@pytest.mark.parametrize("regression", ["mse", "huber", "l1"])
+def test_missing_labels_take_no_part(regression: str, relation: str) -> None:
+    """The loss is that of the labelled rows alone, and an unlabelled row gets no gradient."""
+    config = TrainingConfig(regression=regression, relation=relation)  # type: ignore[arg-type]
+    scores = {"a": SCORES.clone().requires_grad_(), "b": SCORES.flip(0).clone().requires_grad_()}
+    labels = torch.stack([LABELS, torch.tensor([NAN, 0.3, NAN, 0.8, 0.15])], 1)
+    sources = torch.zeros(5, dtype=torch.long)
+    loss, terms = objective(scores, labels, sources, ("a", "b"), config)
+    loss.backward()
+    known = [1, 3, 4]
+    alone = {"a": SCORES, "b": SCORES.flip(0)[known]}
+    first, _ = objective({"a": alone["a"]}, labels[:, :1], sources, ("a",), config)
+    second, _ = objective({"b": alone["b"]}, labels[known, 1:], sources[known], ("b",), config)
+    assert loss.item() == pytest.approx((first + second).item(), abs=1e-6)
+    assert scores["b"].grad is not None
+    assert scores["b"].grad[[0, 2]].tolist() == [0, 0]
+    assert scores["b"].grad[known].abs().min() > 0 or relation == "margin"
+    assert all(np.isfinite(value) for value in terms.values())
+
+
+def test_no_label_at_all_gives_zero() -> None:
+    loss, terms = objective(
+        {"a": SCORES}, torch.full((5, 1), NAN), torch.zeros(5), ("a",), TrainingConfig()
+    )
+    assert (float(loss), terms) == (0.0, {})
+
+
+def test_databases_are_not_ranked_against_each_other() -> None:
+    """Two databases in perfect order each, shifted against each other: no relation loss remains."""
+    config = TrainingConfig(regression_weight=0, relation="plcc", relation_weight=1)
+    scores = torch.tensor([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    labels = torch.tensor([0.7, 0.8, 0.9, 0.1, 0.2, 0.3])[:, None]
+    sources = torch.tensor([0, 0, 0, 1, 1, 1])
+    apart, _ = objective({"a": scores}, labels, sources, ("a",), config)
+    as_one, _ = objective({"a": scores}, labels, torch.zeros(6), ("a",), config)
+    assert float(apart) == pytest.approx(0, abs=1e-6)
+    assert float(as_one) > 0.5
+
+
+def test_task_weights() -> None:
+    labels = torch.stack([LABELS, LABELS], 1)
+    sources = torch.zeros(5, dtype=torch.long)
+    config = TrainingConfig(task_weights=(1.0, 0.0))
+    both, _ = objective({"a": SCORES, "b": SCORES * 0}, labels, sources, ("a", "b"), config)
+    one, _ = objective({"a": SCORES}, labels[:, :1], sources, ("a",), TrainingConfig())
+    assert float(both) == pytest.approx(float(one))
+
+
+@pytest.mark.parametrize("loss", [plcc_loss, margin_loss, fidelity_loss])
+def test_equal_scores_have_a_finite_gradient(loss) -> None:  # type: ignore[no-untyped-def]
+    scores = torch.full((5,), 0.5, requires_grad=True)
+    loss(scores, LABELS).backward()
+    assert scores.grad is not None
+    assert scores.grad.isfinite().all()

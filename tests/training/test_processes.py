@@ -1,0 +1,59 @@
+"""Two processes end where one does: same batches, noise, dropout, BatchNorm statistics and losses."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from made_up import made_up_rows, small_config, thirds
+from safetensors.torch import load_file
+
+from diffagiqa.training.train import train
+
+COUNT = 12
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    config = small_config(epochs=2, batch_size=4, relation="fidelity", lr_heads=1e-2)
+    pictures = tmp_path / "pictures"
+    rows = made_up_rows(pictures, COUNT)
+    (tmp_path / "config.json").write_text(config.to_json())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu",
+         "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+         "--dynamo_backend", "no", "--main_process_port", str(port), "--num_cpu_threads_per_process", "1",
+         str(Path(__file__).with_name("made_up.py")), str(tmp_path / "config.json"),
+         str(pictures), str(COUNT), str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("epoch   0") == 1  # one process speaks
+    train(config, rows, thirds(COUNT), tmp_path / "one", device="cpu", log=lambda text: None)
+    one, two = (load_file(tmp_path / run / "last" / "model.safetensors") for run in ("one", "two"))
+    start = initial(config, rows)
+    for name in one:
+        moved = (one[name].float() - start[name].float()).abs().max().item()
+        apart = (one[name].float() - two[name].float()).abs().max().item()
+        # AdamW turns rounding in a tiny gradient into a step, so compare with how far training went.
+        assert apart <= 0.02 * moved + 1e-6, (name, moved, apart)
+    tables = [list(csv.DictReader((tmp_path / f / "metrics.csv").open())) for f in ("one", "two")]
+    for first, second in zip(*tables, strict=True):
+        assert float(first["loss"]) == pytest.approx(float(second["loss"]), rel=1e-3)
+
+
+def initial(config, rows) -> dict[str, torch.Tensor]:  # type: ignore[no-untyped-def]
+    from dataclasses import replace
+
+    from diffagiqa.training.train import initial_model
+
+    return initial_model(replace(config.model, tasks=rows.tasks), config.seed).state_dict()

@@ -1,0 +1,64 @@
+"""Recipes and flags: strict, readable, and reaching into the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from diffagiqa.errors import ConfigError
+from diffagiqa.training.config import TrainingConfig, load_recipe, override, recipe_names
+
+
+def test_every_recipe_can_be_read() -> None:
+    assert {"agiqa-1k", "agiqa-3k", "aigciqa2023", "aigiqa-20k", "mixed"} <= set(recipe_names())
+    for name in recipe_names():
+        assert load_recipe(name).epochs > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0; expected 1"),
+        ({"loss": "mse"}, "unknown configuration key loss"),
+        ({"relation": "triplet"}, "expected one of none, plcc, margin, fidelity"),
+        ({"batch_size": 5, "accumulation": 2}, "not a multiple of accumulation"),
+        ({"clip_norm": 0.0}, "expected a positive number"),
+        ({"task_weights": [-1.0]}, "expected none below 0"),
+        ({"regression_weight": 0.0, "relation": "none"}, "nothing would be learnt"),
+        ({"model": {"image_size": 100}}, "multiple of 64"),
+        ({"model": 3}, "model is no JSON object"),
+    ],
+)
+def test_bad_values_are_one_sentence(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainingConfig.from_json(json.dumps(change))
+
+
+def test_flags_are_text_and_lists_are_commas() -> None:
+    config = override(
+        TrainingConfig(),
+        {
+            "databases": "agiqa-1k, agiqa-3k",
+            "lr_heads": "3e-4",
+            "flip": "False",
+            "init": "models/start",
+            "model.features": "mid_block.attentions.0",
+            "model.feature_channels": "5120",
+            "task_weights": "1.0, 0.5",
+        },
+    )
+    assert config.databases == ("agiqa-1k", "agiqa-3k")
+    assert (config.lr_heads, config.flip, config.init) == (3e-4, False, "models/start")
+    assert config.model.features == ("mid_block.attentions.0",)
+    assert config.task_weights == (1.0, 0.5)
+    with pytest.raises(ConfigError, match="unknown key learning_rate"):
+        override(config, {"learning_rate": "1"})
+    with pytest.raises(ConfigError, match="epochs is 'many'"):
+        override(config, {"epochs": "many"})
+
+
+def test_a_recipe_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"recipe nowhere\.json cannot be read"):
+        load_recipe("nowhere.json")
