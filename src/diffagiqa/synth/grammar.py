@@ -33,7 +33,7 @@ _HARD = ("wooden", "metal", "glass", "striped", "dotted", "checkered", "marble",
 KINDS: dict[str, KindWords] = {
     "airplane": KindWords("airplanes", "air", _HARD),
     "apple": KindWords("apples", materials=(*_HARD, "knitted")),
-    "ball": KindWords("balls", "air"),
+    "ball": KindWords("balls"),
     "balloon": KindWords(
         "balloons", "air", ("striped", "dotted", "checkered", "metal", "glittery")
     ),

@@ -17,13 +17,13 @@ from diffagiqa.synth.scene import Scene
 from diffagiqa.synth.styles import RENDERERS, Style
 from diffagiqa.synth.things import Drawn, draw_thing, light_vector
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 SIZES = (64, 512)
 LIGHT_COLOURS = {
     "neutral": (1.0, 1.0, 1.0),
     "warm": (1.08, 0.97, 0.76),
     "cold": (0.8, 0.95, 1.12),
-    "dusk": (0.62, 0.58, 0.74),
+    "dusk": (0.7, 0.66, 0.82),
 }
 
 
@@ -143,9 +143,8 @@ def _cast_shadow(image: Array, drawn: Drawn, scene: Scene, place: Placement, can
 
 def _finish(image: Array, style: Style, raster: int, size: int, seed: int) -> NDArray[np.uint8]:
     if style.grid:
-        small = _reduce(image, len(image) // raster)
-        done = _to_bytes(style.finish(small, seed))
-        return np.asarray(Image.fromarray(done).resize((size, size), Image.Resampling.NEAREST))
+        cells = _to_bytes(style.finish(_reduce(image, len(image) // raster), seed))
+        return np.asarray(Image.fromarray(cells).resize((size, size), Image.Resampling.NEAREST))
     done = style.finish(np.clip(image, 0, 1), seed)
     return _to_bytes(_reduce(done, len(image) // size))
 

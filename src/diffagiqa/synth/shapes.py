@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Distance = Callable[[Array, Array], Array]
 
 
@@ -38,6 +38,10 @@ class Part:
     paint: str = "main"
     bulge: float = 0.25
 
+
+Builder = Callable[
+    [np.random.Generator], list[Part]
+]  # a kind: its variations are drawn from the generator
 
 PAINTS: dict[str, tuple[int, int, int]] = {  # sRGB; paints that do not follow the thing's colour
     "ink": (28, 26, 30),

@@ -15,7 +15,7 @@ from scipy import ndimage
 from diffagiqa.synth.textures import fractal, smooth_noise, step
 from diffagiqa.synth.things import Look
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 
 def _luma(image: Array) -> Array:
@@ -41,9 +41,11 @@ def keep(image: Array, seed: int) -> Array:
 
 
 def flatten(image: Array, seed: int) -> Array:
-    """A background of few flat colours."""
-    smooth = _blur(image, len(image) / 90)
-    return np.rint(smooth * 9) / 9
+    """A background in few steps of brightness, hues kept."""
+    smooth = _blur(image, len(image) / 160)
+    luma = _luma(smooth)
+    steps = np.rint(luma * 11) / 11
+    return smooth * ((steps + 0.02) / (luma + 0.02))[..., None]
 
 
 def photo(image: Array, seed: int) -> Array:
@@ -58,20 +60,23 @@ def photo(image: Array, seed: int) -> Array:
 def watercolor(image: Array, seed: int) -> Array:
     """Pigment that pools at edges and in the grain of the paper; white borders."""
     n = len(image)
-    shift = n * 0.012
+    shift = n * 0.014
     image = _moved(
         image,
         shift * (fractal(seed, n, n, 14, 3) - 0.5),
         shift * (fractal(seed + 1, n, n, 14, 3) - 0.5),
     )
-    soft = _blur(image, n / 170)
-    pooled = np.clip(np.abs(_luma(soft) - _luma(_blur(soft, n / 60))) * 3.2, 0, 0.5)
-    blotch, paper = fractal(seed + 2, n, n, 5, 5), smooth_noise(seed + 3, n, n, 150)
-    strength = 0.5 + 0.62 * blotch + 0.26 * (paper - 0.5) + pooled
-    washed = np.power(np.clip(soft * 0.94 + 0.05, 0.03, 1), strength[..., None])
+    luma = _luma(image)
+    pooled = np.clip(np.abs(luma - ndimage.gaussian_filter(luma, n / 90, truncate=2.5)) * 4, 0, 0.8)
+    blotch, paper = fractal(seed + 2, n, n, 4, 6), smooth_noise(seed + 3, n, n, 170)
+    strength = 0.24 + 0.85 * blotch + 0.3 * (paper - 0.5) + pooled
+    gray = luma[..., None]
+    pure = np.clip(gray + (image - gray) * 1.2, 0.04, 1)
+    washed = np.power(pure, strength[..., None])
     line = (np.arange(n, dtype=np.float32) + 0.5) / n
-    edge = np.minimum(np.minimum(line, 1 - line)[None, :], np.minimum(line, 1 - line)[:, None])
-    inside = step(edge - 0.035 - 0.05 * (blotch - 0.4), 0.025)
+    side = np.minimum(line, 1 - line)
+    edge = np.minimum(side[None, :], side[:, None])
+    inside = step(edge - 0.03 - 0.05 * (blotch - 0.4), 0.02)
     sheet = (0.965 + 0.05 * (paper - 0.5))[..., None] * np.array((1, 0.99, 0.96), np.float32)
     return sheet + (washed * sheet - sheet) * inside[..., None]
 
@@ -79,53 +84,48 @@ def watercolor(image: Array, seed: int) -> Array:
 def oil_painting(image: Array, seed: int) -> Array:
     """Colour drawn along bent strokes, whose relief catches the light."""
     n = len(image)
-    angle = 2 * np.pi * fractal(seed, n, n, 3, 2)
+    angle = 2 * np.pi * fractal(seed, n, n, 2.5, 2)
     cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
-    dab = smooth_noise(seed + 1, n, n, 46) - 0.5  # neighbours of one dab take one colour
-    jitter = np.round(dab * 6) / 6 * n * 0.035
-    bristle = smooth_noise(seed + 2, n, n, 110)
-    length = n / 64
-    colour, relief = np.zeros_like(image), np.zeros((n, n, 1), np.float32)
+    dab = smooth_noise(seed + 1, n, n, 50) - 0.5  # neighbours of one dab take one colour
+    jitter = np.round(dab * 5) / 5 * n * 0.011
+    bristle = smooth_noise(seed + 2, n, n, 90)
+    length = n / 130
+    colour, relief = np.zeros_like(image), np.zeros((n, n), np.float32)
     for k in (-1.5, -0.5, 0.5, 1.5):
-        colour += _moved(
-            image, cos * (k * length) + jitter * sin, sin * (k * length) - jitter * cos
-        )
-        relief += _moved(bristle[..., None], cos * (2 * k * length), sin * (2 * k * length))
-    tone = relief[..., 0] / 4
-    emboss = (tone - np.roll(tone, (max(1, n // 256),) * 2, (0, 1))) * 1.6
+        along, across = k * length, jitter
+        colour += _moved(image, cos * along - sin * across, sin * along + cos * across)
+        relief += _moved(bristle, cos * 2 * along, sin * 2 * along)
+    tone = relief / 4
+    lean = max(1, n // 256)
+    emboss = (tone - np.roll(tone, (lean, lean), (0, 1))) * (0.36 * n / (256 * lean))
     rich = colour / 4
     gray = _luma(rich)[..., None]
     rich = gray + (rich - gray) * 1.15
-    return rich * (1 + 1.2 * (tone - 0.5))[..., None] + emboss[..., None]
+    return rich * (1 + 0.5 * (tone - 0.5))[..., None] + np.clip(emboss, -0.16, 0.16)[..., None]
 
 
 def pencil_sketch(image: Array, seed: int) -> Array:
-    """Coloured pencil: hatching on white paper, denser where it is darker, contours drawn last."""
+    """Coloured pencil: hatching on white paper, crossed where it is dark, contours drawn last."""
     n = len(image)
     luma = _luma(image)
     line = np.arange(n, dtype=np.float32) / n
-    bend = fractal(seed, n, n, 5, 2) * 0.05
+    bend = fractal(seed, n, n, 4, 2) * 0.06
     x, y = line[None, :] + bend, line[:, None] + bend
-    grain = smooth_noise(seed + 1, n, n, 130)
-    first = 0.5 + 0.5 * np.sin((x + y) * 2 * np.pi * 42 + 5 * grain)
-    second = 0.5 + 0.5 * np.sin((x - 1.1 * y) * 2 * np.pi * 36 + 5 * grain)
+    grain, tooth = smooth_noise(seed + 1, n, n, 60), smooth_noise(seed + 2, n, n, 180)
+    first = 0.5 + 0.5 * np.sin((x + 0.9 * y) * 2 * np.pi * 44 + 1.5 * grain)
+    second = 0.5 + 0.5 * np.sin((x - 1.1 * y) * 2 * np.pi * 38 + 1.5 * grain)
     dark = 1 - luma
-    stroke = np.clip(
-        0.36
-        + 0.55 * dark
-        + 0.5 * (first - 0.5)
-        + 0.35 * (second - 0.5) * (dark > 0.45)
-        + 0.5 * (grain - 0.5),
-        0,
-        1,
+    stroke = (
+        0.42 + 0.55 * dark + 0.42 * (first - 0.5) + 0.4 * (second - 0.5) * step(dark - 0.5, 0.3)
     )
+    stroke = np.clip(stroke + 0.3 * (tooth - 0.5), 0.8 * dark * dark, 1)
     gray = luma[..., None]
-    pigment = np.clip(gray + (image - gray) * 1.25, 0, 1)
+    pigment = np.clip(gray + (image - gray) * 1.3, 0, 1)
     drawn = 1 - (1 - pigment) * stroke[..., None]
-    soft = ndimage.gaussian_filter(luma, n / 260)
-    gy, gx = np.gradient(soft)
-    contour = np.clip(np.hypot(gx, gy) * n / 16 - 0.18, 0, 1) * (0.45 + 0.5 * grain)
-    return (drawn * (1 - 0.75 * contour)[..., None]) * np.array((0.985, 0.98, 0.965), np.float32)
+    gy, gx = np.gradient(ndimage.gaussian_filter(luma, n / 300, truncate=2.5))
+    contour = np.clip(np.hypot(gx, gy) * n / 18 - 0.3, 0, 1) * (0.4 + 0.6 * grain)
+    paper = np.array((0.985, 0.98, 0.965), np.float32)
+    return drawn * (1 - 0.7 * contour)[..., None] * paper
 
 
 _BAYER = (
@@ -136,8 +136,11 @@ _BAYER = (
 def pixel_art(image: Array, seed: int) -> Array:
     """Few colours, ordered dither; the picture given is already small."""
     n = len(image)
-    dither = np.tile(_BAYER, (n // 4 + 1, n // 4 + 1))[:n, :n, None]
-    return np.rint(np.clip(image * 7 + 0.5 * dither, 0, 7)) / 7
+    dither = np.tile(_BAYER, (n // 4 + 1, n // 4 + 1))[:n, :n]
+    luma = _luma(image)
+    steps = np.rint(luma * 12 + 0.6 * dither) / 12
+    toned = image * ((steps + 0.03) / (luma + 0.03))[..., None]
+    return np.rint(np.clip(toned, 0, 1) * 15) / 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ RENDERERS: dict[str, Style] = {
     "photo": Style(Look(), keep, photo),
     "cartoon": Style(Look("cel", outline=0.045, detail=0.25), flatten, keep),
     "watercolor": Style(Look("wash", wobble=0.05, detail=0.8), keep, watercolor),
-    "oil painting": Style(Look("soft", wobble=0.03), keep, oil_painting),
+    "oil painting": Style(Look("soft", wobble=0.02), keep, oil_painting),
     "pixel art": Style(
         Look("cel", outline=0.05, detail=0.5),
         flatten,

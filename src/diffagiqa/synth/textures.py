@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 
 def smooth_noise(seed: int, height: int, width: int, cells: float, stretch: float = 1.0) -> Array:
@@ -110,10 +110,10 @@ def glass(u: Array, v: Array, px: float, seed: int) -> Surface:
 def furry(u: Array, v: Array, px: float, seed: int) -> Surface:
     """Tufts that hang down and fray the border."""
     h, w = u.shape
-    strands = smooth_noise(seed, w, h, 46, 5).T
-    tufts = smooth_noise(seed + 1, h, w, 14)
+    strands = smooth_noise(seed, w, h, 90, 7).T
+    tufts = smooth_noise(seed + 1, w, h, 30, 2).T
     hair = 0.65 * strands + 0.35 * tufts
-    return Surface(shade=0.62 + 0.7 * hair, bump=0.02 * hair, fray=0.11 * (hair - 0.55), gloss=0.0)
+    return Surface(shade=0.62 + 0.7 * hair, bump=0.02 * hair, fray=0.09 * (hair - 0.6), gloss=0.0)
 
 
 def striped(u: Array, v: Array, px: float, seed: int) -> Surface:

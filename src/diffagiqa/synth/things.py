@@ -7,17 +7,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from diffagiqa.synth.grammar import COLOURS
-from diffagiqa.synth.kinds_nature import NATURE, Builder
-from diffagiqa.synth.kinds_things import THINGS
+from diffagiqa.synth.kinds import BUILDERS
 from diffagiqa.synth.layout import Placement
 from diffagiqa.synth.scene import Entity
 from diffagiqa.synth.shapes import PAINTS, Part
 from diffagiqa.synth.textures import SURFACES, Surface, smooth_noise, step
 
-Array = NDArray[np.float32]
-BUILDERS: dict[str, Builder] = {**NATURE, **THINGS}
+Array = NDArray[np.floating]
 _MARGIN = 0.12  # room around a thing for shadows of parts and frayed borders, in its units
 
 
@@ -162,7 +161,9 @@ def _shade(
     area: tuple[slice, slice], light: Array, look: Look,
 ) -> Array:  # fmt: skip
     t = np.clip(1 + d / part.bulge, 0, 1)  # 1 at the border, 0 where the surface faces us
-    gy, gx = np.gradient(d, px)
+    # Distances have creases along their ridges; a box mean rounds them off.
+    round_off = round(0.55 * part.bulge / px) if part.bulge >= 0.14 else 0
+    gy, gx = np.gradient(ndimage.uniform_filter(d, round_off) if round_off > 1 else d, px)
     slope = 0.92 * t * t if part.bulge < 0.12 else 0.92 * t
     nx, ny = gx * slope, gy * slope
     if surface is not None and surface.bump is not None and look.shading == "soft":
