@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from diffagiqa.data.tables import RowWriter, guard_cell, read_samples
+from diffagiqa.data.results import RowWriter, guard_cell
+from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import PromptError, TableError
 
 ROWS = [
@@ -270,7 +271,7 @@ def test_columns_that_are_not_there(tmp_path):
 
 
 def test_json_tables_have_a_size_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr("diffagiqa.data.tables._MAX_JSON", 10)
+    monkeypatch.setattr("diffagiqa.data.records._MAX_JSON", 10)
     with pytest.raises(TableError, match="holds more than 10 bytes"):
         one('[{"image": "a.png"}]', tmp_path, "t.json")
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa.data.results import guard_cell
 from diffagiqa.data.samples import printable
-from diffagiqa.data.tables import guard_cell
 from diffagiqa.errors import DiffAGIQAError
 from diffagiqa.scale.rows import row_columns
 

@@ -80,6 +80,15 @@ def printable(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
+def suffix(location: str) -> str:
+    """The suffix of a path or URL in small letters, with its dot.
+
+    >>> suffix("s3://bucket/Scores.CSV")
+    '.csv'
+    """
+    return posixpath.splitext(location)[1].lower()
+
+
 def protocol(location: str) -> str | None:
     """The scheme of a URL in lower case, or None for a path.
 

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from diffagiqa import __version__
 from diffagiqa.data.images import ImageLimits
+from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import Sample, local_path
-from diffagiqa.data.tables import RowWriter, read_samples
+from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import ConfigError
 from diffagiqa.scale.chunks import Chunk, Share, chunks_of
 from diffagiqa.scale.folder import OutputFolder

@@ -1,0 +1,160 @@
+"""Rows of results -> one file, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from diffagiqa.data.samples import local_path, printable, reason_of, suffix
+from diffagiqa.errors import TableError
+
+
+def guard_cell(text: str) -> str:
+    """Text as a CSV cell that a spreadsheet will not run as a formula.
+
+    >>> guard_cell("=HYPERLINK(1)"), guard_cell("a cat")
+    ("'=HYPERLINK(1)", 'a cat')
+    """
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+class RowWriter:
+    """Rows of results -> one CSV, JSONL or Parquet file that is there whole or not at all.
+
+    Rows go to a temporary file beside ``path``, which takes its name when the ``with`` block ends
+    without an exception, and is removed otherwise. Memory is flat. In CSV, text that a spreadsheet
+    would run as a formula gets a quote in front (``guard_cell``); JSONL and Parquet keep it as it
+    is. Numbers that are not finite are written as empty.
+
+    Args:
+        path: local path or store URL; its suffix names the format.
+        columns: name -> str, int, float or bool, in the order of the file.
+
+    Raises:
+        TableError: for another suffix, or where the file cannot be written.
+
+    >>> import tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "scores.csv")
+    >>> with RowWriter(path, {"image": str, "perception": float}) as rows:
+    ...     rows.write({"image": "cat.png", "perception": 0.5})
+    >>> open(path).read()
+    'image,perception\\ncat.png,0.5\\n'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], columns: Mapping[str, type]) -> None:
+        self.path = os.fsdecode(path)
+        self.columns = dict(columns)
+        if suffix(self.path) not in (".csv", ".jsonl", ".parquet"):
+            raise TableError(
+                f"{printable(self.path)} has no suffix of a format that can be written; "
+                "name it .csv, .jsonl or .parquet."
+            )
+        self._local = local_path(self.path)
+        folder, _, name = (self._local or self.path).rpartition("/")
+        self._temporary = f"{folder}{_}.{name}.{uuid.uuid4().hex[:8]}.part"
+        self._batch: list[dict[str, Any]] = []
+        self._parquet: Any = None
+
+    def __enter__(self) -> RowWriter:
+        import fsspec
+
+        try:
+            self._filesystem, _ = fsspec.core.url_to_fs(self._local or self.path)
+            self._file: Any = self._filesystem.open(self._temporary, "wb")
+        except Exception as fault:
+            raise TableError(
+                f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
+                "check its folder and access."
+            ) from fault
+        if suffix(self.path) == ".csv":
+            self._put(self.columns)
+        elif suffix(self.path) == ".parquet":
+            self._parquet = self._parquet_writer()
+        return self
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add a row; columns it lacks are empty, and a column of its own is a TableError."""
+        if unknown := [name for name in row if name not in self.columns]:
+            raise TableError(
+                f"the row has a column {unknown[0]!r} that the file lacks; "
+                f"expected {', '.join(self.columns)}."
+            )
+        values = {name: _plain(row.get(name), kind) for name, kind in self.columns.items()}
+        if suffix(self.path) == ".csv":
+            self._put(
+                "" if value is None else guard_cell(value) if isinstance(value, str) else value
+                for value in values.values()
+            )
+        elif suffix(self.path) == ".jsonl":
+            self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
+        else:
+            self._batch.append(values)
+            if len(self._batch) == 4096:
+                self._flush()
+
+    def _put(self, cells: Iterable[Any]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        self._file.write(line.getvalue().encode())
+
+    def _parquet_writer(self) -> Any:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+
+        kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+        schema = pa.schema([(name, kinds[kind]) for name, kind in self.columns.items()])
+        return ParquetWriter(self._file, schema)
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._batch:
+            self._parquet.write_table(pa.Table.from_pylist(self._batch, self._parquet.schema))
+            self._batch = []
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:  # still there only where the block, or the writing of the last bytes, failed
+            for opened in (self._parquet, self._file):
+                with suppress(Exception):
+                    opened.close()
+            with suppress(Exception):
+                self._filesystem.rm(self._temporary)
+
+    def _finish(self) -> None:
+        try:
+            if self._parquet is not None:
+                self._flush()
+                self._parquet.close()
+            if self._local is not None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if self._local is not None:
+                os.replace(self._temporary, self._local)
+            else:
+                self._filesystem.mv(self._temporary, self.path)
+        except Exception as fault:
+            raise TableError(
+                f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
+                "check the space and access of its folder."
+            ) from fault
+
+
+def _plain(value: Any, kind: type) -> Any:
+    """A value of the column's type; None for what is missing or no finite number."""
+    value = value.item() if hasattr(value, "item") else value  # numpy and torch scalars
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if kind is str:
+        return str(value).encode("utf-8", "backslashreplace").decode()
+    return kind(value)
