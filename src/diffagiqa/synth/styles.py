@@ -89,16 +89,15 @@ def oil_painting(image: Array, seed: int) -> Array:
     dab = smooth_noise(seed + 1, n, n, 50) - 0.5  # neighbours of one dab take one colour
     jitter = np.round(dab * 5) / 5 * n * 0.011
     bristle = smooth_noise(seed + 2, n, n, 90)
-    length = n / 130
+    taps = 4 if n <= 256 else 7
     colour, relief = np.zeros_like(image), np.zeros((n, n), np.float32)
-    for k in (-1.5, -0.5, 0.5, 1.5):
-        along, across = k * length, jitter
-        colour += _moved(image, cos * along - sin * across, sin * along + cos * across)
+    for along in np.linspace(-n / 100, n / 100, taps, dtype=np.float32):
+        colour += _moved(image, cos * along - sin * jitter, sin * along + cos * jitter)
         relief += _moved(bristle, cos * 2 * along, sin * 2 * along)
-    tone = relief / 4
+    tone = relief / taps
     lean = max(1, n // 256)
     emboss = (tone - np.roll(tone, (lean, lean), (0, 1))) * (0.36 * n / (256 * lean))
-    rich = colour / 4
+    rich = colour / taps
     gray = _luma(rich)[..., None]
     rich = gray + (rich - gray) * 1.15
     return rich * (1 + 0.5 * (tone - 0.5))[..., None] + np.clip(emboss, -0.16, 0.16)[..., None]
