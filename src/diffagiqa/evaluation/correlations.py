@@ -1,0 +1,189 @@
+"""Agreement of predicted scores with opinion scores, by the measures that the field reports.
+
+Every function takes two (n,) arrays, predictions first, and returns a float. Correlations of fewer
+than three rows, or with a constant side, are NaN: they have no value. NaN inputs raise ``ValueError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import optimize, stats
+
+Measure = Callable[[Any, Any], float]
+
+
+def srcc(predicted: Any, mos: Any) -> float:
+    """Spearman's rank correlation, in [-1, 1].
+
+    >>> srcc([0.1, 0.2, 0.9], [1, 2, 3])
+    1.0
+    """
+    x, y = _pair(predicted, mos)
+    return float("nan") if _undefined(x, y) else float(stats.spearmanr(x, y).statistic)
+
+
+def plcc(predicted: Any, mos: Any) -> float:
+    """Pearson's linear correlation, in [-1, 1], of the predictions as they are."""
+    x, y = _pair(predicted, mos)
+    return float("nan") if _undefined(x, y) else float(stats.pearsonr(x, y).statistic)
+
+
+def krcc(predicted: Any, mos: Any) -> float:
+    """Kendall's rank correlation, tau-b, in [-1, 1]."""
+    x, y = _pair(predicted, mos)
+    return float("nan") if _undefined(x, y) else float(stats.kendalltau(x, y).statistic)
+
+
+def rmse(predicted: Any, mos: Any) -> float:
+    """Root mean squared error, in the unit of the opinion scores."""
+    x, y = _pair(predicted, mos)
+    return float(np.sqrt(np.mean((x - y) ** 2))) if len(x) else float("nan")
+
+
+def mae(predicted: Any, mos: Any) -> float:
+    """Mean absolute error, in the unit of the opinion scores."""
+    x, y = _pair(predicted, mos)
+    return float(np.mean(np.abs(x - y))) if len(x) else float("nan")
+
+
+class FittedPLCC(NamedTuple):
+    """PLCC after a logistic mapping; ``reason`` says why where the mapping could not be fitted."""
+
+    plcc: float
+    reason: str = ""
+
+
+def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
+    """Pearson's correlation after mapping the predictions to the opinion scale by a logistic curve.
+
+    4 parameters: the monotonic logistic of VQEG's FR-TV Phase II report (2003). 5 parameters: the
+    logistic plus a line of Sheikh, Sabir and Bovik (2006, eq. 9). The fit uses the very rows that are
+    judged, so this figure is never below the plain one by design; it is named apart for that reason.
+    """
+    x, y = _pair(predicted, mos)
+    if _undefined(x, y) or len(x) <= parameters:
+        return FittedPLCC(float("nan"), f"{len(x)} rows or a constant side cannot be fitted")
+    x = (x - x.mean()) / x.std()
+    slope = 1.0 if plcc(x, y) >= 0 else -1.0
+    curve: Callable[..., np.ndarray]
+    if parameters == 4:
+        curve, start = _logistic4, [y.max(), y.min(), 0.0, slope]
+    elif parameters == 5:
+        curve, start = _logistic5, [np.ptp(y), slope, 0.0, 0.0, y.mean()]
+    else:
+        raise ValueError(f"parameters is {parameters}; expected 4 or 5")
+    try:
+        found, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=20_000)
+    except (RuntimeError, optimize.OptimizeWarning) as error:
+        return FittedPLCC(
+            plcc(x, y), f"the fit did not converge ({error}); the plain figure is given"
+        )
+    mapped = curve(x, *found)
+    if np.ptp(mapped) == 0:
+        return FittedPLCC(plcc(x, y), "the fit is constant; the plain figure is given")
+    return FittedPLCC(plcc(mapped, y))
+
+
+def bootstrap_interval(
+    measure: Measure,
+    predicted: Any,
+    mos: Any,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Any] | None = None,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a measure (Efron and Tibshirani 1993, section 13.3).
+
+    ``groups``: resample whole groups, such as prompts, whose rows are not independent.
+    """
+    x, y = _pair(predicted, mos)
+    values = [measure(x[rows], y[rows]) for rows in _resampled(len(x), groups, resamples, seed)]
+    return _percentiles(values, level)
+
+
+def bootstrap_difference(
+    measure: Measure,
+    first: Any,
+    second: Any,
+    mos: Any,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Any] | None = None,
+) -> tuple[float, float]:
+    """Paired bootstrap interval of measure(first) - measure(second), on the same resampled rows."""
+    x, y = _pair(first, mos)
+    other, _ = _pair(second, mos)
+    values = [
+        measure(x[rows], y[rows]) - measure(other[rows], y[rows])
+        for rows in _resampled(len(x), groups, resamples, seed)
+    ]
+    return _percentiles(values, level)
+
+
+def within_groups(measure: Measure, predicted: Any, mos: Any, groups: Sequence[Any]) -> float:
+    """The measure inside each group (such as a generator), averaged by the groups' rows.
+
+    Groups in which the measure has no value are left out.
+    """
+    x, y = _pair(predicted, mos)
+    names = np.asarray(groups)
+    parts = [
+        (measure(x[names == name], y[names == name]), np.sum(names == name)) for name in set(names)
+    ]
+    known = [(value, count) for value, count in parts if np.isfinite(value)]
+    if not known:
+        return float("nan")
+    return float(np.average([value for value, _ in known], weights=[count for _, count in known]))
+
+
+def _logistic4(x: np.ndarray, high: float, low: float, centre: float, scale: float) -> np.ndarray:
+    return low + (high - low) / (1 + np.exp(np.clip(-(x - centre) * scale, -60, 60)))
+
+
+def _logistic5(
+    x: np.ndarray, height: float, scale: float, centre: float, slope: float, level: float
+) -> np.ndarray:
+    logistic = 0.5 - 1 / (1 + np.exp(np.clip(scale * (x - centre), -60, 60)))
+    return height * logistic + slope * x + level
+
+
+def _pair(predicted: Any, mos: Any) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(predicted, np.float64).ravel(), np.asarray(mos, np.float64).ravel()
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} predictions and {len(y)} opinion scores; expected as many")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError(
+            "predictions or opinion scores hold NaN or infinity; drop those rows first"
+        )
+    return x, y
+
+
+def _undefined(x: np.ndarray, y: np.ndarray) -> bool:
+    return len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0
+
+
+def _resampled(
+    count: int, groups: Sequence[Any] | None, resamples: int, seed: int
+) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    if groups is None:
+        return [random.integers(0, count, count) for _ in range(resamples)]
+    names = np.asarray(groups)
+    members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+    picks = random.integers(0, len(members), (resamples, len(members)))
+    return [np.concatenate([members[i] for i in pick]) for pick in picks]
+
+
+def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:
+    known = [value for value in values if np.isfinite(value)]
+    if not known:
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
