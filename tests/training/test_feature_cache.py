@@ -58,7 +58,7 @@ def test_scores_from_the_cache_are_those_from_pictures(
     for limit in (0, 1 << 30):  # mapped from disk, and in memory
         opened = open_features(tmp_path / "cache", in_memory=limit)
         assert isinstance(opened.levels[0], torch.Tensor) == bool(limit)
-        source = opened.source(rows, PLAIN)
+        source = opened.source(rows, PLAIN, model.config)
         found = source.scores(model, [5, 0, 6], None)
         for task in rows.task_names:
             torch.testing.assert_close(found[task], wanted[task], rtol=1e-5, atol=1e-6)

@@ -72,6 +72,10 @@ def write_whole(file: Path, write: Callable[[BinaryIO], Any]) -> None:
             partial.unlink(missing_ok=True)
 
 
+def write_text(file: Path, text: str) -> None:
+    write_whole(file, lambda stream: stream.write(text.encode()))
+
+
 @contextlib.contextmanager
 def _whole(place: Path) -> Iterator[None]:
     """Turn a failed write into one sentence that says what is still there."""

@@ -104,7 +104,13 @@ def make_rows(
         TaskConfig(task, *_common_scale([scales[task] for scales in every if task in scales]))
         for task in wanted
     )
-    return Rows(tuple(samples), torch.tensor(labels, dtype=torch.float32), configs, torch.tensor(sources), names)
+    return Rows(
+        tuple(samples),
+        torch.tensor(labels, dtype=torch.float32),
+        configs,
+        torch.tensor(sources),
+        names,
+    )
 
 
 def _label(sample: Sample, task: str, scales: Scales, name: str) -> float:
@@ -134,6 +140,27 @@ def data_order(seed: int, epoch: int, rows: Sequence[int]) -> list[int]:
     """
     shuffled = np.random.default_rng([seed, epoch]).permutation(len(rows))
     return [rows[i] for i in shuffled]
+
+
+def hold_out(
+    rows: Rows, among: Sequence[int], fraction: float, seed: int, by: str = "prompt"
+) -> tuple[list[int], list[int]]:
+    """Part some rows in two, (kept, held out), the second about ``fraction`` of them.
+
+    ``by`` "prompt": a prompt's pictures stay on one side, in whatever case it is written; "image":
+    every picture by itself.
+    """
+    groups: dict[str, list[int]] = {}
+    for row in among:
+        key = rows.prompts[row].casefold() if by == "prompt" else str(row)
+        groups.setdefault(key, []).append(row)
+    names = sorted(groups)
+    held: set[int] = set()
+    for i in np.random.default_rng([seed, len(names)]).permutation(len(names)):
+        if len(held) >= fraction * len(among):
+            break
+        held.update(groups[names[i]])
+    return [row for row in among if row not in held], [row for row in among if row in held]
 
 
 def may_flip(prompt: str) -> bool:

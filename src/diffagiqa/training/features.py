@@ -21,6 +21,7 @@ from torch import Tensor
 
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.noise import draw_noise
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.checkpoint import write_whole
@@ -49,21 +50,26 @@ class CacheOptions:
 class Features:
     """An opened cache: one tensor per level, (N, views, branches, C, h, w), and the rows it lacks."""
 
+    names: tuple[str, ...]
     levels: tuple[Tensor, ...]
     options: CacheOptions
     unreadable: tuple[int, ...]
 
     def source(
-        self, rows: Rows, arithmetic: Autocast, device: torch.device | str = "cpu",
-        scoring_draws: int = 1, levels: Sequence[int] | None = None,
+        self, rows: Rows, arithmetic: Autocast, config: ModelConfig, device: torch.device | str = "cpu"
     ) -> FeatureSource:  # fmt: skip
-        """Scores from these features; ``levels`` takes some of them only (an ablation)."""
-        chosen = self.levels if levels is None else [self.levels[i] for i in levels]
+        """Scores from these features; a model of fewer levels takes those it names."""
+        missing = [name for name in config.features if name not in self.names]
+        if missing:
+            raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
         mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
         return FeatureSource(
-            chosen, arithmetic, device=device, scoring_draws=scoring_draws,
+            [self.levels[self.names.index(name)] for name in config.features],
+            arithmetic,
+            device=device,
             mirrored=mirrored if self.options.mirrored else None,
-        )  # fmt: skip
+            scoring_draws=config.noise_draws,
+        )
 
 
 def cached_features(
@@ -125,7 +131,7 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
     stacks: list[Any] = [_Stacked([shard[name] for shard in shards]) for name in names]
     if size <= in_memory:
         stacks = [stack.joined() for stack in stacks]
-    return Features(tuple(stacks), CacheOptions(**spec["options"]), tuple(unreadable))
+    return Features(tuple(names), tuple(stacks), CacheOptions(**spec["options"]), tuple(unreadable))
 
 
 class _Stacked:

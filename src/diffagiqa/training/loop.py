@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class Fitted:
     best_srcc: float
     best_epoch: int
     history: list[dict[str, float]]
+    test_scores: dict[str, list[float]] = field(default_factory=dict)
+    """Scores in [0, 1] of ``split["test"]`` by the best model, by task; empty without a test part."""
 
 
 def fit(
@@ -246,8 +248,8 @@ def _check_finite(
         return
     names = ", ".join(rows.samples[row].image for row in chosen[:3])
     raise TrainingError(
-        f"the {what} is {float(value.detach())} at step {now.step} (epoch {now.epoch}; first pictures {names}); "
-        "the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
+        f"the {what} is {float(value.detach())} at step {now.step} (epoch {now.epoch}; first pictures "
+        f"{names}); the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
         "precision float32, and start again with --init FOLDER/best"
     )
 

@@ -19,7 +19,14 @@ from typing import Any
 
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.training.checkpoint import STATE, load_state, save_folder, save_state, write_whole
+from diffagiqa.training.checkpoint import (
+    STATE,
+    load_state,
+    save_folder,
+    save_state,
+    write_text,
+    write_whole,
+)
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 
@@ -138,7 +145,7 @@ class RunFolder:
             )
 
     def _write(self, name: str, text: str) -> None:
-        write_whole(self.folder / name, lambda stream: stream.write(text.encode()))
+        write_text(self.folder / name, text)
 
 
 def versions() -> dict[str, str]:

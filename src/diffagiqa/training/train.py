@@ -19,7 +19,7 @@ from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import CacheOptions, Features, cached_features
-from diffagiqa.training.loop import Fitted, fit
+from diffagiqa.training.loop import Fitted, fit, predict
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import RunFolder, Split
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
@@ -35,7 +35,8 @@ def train(
 ) -> Fitted:  # fmt: skip
     """Train as ``config`` says; the best model lies in ``folder/best``.
 
-    ``split`` has the rows of ``train`` and ``validation``. ``cache`` is where features go with
+    ``split`` has the rows of ``train`` and ``validation``, and of ``test`` to have them scored once, by
+    the best model. ``cache`` is where features go with
     ``freeze_prompters``; default ``folder/features``. ``backbone`` and ``features`` save loading and
     reading them again over several runs.
     """
@@ -53,7 +54,7 @@ def train(
                 raise TrainingError("features need a folder to be cached in; give cache or folder")
             features = compute_features(config, rows, Path(place), backbone, model, processes, say)
         rows = rows.without_labels(features.unreadable)
-        source = features.source(rows, arithmetic, processes.device, config.model.noise_draws)
+        source = features.source(rows, arithmetic, model.config, processes.device)
     else:
         source = ImageSource(
             rows, model.config, backbone, arithmetic, flip=config.flip, workers=config.workers
@@ -69,9 +70,13 @@ def train(
         if processes.main:
             run.describe(rows, split)
         processes.wait()
-    return fit(
+    fitted = fit(
         model, source, rows, split, config, processes=processes, run=run, resume=resume, log=say
     )
+    if not split.get("test"):
+        return fitted
+    scores = predict(fitted.model.to(processes.device), source, split["test"], processes)
+    return replace(fitted, test_scores={task: value.tolist() for task, value in scores.items()})
 
 
 def train_heads(

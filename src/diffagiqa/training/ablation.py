@@ -1,0 +1,130 @@
+"""The paper's claims, each switched off in turn: one table.
+
+All variants train heads on cached features with the same splits; variants that change what the frozen
+parts give have a cache of their own. The one that lets prompters learn needs the full regime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows
+from diffagiqa.training.processes import Processes
+from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
+from diffagiqa.training.train import open_backbone
+
+TIMESTEPS = (1, 201, 501)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table; ``cache`` names the features that it shares with others."""
+
+    name: str
+    model: ModelConfig
+    cache: str = "base"
+    full: bool = False
+
+
+def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Variant]:
+    """The switches, applied to ``base`` one at a time."""
+    found = [
+        Variant(
+            "prompters learn (the full method)", replace(base, prompting="per_task"), full=True
+        ),
+        Variant("no prompter (base of the rows below)", replace(base, prompting="none")),
+    ]
+    base = replace(base, prompting="none")
+    found.append(Variant("no text (empty prompt)", replace(base, use_text=False), "no-text"))
+    found += [
+        Variant(f"timestep {t} instead of {base.timestep}", replace(base, timestep=t), f"t{t}")
+        for t in timesteps
+        if t != base.timestep
+    ]
+    found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
+    if len(base.features) > 1:
+        found += [
+            Variant(f"only {name}", _levels(base, [i])) for i, name in enumerate(base.features)
+        ]
+        found += [
+            Variant(
+                f"without {name}", _levels(base, [j for j in range(len(base.features)) if j != i])
+            )
+            for i, name in enumerate(base.features)
+        ]
+    return found
+
+
+def ablate(
+    config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 3, full: bool = False,
+    timesteps: Sequence[int] = TIMESTEPS, device: str | None = None, log: Log = print,
+) -> str:  # fmt: skip
+    """Run every variant and return the table as Markdown; finished repeats are not run again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    processes = Processes(device)
+    backbone = open_backbone(config, processes.device)
+    table: list[tuple[Variant, Repeats | None]] = []
+    for variant in variants(config.model, timesteps):
+        own = replace(config, model=variant.model, freeze_prompters=not variant.full)
+        place = folder / "".join(c if c.isalnum() else "-" for c in variant.name)
+        if variant.full and not full:
+            table.append((variant, None))
+            continue
+        log(f"variant: {variant.name}")
+        features = None
+        if not variant.full:
+            # Levels and pooling come after the features: such variants share the base's cache.
+            shared = replace(
+                own.model, features=config.model.features,
+                feature_channels=config.model.feature_channels, pooling="pyramid",
+            )  # fmt: skip
+            cached = replace(own, model=shared)
+            where = folder / "features" / variant.cache
+            features = shared_features(cached, rows, where, backbone, processes, log)
+        done = repeat(
+            own, rows, place, repeats, backbone=backbone, features=features, device=device, log=log
+        )
+        table.append((variant, done))
+    return render_ablation(config, rows, table)
+
+
+def render_ablation(
+    config: TrainingConfig, rows: Rows, table: Sequence[tuple[Variant, Repeats | None]]
+) -> str:
+    """Median SRCC and PLCC on the test parts by task; what was not run is printed as not run."""
+    tasks = rows.task_names
+    lines = [
+        f"# Ablation on {' + '.join(rows.names)}",
+        "",
+        f"{len(rows)} pictures, split by {config.split}, {config.model.image_size} x "
+        f"{config.model.image_size} pixels; median over repeats [lowest, highest].",
+        "",
+        f"| variant | repeats | {' | '.join(f'{task} SRCC | {task} PLCC' for task in tasks)} |",
+        f"|---|---|{'---|---|' * len(tasks)}",
+    ]
+    for variant, done in table:
+        cells = [str(len(done.results)) if done else "not run"]
+        for task in tasks:
+            for metric in ("srcc", "plcc"):
+                values = done.values(task, metric) if done else []
+                cells.append(
+                    f"{np.median(values):.3f} [{min(values):.3f}, {max(values):.3f}]"
+                    if values
+                    else "not run"
+                )
+        lines.append(f"| {variant.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _levels(base: ModelConfig, kept: Sequence[int]) -> ModelConfig:
+    return replace(
+        base,
+        features=tuple(base.features[i] for i in kept),
+        feature_channels=tuple(base.feature_channels[i] for i in kept),
+    )

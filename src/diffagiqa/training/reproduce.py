@@ -1,0 +1,173 @@
+"""One command from a downloaded database to the figures that papers report.
+
+Split, train, evaluate, several times over, then ``report.md``. Every repeat has a folder of its own and
+a ``result.json`` when it is done, so a stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.training.checkpoint import STATE, write_text
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows, hold_out
+from diffagiqa.training.features import Features
+from diffagiqa.training.measures import measured
+from diffagiqa.training.processes import Processes
+from diffagiqa.training.train import compute_features, make_model, open_backbone, train
+
+Log = Callable[[str], None]
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The results of one regime, one mapping per repeat that was run."""
+
+    regime: str
+    asked: int
+    results: tuple[Mapping[str, Any], ...]
+
+    def values(self, task: str, metric: str) -> list[float]:
+        found = [result["tasks"].get(task, {}).get(metric) for result in self.results]
+        return [value for value in found if value is not None and not np.isnan(value)]
+
+
+def reproduce(
+    config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 10, full_repeats: int = 0,
+    official: Mapping[str, Sequence[int]] | None = None, cache: Path | None = None,
+    device: str | None = None, log: Log = print,
+) -> list[Repeats]:  # fmt: skip
+    """Run ``repeats`` with frozen prompters and ``full_repeats`` of the whole method.
+
+    Repeat i uses split seed and training seed ``config.split_seed + i`` and ``config.seed + i``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    processes = Processes(device)
+    backbone = open_backbone(config, processes.device)
+    frozen = replace(config, freeze_prompters=True)
+    done = []
+    if repeats:
+        features = shared_features(
+            frozen, rows, cache or folder / "features", backbone, processes, log
+        )
+        done.append(
+            repeat(frozen, rows, folder / "head-only", repeats, backbone=backbone, features=features,
+                   official=official, device=device, log=log)
+        )  # fmt: skip
+    if full_repeats:
+        full = replace(config, freeze_prompters=False)
+        done.append(
+            repeat(full, rows, folder / "full", full_repeats, backbone=backbone,
+                   official=official, device=device, log=log)
+        )  # fmt: skip
+    return done
+
+
+def repeat(
+    config: TrainingConfig, rows: Rows, folder: Path, count: int, *, backbone: Backbone,
+    features: Features | None = None, official: Mapping[str, Sequence[int]] | None = None,
+    device: str | None = None, log: Log = print,
+) -> Repeats:  # fmt: skip
+    """Train and test ``count`` times on splits of their own; finished repeats are read back."""
+    results = []
+    for i in range(count):
+        place = folder / f"{i:02d}"
+        own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
+        if not (place / RESULT).is_file():
+            log(f"{folder.name}, repeat {i + 1} of {count}")
+            result = one_repeat(own, rows, place, backbone, features, official, device, log)
+            text = json.dumps(result, indent=1) + "\n"
+            write_text(place / RESULT, text)
+        results.append(json.loads((place / RESULT).read_text(encoding="utf-8")))
+        for task, found in results[-1]["tasks"].items():
+            log(
+                f"  {task}: SRCC {found['srcc']:.3f}  PLCC {found['plcc']:.3f}  KRCC {found['krcc']:.3f}"
+            )
+    return Repeats(folder.name, count, tuple(results))
+
+
+def one_repeat(
+    config: TrainingConfig, rows: Rows, folder: Path, backbone: Backbone, features: Features | None,
+    official: Mapping[str, Sequence[int]] | None, device: str | None, log: Log,
+) -> dict[str, Any]:  # fmt: skip
+    """One split, one training run, one look at its test part."""
+    split = make_split(config, rows, official)
+    began = time.perf_counter()
+    fitted = train(
+        config, rows, split, folder, device=device, backbone=backbone, features=features,
+        resume=(folder / STATE).is_file(), log=log,
+    )  # fmt: skip
+    return {
+        "seed": config.seed,
+        "split_seed": config.split_seed,
+        "rows": {name: len(part) for name, part in split.items()},
+        "prompts": {name: len({rows.prompts[row] for row in part}) for name, part in split.items()},
+        "best_epoch": fitted.best_epoch,
+        "epochs": len(fitted.history),
+        "seconds": time.perf_counter() - began,
+        "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.history])),
+        "validation_srcc": fitted.best_srcc,
+        "tasks": measured(
+            fitted.test_scores, rows, split["train"] + split["validation"], split["test"]
+        ),
+    }
+
+
+def make_split(
+    config: TrainingConfig, rows: Rows, official: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, list[int]]:
+    """Test part, then validation part of what is left, both by ``config.split``."""
+    everything = list(range(len(rows)))
+    if config.split == "official":
+        if official is None:
+            raise TrainingError(
+                f"{', '.join(rows.names)} has no official split; use --split prompt or image"
+            )
+        kept, test = list(official["train"]), list(official["test"])
+        validation = list(official.get("validation", ()))
+        if not validation:
+            kept, validation = hold_out(rows, kept, config.validation_fraction, config.split_seed)
+        return {"train": kept, "validation": validation, "test": test}
+    kept, test = hold_out(rows, everything, config.test_fraction, config.split_seed, config.split)
+    # Another stream than the test part's, and not the run's seed: repeats stay comparable.
+    kept, validation = hold_out(
+        rows, kept, config.validation_fraction, config.split_seed + 1_000_000, config.split
+    )
+    return {"train": kept, "validation": validation, "test": test}
+
+
+def shared_features(
+    config: TrainingConfig,
+    rows: Rows,
+    folder: Path,
+    backbone: Backbone,
+    processes: Processes,
+    log: Log,
+) -> Features:
+    """Features of the whole database, for all repeats."""
+    model = make_model(config, rows.tasks, backbone, log)
+    began = time.perf_counter()
+    features = compute_features(config, rows, folder, backbone, model, processes, log)
+    log(f"features: opened after {time.perf_counter() - began:.1f} s")
+    return features
+
+
+def parameters(config: TrainingConfig, rows: Rows, backbone: Backbone) -> dict[str, int]:
+    """How many weights are trained, and how many are frozen and used."""
+    model = make_model(config, rows.tasks, backbone, lambda text: None)
+    with torch.no_grad():
+        return {
+            "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "frozen": sum(p.numel() for p in backbone.parameters()),
+        }
