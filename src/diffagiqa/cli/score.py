@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _INPUT, _MODEL, _OUTPUT, _SCALE = "What to score", "Model", "Output", "Large jobs"
 
+_NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".arrow", ".gz", ".zip", ".db")
+
 
 def score(
     inputs: Annotated[
@@ -154,6 +156,10 @@ def score(
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"engine is {engine!r}; expected local or ray")
+    if out and out.lower().endswith(_NOT_WRITTEN):
+        raise ConfigError(
+            f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
+        )
     chunk = chunk_rows or 4 * batch_size
     layout = Layout(
         batch_size=batch_size,

@@ -125,6 +125,8 @@ def run_job(
     ``on_rows(done, reused)`` hears of every chunk: how many rows, and how many of them were there.
     """
     journal = open_journal(out, layout, facts)
+    journal.refuse_strangers()
+    journal.folder.make(JOB)
     with journal.folder.locked(f"{JOB}/lock{layout.share.index}"):
         journal.begin(job_description(inputs, layout, facts, limits), restart)
         chunks = 0
@@ -139,11 +141,9 @@ def run_job(
 
 
 def open_journal(out: str, layout: Layout, facts: ModelFacts) -> Journal:
-    """The journal of an output folder, which is made where there is none."""
-    folder = OutputFolder(out)
-    folder.make(JOB)
+    """The journal of an output folder; nothing is read or written yet."""
     return Journal(
-        folder,
+        OutputFolder(out),
         row_columns(facts),
         format=layout.format,
         share=layout.share,

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import open_location, printable
-from diffagiqa.data.tables import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.scale.chunks import Share
 from diffagiqa.scale.folder import OutputFolder
@@ -72,6 +72,7 @@ class Journal:
         self.chunks_per_part = chunks_per_part
         self.totals = Totals(tuple(name for name, kind in columns.items() if kind is float))
         self._parts: set[int] = set()
+        self._seen: set[int] = set()  # finished parts whose rows this run has come past
         self._open: dict[int, dict[int, str]] = {}  # part -> chunk -> digest, not yet one file
         self._arithmetic: str | None = None
         self._manifest: tuple[int, dict[str, Any]] | None = None
@@ -89,16 +90,20 @@ class Journal:
             self._forget()
             text = None
         if text is None:
-            strangers = [name for name in self.folder.names() if name != JOB]
-            if strangers:
-                raise ConfigError(
-                    f"{printable(self.folder.location)} holds {printable(strangers[0])} and no job "
-                    "of ours; give an empty or new folder"
-                )
+            self.refuse_strangers()
             self.folder.write(f"{JOB}/job.json", json.dumps(wanted, indent=1).encode())
         else:
             self._compare(_parsed(text, self.folder, "job.json"), wanted)
         self._look()
+
+    def refuse_strangers(self) -> None:
+        """Raise ConfigError where a folder without a job holds files."""
+        names = [name for name in self.folder.names() if name != JOB]
+        if names and self.folder.read(f"{JOB}/job.json") is None:
+            raise ConfigError(
+                f"{printable(self.folder.location)} holds {printable(names[0])} and no job of "
+                "ours; give an empty or new folder"
+            )
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         for name in sorted({*found, *wanted}):
@@ -162,7 +167,9 @@ class Journal:
             if self._manifest is None or self._manifest[0] != part:
                 name = f"{JOB}/{self._part_name(part)}.json"
                 self._manifest = part, _parsed(self.folder.read(name) or b"", self.folder, name)
-                self.totals.add_part(self._manifest[1])
+                if part not in self._seen:
+                    self.totals.add_part(self._manifest[1])
+                    self._seen.add(part)
             known = self._manifest[1]["chunks"].get(str(chunk))
         else:
             known = self._open[part][chunk]
@@ -195,14 +202,15 @@ class Journal:
             self._finish_part(part)
 
     def finish(self, chunks: int) -> Totals:
-        """After the last chunk: write the parts that are shorter than the others; all totals."""
+        """After the last of ``chunks``: write the part that is shorter than the others; all totals."""
+        unseen = self._parts - self._seen
+        if unseen or self.totals.chunks + sum(map(len, self._open.values())) != chunks:
+            raise ConfigError(
+                f"the job in {printable(self.folder.location)} holds more rows than the inputs "
+                "have now; put them back, give another --out, or --restart to score everything again"
+            )
         for part in sorted(self._open):
             self._finish_part(part)
-        if self.totals.chunks != chunks:
-            raise TableError(
-                f"{printable(self.folder.location)} holds {self.totals.chunks} chunks of {chunks}; "
-                "was it changed by another program? Run it with --restart"
-            )
         return self.totals
 
     def _part_name(self, part: int) -> str:
@@ -223,6 +231,7 @@ class Journal:
         manifest = totals.as_dict() | {"chunks": {str(c): chunks[c] for c in sorted(chunks)}}
         self.folder.write(f"{JOB}/{name}.json", json.dumps(manifest).encode())
         self._parts.add(part)
+        self._seen.add(part)
         self.totals.add_part(manifest)
         self._manifest = part, manifest
         del self._open[part]

@@ -1,0 +1,189 @@
+"""``diffagiqa score`` as a user meets it: outputs, prompts, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet
+
+from diffagiqa.cli.main import run
+
+COLUMNS = [
+    "row", "image", "prompt", "prompt_source", "perception", "alignment",
+    "perception_mos", "alignment_mos", "seed", "model", "error",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures whose prompts lie in a sidecar, in metadata, nowhere; and one that is none."""
+    place = tmp_path_factory.mktemp("pictures")
+    for name in ("a", "b", "c"):
+        values = np.random.default_rng(ord(name)).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+        info = PngInfo()
+        if name == "b":
+            info.add_text("parameters", "a green bird\nSteps: 20, Sampler: Euler a")
+        Image.fromarray(values).save(place / f"{name}.png", pnginfo=info)
+    (place / "a.txt").write_text("=a red fox")
+    (place / "d.png").write_bytes(b"")
+    return place
+
+
+def score(model: Path, *arguments: object) -> int:
+    return run(
+        [
+            "score",
+            *map(str, arguments),
+            "--model",
+            str(model),
+            "--device",
+            "cpu",
+            "--dtype",
+            "float32",
+        ]
+    )
+
+
+def test_table_on_standard_output(
+    tiny_model: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tiny_model, folder) == 1
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(captured.out.splitlines()))
+    assert list(rows[0]) == COLUMNS
+    assert [row["prompt_source"] for row in rows] == ["sidecar", "a1111", "none", "none"]
+    assert [row["prompt"] for row in rows] == ["'=a red fox", "a green bird", "", ""]
+    assert "is empty (0 bytes)" in rows[3]["error"]
+    assert rows[3]["perception"] == ""
+    for row in rows[:3]:
+        assert float(row["perception_mos"]) == pytest.approx(5 * float(row["perception"]))
+        assert len(row["model"]) == 16
+    assert "3 of 4 rows scored" in captured.err
+    assert "1 without a prompt, scored against the empty one" in captured.err
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.jsonl", "scores.parquet", "folder"])
+def test_out(
+    tiny_model: Path, folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    code = score(tiny_model, folder / "a.png", folder / "b.png", "--prompt", "a fox", "--out", out)
+    assert code == 0
+    shown = capsys.readouterr().out
+    assert "2 of 2 rows scored" in shown
+    assert f"written to {out}" in shown
+    if name == "folder":
+        rows = parquet.read_table(out / "part-00000.parquet").to_pylist()
+    elif name.endswith("parquet"):
+        rows = parquet.read_table(out).to_pylist()
+    elif name.endswith("jsonl"):
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+    else:
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == COLUMNS
+    assert [row["prompt"] for row in rows] == ["a fox", "a fox"]
+    assert {row["prompt_source"] for row in rows} == {"argument"}
+    assert 0 < float(rows[0]["alignment"]) < 1
+    assert rows[0]["alignment"] != rows[1]["alignment"]
+
+
+def test_json(
+    tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tiny_model, folder / "a.png", "--json", "--quiet") == 0
+    captured = capsys.readouterr()
+    row = json.loads(captured.out)
+    assert row["prompt"] == "=a red fox"
+    assert captured.err == ""
+    out = tmp_path / "scores.csv"
+    assert score(tiny_model, folder, "--json", "--out", out) == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["rows"], summary["failed"], summary["without_prompt"]) == (4, 1, 1)
+    assert summary["mean"]["perception"] > 0
+
+
+def test_prompts_file_and_table_give_the_same_scores(
+    tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    table = tmp_path / "table.csv"
+    table.write_text(f"picture,said\n{folder}/a.png,a cat\n{folder}/b.png,a dog\n")
+    files = [folder / "a.png", folder / "b.png"]
+    found = []
+    for arguments in (
+        [*files, "--prompts", tmp_path / "prompts.txt"],
+        [table, "--image-column", "picture", "--prompt-column", "said"],
+    ):
+        assert score(tiny_model, *arguments, "--json", "-q") == 0
+        found.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert [row["alignment"] for row in found[0]] == [row["alignment"] for row in found[1]]
+    assert [row["prompt_source"] for row in found[1]] == ["table", "table"]
+
+
+def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert score(tiny_model, folder / "c.png", "--need-prompt", "--json", "-q") == 1
+    assert "no prompt was given" in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{folder}/*.webp"], "holds no picture"),
+        (["{folder}", "--prompt", "a", "--prompts", "b.txt"], "give one of the two"),
+        (["{folder}", "--shard", "4/4"], "expected i/n"),
+        (["{folder}", "--engine", "spark"], "expected local or ray"),
+        (["{folder}", "--out", "scores.xlsx"], "name it .csv, .jsonl or .parquet"),
+        (["{folder}", "--out", "{folder}"], "holds a.png and no job of ours"),
+        (["{folder}", "--chunk-rows", "2"], "do not grow"),
+        (["{folder}", "--dtype", "int8"], "dtype 'int8' is unknown"),
+    ],
+)
+def test_wrong_use(
+    tiny_model: Path,
+    folder: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [argument.format(folder=folder) for argument in arguments]
+    code = run(["score", *given, "--model", str(tiny_model)])
+    assert code == 2
+    assert not (folder / "_job").exists()
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> None:
+    main, other = pty.openpty()
+    code = "from diffagiqa.cli.main import main; main()"
+    arguments = ["score", str(folder), "--model", str(tiny_model), "--device", "cpu"]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=other, stderr=other, env=environment
+    )
+    os.close(other)
+    shown = b""
+    while True:
+        try:
+            data = os.read(main, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+    os.close(main)
+    assert process.wait() == 1
+    text = shown.decode()
+    assert "scoring" in text
+    assert "prompt from" in text
+    assert "a.png" in text
+    assert "3 of 4 rows scored" in text

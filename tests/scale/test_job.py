@@ -1,0 +1,317 @@
+"""Every row exactly once: whatever operation fails, however often, and whoever shares the work."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import json
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scale_made import FACTS, ArithmeticEngine, make_table, read_rows, run
+
+from diffagiqa.data.images import DEFAULT_LIMITS
+from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.scale.chunks import Share
+from diffagiqa.scale.folder import OutputFolder
+from diffagiqa.scale.job import Inputs, Layout, run_to_file
+from diffagiqa.scale.model_spec import ModelFacts
+from diffagiqa.scale.stop import Stopped, StopRequest
+
+
+class PowerCut(BaseException):
+    """Nothing catches it, and after it no file operation takes place."""
+
+
+class Disk:
+    """Lets so many file operations pass and then fails every one, as a machine without power."""
+
+    NAMES = ("replace", "remove", "unlink", "rmdir", "fsync", "makedirs", "mkdir")
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.left = 10**9
+        for name in self.NAMES:
+            patch.setattr(os, name, self._counted(getattr(os, name)))
+        patch.setattr(builtins, "open", self._counted(builtins.open))
+
+    def _counted(self, function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self.left <= 0:
+                raise PowerCut
+            self.left -= 1
+            return function(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return make_table(tmp_path / "table.jsonl", 30)
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "jsonl"])
+def test_all_rows_once_in_every_format(table: Path, tmp_path: Path, format: str) -> None:
+    totals = run(table, tmp_path / "out", format=format)
+    rows = read_rows(tmp_path / "out")
+    assert [int(row["row"]) for row in rows] == list(range(30))
+    assert sorted(p.name for p in (tmp_path / "out").glob("part*")) == [
+        f"part-{i:05d}.{format}" for i in range(3)
+    ]
+    assert (totals.rows, totals.failed, totals.chunks) == (30, 4, 8)
+    assert float(rows[2]["perception"]) == 1 / 5
+    assert rows[6]["error"] == "the seventh row, on purpose."
+    assert rows[6]["perception"] is None
+    mean = sum(1 / (i + 3) for i in range(30) if i % 7 != 6) / 26
+    assert totals.mean("perception") == pytest.approx(mean)
+    assert totals.errors == {"the seventh row, on purpose.": 4}
+
+
+def test_a_power_cut_at_any_file_operation_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    table = make_table(tmp_path / "table.jsonl", 18)
+    run(table, tmp_path / "whole")
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").glob("part*")}
+    for operation in itertools.count():
+        out = tmp_path / f"cut{operation}"
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch)
+            disk.left = operation
+            try:
+                run(table, out)
+                cut = False
+            except PowerCut:
+                cut = True
+            disk.left = 10**9
+        run(table, out)
+        found = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
+        assert found == whole, f"cut before operation {operation}"
+        assert not [p for p in (out / "_job").iterdir() if p.is_dir()]
+        if not cut:
+            break
+    assert operation > 50  # the cut did come at every operation of a run
+
+
+def test_power_cuts_one_after_the_other(table: Path, tmp_path: Path) -> None:
+    whole = run(table, tmp_path / "whole")
+    cuts = 0
+    while True:
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch)
+            disk.left = 30
+            try:
+                totals = run(table, tmp_path / "out")
+                break
+            except PowerCut:
+                cuts += 1
+                disk.left = 10**9
+    assert cuts > 3
+    assert totals == whole
+    assert read_rows(tmp_path / "out") == read_rows(tmp_path / "whole")
+
+
+def test_a_finished_job_scores_nothing_again(table: Path, tmp_path: Path) -> None:
+    first = run(table, tmp_path / "out")
+    seen: list[tuple[int, int]] = []
+    again = run(table, tmp_path / "out", on_rows=lambda done, reused: seen.append((done, reused)))
+    assert again == first
+    assert sum(done for done, _ in seen) == sum(reused for _, reused in seen) == 30
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_shares_together_are_the_whole(table: Path, tmp_path: Path, count: int) -> None:
+    run(table, tmp_path / "whole")
+    for index in reversed(range(count)):
+        run(table, tmp_path / "out", share=Share(index, count))
+    assert read_rows(tmp_path / "out") == read_rows(tmp_path / "whole")
+
+
+def test_more_shares_than_chunks_leaves_some_without_rows(table: Path, tmp_path: Path) -> None:
+    for index in range(9):
+        totals = run(table, tmp_path / "out", share=Share(index, 9))
+        assert totals.rows == (4 if index < 7 else 2 if index == 7 else 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"facts": ModelFacts(FACTS.config, "f" * 16, 0)}, 'with model "0123456789abcdef"'),
+        (
+            {"facts": ModelFacts(FACTS.config, FACTS.fingerprint, 7)},
+            "seed 0, and this command has 7",
+        ),
+        ({"prompt": "another"}, 'prompt null, and this command has "another"'),
+        ({"batch_size": 4}, "batch_size 2, and this command has 4"),
+        ({"format": "csv"}, 'format "jsonl"'),
+        ({"share": Share(0, 2)}, "shards 1, and this command has 2"),
+    ],
+)
+def test_another_command_is_refused_unless_restart(
+    table: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    run(table, tmp_path / "out")
+    with pytest.raises(ConfigError, match=message):
+        run(table, tmp_path / "out", **change)
+    run(table, tmp_path / "out", restart=True, **change)
+    assert len(read_rows(tmp_path / "out")) == (16 if "share" in change else 30)
+
+
+def test_restart_removes_no_file_of_others(table: Path, tmp_path: Path) -> None:
+    run(table, tmp_path / "out")
+    mine = tmp_path / "out" / "notes.txt"
+    mine.write_text("not of the job")
+    with pytest.raises(ConfigError, match=r"holds notes\.txt and no job of ours"):
+        run(table, tmp_path / "out", restart=True)
+    assert mine.read_text() == "not of the job"
+
+
+def test_changed_inputs_are_refused(table: Path, tmp_path: Path) -> None:
+    run(table, tmp_path / "out")
+    text = table.read_text()
+    table.write_text(text.replace("prompt 17", "another"))
+    with pytest.raises(ConfigError, match=r"inputs changed since .* \(rows from 16\)"):
+        run(table, tmp_path / "out")
+    table.write_text(text)
+    make_table(table, 29)
+    with pytest.raises(ConfigError, match=r"rows from 28"):
+        run(table, tmp_path / "out")
+    make_table(table, 24)
+    with pytest.raises(ConfigError, match="holds more rows than the inputs have now"):
+        run(table, tmp_path / "out")
+
+
+def test_fewer_inputs_are_refused_before_the_end_too(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        run(table, tmp_path / "out", on_rows=_after(2))
+    make_table(table, 4)
+    with pytest.raises(ConfigError, match="holds more rows than the inputs have now"):
+        run(table, tmp_path / "out")
+
+
+def test_other_arithmetic_is_refused(table: Path, tmp_path: Path) -> None:
+    class Low(ArithmeticEngine):
+        kind = "cuda bfloat16"
+
+    stopped = pytest.raises(RuntimeError)
+
+    def stop_later(done: int, reused: int) -> None:
+        raise RuntimeError
+
+    with stopped:
+        run(table, tmp_path / "out", on_rows=stop_later)
+    with pytest.raises(ConfigError, match="started on cpu float32 and this run computes on cuda"):
+        run(table, tmp_path / "out", Low())
+
+
+def test_a_second_run_at_the_same_time_is_refused(table: Path, tmp_path: Path) -> None:
+    folder = OutputFolder(str(tmp_path / "out"))
+    folder.make("_job")
+    with folder.locked("_job/lock0"), pytest.raises(TableError, match="another run is writing"):
+        run(table, tmp_path / "out")
+    run(table, tmp_path / "out")
+
+
+def test_damaged_journal_is_one_sentence(table: Path, tmp_path: Path) -> None:
+    run(table, tmp_path / "out")
+    (tmp_path / "out/_job/part-00001.json").write_text("{")
+    with pytest.raises(TableError, match=r"part-00001\.json in .* is damaged.*--restart"):
+        run(table, tmp_path / "out")
+    assert run(table, tmp_path / "out", restart=True).rows == 30
+
+
+def test_a_store_is_an_output_too(table: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    out = f"memory://{tmp_path.name}/out"
+    run(table, tmp_path / "whole")
+    with pytest.raises(RuntimeError):
+        run(table, out, on_rows=_after(5))
+    assert run(table, out).rows == 30
+    store = fsspec.filesystem("memory")
+    for part in (tmp_path / "whole").glob("part*"):
+        assert store.cat_file(f"/{tmp_path.name}/out/{part.name}") == part.read_bytes()
+
+
+def _after(calls: int) -> Any:
+    counter = itertools.count(1)
+
+    def stop(done: int, reused: int) -> None:
+        if next(counter) == calls:
+            raise RuntimeError
+
+    return stop
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"scores{suffix}"
+    (tmp_path / f".{out.name}.0a1b2c3d.part").write_text("left by a kill")
+    options: dict[str, Any] = {
+        "layout": Layout(2, 4, 12),
+        "facts": FACTS,
+        "limits": DEFAULT_LIMITS,
+        "stop": StopRequest(),
+    }
+    inputs = Inputs((str(table),))
+    with pytest.raises(RuntimeError):
+        run_to_file(ArithmeticEngine(), inputs, str(out), **options, on_rows=_after(5))
+    assert not out.exists()
+    reused: list[int] = []
+    totals = run_to_file(
+        ArithmeticEngine(), inputs, str(out), **options, on_rows=lambda _, r: reused.append(r)
+    )
+    assert (totals.rows, sum(reused)) == (30, 20)
+    assert [int(row["row"]) for row in read_rows(out)] == list(range(30))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, table.name]
+    with pytest.raises(ConfigError, match="is one file; give --shard a folder"):
+        run_to_file(
+            ArithmeticEngine(), inputs, str(out), **options | {"layout": Layout(share=Share(0, 2))}
+        )
+
+
+def test_a_stop_request_keeps_what_is_done(table: Path, tmp_path: Path) -> None:
+    class Interrupted(ArithmeticEngine):
+        def results(self, inputs: Any, layout: Any, done: Any, stop: Any) -> Any:
+            for count, result in enumerate(super().results(inputs, layout, done, stop)):
+                if count == 3:
+                    os.kill(os.getpid(), 15)
+                    stop.check()
+                yield result
+
+    with StopRequest() as stop, pytest.raises(Stopped, match="SIGTERM"):
+        run(table, tmp_path / "out", Interrupted(), stop=stop)
+    reused: list[int] = []
+    run(table, tmp_path / "out", on_rows=lambda _, r: reused.append(r))
+    assert sum(reused) == 12
+
+
+def test_memory_is_flat(tmp_path: Path) -> None:
+    peaks = []
+    for count in (2_000, 20_000):
+        table = make_table(tmp_path / f"{count}.jsonl", count)
+        tracemalloc.start()
+        run(table, tmp_path / f"out{count}", chunk_rows=200, part_rows=1_000)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 200_000
+
+
+def test_job_file_says_what_is_scored(table: Path, tmp_path: Path) -> None:
+    run(table, tmp_path / "out")
+    job = json.loads((tmp_path / "out/_job/job.json").read_text())
+    assert job["inputs"] == [str(table)]
+    assert (job["model"], job["seed"]) == (FACTS.fingerprint, 0)
+
+
+@pytest.mark.parametrize("text", ["3", "3/3", "-1/2", "a/b", "1/", "²/3"])
+def test_wrong_shares(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected i/n"):
+        Share.parse(text)
+
+
+def test_wrong_layouts(tmp_path: Path, table: Path) -> None:
+    with pytest.raises(ConfigError, match="do not grow"):
+        Layout(batch_size=8, chunk_rows=4)
+    with pytest.raises(ConfigError, match="format is 'xlsx'"):
+        run(table, tmp_path / "out", format="xlsx")
