@@ -21,10 +21,10 @@ def generator_mean(trial: Trial) -> Predictions:
     train, test = np.asarray(trial.train), np.asarray(trial.test)
     overall = np.nanmean(labels[train], axis=0)
     means: dict[str, np.ndarray] = {
-        name: np.nanmean(labels[train[names[train] == name]], axis=0)
+        str(name): np.nanmean(labels[train[names[train] == name]], axis=0)
         for name in np.unique(names[train])
     }
-    return np.stack([means[name] if name in means else overall for name in names[test]])
+    return np.stack([means.get(str(name), overall) for name in names[test]])
 
 
 def statistics_of(rows: Rows, workers: int = 2) -> np.ndarray:
