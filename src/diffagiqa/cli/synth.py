@@ -56,7 +56,8 @@ def synth(
     for task, ceiling in ceilings.items():
         typer.echo(
             f"{task}: SRCC of observers, half against half {ceiling.between_halves:.3f}, "
-            f"half against truth {ceiling.half_to_truth:.3f}, all against truth {ceiling.all_to_truth:.3f}"
+            f"half against truth {ceiling.half_to_truth:.3f}, "
+            f"all against truth {ceiling.all_to_truth:.3f}"
         )
     if sheet is not None:
         database_sheet(out).save(sheet)

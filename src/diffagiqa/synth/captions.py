@@ -122,7 +122,7 @@ def _entity(entity: Entity, index: int, rng: np.random.Generator, keep: float) -
     elif rng.random() < 0.12:
         words.append(_Words(_any(rng, ("one", "a single")), "count", 1, index))
     else:
-        words.append(_Words("a"))
+        words.append(_Words("a", "count", 1, index))
     colour = [_Words(entity.colour, "colour", entity.colour, index)] if rng.random() < keep else []
     if entity.size and rng.random() < keep:
         words.append(_Words(_any(rng, SIZES[entity.size]), "size", entity.size, index))

@@ -76,7 +76,8 @@ class Defect:
             or min(image.shape[:2]) < 16
         ):
             raise ImageError(
-                f"the picture is {image.shape} {image.dtype}; expected (H, W, 3) uint8 of 16 pixels or more"
+                f"the picture is {image.shape} {image.dtype}; "
+                "expected (H, W, 3) uint8 of 16 pixels or more"
             )
         height, width = image.shape[:2]
         if severity == 0:

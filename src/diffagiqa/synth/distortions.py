@@ -170,29 +170,39 @@ def ghosting(image: Array, severity: float, rng: Rng) -> Array:
 
 
 def low_detail(image: Array, severity: float, rng: Rng) -> Array:
-    """Down-sampled up to eight times and enlarged again, with fewer tones."""
-    h, w = image.shape[:2]
-    detail = 1 / (1 + 7 * severity)
-    size = (max(4, round(w * detail)), max(4, round(h * detail)))
-    planes = [Image.fromarray(np.ascontiguousarray(image[..., c]), mode="F") for c in range(3)]
-    small = [plane.resize(size, Image.Resampling.BOX) for plane in planes]
-    large = [np.asarray(plane.resize((w, h), Image.Resampling.BICUBIC)) for plane in small]
-    coarse = np.stack(large, -1)
-    steps = 255 / (8 + 12 * (1 - severity))
-    toned = np.round(coarse / steps) * steps
-    out = coarse + (toned - coarse) * severity
+    """Down-sampled up to eight times and enlarged again, with ever fewer tones."""
+    coarse = _resampled(image, 1 + 7 * severity)
+    poor = np.round(_resampled(image, 8) / 28) * 28
+    out = coarse + (poor - coarse) * (0.8 * severity**2)
     return image + (out - image) * min(1.0, 4 * severity)
 
 
+def _resampled(image: Array, factor: float) -> Array:
+    """Down by ``factor`` (box) and up again (bicubic)."""
+    h, w = image.shape[:2]
+    size = (max(4, round(w / factor)), max(4, round(h / factor)))
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., c]), mode="F") for c in range(3)]
+    small = [plane.resize(size, Image.Resampling.BOX) for plane in planes]
+    return np.stack([np.asarray(p.resize((w, h), Image.Resampling.BICUBIC)) for p in small], -1)
+
+
 def jpeg(image: Array, severity: float, rng: Rng) -> Array:
-    """JPEG, quality 50 down to 4 (PIL's scale, 4:2:0); blended in below severity 0.2."""
-    quality = round(50 * (4 / 50) ** severity)
-    data = io.BytesIO()
-    Image.fromarray(np.clip(image + 0.5, 0, 255).astype(np.uint8)).save(
-        data, "JPEG", quality=quality
-    )
-    coded = np.asarray(Image.open(data).convert("RGB"), np.float32)
+    """JPEG, quality 50 down to 4 (PIL's scale, 4:2:0), between whole qualities a blend of the two.
+
+    Blended with the picture below severity 0.2, as the scale of qualities ends in no identity.
+    """
+    quality = 50 * (4 / 50) ** severity
+    low = int(quality)
+    coded = _coded(image, low)
+    if quality > low:
+        coded = coded + (_coded(image, low + 1) - coded) * (quality - low)
     return image + (coded - image) * min(1.0, 5 * severity)
+
+
+def _coded(image: Array, quality: int) -> Array:
+    data = io.BytesIO()
+    Image.fromarray(np.rint(image).astype(np.uint8)).save(data, "JPEG", quality=quality)
+    return np.asarray(Image.open(data).convert("RGB"), np.float32)
 
 
 def ringing(image: Array, severity: float, rng: Rng) -> Array:

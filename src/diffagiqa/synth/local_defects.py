@@ -46,16 +46,15 @@ def _box(region: Array) -> tuple[float, float, float, float]:
 def melted_part(image: Array, severity: float, rng: Rng, region: Array) -> tuple[Array, Array]:
     """The thing runs down and smears: its pixels come from above, by a ragged amount."""
     h, w = image.shape[:2]
-    cx, cy, wide, high = _box(region)
+    _, cy, wide, high = _box(region)
     drip = np.abs(random_field(rng, h, w, 14)[..., 0]) + 0.4
     sway = random_field(rng, h, w, 7)[..., 0]
     x, y = grid_of(image)
     down = np.clip((y - cy) / max(high, 1) + 0.6, 0, 1.2)
-    grown = np.clip(
-        ndimage.gaussian_filter(region, 0.05 * side(image), mode="nearest") * 2.4, 0, 1
-    ).astype(np.float32)
-    run = severity * 0.3 * high * drip * down * grown
-    bend = severity * 0.14 * wide * sway * grown
+    near = ndimage.gaussian_filter(region, 0.05 * side(image), mode="nearest")
+    grown = np.clip(2.4 * near - 0.02, 0, 1).astype(np.float32)
+    run = severity * 0.24 * high * drip * down * grown
+    bend = severity * 0.12 * wide * sway * grown
     out = sampled(image, x + bend, y - run)
     return out, grown
 
@@ -92,7 +91,7 @@ def missing_part(image: Array, severity: float, rng: Rng, region: Array) -> tupl
     """A bite out of the thing, filled with what surrounds it: up to 70 % of it."""
     cx, cy, wide, high = _box(region)
     angle = float(rng.uniform(0, 2 * np.pi))
-    wobble = 0.14 * random_field(rng, *region.shape, 6)[..., 0]
+    wobble = 0.14 * random_field(rng, region.shape[0], region.shape[1], 6)[..., 0]
     x, y = grid_of(image)
     depth = (
         (x - cx) * np.cos(angle) / max(wide, 1) + (y - cy) * np.sin(angle) / max(high, 1)

@@ -1,4 +1,4 @@
-"""Contact sheets: to look at what is made. ``python -m diffagiqa.synth.sheets FOLDER`` writes the docs'."""
+"""Contact sheets; ``python -m diffagiqa.synth.sheets FOLDER`` writes those of the docs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,7 @@ def database_sheet(root: Path, most: int = 48, columns: int = 8, cell: int = 160
     labels = []
     for row in rows:
         scores = f"quality {float(row['mos_quality']):.1f}  align {float(row['mos_align']):.1f}"
-        prompt = row["prompt"]
-        labels.append(f"{scores}\n{prompt[:27]}\n{prompt[27:54]}\n{prompt[54:81]}")
+        labels.append("\n".join((scores, *wrap(row["prompt"], 26)[:4])))
     return contact_sheet(pictures, labels, min(columns, len(rows)), cell)
 
 
@@ -105,7 +105,7 @@ def styles_sheet() -> Image.Image:
 def samples_sheet() -> Image.Image:
     """The first samples of the training stream with their captions."""
     made = [made_sample(0, i, 256) for i in range(24)]
-    labels = [f"{m.caption[:34]}\n{m.caption[34:68]}\n{m.caption[68:102]}" for m in made]
+    labels = ["\n".join(wrap(m.caption, 32)[:4]) for m in made]
     return contact_sheet([m.image for m in made], labels, 6, 190)
 
 
