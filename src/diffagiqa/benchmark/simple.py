@@ -19,12 +19,13 @@ def generator_mean(trial: Trial) -> Predictions:
     """An oracle that knows which generator made the picture and nothing else: its mean training label."""
     names, labels = np.asarray(trial.generators), trial.labels
     train, test = np.asarray(trial.train), np.asarray(trial.test)
-    overall = np.nanmean(labels[train], axis=0)
+    overall: np.ndarray = np.nanmean(labels[train], axis=0)
     means: dict[str, np.ndarray] = {
         str(name): np.nanmean(labels[train[names[train] == name]], axis=0)
         for name in np.unique(names[train])
     }
-    return np.stack([means.get(str(name), overall) for name in names[test]])
+    chosen: list[np.ndarray] = [means.get(str(name), overall) for name in names[test]]
+    return np.stack(chosen)
 
 
 def statistics_of(rows: Rows, workers: int = 2) -> np.ndarray:

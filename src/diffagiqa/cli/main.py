@@ -5,6 +5,7 @@ import sys
 import typer
 
 from diffagiqa.cli.convert import convert
+from diffagiqa.cli.demo import demo
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.score import score
 from diffagiqa.errors import DiffAGIQAError
@@ -15,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(demo)
 app.command()(score)
 app.command()(evaluate)
 app.command()(convert)

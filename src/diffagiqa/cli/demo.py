@@ -1,0 +1,121 @@
+"""``diffagiqa demo``: made pictures, clean and damaged, with right and wrong prompts, scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from diffagiqa.scorer import Score
+
+SCENES = (11, 42)  # numbers in the stream of made pictures
+DAMAGES: tuple[tuple[str, dict[str, float]], ...] = (
+    ("clean", {}),
+    ("some damage", {"low detail": 0.35, "sensor noise": 0.25}),
+    ("heavy damage", {"low detail": 0.7, "sensor noise": 0.5, "warped geometry": 0.6}),
+)
+
+
+class Example(NamedTuple):
+    """A picture, (512, 512, 3) uint8, the prompt it is scored with, and what was done to them."""
+
+    name: str
+    image: np.ndarray
+    prompt: str
+    what: str
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Argument(help="Folder for pictures, scores.csv and sheet.png.")
+    ] = Path("demo"),
+    model: Annotated[
+        str | None, typer.Option(help="Model folder or hub id; default: the embedded model.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Local copy of the model's backbone.")
+    ] = None,
+) -> None:
+    """Score a handful of made pictures: clean above damaged, right prompt above wrong prompt.
+
+    Works offline. Example: diffagiqa demo
+    """
+    import csv
+
+    from PIL import Image
+    from rich.console import Console
+    from rich.table import Table
+
+    from diffagiqa.scorer import Scorer
+
+    scorer = Scorer.from_pretrained(model, backbone=backbone)
+    examples = make_examples()
+    scores = scorer([example.image for example in examples], [e.prompt for e in examples])
+
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["image", "prompt", "what", *scorer.tasks])
+        for example, score in zip(examples, scores, strict=True):
+            Image.fromarray(example.image).save(out / f"{example.name}.png")
+            values = [f"{score[task]:.4f}" for task in scorer.tasks]
+            rows.writerow([f"{example.name}.png", example.prompt, example.what, *values])
+    contact_sheet(examples, scores, scorer.tasks).save(out / "sheet.png")
+
+    table = Table("picture", "prompt", *scorer.tasks, box=None, pad_edge=False)
+    for example, score in zip(examples, scores, strict=True):
+        values = [f"{score[task]:.3f}" for task in scorer.tasks]
+        table.add_row(example.name, example.prompt, *values)
+    console = Console()
+    console.print(table)
+    console.print(f"pictures, scores.csv and sheet.png are in {out}/", highlight=False)
+
+
+def make_examples(size: int = 512) -> list[Example]:
+    """Two made scenes: clean, damaged twice, and the clean one with the other scene's prompt."""
+    from diffagiqa.synth import made_sample
+    from diffagiqa.synth.defects import damage
+
+    made = [made_sample(0, index, size) for index in SCENES]
+    examples = []
+    for number, sample in enumerate(made):
+        for what, severities in DAMAGES:
+            image, _ = damage(sample.image, severities, seed=number)
+            name = f"scene{number + 1}-{what.replace(' ', '-')}"
+            examples.append(Example(name, image, sample.caption, what))
+        other = made[1 - number].caption
+        examples.append(
+            Example(f"scene{number + 1}-wrong-prompt", sample.image, other, "wrong prompt")
+        )
+    return examples
+
+
+def contact_sheet(
+    examples: list[Example], scores: list[Score], tasks: tuple[str, ...], tile: int = 320
+) -> Image.Image:
+    """One row per scene: every picture with what was done to it, its prompt and its scores."""
+    import textwrap
+
+    from PIL import Image, ImageDraw, ImageFont
+
+    columns = len(DAMAGES) + 1
+    caption = 118
+    rows = -(-len(examples) // columns)
+    sheet = Image.new("RGB", (columns * (tile + 16) + 16, rows * (tile + caption) + 16), "white")
+    draw = ImageDraw.Draw(sheet)
+    plain, strong = ImageFont.load_default(15), ImageFont.load_default(19)
+    for number, (example, score) in enumerate(zip(examples, scores, strict=True)):
+        x = 16 + number % columns * (tile + 16)
+        y = 16 + number // columns * (tile + caption)
+        sheet.paste(Image.fromarray(example.image).resize((tile, tile)), (x, y))
+        draw.text((x, y + tile + 6), example.what, "black", strong)
+        values = "   ".join(f"{task} {score[task]:.2f}" for task in tasks)
+        draw.text((x, y + tile + 30), values, "#005a9c", plain)
+        for line, text in enumerate(textwrap.wrap(example.prompt, 44)[:3]):
+            draw.text((x, y + tile + 50 + 18 * line), text, "#444444", plain)
+    return sheet
