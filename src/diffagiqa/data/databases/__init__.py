@@ -1,0 +1,21 @@
+"""Quality databases as they are distributed, each read by one function and listed in ``DATABASES``.
+
+To add one: a function from ``Folder`` to ``Listing``, and a ``Source`` in ``loading.DATABASES``.
+"""
+
+from diffagiqa.data.databases.check import CheckReport, LabelSummary, check_database
+from diffagiqa.data.databases.database import Database, Expected
+from diffagiqa.data.databases.loading import DATABASES, load_database, read_database
+from diffagiqa.data.databases.table import load_table
+
+__all__ = [
+    "DATABASES",
+    "CheckReport",
+    "Database",
+    "Expected",
+    "LabelSummary",
+    "check_database",
+    "load_database",
+    "load_table",
+    "read_database",
+]

@@ -1,0 +1,109 @@
+"""AGIQA-1K and AGIQA-3K, as github.com/lcysyzxdxc distributes them."""
+
+from __future__ import annotations
+
+import os
+
+from diffagiqa.data.databases.database import Expected
+from diffagiqa.data.databases.files import Folder, columns, read_sheet
+from diffagiqa.data.databases.listing import (
+    ALIGNMENT,
+    PERCEPTION,
+    Listing,
+    Source,
+    number_columns,
+)
+
+# The first number of AGIQA-1K's file names, as its README lists it for deepai, which drew all twelve;
+# dreamStudio counts another list, so its subjects are taken from the prompts.
+TRAIN_FILES = ("train.csv", "agiqa1k_train.csv")
+TEST_FILES = ("val.csv", "agiqa1k_val.csv")
+WORKBOOK = "AIGC_MOS_Zscore.xlsx"
+
+
+def read_agiqa_1k(folder: Folder) -> Listing:
+    """``AIGC_MOS_Zscore.xlsx``, or the ``train.csv`` and ``val.csv`` that Diff-AGIQA was tested with.
+
+    Both have columns Image, Prompt, MOS (0..5); images in ``file/``, named
+    ``<deepai|dreamStudio>_<object>_<action>_<place>_<style>.jpg``. Where the two CSV files are there,
+    they are the table and the official split ("test" is their val part; 119 of its 198 prompts are in
+    the train part too). The list repeats one image name; such rows are marked as duplicates.
+    ``subject`` is the first words of the prompt, before the comma: twelve figures.
+    """
+    import pandas as pd
+
+    wanted = {"image": "Image", "prompt": "Prompt", PERCEPTION: "MOS"}
+    train, test = folder.file(*TRAIN_FILES), folder.file(*TEST_FILES)
+    parts: list[str] | None = None
+    if train is not None and test is not None:
+        sheets = [columns(read_sheet(file), wanted, file) for file in (train, test)]
+        table = pd.concat(sheets, ignore_index=True)
+        parts = ["train"] * len(sheets[0]) + ["test"] * len(sheets[1])
+        where = train.parent
+    else:
+        where = folder.need(WORKBOOK, *(() if train is None else (TEST_FILES[0],)))
+        table = columns(read_sheet(where), wanted, where)
+    number_columns(table, [PERCEPTION], where)
+    table["generator"] = table["image"].astype(str).str.split("_").str[0]
+    table["subject"] = table["prompt"].astype(str).str.split(",").str[0].str.strip()
+    return Listing(table, parts)
+
+
+def read_agiqa_3k(folder: Folder) -> Listing:
+    """``data.csv``: name, prompt, adj1, adj2, style, mos_quality, std_quality, mos_align, std_align.
+
+    Scores are 0..5 with the raters' standard deviation; files are ``<model>_<setting>_<number>.jpg``.
+    The number (000..299) is the prompt's: every prompt has one number and every number one prompt, and
+    no two prompts share their words before the adjectives and the style. So the group is the prompt,
+    and there is no coarser subject to split by. The generator is the model with its setting
+    (``sd1.5_lowcorr``): ten of them.
+    """
+    where = folder.need("data.csv")
+    scores = {
+        PERCEPTION: "mos_quality",
+        f"{PERCEPTION}_std": "std_quality",
+        ALIGNMENT: "mos_align",
+        f"{ALIGNMENT}_std": "std_align",
+    }
+    extra = {"adj1": "adj1", "adj2": "adj2", "style": "style"}
+    wanted = {"image": "name", "prompt": "prompt", **extra, **scores}
+    table = columns(read_sheet(where), wanted, where)
+    number_columns(table, list(scores), where)
+    table["generator"] = [_setting(str(name)) for name in table["image"]]
+    return Listing(table)
+
+
+def _setting(image: str) -> str:
+    """The name without its number.
+
+    >>> _setting("sd1.5_lowcorr_004.jpg")
+    'sd1.5_lowcorr'
+    """
+    return os.path.splitext(image)[0].rpartition("_")[0] or "unknown"
+
+
+AGIQA_1K = Source(
+    name="agiqa-1k",
+    title="AGIQA-1K",
+    read=read_agiqa_1k,
+    scales={PERCEPTION: (0.0, 5.0)},
+    folders=("file", "images", "image"),
+    expected=Expected(rows=1080, prompts=720, generators=2),
+    citation="Zhang et al., A Perceptual Quality Assessment Exploration for AIGC Images, "
+    "arXiv:2303.12618, 2023",
+    licence="MIT",
+    home="https://github.com/lcysyzxdxc/AGIQA-1k-Database",
+)
+
+AGIQA_3K = Source(
+    name="agiqa-3k",
+    title="AGIQA-3K",
+    read=read_agiqa_3k,
+    scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
+    folders=("images", "image", "file"),
+    expected=Expected(rows=2982, prompts=300, generators=10),
+    citation="Li et al., AGIQA-3K: An Open Database for AI-Generated Image Quality Assessment, "
+    "IEEE TCSVT 2023, arXiv:2306.04717",
+    licence="MIT",
+    home="https://github.com/lcysyzxdxc/AGIQA-3k-Database",
+)

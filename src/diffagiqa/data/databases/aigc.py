@@ -1,0 +1,229 @@
+"""AIGCIQA2023, AIGIQA-20K and PKU-AIGIQA-4K, as their authors distribute them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffagiqa.data.databases.database import Expected, Scale
+from diffagiqa.data.databases.files import Folder, columns, read_sheet
+from diffagiqa.data.databases.listing import (
+    ALIGNMENT,
+    AUTHENTICITY,
+    PERCEPTION,
+    Listing,
+    Source,
+    number_columns,
+)
+from diffagiqa.errors import DatabaseError
+
+# AIGCIQA2023: images 0.png .. 2399.png lie in this order of generators, 100 prompts, 4 images.
+GENERATORS_2023 = ("Controlnet", "DALLE", "Glide", "Lafite", "stable-diffusion", "Unidiffuser")
+PROMPTS_2023, IMAGES_PER_PROMPT = 100, 4
+MATRICES = ((PERCEPTION, 1), (AUTHENTICITY, 2), (ALIGNMENT, 3))
+I2I_ROWS = 1600  # PKU-AIGIQA-4K lists image-to-image first
+SPLIT_20K = {"train": "info_train.csv", "validation": "info_val.csv", "test": "info_test.csv"}
+
+
+def read_aigciqa2023(folder: Folder) -> Listing:
+    """``DATA/MOS/mosz{1,2,3}.mat`` (MOSz: quality, authenticity, correspondence) and the prompts' xlsx.
+
+    ``DATA/STD/SD{1,2,3}.mat`` (SD) are read where they are there. Row i of a matrix is image
+    ``Image/allimg/<i>.png``, i from 0; ``pic-index.xlsx`` (no header: generator, name) says which
+    generator and prompt that is, and agrees with the order in ``GENERATORS_2023``, which stands in for
+    it. ``AIGCIQA2023_Prompts.xlsx`` has no header and 100 rows: challenge, category, prompt.
+    """
+    import pandas as pd
+
+    count = len(GENERATORS_2023) * PROMPTS_2023 * IMAGES_PER_PROMPT
+    files = {task: folder.file(f"mosz{number}.mat") for task, number in MATRICES}
+    missing = [f"mosz{number}.mat" for task, number in MATRICES if files[task] is None]
+    sheet = folder.file("AIGCIQA2023_Prompts.xlsx", "prompts.xlsx", "AIGCIQA2023_Prompts.csv")
+    missing += [] if sheet is not None else ["AIGCIQA2023_Prompts.xlsx"]
+    if missing:
+        raise DatabaseError(
+            f"{folder.root} holds no {', '.join(missing)}; expected DATA/MOS/mosz1.mat, mosz2.mat and "
+            "mosz3.mat, AIGCIQA2023_Prompts.xlsx, and the images in Image/allimg"
+        )
+    assert sheet is not None
+    prompts = _prompts_2023(sheet)
+    index = folder.file("pic-index.xlsx")
+    if index is not None:
+        pictures = read_sheet(index, header=None)
+        if pictures.shape[1] < 2 or len(pictures) != count:
+            raise DatabaseError(
+                f"{index} has {len(pictures)} rows and {pictures.shape[1]} columns; expected {count} "
+                "rows of generator and name, without a header"
+            )
+        generators = pictures[0].astype(str).tolist()
+        numbers = [_number(str(name), index) for name in pictures[1]]
+    else:
+        per_generator = PROMPTS_2023 * IMAGES_PER_PROMPT
+        generators = [GENERATORS_2023[i // per_generator] for i in range(count)]
+        numbers = [i % per_generator // IMAGES_PER_PROMPT for i in range(count)]
+    table = pd.DataFrame(
+        {
+            "image": [f"{i}.png" for i in range(count)],
+            "prompt": [prompts[number] for number in numbers],
+            "generator": generators,
+        }
+    )
+    for task, number in MATRICES:
+        file = files[task]
+        assert file is not None
+        table[task] = _matrix(file, "MOSz", count)
+        spread = folder.file(f"SD{number}.mat")
+        if spread is not None:
+            table[f"{task}_std"] = _matrix(spread, "SD", count)
+    return Listing(table)
+
+
+def scale_2023(listing: Listing) -> Mapping[str, Scale]:
+    """0..100 as the paper has it; 0..5 where a re-upload has divided the scores by 20.
+
+    The paper rescales z-scores to [0, 100] and its matrices hold 30 to 75; copies with 1.5 to 3.8 go
+    round too. No score of the first kind is as low as 5.
+    """
+    highest = max(float(np.nanmax(listing.table[task])) for task, _ in MATRICES)
+    return {task: (0.0, 100.0 if highest > 5 else 5.0) for task, _ in MATRICES}
+
+
+def _prompts_2023(sheet: Path) -> list[str]:
+    raw = read_sheet(sheet, header=None)
+    if len(raw) == PROMPTS_2023 + 1:  # a copy with a header
+        raw = raw.iloc[1:]
+    if len(raw) != PROMPTS_2023:
+        raise DatabaseError(
+            f"{sheet} has {len(raw)} rows; expected {PROMPTS_2023}: challenge, category, prompt"
+        )
+    return raw.iloc[:, -1].astype(str).tolist()
+
+
+def _number(name: str, index: Path) -> int:
+    number = name.partition("-")[0]
+    if not number.isdigit() or int(number) >= PROMPTS_2023:
+        raise DatabaseError(f"{index} names {name!r}; expected names such as 042-3.png")
+    return int(number)
+
+
+def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
+    """A column of ``count`` numbers from a MATLAB file."""
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(file)
+    except Exception as error:  # loadmat raises whatever the bytes lead it to
+        raise DatabaseError(f"{file} is no MATLAB file ({error}); download it again") from None
+    if key not in content:
+        found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+        raise DatabaseError(f"{file} holds {found}; expected a matrix called {key}")
+    values = np.asarray(content[key], dtype=np.float64).ravel()
+    if len(values) != count:
+        raise DatabaseError(f"{file} holds {len(values)} values; expected {count}, one per image")
+    return values
+
+
+def read_aigiqa_20k(folder: Folder) -> Listing:
+    """``info_train.csv``, ``info_val.csv``, ``info_test.csv``: name, prompt, mos (0..5, one score).
+
+    The official split, 14 000 / 2 000 / 4 000, has the same prompts on all sides. Files are
+    ``<model>_<number>.<suffix>`` in ``train``, ``val`` and ``test``, or all in one folder. A part whose
+    list is not there is noted; without any list there is an error. Its one score mixes quality with
+    alignment, and stands for perception, as its users take it.
+    """
+    import pandas as pd
+
+    found = {part: folder.file(name) for part, name in SPLIT_20K.items()}
+    if not any(found.values()):
+        folder.need(*SPLIT_20K.values())
+    wanted = {"image": "name", "prompt": "prompt", PERCEPTION: "mos"}
+    sheets, parts, notes = [], [], []
+    for part, file in found.items():
+        if file is None:
+            notes.append(f"{SPLIT_20K[part]} is not there, so the official {part} part is missing")
+            continue
+        sheet = columns(read_sheet(file), wanted, file)
+        number_columns(sheet, [PERCEPTION], file)
+        sheets.append(sheet)
+        parts += [part] * len(sheet)
+    table = pd.concat(sheets, ignore_index=True)
+    table["generator"] = [
+        os.path.splitext(os.path.basename(str(name)))[0].rpartition("_")[0] or "unknown"
+        for name in table["image"]
+    ]
+    return Listing(table, parts, tuple(notes))
+
+
+def read_pku_aigiqa_4k(folder: Folder) -> Listing:
+    """``annotation.xlsx``: Image_prompt, Text_prompt, Generated_image, MOS_q, MOS_a, MOS_c (0..5).
+
+    Quality, authenticity, correspondence. Images lie in ``All`` (or ``T2I`` and ``I2I``), named
+    ``<model>_<prompt>_<nn>.jpg``. Rows that were made from an image have its name in ``Image_prompt``;
+    ``scenario`` says "i2i" for them and "t2i" for the rest. The official split is that of the authors'
+    loader, every fourth row for test; it has the same prompts on both sides, and is given for a whole
+    copy only.
+    """
+    where = folder.need("annotation.xlsx", "annotation.csv", "annotations.csv")
+    wanted = {
+        "image": "Generated_image",
+        "prompt": "Text_prompt",
+        "image_prompt": "Image_prompt",
+        PERCEPTION: "MOS_q",
+        AUTHENTICITY: "MOS_a",
+        ALIGNMENT: "MOS_c",
+    }
+    table = columns(read_sheet(where), wanted, where)
+    number_columns(table, [PERCEPTION, AUTHENTICITY, ALIGNMENT], where)
+    from_image = table["image_prompt"].notna()
+    table["scenario"] = np.where(from_image, "i2i", "t2i")
+    table["generator"] = table["image"].astype(str).str.partition("_")[0] + np.where(
+        from_image, "_i2i", ""
+    )
+    whole = len(table) == PKU_AIGIQA_4K.expected.rows
+    parts = ["test" if i % 4 == 3 else "train" for i in range(len(table))] if whole else None
+    return Listing(table, parts)
+
+
+AIGCIQA2023 = Source(
+    name="aigciqa2023",
+    title="AIGCIQA2023",
+    read=read_aigciqa2023,
+    scales={PERCEPTION: (0.0, 100.0), AUTHENTICITY: (0.0, 100.0), ALIGNMENT: (0.0, 100.0)},
+    folders=("Image/allimg", "allimg", "Image", "images"),
+    expected=Expected(rows=2400, prompts=100, generators=6),
+    citation="Wang et al., AIGCIQA2023: A Large-scale Image Quality Assessment Database for AI "
+    "Generated Images, CICAI 2023, arXiv:2307.00211",
+    licence="not stated by its authors",
+    home="https://github.com/wangjiarui153/AIGCIQA2023",
+    scale_of=scale_2023,
+)
+
+AIGIQA_20K = Source(
+    name="aigiqa-20k",
+    title="AIGIQA-20K",
+    read=read_aigiqa_20k,
+    scales={PERCEPTION: (0.0, 5.0)},
+    folders=("train", "val", "test", "all", "images", "image"),
+    expected=Expected(rows=20_000, generators=15),
+    citation="Li et al., AIGIQA-20K: A Large Database for AI-Generated Image Quality Assessment, "
+    "CVPRW 2024, arXiv:2404.03407",
+    licence="Apache-2.0 (as its ModelScope page says)",
+    home="https://www.modelscope.cn/datasets/lcysyzxdxc/AIGCQA-30K-Image",
+)
+
+PKU_AIGIQA_4K = Source(
+    name="pku-aigiqa-4k",
+    title="PKU-AIGIQA-4K",
+    read=read_pku_aigiqa_4k,
+    scales={PERCEPTION: (0.0, 5.0), AUTHENTICITY: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
+    folders=("All", "T2I", "I2I", "images"),
+    expected=Expected(rows=4000, generators=5),
+    citation="Yuan et al., PKU-AIGIQA-4K: A Perceptual Quality Assessment Database for Both "
+    "Text-to-Image and Image-to-Image AI-Generated Images, arXiv:2404.18409, 2024",
+    licence="MIT for the repository; not stated for the images",
+    home="https://github.com/jiquan123/AIGIQA4K",
+)

@@ -1,0 +1,213 @@
+"""Everything that is unusual about a database, found in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from diffagiqa.data.databases.database import Database
+from diffagiqa.data.images import decode_image
+from diffagiqa.data.samples import printable
+from diffagiqa.errors import ImageError
+
+BINS = 20  # of the histograms, over the whole scale
+SMALL = 0.1  # files below this share of the median size are opened: one colour compresses that well
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """One task's opinion scores: their number, spread and histogram over the scale (``BINS`` bins)."""
+
+    task: str
+    scale: tuple[float, float]
+    labelled: int
+    lowest: float
+    highest: float
+    mean: float
+    std: float
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a database holds and what is wrong with it.
+
+    Attributes:
+        rows, prompts: rows, and distinct prompts (compared as ``prompt_key`` does).
+        generators: rows per generator, most first.
+        labels: one summary per task.
+        official: rows per part of the official split; empty without one.
+        errors: why it cannot be used as it is; a whole database has none.
+        notes: what a reader of its figures must know: parts missing, duplicates, missing labels.
+    """
+
+    name: str
+    root: str
+    rows: int
+    prompts: int
+    generators: dict[str, int]
+    labels: tuple[LabelSummary, ...]
+    official: dict[str, int]
+    errors: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        return not self.errors
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``json.dumps``; numbers without a value are None."""
+        values = {**asdict(self), "usable": self.usable}
+        for summary in values["labels"]:
+            for key, value in summary.items():
+                if isinstance(value, float) and not np.isfinite(value):
+                    summary[key] = None
+        return values
+
+
+def check_database(database: Database, decode: bool = False) -> CheckReport:
+    """Verify counts, names, files, labels and duplicates; nothing is raised, everything is listed.
+
+    Args:
+        decode: open every picture too, not only suspiciously small ones (about 5 ms each).
+    """
+    table = database.table
+    summaries = tuple(_summary(database, task) for task in database.tasks)
+    errors = [*_missing(database), *_outside(summaries), *_empty(database, summaries)]
+    notes = [*database.notes, *_counts(database), *_labels(summaries, len(table))]
+    notes += [*_names(database), *_duplicates(database)]
+    unreadable, plain = _pictures(database, decode)
+    if unreadable:
+        errors.append(f"{len(unreadable)} pictures cannot be read: {_some(unreadable)}")
+    if plain:
+        notes.append(f"{len(plain)} pictures are of one colour only: {_some(plain)}")
+    counts = table["generator"].value_counts()
+    parts = database.official_splits or {}
+    return CheckReport(
+        name=database.name,
+        root=str(database.root),
+        rows=len(table),
+        prompts=table["group"].nunique(),
+        generators={str(name): int(count) for name, count in counts.items()},
+        labels=summaries,
+        official={part: len(rows) for part, rows in parts.items()},
+        errors=tuple(errors),
+        notes=tuple(notes),
+    )
+
+
+def _summary(database: Database, task: str) -> LabelSummary:
+    values = database.table[task].to_numpy(dtype=np.float64)
+    values = values[np.isfinite(values)]
+    low, high = database.scales[task]
+    histogram, _ = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
+    known = len(values) > 0
+    return LabelSummary(
+        task,
+        (low, high),
+        len(values),
+        float(values.min()) if known else float("nan"),
+        float(values.max()) if known else float("nan"),
+        float(values.mean()) if known else float("nan"),
+        float(values.std()) if known else float("nan"),
+        tuple(int(count) for count in histogram),
+    )
+
+
+def _missing(database: Database) -> list[str]:
+    names = database.table.loc[database.table["path"].isna(), "image"].tolist()
+    if not names:
+        return []
+    return [f"{len(names)} of {len(database)} images are not below {database.root}: {_some(names)}"]
+
+
+def _outside(summaries: Sequence[LabelSummary]) -> list[str]:
+    return [
+        f"{s.task} runs from {s.lowest:.4g} to {s.highest:.4g}, outside its scale of {s.scale[0]:g} to "
+        f"{s.scale[1]:g}"
+        for s in summaries
+        if s.labelled and not (s.scale[0] - 1e-6 <= s.lowest and s.highest <= s.scale[1] + 1e-6)
+    ]
+
+
+def _empty(database: Database, summaries: Sequence[LabelSummary]) -> list[str]:
+    found = ["the table has no rows"] if len(database) == 0 else []
+    blank = (database.table["prompt"].str.strip() == "").to_numpy()
+    if blank.any():
+        rows = [str(row + 1) for row in np.flatnonzero(blank)]
+        found.append(f"{len(rows)} rows have no prompt: rows {_some(rows)}")
+    return found + [f"{s.task} has no scores" for s in summaries if not s.labelled]
+
+
+def _counts(database: Database) -> list[str]:
+    """A part of a database is fine, and never passes for the whole."""
+    expected, table = database.expected, database.table
+    found = {
+        "rows": (len(table), expected.rows),
+        "prompts": (table["group"].nunique(), expected.prompts),
+        "generators": (table["generator"].nunique(), expected.generators),
+    }
+    off = [
+        f"{have} of {want} {what}"
+        for what, (have, want) in found.items()
+        if want not in (None, have)
+    ]
+    if not off:
+        return []
+    more = any(want is not None and have > want for have, want in found.values())
+    kind = "not the distributed database" if more else "a part of the database"
+    return [f"this copy is {kind}: {', '.join(off)}"]
+
+
+def _labels(summaries: Sequence[LabelSummary], rows: int) -> list[str]:
+    return [
+        f"{rows - s.labelled} of {rows} rows have no {s.task} score"
+        for s in summaries
+        if 0 < s.labelled < rows
+    ]
+
+
+def _names(database: Database) -> list[str]:
+    twice = database.table["image"][database.table["image"].duplicated()].unique().tolist()
+    return [f"{len(twice)} image names stand in more than one row: {_some(twice)}"] if twice else []
+
+
+def _duplicates(database: Database) -> list[str]:
+    copies = database.table[database.table["duplicates"] != -1]
+    if copies.empty:
+        return []
+    sets = copies.groupby("duplicates")
+    prompts = int((sets["group"].nunique() > 1).sum())
+    first = " = ".join(map(str, sets.get_group(copies["duplicates"].iloc[0])["image"]))
+    return [
+        f"{len(copies)} rows in {sets.ngroups} sets have byte-identical files, {prompts} of the sets "
+        f"with different prompts ({first}); leave them out of measurements"
+    ]
+
+
+def _pictures(database: Database, decode: bool) -> tuple[list[str], list[str]]:
+    """Names of pictures that cannot be read, and of those of one colour."""
+    table = database.table[database.table["path"].notna()].drop_duplicates("path")
+    files = [database.root / path for path in table["path"]]
+    sizes = np.array([file.stat().st_size for file in files], dtype=np.float64)
+    limit = SMALL * np.median(sizes) if len(sizes) else 0.0
+    unreadable, plain = [], []
+    for name, file, size in zip(table["image"], files, sizes, strict=True):
+        if not (decode or size < limit):
+            continue
+        try:
+            image = decode_image(str(file))
+        except ImageError:
+            unreadable.append(name)
+            continue
+        if float(image.max() - image.min()) == 0:
+            plain.append(name)
+    return unreadable, plain
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(printable(str(name)) for name in names[:most])
+    return shown + (", ..." if len(names) > most else "")

@@ -1,0 +1,134 @@
+"""Finding a database's files in the folder that a user unpacked it to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffagiqa.data.samples import IMAGE_SUFFIXES
+from diffagiqa.errors import DatabaseError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Folder:
+    """All files below a root, found once; names are compared without case."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DatabaseError(
+                f"{self.root} is not a folder; give the folder that the database was unpacked to"
+            )
+        self.files: list[str] = []  # relative, with forward slashes; shallow ones first
+        for folder, folders, names in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            base = Path(folder).relative_to(self.root).as_posix()
+            self.files += [name if base == "." else f"{base}/{name}" for name in sorted(names)]
+        self.files.sort(key=lambda file: file.count("/"))
+        self._by_path = {file.lower(): file for file in reversed(self.files)}
+        self._by_name: dict[str, str] = {}
+        self._by_stem: dict[str, str] = {}
+        for file in reversed(self.files):
+            name = file.rpartition("/")[2].lower()
+            stem, suffix = os.path.splitext(name)
+            self._by_name[name] = file
+            if suffix in IMAGE_SUFFIXES:
+                self._by_stem[stem] = file
+
+    def file(self, *names: str) -> Path | None:
+        """The first of these names that is anywhere below the root, or None."""
+        for name in names:
+            found = self._by_path.get(name.lower()) or self._by_name.get(name.lower())
+            if found is not None:
+                return self.root / found
+        return None
+
+    def need(self, *names: str) -> Path:
+        """The first of these names that is there; an error that lists them where none is."""
+        found = self.file(*names)
+        if found is None:
+            there = ", ".join(file for file in self.files[:5]) or "nothing"
+            raise DatabaseError(
+                f"{self.root} holds none of {', '.join(names)} (but {there}"
+                f"{', ...' if len(self.files) > 5 else ''}); "
+                "give the folder that the database was unpacked to"
+            )
+        return found
+
+    def image(self, name: str, folders: Sequence[str] = (), anywhere: bool = True) -> str | None:
+        """Where an image is, relative to the root, or None.
+
+        Looked for under its name in the root, then in the sub-folders of the distribution, then
+        (``anywhere``) in any other; at last with another suffix of an image, as re-uploads have it.
+        """
+        wanted = name.replace("\\", "/").lower().removeprefix("./")
+        for folder in ("", *folders):
+            found = self._by_path.get(f"{folder.lower()}/{wanted}" if folder else wanted)
+            if found is not None:
+                return found
+        if not anywhere:
+            return None
+        base = wanted.rpartition("/")[2]
+        return self._by_name.get(base) or self._by_stem.get(os.path.splitext(base)[0])
+
+
+def read_sheet(path: Path, **options: Any) -> pd.DataFrame:
+    """CSV, TSV, JSON, JSONL, Parquet or xlsx -> rows; DatabaseError where it cannot be read."""
+    import pandas as pd
+
+    readers = {
+        ".csv": lambda: pd.read_csv(path, encoding="utf-8-sig", **options),
+        ".tsv": lambda: pd.read_csv(path, encoding="utf-8-sig", sep="\t", **options),
+        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
+        ".json": lambda: pd.read_json(path, dtype=False),
+        ".parquet": lambda: pd.read_parquet(path),
+        ".xlsx": lambda: pd.read_excel(path, **options),
+    }
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise DatabaseError(
+            f"{path} has suffix {path.suffix or 'none'}; expected one of {', '.join(readers)}"
+        )
+    try:
+        return read()
+    except ImportError:
+        raise MissingExtraError("openpyxl", "train") from None
+    except Exception as error:  # parsers raise whatever their format has in store
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DatabaseError(f"{path} cannot be read ({reason}); download it again") from None
+
+
+def columns(table: pd.DataFrame, wanted: Mapping[str, str], where: Path) -> pd.DataFrame:
+    """The wanted columns {new name: name in the file}, found without case; an error names all missing."""
+    found = {str(name).strip().lower(): name for name in table.columns}
+    missing = [name for name in wanted.values() if name.strip().lower() not in found]
+    if missing:
+        raise DatabaseError(
+            f"{where} lacks {', '.join(missing)}; it has columns "
+            f"{', '.join(map(str, table.columns))}; expected {', '.join(wanted.values())}"
+        )
+    return table[[found[name.strip().lower()] for name in wanted.values()]].set_axis(
+        list(wanted), axis=1
+    )
+
+
+def identical_files(paths: Iterable[Path]) -> dict[Path, int]:
+    """Files that equal another of them byte for byte -> number of their set, from 0.
+
+    Only files of equal size are read, so 20 000 files take about as long as their listing.
+    """
+    by_size: dict[int, list[Path]] = {}
+    for path in dict.fromkeys(paths):
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    by_digest: dict[str, list[Path]] = {}
+    for same in by_size.values():
+        for path in same if len(same) > 1 else ():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            by_digest.setdefault(digest, []).append(path)
+    sets = [same for same in by_digest.values() if len(same) > 1]
+    return {path: number for number, same in enumerate(sets) for path in same}

@@ -1,0 +1,86 @@
+"""Ratings of one's own: any CSV, TSV, JSON, JSONL, Parquet or xlsx with named columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffagiqa.data.databases.check import check_database
+from diffagiqa.data.databases.database import Database, Scale
+from diffagiqa.data.databases.files import Folder, columns, read_sheet
+from diffagiqa.data.databases.listing import Listing, build, number_columns
+from diffagiqa.data.databases.loading import usable
+from diffagiqa.errors import DatabaseError
+
+PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
+         "test": "test"}  # fmt: skip
+
+
+def load_table(
+    path: str | os.PathLike[str],
+    *,
+    image: str = "image",
+    prompt: str = "prompt",
+    labels: Mapping[str, str],
+    scales: Mapping[str, Scale],
+    generator: str | None = None,
+    std: Mapping[str, str] | None = None,
+    split: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    allow_partial: bool = False,
+) -> Database:
+    """Read a table of ratings as a database.
+
+    Args:
+        path: the table; JSONL and Parquet included.
+        image, prompt: columns of the image's name and of its prompt (upper or lower case).
+        labels: {task: column of its opinion scores}; empty cells are missing labels.
+        scales: {task: (lowest, highest possible score)}, one for every task.
+        generator: column of the model that made the image, if there is one.
+        std: {task: column of the raters' standard deviation}, where known.
+        split: column that says train, validation (or val) or test; becomes the official split.
+        root: folder of the images, by default that of the table; names are looked for in it, and at
+            last anywhere below it.
+        name: of the database; by default the table's file name.
+        allow_partial: leave rows out whose image is not there, with a note, instead of an error.
+
+    Raises:
+        DatabaseError: one message that names everything that makes the table unusable.
+    """
+    where = Path(path)
+    if not labels:
+        raise DatabaseError(f"no label was named for {where}; give labels={{'perception': 'mos'}}")
+    if without := [task for task in labels if task not in scales]:
+        raise DatabaseError(
+            f"{', '.join(without)} of {where} has no scale; give scales={{{without[0]!r}: (1, 5)}}"
+        )
+    for task, (low, high) in scales.items():
+        if not low < high:
+            raise DatabaseError(f"the scale of {task} is {low} to {high}; expected low below high")
+    if not where.is_file():
+        raise DatabaseError(f"{where} is not a file; give the table of ratings")
+    spread = {f"{task}_std": column for task, column in (std or {}).items()}
+    wanted = {"image": image, "prompt": prompt, **labels, **spread}
+    wanted |= {} if generator is None else {"generator": generator}
+    wanted |= {} if split is None else {"split": split}
+    table = columns(read_sheet(where), wanted, where)
+    number_columns(table, [*labels, *spread], where)
+    if generator is None:
+        table["generator"] = "unknown"
+    parts = None
+    if split is not None:
+        given = table.pop("split").astype(str).str.strip().str.lower()
+        if unknown := sorted(set(given) - set(PARTS)):
+            raise DatabaseError(
+                f"{where} has {unknown[0]!r} in {split!r}; expected train, validation or test"
+            )
+        parts = [PARTS[part] for part in given]
+    database = build(
+        name or where.stem,
+        Folder(root if root is not None else where.parent),
+        Listing(table, parts),
+        {task: scales[task] for task in labels},
+    )
+    return usable(database, check_database(database), allow_partial)

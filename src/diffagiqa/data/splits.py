@@ -1,0 +1,228 @@
+"""Tables of rated images -> train, validation and test parts, saved so that anyone can rerun them.
+
+The unit that is drawn is a *group*, which is never on two sides: the prompt (``by="prompt"``, the honest
+one: with 300 prompts over 10 generator settings, a random image almost always has siblings in the
+training part), the image (``by="image"``, what many papers report), or any other column, such as
+``subject`` or ``generator``. Byte-identical files with different prompts are different groups; leave them
+out first (``Database.without_duplicates``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffagiqa.errors import DatabaseError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = NDArray[np.int64]
+PARTS = ("train", "validation", "test")
+
+
+def prompt_key(prompt: str) -> str:
+    """The prompt as groups compare it: no case, no width variants, one space, no marks at the ends.
+
+    >>> prompt_key(" A  Corgi. ") == prompt_key('"a corgi"')
+    True
+    """
+    text = " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
+    return text.strip(" .,;:!?\"'") or text
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images are trained on, chosen by and judged by, by their names in the table.
+
+    Attributes:
+        kind: "prompt", "image", another column that was split by, or "official".
+        seed: of the draw; None for official splits.
+        fractions: asked shares of test and validation rows; empty for official splits.
+        table_hash: SHA-256 of the images and prompts that were split (see ``table_hash``).
+        train, validation, test: image names, sorted.
+    """
+
+    kind: str
+    seed: int | None
+    fractions: Mapping[str, float]
+    table_hash: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def rows(self, table: pd.DataFrame) -> dict[str, Rows]:
+        """Row positions of each part, ascending, in the very table that was split.
+
+        Raises:
+            DatabaseError: where the table holds other images or prompts.
+        """
+        found = table_hash(table)
+        if found != self.table_hash:
+            names, known = set(table["image"]), {*self.train, *self.validation, *self.test}
+            raise DatabaseError(
+                f"the table has hash {found[:12]} with {len(table)} rows, and the split was made from "
+                f"{self.table_hash[:12]} ({len(names - known)} images are new, "
+                f"{len(known - names)} are gone, or prompts differ); "
+                "use the same database, or make the split again"
+            )
+        part_of = {name: part for part in PARTS for name in getattr(self, part)}
+        parts = table["image"].map(part_of).to_numpy()
+        return {part: np.flatnonzero(parts == part) for part in PARTS}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON."""
+        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> Split:
+        """Read what ``save`` wrote, and verify it against ``table`` where one is given.
+
+        Raises:
+            DatabaseError: where the file is no split, or names an image twice, or the table is another.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            parts = {part: tuple(map(str, values.pop(part))) for part in PARTS}
+            split = Split(**{**values, **parts})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DatabaseError(
+                f"{path} is not a saved split ({error}); expected JSON with kind, seed, fractions, "
+                "table_hash, train, validation and test"
+            ) from None
+        names = [name for part in PARTS for name in parts[part]]
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise DatabaseError(
+                f"{path} names {len(twice)} images twice ({twice[0]}); make the split again"
+            )
+        if table is not None:
+            split.rows(table)
+        return split
+
+
+def table_hash(table: pd.DataFrame) -> str:
+    """SHA-256 (hex) of images and prompts, in the order of the images: it ignores the rows' order."""
+    lines = sorted(zip(table["image"].astype(str), table["prompt"].astype(str), strict=True))
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+def group_keys(table: pd.DataFrame, by: str) -> list[str]:
+    """The group of each row: the unit that is never on two sides.
+
+    "prompt" takes the column ``group`` where the table has one, else ``prompt_key`` of the prompt;
+    "image" the image's name; anything else is a column.
+    """
+    if by == "prompt":
+        if "group" in table:
+            return [str(group) for group in table["group"]]
+        return [prompt_key(str(prompt)) for prompt in table["prompt"]]
+    if by not in table or table[by].isna().all():
+        known = [name for name in ("image", "prompt", "subject", "generator") if name in table]
+        raise DatabaseError(
+            f"this table has no column {by!r} to split by; expected one of {', '.join(known)}"
+        )
+    return [str(value) for value in table[by]]
+
+
+def random_split(
+    table: pd.DataFrame,
+    test: float = 0.2,
+    seed: int = 0,
+    by: str = "prompt",
+    validation: float = 0.0,
+) -> Split:
+    """Draw whole groups at random until each part has its share of the rows.
+
+    A function of (the images and prompts, seed, fractions, by), not of the rows' order. The test part
+    does not depend on ``validation``, so figures with and without early stopping share it.
+
+    Args:
+        table: with columns ``image`` and ``prompt``.
+        test, validation: shares of all rows; a part may exceed its share by less than one group.
+        by: "prompt", "image", or another column.
+
+    Raises:
+        DatabaseError: where the shares are out of range, or a part would be empty.
+    """
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
+        raise DatabaseError(
+            f"the shares are test={test} and validation={validation}; "
+            "expected test above 0, validation at least 0, and less than 1 together"
+        )
+    keys = group_keys(table, by)
+    counts: dict[str, int] = {}
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+    groups = sorted(counts)
+    order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    part_of: dict[str, str] = {}
+    wanted = {"test": round(test * len(keys)), "validation": round(validation * len(keys))}
+    for part, rows in wanted.items():
+        filled = 0
+        while filled < rows and len(part_of) < len(order):
+            group = order[len(part_of)]
+            part_of[group] = part
+            filled += counts[group]
+    parts = [part_of.get(key, "train") for key in keys]
+    needed = {"train", "test"} | ({"validation"} if validation else set())
+    if empty := sorted(needed - set(parts)):
+        raise DatabaseError(
+            f"{len(keys)} rows in {len(groups)} groups by {by} leave {', '.join(empty)} empty; "
+            "give more rows or other shares"
+        )
+    fractions = {"test": test, "validation": validation}
+    return _split(table, parts, by, seed, fractions)
+
+
+def official_split(table: pd.DataFrame, parts: Mapping[str, Sequence[int] | Rows] | None) -> Split:
+    """The split that a database is distributed with, from ``Database.official_splits``."""
+    if not parts:
+        raise DatabaseError(
+            "this database is distributed without a split; split at random, by prompt or by image"
+        )
+    names = np.full(len(table), "", dtype=object)
+    for part, rows in parts.items():
+        names[np.asarray(rows, dtype=np.int64)] = part
+    if (names == "").any():
+        raise DatabaseError(
+            f"{(names == '').sum()} of {len(table)} rows are in no part of the official split; "
+            "leave them out first"
+        )
+    return _split(table, list(names), "official", None, {})
+
+
+def repeats(
+    table: pd.DataFrame, n: int = 10, seed: int = 0, **options: Any
+) -> list[Split]:  # options of random_split
+    """``n`` random splits with the seeds seed, seed + 1, ..., seed + n - 1."""
+    return [random_split(table, seed=seed + i, **options) for i in range(n)]
+
+
+def _split(
+    table: pd.DataFrame,
+    parts: Sequence[str],
+    kind: str,
+    seed: int | None,
+    fractions: Mapping[str, float],
+) -> Split:
+    names: dict[str, set[str]] = {part: set() for part in PARTS}
+    for image, part in zip(table["image"], parts, strict=True):
+        names[part].add(str(image))
+    for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        if both := names[first] & names[second]:
+            raise DatabaseError(
+                f"{len(both)} image names are in {first} and in {second} ({min(both)}); "
+                "image names must be unique, or stay on one side"
+            )
+    train, validation, test = (tuple(sorted(names[part])) for part in PARTS)
+    return Split(kind, seed, dict(fractions), table_hash(table), train, validation, test)
