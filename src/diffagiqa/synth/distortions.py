@@ -170,11 +170,13 @@ def ghosting(image: Array, severity: float, rng: Rng) -> Array:
 
 
 def low_detail(image: Array, severity: float, rng: Rng) -> Array:
-    """Down-sampled up to eight times and enlarged again, with ever fewer tones."""
-    coarse = _resampled(image, 1 + 7 * severity)
+    """Down-sampled 2, 4, 8 times and enlarged again (blends between these), with ever fewer tones."""
+    level = 3 * severity
+    finer = min(int(level), 2)
+    fine, coarse = (_resampled(image, 2**k) if k else image for k in (finer, finer + 1))
+    out = fine + (coarse - fine) * (level - finer)
     poor = np.round(_resampled(image, 8) / 28) * 28
-    out = coarse + (poor - coarse) * (0.8 * severity**2)
-    return image + (out - image) * min(1.0, 4 * severity)
+    return out + (poor - out) * (0.8 * severity**2)
 
 
 def _resampled(image: Array, factor: float) -> Array:

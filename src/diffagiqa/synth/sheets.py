@@ -99,7 +99,7 @@ def styles_sheet() -> Image.Image:
             )
             pictures.append(render(scene, 256, i))
             labels.append(style)
-    return contact_sheet(pictures, labels, 6, 180)
+    return contact_sheet(pictures, labels, 6, 160)
 
 
 def samples_sheet() -> Image.Image:
@@ -125,7 +125,7 @@ def defects_sheet() -> Image.Image:
         for severity in (0.1, 0.4, 0.7, 1.0):
             pictures.append(defect(clean.image, severity, np.random.default_rng(1), region).image)
             labels.append(f"{name} {severity}")
-    return contact_sheet(pictures, labels, 8, 140)
+    return contact_sheet(pictures, labels, 8, 128)
 
 
 SHEETS = {
@@ -142,7 +142,7 @@ def write_sheets(folder: Path) -> None:
     """Write every sheet as JPEG."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw in SHEETS.items():
-        draw().save(folder / f"{name}.jpg", quality=82)
+        draw().save(folder / f"{name}.jpg", quality=76)
 
 
 if __name__ == "__main__":
