@@ -136,8 +136,10 @@ def _misaligned(
         kinds = [kind for kind in applicable(shown) if kind not in done]
         if kinds:
             kind = kinds[int(rng.integers(len(kinds)))]
-            shown = misalign(shown, kind, rng, split).scene
-            done.append(kind)
+            changed = misalign(shown, kind, rng, split)
+            if changed.violated:
+                shown = changed.scene
+                done.append(kind)
     return shown, tuple(done)
 
 

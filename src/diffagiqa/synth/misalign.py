@@ -68,6 +68,7 @@ def misalign(scene: Scene, kind: str, rng: Rng, split: Split = "all") -> Misalig
     Args:
         kind: a key of ``MISALIGNMENTS`` that is in ``applicable(scene)``.
         split: the changed scene shows no held-out combination, unless "all" or "test-combinations".
+            Where none is found in 60 draws the scene stays as it is, with nothing violated.
 
     Raises:
         ConfigError: the kind is unknown or cannot apply to this scene.
@@ -85,7 +86,7 @@ def misalign(scene: Scene, kind: str, rng: Rng, split: Split = "all") -> Misalig
         )
         if allowed:
             return changed
-    return changed if split == "all" else Misaligned(scene, ())
+    return Misaligned(scene, ())
 
 
 def applicable(scene: Scene) -> list[str]:
