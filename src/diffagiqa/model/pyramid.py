@@ -9,6 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def pool_to(maps: Tensor, size: int) -> Tensor:
+    """Adaptive average pooling to (B, C, size, size).
+
+    A map that is smaller by a whole factor is repeated, which is the same values at a tenth of the time.
+    """
+    if maps.shape[-1] == maps.shape[-2] and size % maps.shape[-1] == 0:
+        return maps if maps.shape[-1] == size else F.interpolate(maps, size, mode="nearest")
+    return F.adaptive_avg_pool2d(maps, size)
+
+
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups),
@@ -77,7 +87,7 @@ class Pyramid(nn.Module):
     def attended(self, features: Sequence[Tensor]) -> list[Tensor]:
         """One attended map per level, (B, channels, P, P) each."""
         return [
-            attention(level(F.adaptive_avg_pool2d(feature, self.size)))
+            attention(level(pool_to(feature, self.size)))
             for level, attention, feature in zip(
                 self.levels, self.attentions, features, strict=True
             )
@@ -96,7 +106,7 @@ class PlainPooling(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features (B, C_i, h_i, w_i), one per level -> (B, levels * channels, P, P)."""
         pooled = [
-            F.adaptive_avg_pool2d(level(feature), self.size)
+            pool_to(level(feature), self.size)
             for level, feature in zip(self.levels, features, strict=True)
         ]
         return torch.cat(pooled, dim=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffagiqa.data.splits import Split
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -63,7 +64,8 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
 
 def ablate(
     config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 3, full: bool = False,
-    timesteps: Sequence[int] = TIMESTEPS, device: str | None = None, log: Log = print,
+    timesteps: Sequence[int] = TIMESTEPS, official: Split | None = None,
+    device: str | None = None, log: Log = print,
 ) -> str:  # fmt: skip
     """Run every variant and return the table as Markdown; finished repeats are not run again."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +90,15 @@ def ablate(
             where = folder / "features" / variant.cache
             features = shared_features(cached, rows, where, backbone, processes, log)
         done = repeat(
-            own, rows, place, repeats, backbone=backbone, features=features, device=device, log=log
+            own,
+            rows,
+            place,
+            repeats,
+            backbone=backbone,
+            features=features,
+            official=official,
+            device=device,
+            log=log,
         )
         table.append((variant, done))
     return render_ablation(config, rows, table)

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import PromptError, TrainingError
 from diffagiqa.model.config import TaskConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Scales = Mapping[str, tuple[float, float]]
 _SIDES = re.compile(r"\b(left|right|leftmost|rightmost|clockwise|counterclockwise)\b", re.I)
@@ -54,6 +58,22 @@ class Rows:
     @property
     def task_names(self) -> tuple[str, ...]:
         return tuple(task.name for task in self.tasks)
+
+    def table(self) -> pd.DataFrame:
+        """Image (with the database's name, where there are several), prompt and generator."""
+        import pandas as pd
+
+        several = len(self.names) > 1
+        return pd.DataFrame(
+            {
+                "image": [
+                    f"{self.names[int(source)]}/{sample.image}" if several else sample.image
+                    for sample, source in zip(self.samples, self.sources, strict=True)
+                ],
+                "prompt": self.prompts,
+                "generator": [sample.generator or "unknown" for sample in self.samples],
+            }
+        )
 
     def without_labels(self, rows: Sequence[int]) -> Rows:
         """The same rows, with the labels of some taken away: they no longer count."""
@@ -140,27 +160,6 @@ def data_order(seed: int, epoch: int, rows: Sequence[int]) -> list[int]:
     """
     shuffled = np.random.default_rng([seed, epoch]).permutation(len(rows))
     return [rows[i] for i in shuffled]
-
-
-def hold_out(
-    rows: Rows, among: Sequence[int], fraction: float, seed: int, by: str = "prompt"
-) -> tuple[list[int], list[int]]:
-    """Part some rows in two, (kept, held out), the second about ``fraction`` of them.
-
-    ``by`` "prompt": a prompt's pictures stay on one side, in whatever case it is written; "image":
-    every picture by itself.
-    """
-    groups: dict[str, list[int]] = {}
-    for row in among:
-        key = rows.prompts[row].casefold() if by == "prompt" else str(row)
-        groups.setdefault(key, []).append(row)
-    names = sorted(groups)
-    held: set[int] = set()
-    for i in np.random.default_rng([seed, len(names)]).permutation(len(names)):
-        if len(held) >= fraction * len(among):
-            break
-        held.update(groups[names[i]])
-    return [row for row in among if row not in held], [row for row in among if row in held]
 
 
 def may_flip(prompt: str) -> bool:

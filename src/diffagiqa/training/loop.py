@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from diffagiqa.errors import TrainingError
+from diffagiqa.evaluation.correlations import plcc, srcc
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, data_order
@@ -60,6 +60,8 @@ class Fitted:
     history: list[dict[str, float]]
     test_scores: dict[str, list[float]] = field(default_factory=dict)
     """Scores in [0, 1] of ``split["test"]`` by the best model, by task; empty without a test part."""
+    test_rows: list[int] = field(default_factory=list)
+    """Those rows; pictures that could not be read are not among them."""
 
 
 def fit(
@@ -199,20 +201,17 @@ def correlations(
 ) -> dict[str, float]:
     """SRCC and PLCC by task, within each database and averaged by its rows; ``srcc`` is their mean.
 
-    A constant score has no order; it counts as 0.
+    A constant score has no order, nor have one or two rows; they count as 0.
     """
     labels, sources = rows.labels[list(chosen)].numpy(), rows.sources[list(chosen)].numpy()
     found: dict[str, float] = {}
     for column, task in enumerate(rows.task_names):
         x, y = scores[task].numpy(), labels[:, column]
         known = ~np.isnan(y)
-        sums = np.zeros(3)
+        sums = np.zeros(2)
         for source in np.unique(sources[known]):
             own = known & (sources == source)
-            if own.sum() >= 3 and np.ptp(x[own]) > 0 and np.ptp(y[own]) > 0:
-                srcc = stats.spearmanr(x[own], y[own]).statistic
-                plcc = stats.pearsonr(x[own], y[own]).statistic
-                sums += own.sum() * np.array([srcc, plcc, 1.0])
+            sums += own.sum() * np.nan_to_num([srcc(x[own], y[own]), plcc(x[own], y[own])])
         if known.sum() >= 3:
             found[f"{task}_srcc"] = float(sums[0] / known.sum())
             found[f"{task}_plcc"] = float(sums[1] / known.sum())

@@ -1,108 +1,83 @@
-"""How well scores agree with opinions on held-out pictures, and how sure that is."""
+"""The figures of one repeat: agreement of scores with opinions on held-out pictures, and how sure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from diffagiqa.evaluation.correlations import (
+    bootstrap_interval,
+    krcc,
+    mae,
+    plcc,
+    plcc_fitted,
+    rmse,
+    srcc,
+    within_groups,
+)
 from diffagiqa.training.data import Rows
 
-METRICS = ("srcc", "plcc", "krcc", "rmse")
-
-
-def agreement(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """SRCC, PLCC (plain), KRCC (tau-b) and RMSE (in the unit given) of (n,) scores and labels."""
-    if len(scores) < 3 or np.ptp(scores) == 0 or np.ptp(labels) == 0:
-        return dict.fromkeys(METRICS, float("nan"))
-    return {
-        "srcc": float(stats.spearmanr(scores, labels).statistic),
-        "plcc": float(stats.pearsonr(scores, labels).statistic),
-        "krcc": float(stats.kendalltau(scores, labels).statistic),
-        "rmse": float(np.sqrt(np.mean((scores - labels) ** 2))),
-    }
-
-
-def interval(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    groups: Sequence[str],
-    resamples: int = 500,
-    seed: int = 0,
-) -> dict[str, tuple[float, float]]:
-    """95 % percentile bootstrap of ``agreement``, resampling groups (prompts) with replacement.
-
-    Pictures of one prompt are alike, so resampling pictures would claim too much.
-    """
-    rows_of: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows_of.setdefault(group, []).append(row)
-    members = list(rows_of.values())
-    random = np.random.default_rng(seed)
-    draws: list[dict[str, float]] = []
-    for _ in range(resamples):
-        chosen = np.concatenate(
-            [members[i] for i in random.integers(0, len(members), len(members))]
-        )
-        draws.append(agreement(scores[chosen], labels[chosen]))
-    return {
-        name: tuple(np.nanpercentile([draw[name] for draw in draws], (2.5, 97.5)).tolist())
-        for name in METRICS
-    }
-
-
-def within_generators(scores: np.ndarray, labels: np.ndarray, generators: Sequence[str]) -> float:
-    """SRCC within each generator's pictures, averaged by their number."""
-    names = np.array(generators)
-    total, count = 0.0, 0
-    for name in np.unique(names):
-        own = names == name
-        value = agreement(scores[own], labels[own])["srcc"]
-        if not np.isnan(value):
-            total, count = total + own.sum() * value, count + int(own.sum())
-    return total / count if count else float("nan")
-
-
-def generator_means(
-    rows: Rows, column: int, train: Sequence[int], test: Sequence[int]
-) -> np.ndarray:
-    """The baseline that looks at no picture: the training part's mean label of each generator."""
-    labels = rows.labels[:, column].numpy()
-    known = [row for row in train if not np.isnan(labels[row])]
-    everything = float(np.mean(labels[known]))
-    means: dict[str, float] = {}
-    for name in {generator_of(rows, row) for row in known}:
-        means[name] = float(np.mean([labels[r] for r in known if generator_of(rows, r) == name]))
-    return np.array([means.get(generator_of(rows, row), everything) for row in test])
-
-
-def generator_of(rows: Rows, row: int) -> str:
-    """The name of the model, with its setting where the database has several of one."""
-    return rows.samples[row].generator or "unknown"
+MEASURES = {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "mae": mae}
+WITH_INTERVAL = ("srcc", "plcc", "krcc")
+RESAMPLES = 500
 
 
 def measured(
     scores: Mapping[str, Sequence[float]], rows: Rows, train: Sequence[int], test: Sequence[int]
-) -> dict[str, dict[str, object]]:
-    """All figures of one repeat, by task; scores in [0, 1], errors in units of the MOS scale."""
-    found: dict[str, dict[str, object]] = {}
+) -> dict[str, dict[str, Any]]:
+    """All figures of one repeat, by task.
+
+    ``scores`` in [0, 1] of the ``test`` rows; errors come in units of the MOS scale. Intervals
+    resample prompts, not pictures: the pictures of one prompt are alike. The baseline gives every
+    picture the mean label that its generator has in ``train``.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for column, task in enumerate(rows.tasks):
-        labels = rows.labels[list(test), column].numpy()
-        known = ~np.isnan(labels)
-        if known.sum() < 3:
+        labels = rows.labels[:, column].numpy().astype(np.float64)
+        known = [i for i, row in enumerate(test) if not np.isnan(labels[row])]
+        if len(known) < 3:
             continue
-        scale = task.mos_max - task.mos_min
-        x = np.asarray(scores[task.name])[known] * scale + task.mos_min
-        y = labels[known].astype(float) * scale + task.mos_min
-        kept = [row for row, is_known in zip(test, known, strict=True) if is_known]
+        kept = [test[i] for i in known]
+        low, scale = task.mos_min, task.mos_max - task.mos_min
+        x = np.asarray(scores[task.name])[known] * scale + low
+        y = labels[kept] * scale + low
+        prompts = [rows.prompts[row] for row in kept]
         generators = [generator_of(rows, row) for row in kept]
-        baseline = generator_means(rows, column, train, kept) * scale + task.mos_min
+        baseline = generator_means(rows, labels, train, kept) * scale + low
         found[task.name] = {
             "pictures": len(kept),
-            **agreement(x, y),
-            "interval": interval(x, y, [rows.prompts[row] for row in kept]),
-            "within_generators_srcc": within_generators(x, y, generators),
-            "generator_baseline": agreement(baseline, y),
+            **{name: measure(x, y) for name, measure in MEASURES.items()},
+            "plcc_fitted": plcc_fitted(x, y).plcc,
+            "interval": {
+                name: bootstrap_interval(MEASURES[name], x, y, groups=prompts, resamples=RESAMPLES)
+                for name in WITH_INTERVAL
+            },
+            "within_generators_srcc": within_groups(srcc, x, y, generators),
+            "generators_srcc": {
+                name: srcc(*(side[np.array(generators) == name] for side in (x, y)))
+                for name in sorted(set(generators))
+            },
+            "generator_baseline": {
+                name: measure(baseline, y) for name, measure in MEASURES.items()
+            },
         }
     return found
+
+
+def generator_means(
+    rows: Rows, labels: np.ndarray, train: Sequence[int], test: Sequence[int]
+) -> np.ndarray:
+    """(len(test),) mean label of each test row's generator in the training part."""
+    by_name: dict[str, list[float]] = {}
+    for row in train:
+        if not np.isnan(labels[row]):
+            by_name.setdefault(generator_of(rows, row), []).append(float(labels[row]))
+    everything = float(np.nanmean(labels[list(train)]))
+    means = {name: float(np.mean(values)) for name, values in by_name.items()}
+    return np.array([means.get(generator_of(rows, row), everything) for row in test])
+
+
+def generator_of(rows: Rows, row: int) -> str:
+    return rows.samples[row].generator or "unknown"

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from diffagiqa.errors import TrainingError
+from diffagiqa.data.splits import Split
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.training.checkpoint import STATE, write_text
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows, hold_out
+from diffagiqa.training.data import Rows
 from diffagiqa.training.features import Features
 from diffagiqa.training.measures import measured
+from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
 
@@ -45,10 +45,12 @@ class Repeats:
 
 def reproduce(
     config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 10, full_repeats: int = 0,
-    official: Mapping[str, Sequence[int]] | None = None, cache: Path | None = None,
-    device: str | None = None, log: Log = print,
+    full_config: TrainingConfig | None = None, official: Split | None = None,
+    cache: Path | None = None, device: str | None = None, log: Log = print,
 ) -> list[Repeats]:  # fmt: skip
     """Run ``repeats`` with frozen prompters and ``full_repeats`` of the whole method.
+
+    ``full_config`` is for the latter, where it should differ (fewer epochs, say).
 
     Repeat i uses split seed and training seed ``config.split_seed + i`` and ``config.seed + i``.
     """
@@ -66,7 +68,7 @@ def reproduce(
                    official=official, device=device, log=log)
         )  # fmt: skip
     if full_repeats:
-        full = replace(config, freeze_prompters=False)
+        full = replace(full_config or config, freeze_prompters=False)
         done.append(
             repeat(full, rows, folder / "full", full_repeats, backbone=backbone,
                    official=official, device=device, log=log)
@@ -76,7 +78,7 @@ def reproduce(
 
 def repeat(
     config: TrainingConfig, rows: Rows, folder: Path, count: int, *, backbone: Backbone,
-    features: Features | None = None, official: Mapping[str, Sequence[int]] | None = None,
+    features: Features | None = None, official: Split | None = None,
     device: str | None = None, log: Log = print,
 ) -> Repeats:  # fmt: skip
     """Train and test ``count`` times on splits of their own; finished repeats are read back."""
@@ -99,7 +101,7 @@ def repeat(
 
 def one_repeat(
     config: TrainingConfig, rows: Rows, folder: Path, backbone: Backbone, features: Features | None,
-    official: Mapping[str, Sequence[int]] | None, device: str | None, log: Log,
+    official: Split | None, device: str | None, log: Log,
 ) -> dict[str, Any]:  # fmt: skip
     """One split, one training run, one look at its test part."""
     split = make_split(config, rows, official)
@@ -119,32 +121,9 @@ def one_repeat(
         "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.history])),
         "validation_srcc": fitted.best_srcc,
         "tasks": measured(
-            fitted.test_scores, rows, split["train"] + split["validation"], split["test"]
+            fitted.test_scores, rows, split["train"] + split["validation"], fitted.test_rows
         ),
     }
-
-
-def make_split(
-    config: TrainingConfig, rows: Rows, official: Mapping[str, Sequence[int]] | None = None
-) -> dict[str, list[int]]:
-    """Test part, then validation part of what is left, both by ``config.split``."""
-    everything = list(range(len(rows)))
-    if config.split == "official":
-        if official is None:
-            raise TrainingError(
-                f"{', '.join(rows.names)} has no official split; use --split prompt or image"
-            )
-        kept, test = list(official["train"]), list(official["test"])
-        validation = list(official.get("validation", ()))
-        if not validation:
-            kept, validation = hold_out(rows, kept, config.validation_fraction, config.split_seed)
-        return {"train": kept, "validation": validation, "test": test}
-    kept, test = hold_out(rows, everything, config.test_fraction, config.split_seed, config.split)
-    # Another stream than the test part's, and not the run's seed: repeats stay comparable.
-    kept, validation = hold_out(
-        rows, kept, config.validation_fraction, config.split_seed + 1_000_000, config.split
-    )
-    return {"train": kept, "validation": validation, "test": test}
 
 
 def shared_features(
@@ -161,13 +140,3 @@ def shared_features(
     features = compute_features(config, rows, folder, backbone, model, processes, log)
     log(f"features: opened after {time.perf_counter() - began:.1f} s")
     return features
-
-
-def parameters(config: TrainingConfig, rows: Rows, backbone: Backbone) -> dict[str, int]:
-    """How many weights are trained, and how many are frozen and used."""
-    model = make_model(config, rows.tasks, backbone, lambda text: None)
-    with torch.no_grad():
-        return {
-            "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "frozen": sum(p.numel() for p in backbone.parameters()),
-        }

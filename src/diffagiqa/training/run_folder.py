@@ -14,9 +14,12 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from diffagiqa.data.splits import PARTS, table_hash
+from diffagiqa.data.splits import Split as SavedSplit
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.checkpoint import (
@@ -62,15 +65,19 @@ class RunFolder:
 
     def describe(self, rows: Rows, split: Split) -> None:
         """Write versions and split, so that anyone can rerun this."""
-        parts = {
-            name: [
-                {"row": row, "database": rows.names[int(rows.sources[row])],
-                 "image": Path(rows.samples[row].image).name, "prompt": rows.samples[row].prompt}
-                for row in part
-            ]
-            for name, part in split.items()
-        }  # fmt: skip
-        self._write("split.json", json.dumps(parts, indent=1, ensure_ascii=False) + "\n")
+        table = rows.table()
+        table.insert(0, "part", "")
+        for name, part in split.items():
+            table.loc[list(part), "part"] = name
+        for column, task in enumerate(rows.tasks):
+            labels = rows.labels[:, column].double().numpy()
+            table[task.name] = labels * (task.mos_max - task.mos_min) + task.mos_min
+        self._write("rows.csv", table[table["part"] != ""].to_csv(index=False))
+        names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
+        kind = self.config.split
+        seed = None if kind == "official" else self.config.split_seed
+        saved = SavedSplit(kind, seed, {}, table_hash(rows.table()), **names)
+        self._write("split.json", json.dumps(asdict(saved), indent=1) + "\n")
         self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
 
     def save(self, state: dict[str, Any], last: DiffAGIQA) -> None:

@@ -76,7 +76,11 @@ def train(
     if not split.get("test"):
         return fitted
     scores = predict(fitted.model.to(processes.device), source, split["test"], processes)
-    return replace(fitted, test_scores={task: value.tolist() for task, value in scores.items()})
+    return replace(
+        fitted,
+        test_scores={task: value.tolist() for task, value in scores.items()},
+        test_rows=list(split["test"]),
+    )
 
 
 def train_heads(

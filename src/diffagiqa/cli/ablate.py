@@ -1,0 +1,67 @@
+"""``diffagiqa ablate``: the paper's claims, each switched off in turn, as one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffagiqa.cli import training_options as options
+
+
+def ablate(
+    databases: options.Databases,
+    out: Annotated[Path, typer.Option(help="Folder of all runs.")],
+    root: options.Root = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the table goes; default: ablation.md in --out.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Splits per variant.")] = 3,
+    full: Annotated[
+        bool, typer.Option("--full", help="Run the variant whose prompters learn, too: slow.")
+    ] = False,
+    timesteps: Annotated[str, typer.Option(help="To try, separated by commas.")] = "1,201,501",
+    recipe: options.Recipe = None,
+    backbone: options.BackboneOption = None,
+    image_size: options.ImageSize = None,
+    features: options.Features = None,
+    epochs: options.Epochs = None,
+    split: options.SplitOption = None,
+    seed: options.Seed = None,
+    change: options.Set = None,
+    device: options.Device = None,
+    label: options.Label = None,
+    scale: options.Scale = None,
+    image_column: options.ImageColumn = "image",
+    prompt_column: options.PromptColumn = "prompt",
+    generator_column: options.GeneratorColumn = None,
+    split_column: options.SplitColumn = None,
+    allow_partial: options.AllowPartial = False,
+) -> None:
+    """No prompter, no text, other timesteps, single layers, plain pooling: one table.
+
+    Example: diffagiqa ablate agiqa-3k --root agiqa-3k/ --out runs/ablation --backbone embedded
+    """
+    from diffagiqa.errors import ConfigError
+    from diffagiqa.training.ablation import ablate as run_variants
+    from diffagiqa.training.report import command_line
+
+    try:
+        steps = [int(step) for step in timesteps.split(",") if step.strip()]
+    except ValueError:
+        raise ConfigError(f"--timesteps is {timesteps!r}; write numbers such as 1,201") from None
+    flags = {
+        "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
+        "epochs": epochs, "split": split, "seed": seed, "split_seed": seed,
+    }  # fmt: skip
+    config = options.configuration(databases, recipe, flags, change)
+    opened = options.open_rows(
+        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
+        allow_partial,
+    )  # fmt: skip
+    table = run_variants(
+        config, opened.rows, out, repeats=repeats, full=full, timesteps=steps,
+        official=opened.official, device=device, log=typer.echo,
+    )  # fmt: skip
+    options.write(report or out / "ablation.md", f"{table}\nWritten by `{command_line()}`.\n")

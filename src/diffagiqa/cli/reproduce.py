@@ -1,0 +1,75 @@
+"""``diffagiqa reproduce``: from a downloaded database to a report beside published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffagiqa.cli import training_options as options
+
+
+def reproduce(
+    databases: options.Databases,
+    out: Annotated[Path, typer.Option(help="Folder of all runs.")],
+    root: options.Root = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the report goes; default: report.md in --out.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Repeats with frozen prompters.")] = 10,
+    full_repeats: Annotated[int, typer.Option(help="Repeats of the full method.")] = 0,
+    recipe: options.Recipe = None,
+    backbone: options.BackboneOption = None,
+    image_size: options.ImageSize = None,
+    features: options.Features = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    split: options.SplitOption = None,
+    seed: options.Seed = None,
+    change: options.Set = None,
+    full_change: Annotated[
+        list[str] | None,
+        typer.Option("--full-set", help="Like --set, for the full method's repeats only."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
+    device: options.Device = None,
+    label: options.Label = None,
+    scale: options.Scale = None,
+    image_column: options.ImageColumn = "image",
+    prompt_column: options.PromptColumn = "prompt",
+    generator_column: options.GeneratorColumn = None,
+    split_column: options.SplitColumn = None,
+    allow_partial: options.AllowPartial = False,
+) -> None:
+    """Check, split, train, evaluate, and write report.md with a table beside published figures.
+
+    Stopped, the same command goes on where it was. What was not run is printed as not run.
+
+    Example: diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/agiqa-3k --backbone embedded
+    """
+    from diffagiqa.training.config import override
+    from diffagiqa.training.open_data import parse_pairs
+    from diffagiqa.training.report import command_line, differences, published_rows, render
+    from diffagiqa.training.reproduce import reproduce as run_all
+
+    flags = {
+        "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
+        "epochs": epochs, "batch_size": batch_size, "split": split, "seed": seed,
+        "split_seed": seed,
+    }  # fmt: skip
+    config = options.configuration(databases, recipe, flags, change)
+    full = override(config, dict(parse_pairs(full_change or [], "--full-set")))
+    opened = options.open_rows(
+        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
+        allow_partial,
+    )  # fmt: skip
+    done = run_all(
+        config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,
+        official=opened.official, cache=cache, device=device, log=typer.echo,
+    )  # fmt: skip
+    text = render(
+        config, opened.rows, done, published_rows(databases),
+        differences(config, opened), command_line(),
+    )  # fmt: skip
+    options.write(report or out / "report.md", text)

@@ -1,0 +1,95 @@
+"""``diffagiqa train``: learn prompters, pyramid and heads from a rated database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffagiqa.cli import training_options as options
+
+
+def train(
+    databases: options.Databases,
+    out: Annotated[Path, typer.Option(help="Folder of the run; best/ in it is the model.")],
+    root: options.Root = None,
+    recipe: options.Recipe = None,
+    backbone: options.BackboneOption = None,
+    image_size: options.ImageSize = None,
+    features: options.Features = None,
+    freeze_prompters: Annotated[
+        bool | None,
+        typer.Option("--freeze-prompters/--full", help="Train heads only, on cached features."),
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
+    init: Annotated[str | None, typer.Option(help="Trained model to start from.")] = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    accumulation: options.Accumulation = None,
+    lr_heads: Annotated[float | None, typer.Option(help="Peak rate of pyramid and heads.")] = None,
+    lr_prompters: Annotated[float | None, typer.Option(help="Peak rate of the prompters.")] = None,
+    regression: Annotated[str | None, typer.Option(help="mse, huber or l1.")] = None,
+    relation: Annotated[str | None, typer.Option(help="none, plcc, margin or fidelity.")] = None,
+    relation_weight: Annotated[float | None, typer.Option(help="Weight of that term.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror pictures.")] = None,
+    unreadable: Annotated[str | None, typer.Option(help="stop or skip.")] = None,
+    split: options.SplitOption = None,
+    seed: options.Seed = None,
+    change: options.Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    device: options.Device = None,
+    label: options.Label = None,
+    scale: options.Scale = None,
+    image_column: options.ImageColumn = "image",
+    prompt_column: options.PromptColumn = "prompt",
+    generator_column: options.GeneratorColumn = None,
+    split_column: options.SplitColumn = None,
+    allow_partial: options.AllowPartial = False,
+) -> None:
+    """Train a scorer on one or several rated databases, or on a table of your own ratings.
+
+    The test part of the split is scored once, by the epoch that was best on the validation part. Kill
+    it at any moment and give --resume to go on. Several processes or machines: accelerate launch -m
+    diffagiqa.cli.main train ...
+
+    Example: diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/first --freeze-prompters
+    """
+    import json
+
+    from diffagiqa.training.measures import measured
+    from diffagiqa.training.open_data import make_split
+    from diffagiqa.training.processes import Processes
+    from diffagiqa.training.train import train as run_training
+
+    flags = {
+        "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
+        "freeze_prompters": freeze_prompters, "init": init, "epochs": epochs,
+        "batch_size": batch_size, "accumulation": accumulation, "lr_heads": lr_heads,
+        "lr_prompters": lr_prompters, "regression": regression, "relation": relation,
+        "relation_weight": relation_weight, "precision": precision, "flip": flip,
+        "unreadable": unreadable, "split": split, "seed": seed, "split_seed": seed,
+    }  # fmt: skip
+    config = options.configuration(databases, recipe, flags, change)
+    opened = options.open_rows(
+        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
+        allow_partial,
+    )  # fmt: skip
+    parts = make_split(config, opened.rows, opened.official)
+    typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()))
+    fitted = run_training(
+        config, opened.rows, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
+    )
+    if not Processes(device).main:
+        return
+    typer.echo(f"best epoch {fitted.best_epoch}, model in {out / 'best'}")
+    known = parts["train"] + parts["validation"]
+    found = measured(fitted.test_scores, opened.rows, known, fitted.test_rows)
+    for task, figures in found.items():
+        low, high = figures["interval"]["srcc"]
+        typer.echo(
+            f"test, {task}: SRCC {figures['srcc']:.3f} [{low:.3f}, {high:.3f}]  "
+            f"PLCC {figures['plcc']:.3f}  KRCC {figures['krcc']:.3f}  RMSE {figures['rmse']:.3f}"
+        )
+    options.write(out / "test.json", json.dumps(found, indent=1) + "\n")

@@ -1,0 +1,123 @@
+"""Flags that train, reproduce, ablate and crossdb share, and how they become a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from diffagiqa.training.config import TrainingConfig
+    from diffagiqa.training.open_data import Opened
+
+Databases = Annotated[
+    list[str],
+    typer.Argument(help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, or a table."),
+]
+Root = Annotated[
+    list[str] | None,
+    typer.Option("--root", help="Its folder; with several databases NAME=FOLDER for each."),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="JSON file, or a recipe of the package: the first database's name, mixed, small."
+    ),
+]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(help="Folder or hub id of a Stable Diffusion model, or 'embedded'."),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels, a multiple of 64.")]
+Features = Annotated[str | None, typer.Option(help="U-Net features to use, separated by commas.")]
+Epochs = Annotated[int | None, typer.Option(help="At most so many passes over the training part.")]
+BatchSize = Annotated[int | None, typer.Option(help="Pictures per step, over all processes.")]
+Accumulation = Annotated[int | None, typer.Option(help="Pieces a batch is computed in.")]
+SplitOption = Annotated[str | None, typer.Option("--split", help="prompt, image or official.")]
+Seed = Annotated[int | None, typer.Option(help="Of weights, order, noise and the split.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any key of the configuration: --set model.timestep=101"),
+]
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="For a table: TASK=COLUMN, such as perception=mos."),
+]
+Scale = Annotated[
+    list[str] | None,
+    typer.Option("--scale", help="For a table: TASK=LOWEST:HIGHEST, such as perception=1:5."),
+]
+ImageColumn = Annotated[str, typer.Option(help="For a table: column of the image files.")]
+PromptColumn = Annotated[str, typer.Option(help="For a table: column of the prompts.")]
+GeneratorColumn = Annotated[str | None, typer.Option(help="For a table: column of the generators.")]
+SplitColumn = Annotated[
+    str | None, typer.Option(help="For a table: column of train/validation/test.")
+]
+AllowPartial = Annotated[
+    bool, typer.Option("--allow-partial", help="Leave out rows whose image is not there.")
+]
+
+
+def configuration(
+    databases: list[str], recipe: str | None, flags: dict[str, Any], changes: list[str] | None
+) -> TrainingConfig:
+    """Recipe, then the flags that were given, then ``--set``."""
+    from diffagiqa.training.config import TrainingConfig, load_recipe, override, recipe_names
+    from diffagiqa.training.open_data import parse_pairs
+
+    name = recipe or (databases[0] if databases[0] in recipe_names() else None)
+    config = load_recipe(name) if name else TrainingConfig()
+    given = {key: value for key, value in flags.items() if value is not None}
+    if given.get("model.backbone") == "embedded":
+        given["model.backbone"] = embedded_backbone()
+    if "model.features" in given:
+        names = [part.strip() for part in given["model.features"].split(",")]
+        given |= {"model.features": names, "model.feature_channels": [1] * len(names)}
+    values = {"databases": list(databases), **given, **parse_pairs(changes or [], "--set")}
+    return override(config, values)
+
+
+def open_rows(
+    databases: list[str], root: list[str] | None, label: list[str] | None, scale: list[str] | None,
+    image_column: str, prompt_column: str, generator_column: str | None, split_column: str | None,
+    allow_partial: bool,
+) -> Opened:  # fmt: skip
+    """Open and check the databases, and say what is unusual about them."""
+    from diffagiqa.training.open_data import TableColumns, open_data, parse_pairs, parse_scales
+
+    own = TableColumns(
+        labels=parse_pairs(label or [], "--label"),
+        scales=parse_scales(scale or []),
+        image=image_column,
+        prompt=prompt_column,
+        generator=generator_column,
+        split=split_column,
+    )
+    opened = open_data(databases, root or [], own=own, allow_partial=allow_partial)
+    typer.echo(
+        f"{' + '.join(opened.rows.names)}: {len(opened.rows)} rows, "
+        f"{len(set(opened.rows.prompts))} prompts, tasks {', '.join(opened.rows.task_names)}"
+    )
+    for note in opened.notes:
+        typer.echo(f"note: {note}")
+    return opened
+
+
+def embedded_backbone() -> str:
+    from diffagiqa.errors import ConfigError
+    from diffagiqa.scorer import DEFAULT_MODEL
+
+    folder = DEFAULT_MODEL / "backbone"
+    if not folder.is_dir():
+        raise ConfigError("this installation carries no backbone; give --backbone FOLDER or hub id")
+    return str(folder)
+
+
+def write(path: Path, text: str) -> None:
+    from diffagiqa.training.checkpoint import write_text
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
+    typer.echo(f"written: {path}")

@@ -1,0 +1,164 @@
+"""Names and folders -> rows to train on, their split, and what must be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
+from diffagiqa.data.splits import Split, official_split, random_split
+from diffagiqa.errors import ConfigError
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows, make_rows
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """How to read a table of one's own ratings; see ``data.databases.load_table``."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    image: str = "image"
+    prompt: str = "prompt"
+    generator: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Databases ready to train on."""
+
+    rows: Rows
+    official: Split | None
+    notes: tuple[str, ...]
+    citations: tuple[str, ...]
+
+
+def open_data(
+    names: Sequence[str], roots: Sequence[str], *, own: TableColumns | None = None,
+    tasks: Sequence[str] | None = None, allow_partial: bool = False,
+) -> Opened:  # fmt: skip
+    """Open databases by name, or tables of ratings by path.
+
+    ``roots``: one folder for one database, or ``name=folder`` for each. Byte-identical files are left
+    out, since nothing says whose rating is right; the notes say how many.
+    """
+    databases = [_open(name, _root_of(name, names, roots), own, allow_partial) for name in names]
+    databases = [database.without_duplicates() for database in databases]
+    rows = make_rows(
+        {database.name: (database.samples(), database.scales) for database in databases}, tasks
+    )
+    official = None
+    if len(databases) == 1 and databases[0].official_splits is not None:
+        official = official_split(databases[0].table, databases[0].official_splits)
+    return Opened(
+        rows,
+        official,
+        tuple(note for database in databases for note in database.notes),
+        tuple(database.citation for database in databases if database.citation),
+    )
+
+
+def make_split(
+    config: TrainingConfig, rows: Rows, official: Split | None = None
+) -> dict[str, list[int]]:
+    """Rows of the train, validation and test part, as ``config`` says.
+
+    ``split_seed`` decides a random split. An official split without a validation part has one taken
+    from its training part, by prompt.
+    """
+    if config.split != "official":
+        # validation_fraction is a share of what is not test, random_split wants one of everything.
+        share = config.validation_fraction * (1 - config.test_fraction)
+        split = random_split(
+            rows.table(), config.test_fraction, config.split_seed, config.split, share
+        )
+        return positions(split, rows)
+    if official is None:
+        raise ConfigError(
+            f"{', '.join(rows.names)} has no official split; use --split prompt or --split image"
+        )
+    parts = positions(official, rows)
+    if not parts["validation"] and config.validation_fraction:
+        kept = parts["train"]
+        table = rows.table().iloc[kept].reset_index(drop=True)
+        inner = random_split(table, config.validation_fraction, config.split_seed, "prompt")
+        within = inner.rows(table)
+        parts["train"] = [kept[i] for i in within["train"]]
+        parts["validation"] = [kept[i] for i in within["test"]]
+    return parts
+
+
+def positions(split: Split, rows: Rows) -> dict[str, list[int]]:
+    """Rows of each part; images that the split names and training leaves out are passed over."""
+    part_of = {
+        name: part for part in ("train", "validation", "test") for name in getattr(split, part)
+    }
+    names = rows.table()["image"]
+    return {
+        part: [row for row, name in enumerate(names) if part_of.get(str(name)) == part]
+        for part in ("train", "validation", "test")
+    }
+
+
+def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
+    """``["a=b"]`` -> ``{"a": "b"}``, for flags that are given several times."""
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise ConfigError(f"{flag} {wrong[0]} has no '='; write {flag} NAME=VALUE")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """``["perception=1:5"]`` -> ``{"perception": (1.0, 5.0)}``."""
+    scales = {}
+    for task, text in parse_pairs(texts, "--scale").items():
+        try:
+            low, high = (float(part) for part in text.split(":"))
+        except ValueError:
+            raise ConfigError(
+                f"--scale {task}={text} is no range; write --scale {task}=1:5"
+            ) from None
+        scales[task] = (low, high)
+    return scales
+
+
+def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
+    from diffagiqa.data.splits import prompt_key
+
+    return {prompt_key(rows.prompts[row]) for row in part}
+
+
+def _open(name: str, root: str | None, own: TableColumns | None, allow_partial: bool) -> Database:
+    if name in DATABASES:
+        if root is None:
+            raise ConfigError(f"{name} needs its folder; give --root FOLDER")
+        return load_database(name, root, allow_partial=allow_partial)
+    if not Path(name).is_file():
+        raise ConfigError(
+            f"{name!r} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
+        )
+    if own is None or not own.labels:
+        raise ConfigError(
+            f"{name} is a table of one's own, so its columns must be named: "
+            "--label perception=mos --scale perception=1:5"
+        )
+    return load_table(
+        name, image=own.image, prompt=own.prompt, labels=own.labels, scales=own.scales,
+        generator=own.generator, split=own.split, root=root, allow_partial=allow_partial,
+    )  # fmt: skip
+
+
+def _root_of(name: str, names: Sequence[str], roots: Sequence[str]) -> str | None:
+    named = dict(
+        root.split("=", 1) for root in roots if root.split("=", 1)[0] in names and "=" in root
+    )
+    if name in named:
+        return named[name]
+    plain = [root for root in roots if root.split("=", 1)[0] not in names or "=" not in root]
+    if plain and len(names) == 1:
+        return plain[0]
+    if plain:
+        raise ConfigError("several databases need their folders by name: --root agiqa-3k=FOLDER")
+    return None
