@@ -12,14 +12,9 @@ from diffagiqa.training.data import Rows
 
 @dataclass(frozen=True)
 class Trial:
-    """One repeat: which rows to learn from, which to stop by, which to predict.
-
-    ``generators`` (N,) names of the settings that made the pictures; only the baseline that is told
-    so may look at them.
-    """
+    """One repeat: which rows to learn from, which to stop by, which to predict."""
 
     rows: Rows
-    generators: Sequence[str]
     train: Sequence[int]
     validation: Sequence[int]
     test: Sequence[int]

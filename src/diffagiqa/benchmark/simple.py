@@ -13,19 +13,14 @@ from diffagiqa.benchmark.frame import Predictions, Trial
 from diffagiqa.data.images import decode_image
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.data import Rows
+from diffagiqa.training.measures import generator_means
 
 
 def generator_mean(trial: Trial) -> Predictions:
-    """An oracle that knows which generator made the picture and nothing else: its mean training label."""
-    names, labels = np.asarray(trial.generators), trial.labels
-    train, test = np.asarray(trial.train), np.asarray(trial.test)
-    overall: np.ndarray = np.nanmean(labels[train], axis=0)
-    means: dict[str, np.ndarray] = {
-        str(name): np.nanmean(labels[train[names[train] == name]], axis=0)
-        for name in np.unique(names[train])
-    }
-    chosen: list[np.ndarray] = [means.get(str(name), overall) for name in names[test]]
-    return np.stack(chosen)
+    """An oracle told which generator made a picture and nothing else: that one's mean training label."""
+    train = [*trial.train, *trial.validation]
+    columns = trial.labels.T
+    return np.stack([generator_means(trial.rows, c, train, trial.test) for c in columns], axis=1)
 
 
 def statistics_of(rows: Rows, workers: int = 2) -> np.ndarray:

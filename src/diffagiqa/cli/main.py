@@ -8,6 +8,7 @@ from diffagiqa.cli.convert import convert
 from diffagiqa.cli.demo import demo
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.score import score
+from diffagiqa.cli.synth import synth
 from diffagiqa.errors import DiffAGIQAError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app.command()(demo)
 app.command()(score)
 app.command()(evaluate)
 app.command()(convert)
+app.command()(synth)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,118 @@
+"""Baselines and the method on the same rows, labels and splits; finished repeats are never run again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffagiqa.benchmark.contrastive import fit_contrastive
+from diffagiqa.benchmark.fitting import NETWORKS, Budget, fit_network, load_pictures
+from diffagiqa.benchmark.frame import Predictions, Trial
+from diffagiqa.benchmark.simple import (
+    generator_mean,
+    scene_statistics_regression,
+    statistics_of,
+)
+from diffagiqa.errors import ConfigError
+from diffagiqa.training.checkpoint import write_text
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows
+from diffagiqa.training.measures import measured
+from diffagiqa.training.open_data import make_split
+from diffagiqa.training.reproduce import RESULT, Log, Repeats
+
+Method = Callable[[Trial], Predictions]
+
+BASELINES: Mapping[str, str] = {
+    "generator mean": "the mean label of the picture's generator; no picture seen",
+    "scene statistics": "BRISQUE's natural scene statistics and simple statistics, kernel regression",
+    **{name: f"{name} from scratch on crops at the picture's own detail" for name in NETWORKS},
+    "contrastive": "image-text model from scratch on the prompts, 100 x cosine; alignment only",
+}
+
+
+def run_baselines(
+    config: TrainingConfig,
+    rows: Rows,
+    folder: Path,
+    *,
+    names: Sequence[str] = tuple(BASELINES),
+    repeats: int = 10,
+    budget: Budget | None = None,
+    log: Log = print,
+) -> list[Repeats]:
+    """Run every named baseline ``repeats`` times, each on the split that the method's repeat uses."""
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise ConfigError(f"there is no baseline {unknown[0]!r}; expected {', '.join(BASELINES)}")
+    methods = _Methods(rows, budget or Budget())
+    return [_repeats(name, methods, config, rows, folder, repeats, log) for name in names]
+
+
+class _Methods:
+    """Builds a baseline by name; what several share (pictures, statistics) is read once."""
+
+    def __init__(self, rows: Rows, budget: Budget) -> None:
+        self.rows = rows
+        self.budget = budget
+        self._pictures: torch.Tensor | None = None
+
+    def __getitem__(self, name: str) -> Method:
+        if name == "generator mean":
+            return generator_mean
+        if name == "scene statistics":
+            return scene_statistics_regression(statistics_of(self.rows))
+        if name == "contrastive":
+            return partial(fit_contrastive, pictures=self.pictures, budget=self.budget)
+        return partial(fit_network, name, pictures=self.pictures, budget=self.budget)
+
+    @property
+    def pictures(self) -> torch.Tensor:
+        if self._pictures is None:
+            self._pictures = load_pictures(self.rows, self.budget.image_size)
+        return self._pictures
+
+
+def _repeats(
+    name: str,
+    methods: _Methods,
+    config: TrainingConfig,
+    rows: Rows,
+    folder: Path,
+    count: int,
+    log: Log,
+) -> Repeats:
+    results: list[dict[str, Any]] = []
+    method: Method | None = None
+    for i in range(count):
+        file = folder / name.replace(" ", "-") / f"{i:02d}" / RESULT
+        if not file.is_file():
+            method = method or methods[name]
+            own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, json.dumps(_one(method, own, rows), indent=1) + "\n")
+        results.append(json.loads(file.read_text(encoding="utf-8")))
+        figures = "  ".join(f"{t} {found['srcc']:.3f}" for t, found in results[-1]["tasks"].items())
+        log(f"{name}, repeat {i + 1} of {count}: SRCC {figures}")
+    return Repeats(name, count, tuple(results))
+
+
+def _one(method: Method, config: TrainingConfig, rows: Rows) -> dict[str, Any]:
+    split = make_split(config, rows)
+    trial = Trial(rows, split["train"], split["validation"], split["test"], config.seed)
+    began = time.perf_counter()
+    columns = method(trial).T.tolist()
+    scores = dict(zip(rows.task_names, columns, strict=True))
+    return {
+        "seed": config.seed,
+        "split_seed": config.split_seed,
+        "seconds": time.perf_counter() - began,
+        "tasks": measured(scores, rows, split["train"] + split["validation"], split["test"]),
+    }
