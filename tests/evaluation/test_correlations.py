@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics.functional as oracle
-from scipy import stats
+from scipy import optimize, stats
 
 from diffagiqa.evaluation.correlations import (
+    Measure,
     bootstrap_difference,
     bootstrap_interval,
+    by_group,
     krcc,
     mae,
     plcc,
@@ -78,7 +80,7 @@ def test_interval_covers_about_what_it_says() -> None:
     truth = 1 / math.sqrt(1 + 0.5**2 / (25 / 12))
     hits = 0
     for seed in range(100):
-        low, high = bootstrap_interval(plcc, *sample(60, seed=seed), resamples=200, seed=seed)
+        low, high = bootstrap_interval(plcc, *sample(60, seed=seed), resamples=100, seed=seed)
         hits += low <= truth <= high
     assert 85 <= hits <= 100
 
@@ -108,3 +110,40 @@ def test_within_groups_removes_the_difference_between_groups() -> None:
     assert plcc(predicted, mos) > 0.9
     assert abs(within_groups(plcc, predicted, mos, groups)) < 0.3
     assert math.isnan(within_groups(plcc, [1, 2], [1, 2], ["a", "b"]))
+
+
+def test_by_group_is_sorted_and_counts_rows() -> None:
+    found = by_group(rmse, [1, 2, 3, 5], [1, 2, 3, 4], ["b", "a", "b", "a"])
+    assert list(found) == ["a", "b"]
+    assert found["a"] == (pytest.approx(0.5**0.5), 2)
+    with pytest.raises(ValueError, match="3 groups and 4 predictions"):
+        by_group(rmse, [1, 2, 3, 5], [1, 2, 3, 4], ["b", "a", "b"])
+
+
+def test_a_fit_that_fails_gives_the_plain_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("too many evaluations")
+
+    monkeypatch.setattr("scipy.optimize.curve_fit", fails)
+    predicted, mos = sample()
+    found = plcc_fitted(predicted, mos)
+    assert found.plcc == pytest.approx(plcc(predicted, mos))
+    assert "did not converge (too many evaluations)" in found.reason
+
+
+def test_pearson_after_the_fit_agrees_with_scipy() -> None:
+    """An outside oracle: the 4-parameter curve fitted here on raw predictions, then scipy's Pearson."""
+    predicted, mos = sample(seed=3)
+
+    def curve(x: np.ndarray, high: float, low: float, centre: float, scale: float) -> np.ndarray:
+        return low + (high - low) / (1 + np.exp(-(x - centre) / abs(scale)))
+
+    start = [mos.max(), mos.min(), predicted.mean(), predicted.std() / 4]
+    found, _ = optimize.curve_fit(curve, predicted, mos, p0=start, maxfev=20_000)
+    expected = stats.pearsonr(curve(predicted, *found), mos).statistic
+    assert plcc_fitted(predicted, mos).plcc == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("measure", [rmse, mae])
+def test_errors_of_no_rows_have_no_value(measure: Measure) -> None:
+    assert math.isnan(measure([], []))

@@ -6,6 +6,7 @@ than three rows, or with a constant side, are NaN: they have no value. NaN input
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
 
     4 parameters: the monotonic logistic of VQEG's FR-TV Phase II report (2003). 5 parameters: the
     logistic plus a line of Sheikh, Sabir and Bovik (2006, eq. 9). The fit uses the very rows that are
-    judged, so this figure is never below the plain one by design; it is named apart for that reason.
+    judged, so this figure is above the plain one by design; it is named apart for that reason. Where
+    no fit is found, ``plcc`` is the plain figure, or NaN where that has no value, and ``reason`` says so.
     """
     x, y = _pair(predicted, mos)
     if _undefined(x, y) or len(x) <= parameters:
@@ -76,14 +78,16 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
     else:
         raise ValueError(f"parameters is {parameters}; expected 4 or 5")
     try:
-        found, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=20_000)
-    except (RuntimeError, optimize.OptimizeWarning) as error:
+        with warnings.catch_warnings():  # it warns where the spread of its parameters is unknown
+            warnings.simplefilter("ignore", optimize.OptimizeWarning)
+            found, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=20_000)
+    except RuntimeError as error:
         return FittedPLCC(
             plcc(x, y), f"the fit did not converge ({error}); the plain figure is given"
         )
     mapped = curve(x, *found)
-    if np.ptp(mapped) == 0:
-        return FittedPLCC(plcc(x, y), "the fit is constant; the plain figure is given")
+    if not np.isfinite(mapped).all() or np.ptp(mapped) < 1e-12 * np.ptp(y):
+        return FittedPLCC(plcc(x, y), "the fit is flat; the plain figure is given")
     return FittedPLCC(plcc(mapped, y))
 
 
@@ -132,15 +136,30 @@ def within_groups(measure: Measure, predicted: Any, mos: Any, groups: Sequence[A
 
     Groups in which the measure has no value are left out.
     """
-    x, y = _pair(predicted, mos)
-    names = np.asarray(groups)
-    parts = [
-        (measure(x[names == name], y[names == name]), np.sum(names == name)) for name in set(names)
-    ]
-    known = [(value, count) for value, count in parts if np.isfinite(value)]
+    parts = by_group(measure, predicted, mos, groups)
+    known = [(value, count) for value, count in parts.values() if np.isfinite(value)]
     if not known:
         return float("nan")
     return float(np.average([value for value, _ in known], weights=[count for _, count in known]))
+
+
+def by_group(
+    measure: Measure, predicted: Any, mos: Any, groups: Sequence[Any]
+) -> dict[str, tuple[float, int]]:
+    """The measure inside each group, with the group's rows, sorted by the group's name.
+
+    >>> by_group(mae, [1, 2, 3], [1, 2, 4], ["a", "a", "b"])
+    {'a': (0.0, 2), 'b': (1.0, 1)}
+    """
+    x, y = _pair(predicted, mos)
+    names = np.asarray(groups).astype(str)
+    if len(names) != len(x):
+        raise ValueError(f"{len(names)} groups and {len(x)} predictions; expected as many")
+    found = {}
+    for name in np.unique(names):
+        own = names == name
+        found[str(name)] = (measure(x[own], y[own]), int(own.sum()))
+    return found
 
 
 def _logistic4(x: np.ndarray, high: float, low: float, centre: float, scale: float) -> np.ndarray:

@@ -14,8 +14,6 @@ from diffagiqa.data.databases.listing import (
     number_columns,
 )
 
-# The first number of AGIQA-1K's file names, as its README lists it for deepai, which drew all twelve;
-# dreamStudio counts another list, so its subjects are taken from the prompts.
 TRAIN_FILES = ("train.csv", "agiqa1k_train.csv")
 TEST_FILES = ("val.csv", "agiqa1k_val.csv")
 WORKBOOK = "AIGC_MOS_Zscore.xlsx"
@@ -41,7 +39,7 @@ def read_agiqa_1k(folder: Folder) -> Listing:
         parts = ["train"] * len(sheets[0]) + ["test"] * len(sheets[1])
         where = train.parent
     else:
-        where = folder.need(WORKBOOK, *(() if train is None else (TEST_FILES[0],)))
+        where = folder.need(WORKBOOK)
         table = columns(read_sheet(where), wanted, where)
     number_columns(table, [PERCEPTION], where)
     table["generator"] = table["image"].astype(str).str.split("_").str[0]

@@ -25,17 +25,17 @@ from diffagiqa.errors import DatabaseError
 GENERATORS_2023 = ("Controlnet", "DALLE", "Glide", "Lafite", "stable-diffusion", "Unidiffuser")
 PROMPTS_2023, IMAGES_PER_PROMPT = 100, 4
 MATRICES = ((PERCEPTION, 1), (AUTHENTICITY, 2), (ALIGNMENT, 3))
-I2I_ROWS = 1600  # PKU-AIGIQA-4K lists image-to-image first
 SPLIT_20K = {"train": "info_train.csv", "validation": "info_val.csv", "test": "info_test.csv"}
 
 
 def read_aigciqa2023(folder: Folder) -> Listing:
     """``DATA/MOS/mosz{1,2,3}.mat`` (MOSz: quality, authenticity, correspondence) and the prompts' xlsx.
 
-    ``DATA/STD/SD{1,2,3}.mat`` (SD) are read where they are there. Row i of a matrix is image
-    ``Image/allimg/<i>.png``, i from 0; ``pic-index.xlsx`` (no header: generator, name) says which
-    generator and prompt that is, and agrees with the order in ``GENERATORS_2023``, which stands in for
-    it. ``AIGCIQA2023_Prompts.xlsx`` has no header and 100 rows: challenge, category, prompt.
+    ``DATA/STD/SD{1,2,3}.mat`` (SD) are read where they are there. Row i of a matrix, from 0, is image
+    ``Image/allimg/<i>.png``, or ``Image/<generator>/<prompt>-<1..4>.png``. Which generator and prompt
+    that is stands in ``pic-index.xlsx`` (no header: generator, name); without it, the order is that of
+    ``GENERATORS_2023``, which is the same. ``AIGCIQA2023_Prompts.xlsx`` has no header and 100 rows:
+    challenge, category, prompt.
     """
     import pandas as pd
 
@@ -61,15 +61,21 @@ def read_aigciqa2023(folder: Folder) -> Listing:
             )
         generators = pictures[0].astype(str).tolist()
         numbers = [_number(str(name), index) for name in pictures[1]]
+        names = [f"{model}/{name}" for model, name in zip(generators, pictures[1], strict=True)]
     else:
         per_generator = PROMPTS_2023 * IMAGES_PER_PROMPT
         generators = [GENERATORS_2023[i // per_generator] for i in range(count)]
         numbers = [i % per_generator // IMAGES_PER_PROMPT for i in range(count)]
+        names = [
+            f"{generators[i]}/{numbers[i]:03d}-{i % IMAGES_PER_PROMPT + 1}.png"
+            for i in range(count)
+        ]
     table = pd.DataFrame(
         {
             "image": [f"{i}.png" for i in range(count)],
             "prompt": [prompts[number] for number in numbers],
             "generator": generators,
+            "elsewhere": names,
         }
     )
     for task, number in MATRICES:
@@ -94,6 +100,7 @@ def scale_2023(listing: Listing) -> Mapping[str, Scale]:
 
 def _prompts_2023(sheet: Path) -> list[str]:
     raw = read_sheet(sheet, header=None)
+    raw = raw.loc[:, (raw != "").any()]
     if len(raw) == PROMPTS_2023 + 1:  # a copy with a header
         raw = raw.iloc[1:]
     if len(raw) != PROMPTS_2023:
@@ -117,7 +124,9 @@ def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
     try:
         content = loadmat(file)
     except Exception as error:  # loadmat raises whatever the bytes lead it to
-        raise DatabaseError(f"{file} is no MATLAB file ({error}); download it again") from None
+        raise DatabaseError(
+            f"{file} cannot be read as a MATLAB file ({error}); download it again"
+        ) from None
     if key not in content:
         found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
         raise DatabaseError(f"{file} holds {found}; expected a matrix called {key}")
@@ -178,7 +187,7 @@ def read_pku_aigiqa_4k(folder: Folder) -> Listing:
     }
     table = columns(read_sheet(where), wanted, where)
     number_columns(table, [PERCEPTION, AUTHENTICITY, ALIGNMENT], where)
-    from_image = table["image_prompt"].notna()
+    from_image = table["image_prompt"].astype("string").fillna("").str.strip() != ""
     table["scenario"] = np.where(from_image, "i2i", "t2i")
     table["generator"] = table["image"].astype(str).str.partition("_")[0] + np.where(
         from_image, "_i2i", ""

@@ -14,7 +14,7 @@ from diffagiqa.data.samples import printable
 from diffagiqa.errors import ImageError
 
 BINS = 20  # of the histograms, over the whole scale
-SMALL = 0.1  # files below this share of the median size are opened: one colour compresses that well
+SMALL = 0.2  # files below this share of the median size are opened: one colour compresses that well
 
 
 @dataclass(frozen=True)

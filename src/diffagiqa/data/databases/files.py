@@ -31,21 +31,21 @@ class Folder:
             self.files += [name if base == "." else f"{base}/{name}" for name in sorted(names)]
         self.files.sort(key=lambda file: file.count("/"))
         self._by_path = {file.lower(): file for file in reversed(self.files)}
-        self._by_name: dict[str, str] = {}
-        self._by_stem: dict[str, str] = {}
-        for file in reversed(self.files):
+        self._by_name: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
+        for file in self.files:
             name = file.rpartition("/")[2].lower()
             stem, suffix = os.path.splitext(name)
-            self._by_name[name] = file
+            self._by_name.setdefault(name, []).append(file)
             if suffix in IMAGE_SUFFIXES:
-                self._by_stem[stem] = file
+                self._by_stem.setdefault(stem, []).append(file)
 
     def file(self, *names: str) -> Path | None:
         """The first of these names that is anywhere below the root, or None."""
         for name in names:
-            found = self._by_path.get(name.lower()) or self._by_name.get(name.lower())
+            found = self._by_name.get(name.lower())
             if found is not None:
-                return self.root / found
+                return self.root / found[0]  # the one nearest to the root
         return None
 
     def need(self, *names: str) -> Path:
@@ -60,34 +60,39 @@ class Folder:
             )
         return found
 
-    def image(self, name: str, folders: Sequence[str] = (), anywhere: bool = True) -> str | None:
+    def image(self, name: str, folders: Sequence[str] = ()) -> str | None:
         """Where an image is, relative to the root, or None.
 
-        Looked for under its name in the root, then in the sub-folders of the distribution, then
-        (``anywhere``) in any other; at last with another suffix of an image, as re-uploads have it.
+        Looked for under its name in the root, then in the sub-folders of the distribution, then in any
+        other, and at last with another suffix of an image, as re-uploads have it; these two only where
+        one file alone is called so.
         """
         wanted = name.replace("\\", "/").lower().removeprefix("./")
         for folder in ("", *folders):
             found = self._by_path.get(f"{folder.lower()}/{wanted}" if folder else wanted)
             if found is not None:
                 return found
-        if not anywhere:
-            return None
         base = wanted.rpartition("/")[2]
-        return self._by_name.get(base) or self._by_stem.get(os.path.splitext(base)[0])
+        named = self._by_name.get(base) or self._by_stem.get(os.path.splitext(base)[0], [])
+        return named[0] if len(named) == 1 else None
 
 
 def read_sheet(path: Path, **options: Any) -> pd.DataFrame:
-    """CSV, TSV, JSON, JSONL, Parquet or xlsx -> rows; DatabaseError where it cannot be read."""
+    """CSV, TSV, JSON, JSONL, Parquet or xlsx -> rows; DatabaseError where it cannot be read.
+
+    Empty cells of text files and workbooks are "": a prompt may be "none" or "NA".
+    """
     import pandas as pd
 
     readers = {
-        ".csv": lambda: pd.read_csv(path, encoding="utf-8-sig", **options),
-        ".tsv": lambda: pd.read_csv(path, encoding="utf-8-sig", sep="\t", **options),
+        ".csv": lambda: pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, **options),
+        ".tsv": lambda: pd.read_csv(
+            path, encoding="utf-8-sig", keep_default_na=False, sep="\t", **options
+        ),
         ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
         ".json": lambda: pd.read_json(path, dtype=False),
         ".parquet": lambda: pd.read_parquet(path),
-        ".xlsx": lambda: pd.read_excel(path, **options),
+        ".xlsx": lambda: pd.read_excel(path, keep_default_na=False, **options),
     }
     read = readers.get(path.suffix.lower())
     if read is None:

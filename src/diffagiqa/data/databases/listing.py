@@ -26,7 +26,8 @@ class Listing:
     """The rows of a database as its label files name them.
 
     Attributes:
-        table: columns image, prompt, generator, one per task, and what else the database says.
+        table: columns image, prompt, generator, one per task, and what else the database says;
+            ``elsewhere`` is another name that the image may have.
         parts: the part of the official split that each row is in ("train", "validation", "test"), or
             None where the distribution has no split.
         notes: what was found on the way, one sentence each.
@@ -96,8 +97,13 @@ def build(
     table = listing.table.reset_index(drop=True)
     table["image"] = table["image"].astype("string").fillna("").astype(object)
     table["prompt"] = table["prompt"].astype("string").fillna("").astype(object)
-    table["generator"] = table["generator"].astype("string").fillna("unknown").astype(object)
-    paths = [folder.image(image, folders) for image in table["image"]]
+    generators = table["generator"].astype("string").str.strip().replace("", None)
+    table["generator"] = generators.fillna("unknown").astype(object)
+    others = table.pop("elsewhere") if "elsewhere" in table else table["image"]
+    paths = [
+        folder.image(image, folders) or folder.image(other, folders)
+        for image, other in zip(table["image"], others, strict=True)
+    ]
     table["path"] = pd.Series(paths, dtype=object)  # None stays None
     if "group" not in table:
         table["group"] = [prompt_key(prompt) for prompt in table["prompt"]]

@@ -1,0 +1,174 @@
+"""``diffagiqa data``: look at a downloaded quality database before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from diffagiqa.data.databases import CheckReport, Database, LabelSummary
+
+app = typer.Typer(
+    help="Check quality databases before training or testing on them.", no_args_is_help=True
+)
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+@app.callback()
+def data() -> None:
+    """Check quality databases before training or testing on them."""
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k or pku-aigiqa-4k.", show_default=False
+        ),
+    ],
+    root: Annotated[Path, typer.Argument(help="Folder it was unpacked to.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+    decode: Annotated[bool, typer.Option(help="Open every picture too.")] = False,
+) -> None:
+    """Count, verify and sum up a database: rows, prompts, generators, scores, duplicates, gaps.
+
+    Exits with 0 when it can be used (a partial copy can), with 1 when it cannot.
+
+    Example: diffagiqa data check agiqa-3k databases/AGIQA-3K
+    """
+    from diffagiqa.data.databases import DATABASES, check_database, read_database
+    from diffagiqa.errors import DatabaseError
+
+    if name not in DATABASES:
+        raise DatabaseError(f"{name!r} is no known database; known are {', '.join(DATABASES)}")
+    try:
+        database = read_database(name, root)
+    except DatabaseError as error:
+        if as_json:
+            typer.echo(json.dumps({"name": name, "root": str(root), "usable": False,
+                                   "errors": [str(error)]}, indent=1))  # fmt: skip
+        else:
+            typer.secho(f"cannot be used: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    report = check_database(database, decode)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    else:
+        _show(report, database)
+    if not report.usable:
+        raise typer.Exit(1)
+
+
+def _show(report: CheckReport, database: Database) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from diffagiqa.data.databases import DATABASES
+
+    console = Console(highlight=False)
+    console.print()
+    console.print(Text(DATABASES[report.name].title, "bold"), Text(report.root, "dim"))
+    console.print(Text(f"{database.citation}. Licence: {database.licence}.", "dim"))
+    console.print()
+
+    facts = Table.grid(padding=(0, 3))
+    facts.add_row(Text("rows", "bold"), f"{report.rows:,}")
+    facts.add_row(Text("prompts", "bold"), f"{report.prompts:,}")
+    parts = ", ".join(f"{part} {rows:,}" for part, rows in report.official.items())
+    facts.add_row(Text("official split", "bold"), parts or "none")
+    console.print(facts)
+    console.print()
+    console.print(_scores(report.labels))
+    console.print()
+    console.print(_generators(report, database))
+    console.print()
+    remarks = Table.grid(padding=(0, 2))
+    for note in report.notes:
+        remarks.add_row(Text("note", "yellow"), Text(_sentence(note)))
+    for error in report.errors:
+        remarks.add_row(Text("error", "bold red"), Text(_sentence(error)))
+    if report.usable:
+        remarks.add_row(Text("result", "bold green"), "It can be used.")
+    else:
+        remarks.add_row(Text("result", "bold red"), "It cannot be used as it is.")
+    console.print(remarks)
+
+
+def _scores(labels: tuple[LabelSummary, ...]) -> RichTable:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("task", no_wrap=True)
+    for heading in ("scores", "scale", "range", "mean ± std"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("histogram over the scale", no_wrap=True)
+    for label in labels:
+        table.add_row(
+            label.task,
+            f"{label.labelled:,}",
+            f"{label.scale[0]:g} to {label.scale[1]:g}",
+            f"{label.lowest:.2f} to {label.highest:.2f}",
+            f"{label.mean:.2f} ± {label.std:.2f}",
+            Text(bars(label.histogram), "cyan"),
+        )
+    return table
+
+
+def _generators(report: CheckReport, database: Database) -> RichTable:
+    """Rows and mean score per generator, best first: what its name alone gives away."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("generator", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for task in database.tasks:
+        table.add_column(f"mean {task}", no_wrap=True)
+    means = database.table.groupby("generator")[list(database.tasks)].mean()
+    order = means[database.tasks[0]].sort_values(ascending=False, na_position="last").index
+    for name in order:
+        cells = [
+            Text.assemble(
+                f"{means.at[name, task]:6.2f} ", (_bar(means.at[name, task], scale), "cyan")
+            )
+            for task, scale in database.scales.items()
+        ]
+        table.add_row(str(name), f"{report.generators[str(name)]:,}", *cells)
+    return table
+
+
+def _bar(value: float, scale: tuple[float, float], width: int = 12) -> str:
+    """A bar of up to ``width`` characters, in eighths.
+
+    >>> _bar(2.5, (0, 5), 4), _bar(float("nan"), (0, 5), 4)
+    ('██', '')
+    """
+    share = (value - scale[0]) / (scale[1] - scale[0])
+    if not 0 <= share <= 1:
+        return ""
+    whole, rest = divmod(round(share * width * 8), 8)
+    return "█" * whole + " ▏▎▍▌▋▊▉"[rest].strip()
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def bars(counts: tuple[int, ...]) -> str:
+    """A histogram as text, one character per bin; any count above 0 shows.
+
+    >>> bars((0, 1, 8, 4))
+    ' ▁█▄'
+    """
+    most = max(counts, default=0)
+    return "".join(
+        BARS[0 if count == 0 else max(1, round(count / most * (len(BARS) - 1)))] for count in counts
+    )

@@ -1,0 +1,238 @@
+"""Predictions -> the figures that papers report: overall, per generator, with intervals; repeats.
+
+Reported per task: SRCC, PLCC as it is, PLCC after a 4- and a 5-parameter logistic mapping (named apart),
+KRCC, RMSE, MAE. Intervals resample prompts, since images of one prompt are alike; figures inside each
+generator stand beside the overall ones, since telling generators apart is easy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffagiqa.errors import DatabaseError
+from diffagiqa.evaluation.correlations import (
+    Measure,
+    bootstrap_interval,
+    by_group,
+    krcc,
+    mae,
+    plcc,
+    plcc_fitted,
+    rmse,
+    srcc,
+    within_groups,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURES: dict[str, Measure] = {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "mae": mae}
+FITTED = {"plcc_logistic4": 4, "plcc_logistic5": 5}  # name -> parameters of the mapping
+METRICS = ("srcc", "plcc", *FITTED, "krcc", "rmse", "mae")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value with its bootstrap interval; None where it has no value or was not asked."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskEvaluation:
+    """How well one task was predicted.
+
+    Attributes:
+        rows: rows that were measured: with an opinion score and a prediction.
+        unlabelled, unscored: rows left out: without an opinion score; with one but no prediction.
+        figures: overall figures by metric (``METRICS``); RMSE and MAE in the unit of the scores.
+        within: SRCC, PLCC and KRCC inside each generator, averaged by its rows.
+        generators: inside each generator, by metric, with its "rows".
+        reasons: why a mapped PLCC is the plain one, by metric; empty where all was fitted.
+    """
+
+    rows: int
+    unlabelled: int
+    unscored: int
+    figures: Mapping[str, Figure]
+    within: Mapping[str, float | None]
+    generators: Mapping[str, Mapping[str, float | None]]
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All tasks of one set of predictions, and how the intervals were made.
+
+    Attributes:
+        tasks: by name.
+        settings: resamples, level, seed, and what was resampled ("group" or "row").
+    """
+
+    tasks: Mapping[str, TaskEvaluation]
+    settings: Mapping[str, Any]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON; values that do not exist are null."""
+        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Evaluation:
+        """Read what ``save`` wrote; DatabaseError where it is something else."""
+        try:
+            return Evaluation.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DatabaseError(f"{path} is not a saved evaluation ({error})") from None
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> Evaluation:
+        tasks = {}
+        for name, task in values["tasks"].items():
+            figures = {metric: Figure(**figure) for metric, figure in task["figures"].items()}
+            tasks[name] = TaskEvaluation(**{**task, "figures": figures})
+        return Evaluation(tasks, values["settings"])
+
+
+def evaluate_predictions(
+    frame: pd.DataFrame,
+    tasks: Sequence[str],
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure predictions against opinion scores.
+
+    Args:
+        frame: columns ``<task>`` (opinion scores, NaN where missing) and ``<task>_predicted`` for every
+            task, in the same unit; where known, ``generator``, and ``group`` or ``prompt``, which the
+            bootstrap resamples by.
+        resamples: of the bootstrap; 0 leaves the intervals out. 1000 of them take about 1 s per task
+            and 500 rows.
+
+    Raises:
+        DatabaseError: where a column is missing.
+    """
+    wanted = [name for task in tasks for name in (task, f"{task}_predicted")]
+    if missing := [name for name in wanted if name not in frame]:
+        raise DatabaseError(
+            f"the predictions lack {', '.join(missing)}; expected an opinion score and a prediction, "
+            "<task> and <task>_predicted, for every task"
+        )
+    unit = next((name for name in ("group", "prompt") if name in frame), None)
+    settings = {"resamples": resamples, "level": level, "seed": seed, "by": unit or "row"}
+    found = {task: _evaluate(frame, task, unit, resamples, level, seed) for task in tasks}
+    return Evaluation(found, settings)
+
+
+def _evaluate(
+    frame: pd.DataFrame, task: str, unit: str | None, resamples: int, level: float, seed: int
+) -> TaskEvaluation:
+    labelled = np.isfinite(frame[task].to_numpy(dtype=np.float64))
+    scored = np.isfinite(frame[f"{task}_predicted"].to_numpy(dtype=np.float64))
+    rows = frame[labelled & scored]
+    predicted = rows[f"{task}_predicted"].to_numpy(dtype=np.float64)
+    mos = rows[task].to_numpy(dtype=np.float64)
+    groups = None if unit is None else rows[unit].tolist()
+    figures: dict[str, Figure] = {}
+    reasons = {}
+    for metric in METRICS:
+        if metric in FITTED:
+            fitted = plcc_fitted(predicted, mos, FITTED[metric])
+            figures[metric] = Figure(_value(fitted.plcc))
+            if fitted.reason:
+                reasons[metric] = fitted.reason
+            continue
+        measure = MEASURES[metric]
+        low, high = float("nan"), float("nan")
+        if resamples and len(rows):
+            low, high = bootstrap_interval(
+                measure, predicted, mos, resamples=resamples, level=level, seed=seed, groups=groups
+            )
+        figures[metric] = Figure(_value(measure(predicted, mos)), _value(low), _value(high))
+    generators: dict[str, dict[str, float | None]] = {}
+    within: dict[str, float | None] = {}
+    if "generator" in frame and len(rows):
+        names = rows["generator"].tolist()
+        for metric, measure in MEASURES.items():
+            for name, (value, count) in by_group(measure, predicted, mos, names).items():
+                generators.setdefault(name, {"rows": count})[metric] = _value(value)
+        for metric in ("srcc", "plcc", "krcc"):
+            within[metric] = _value(within_groups(MEASURES[metric], predicted, mos, names))
+    return TaskEvaluation(
+        rows=len(rows),
+        unlabelled=int((~labelled).sum()),
+        unscored=int((labelled & ~scored).sum()),
+        figures=figures,
+        within=within,
+        generators=generators,
+        reasons=reasons,
+    )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over repeats: its values in the order of the repeats, and what they come to.
+
+    ``std`` is the sample's (divided by n - 1); None for fewer than two values.
+    """
+
+    values: tuple[float, ...]
+    median: float | None
+    mean: float | None
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Repeats of one protocol: by task, spreads by metric, "within_srcc" and the like among them."""
+
+    repeats: int
+    tasks: Mapping[str, Mapping[str, Spread]]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise_repeats(evaluations: Sequence[Evaluation]) -> Summary:
+    """Median, mean and standard deviation of every figure over repeats that have it."""
+    names = list(dict.fromkeys(task for evaluation in evaluations for task in evaluation.tasks))
+    tasks = {}
+    for name in names:
+        runs = [evaluation.tasks[name] for evaluation in evaluations if name in evaluation.tasks]
+        found: dict[str, list[float | None]] = {}
+        for run in runs:
+            for metric, figure in run.figures.items():
+                found.setdefault(metric, []).append(figure.value)
+            for metric, value in run.within.items():
+                found.setdefault(f"within_{metric}", []).append(value)
+        tasks[name] = {metric: spread(values) for metric, values in found.items()}
+    return Summary(len(evaluations), tasks)
+
+
+def spread(values: Sequence[float | None]) -> Spread:
+    """Values over repeats, those that exist.
+
+    >>> spread([0.8, None, 0.9, 0.7]).median
+    0.8
+    """
+    known = [float(value) for value in values if value is not None and np.isfinite(value)]
+    return Spread(
+        tuple(known),
+        float(np.median(known)) if known else None,
+        float(np.mean(known)) if known else None,
+        float(np.std(known, ddof=1)) if len(known) > 1 else None,
+    )
+
+
+def _value(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None

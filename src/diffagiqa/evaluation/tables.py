@@ -1,0 +1,124 @@
+"""Evaluations and published figures -> Markdown tables. What was not run is printed as not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from diffagiqa.evaluation.protocol import Evaluation, Figure, Spread, Summary
+from diffagiqa.evaluation.published import Published, published
+
+NOT_RUN = "not run"
+NO_VALUE = "no value"
+NAMES = {
+    "srcc": "SRCC",
+    "plcc": "PLCC",
+    "plcc_logistic4": "PLCC, 4-parameter logistic",
+    "plcc_logistic5": "PLCC, 5-parameter logistic",
+    "krcc": "KRCC",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "within_srcc": "SRCC within generators",
+    "within_plcc": "PLCC within generators",
+    "within_krcc": "KRCC within generators",
+}
+COLUMNS = ("srcc", "plcc", "plcc_logistic4", "krcc", "rmse", "within_srcc")
+
+
+def results_table(
+    results: Mapping[str, Evaluation | Summary | None],
+    task: str,
+    metrics: Sequence[str] = COLUMNS,
+) -> str:
+    """One row per result.
+
+    An ``Evaluation`` prints value and interval, ``0.812 [0.790, 0.831]``; a ``Summary`` the median of its
+    repeats, then mean ± standard deviation, ``0.812 (0.809 ± 0.011, n = 10)``; None prints "not run".
+    """
+    rows = []
+    for name, result in results.items():
+        if result is None or task not in result.tasks:
+            rows.append([name, *[NOT_RUN] * len(metrics)])
+        elif isinstance(result, Summary):
+            spreads = result.tasks[task]
+            rows.append([name, *(_spread(spreads.get(metric)) for metric in metrics)])
+        else:
+            rows.append([name, *(_figure(_find(result, task, metric)) for metric in metrics)])
+    return markdown(["", *(NAMES.get(metric, metric) for metric in metrics)], rows)
+
+
+def generator_table(
+    evaluation: Evaluation, task: str, metrics: Sequence[str] = ("srcc", "plcc", "krcc", "rmse")
+) -> str:
+    """One row per generator, with its number of rows."""
+    found = evaluation.tasks[task].generators
+    rows = [
+        [name, str(int(values["rows"] or 0)), *(_number(values.get(m)) for m in metrics)]
+        for name, values in found.items()
+    ]
+    return markdown(["generator", "rows", *(NAMES[metric] for metric in metrics)], rows)
+
+
+def published_table(
+    database: str,
+    task: str,
+    metrics: Sequence[str] = ("srcc", "plcc", "krcc"),
+    figures: Sequence[Published] | None = None,
+) -> str:
+    """Published figures of one database and task, each with its source; "" where none is at hand."""
+    rows = [
+        [
+            row.method,
+            *(
+                f"{row.figures[task, metric]:.4f}"
+                if (task, metric) in row.figures
+                else "not at hand"
+                for metric in metrics
+            ),
+            row.source,
+        ]
+        for row in (published(database, task) if figures is None else figures)
+    ]
+    return markdown(["method", *(NAMES[m] for m in metrics), "source"], rows) if rows else ""
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; bars in cells are escaped.
+
+    >>> print(markdown(["a", "b"], [["1", "x|y"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x\\|y |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+        for line in lines
+    )
+
+
+def _find(evaluation: Evaluation, task: str, metric: str) -> Figure | None:
+    found = evaluation.tasks[task]
+    if metric.startswith("within_"):
+        value = found.within.get(metric.removeprefix("within_"))
+        return None if value is None else Figure(value)
+    return found.figures.get(metric)
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None or figure.value is None:
+        return NO_VALUE
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None or spread.median is None or spread.mean is None:
+        return NO_VALUE
+    if spread.std is None:
+        return f"{spread.median:.3f} (n = 1)"
+    return f"{spread.median:.3f} ({spread.mean:.3f} ± {spread.std:.3f}, n = {len(spread.values)})"
+
+
+def _number(value: float | None) -> str:
+    return NO_VALUE if value is None else f"{value:.3f}"

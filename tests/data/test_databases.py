@@ -1,0 +1,465 @@
+"""Every database read from a small made-up copy of its exact layout."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
+from diffagiqa.errors import DatabaseError, MissingExtraError
+
+
+def picture(path: Path, seed: int | None = None) -> None:
+    """A tiny picture; the same name has the same bytes, other names have others."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if seed is None:
+        seed = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def agiqa_3k(root: Path, numbers: int = 4, folder: str = "images") -> pd.DataFrame:
+    rows = []
+    for setting in ("AttnGAN_normal", "sd1.5_lowcorr", "midjourney_normal"):
+        for number in range(numbers):
+            name = f"{setting}_{number:03d}.jpg"
+            picture(root / folder / name)
+            style = "anime style" if number == 3 else ""
+            score = 0.5 + number
+            rows.append([name, f"a thing {number}", "", "", style, score, 0.3, score / 2, 0.4])
+    table = pd.DataFrame(
+        rows,
+        columns=["name", "prompt", "adj1", "adj2", "style", "mos_quality", "std_quality",
+                 "mos_align", "std_align"],
+    )  # fmt: skip
+    root.mkdir(exist_ok=True)
+    table.to_csv(root / "data.csv", index=False)
+    return table
+
+
+def agiqa_1k(root: Path, as_workbook: bool = False) -> pd.DataFrame:
+    rows = [
+        [
+            f"{model}_{figure}_0_{place}_{style}.jpg",
+            f"{what}, driving car, {where}, {how} style",
+            2.5,
+        ]
+        for model in ("deepai", "dreamStudio")
+        for figure, what in enumerate(("bird", "cat"))
+        for place, where in enumerate(("city", "wild"))
+        for style, how in enumerate(("anime", "realistic"))
+    ]
+    table = pd.DataFrame(rows, columns=["Image", "Prompt", "MOS"])
+    table["MOS"] = np.linspace(0, 5, len(table))
+    for name in table["Image"]:
+        picture(root / "file" / name)
+    if as_workbook:
+        table.to_excel(root / "AIGC_MOS_Zscore.xlsx", index=False)
+    else:
+        table[:12].to_csv(root / "train.csv", index=False)
+        table[12:].to_csv(root / "val.csv", index=False)
+    return table
+
+
+def aigciqa2023(
+    root: Path, images: tuple[int, ...] = (0, 1, 401, 2399), index: bool = True
+) -> None:
+    for folder in ("DATA/MOS", "DATA/STD", "Image/allimg"):
+        (root / folder).mkdir(parents=True)
+    for number in (1, 2, 3):
+        scores = np.linspace(30, 70, 2400)[:, None] + number
+        savemat(root / f"DATA/MOS/mosz{number}.mat", {"MOSz": scores})
+        savemat(root / f"DATA/STD/SD{number}.mat", {"SD": np.full((2400, 1), 10.0 + number)})
+    prompts = [["Basic", "Animals", f"a corgi {i}"] for i in range(100)]
+    pd.DataFrame(prompts).to_excel(root / "AIGCIQA2023_Prompts.xlsx", index=False, header=False)
+    if index:
+        models = ("Controlnet", "DALLE", "Glide", "Lafite", "stable-diffusion", "Unidiffuser")
+        rows = [[m, f"{p:03d}-{k}.png"] for m in models for p in range(100) for k in (1, 2, 3, 4)]
+        pd.DataFrame(rows).to_excel(root / "pic-index.xlsx", index=False, header=False)
+    for i in images:
+        picture(root / f"Image/allimg/{i}.png")
+
+
+def aigiqa_20k(root: Path) -> None:
+    for part, count in (("train", 7), ("val", 1), ("test", 2)):
+        names = [f"{model}_{i:04d}.png" for i in range(count) for model in ("DALLE2", "SD1.5")]
+        for name in names:
+            picture(root / part / f"{part}-{name}")
+        pd.DataFrame(
+            {
+                "name": [f"{part}-{name}" for name in names],
+                "prompt": [f"prompt {i // 2}" for i in range(len(names))],
+                "mos": np.linspace(0.5, 4.5, len(names)),
+            }
+        ).to_csv(root / f"info_{part}.csv", index=False)
+
+
+def pku_aigiqa_4k(root: Path) -> None:
+    rows = []
+    for name, source in (
+        ("MJ_0_00.jpg", "photo.jpg"),
+        ("SD_1000_00.jpg", ""),
+        ("DALLE_1000_00.jpg", ""),
+    ):
+        picture(root / "All" / name)
+        rows.append([source, "a corgi", name, 2.5, 2.0, 3.0])
+    columns = ["Image_prompt", "Text_prompt", "Generated_image", "MOS_q", "MOS_a", "MOS_c"]
+    pd.DataFrame(rows, columns=columns).to_excel(root / "annotation.xlsx", index=False)
+
+
+def files(database: Database) -> list[bool]:
+    return [(database.root / path).is_file() for path in database.table["path"]]
+
+
+def test_agiqa_3k(tmp_path: Path) -> None:
+    agiqa_3k(tmp_path)
+    database = load_database("agiqa-3k", tmp_path)
+    assert database.tasks == ("perception", "alignment")
+    assert database.scales["alignment"] == (0.0, 5.0)
+    assert database.official_splits is None
+    assert all(files(database))
+    table = database.table
+    assert set(table["generator"]) == {"AttnGAN_normal", "sd1.5_lowcorr", "midjourney_normal"}
+    assert table["group"].nunique() == 4
+    row = table[table["image"] == "sd1.5_lowcorr_003.jpg"].iloc[0]
+    assert (row["perception"], row["alignment"], row["alignment_std"]) == (3.5, 1.75, 0.4)
+    assert row["style"] == "anime style"
+    assert any("12 of 2982 rows, 4 of 300 prompts" in note for note in database.notes)
+
+
+@pytest.mark.parametrize("folder", ["", "image", "AGIQA-3K/images"])
+def test_images_lie_where_users_unpack_them(tmp_path: Path, folder: str) -> None:
+    agiqa_3k(tmp_path, folder=folder)
+    assert all(files(load_database("agiqa-3k", tmp_path)))
+
+
+def test_names_are_found_in_another_case_and_with_another_suffix(tmp_path: Path) -> None:
+    agiqa_3k(tmp_path)
+    images = tmp_path / "images"
+    (images / "AttnGAN_normal_000.jpg").rename(images / "attngan_normal_000.JPG")
+    Image.open(images / "AttnGAN_normal_001.jpg").save(images / "AttnGAN_normal_001.png")
+    (images / "AttnGAN_normal_001.jpg").unlink()
+    database = load_database("agiqa-3k", tmp_path)
+    assert database.table["path"][0].endswith(".JPG")
+    assert database.table["path"][1].endswith(".png")
+
+
+@pytest.mark.parametrize("as_workbook", [False, True])
+def test_agiqa_1k(tmp_path: Path, as_workbook: bool) -> None:
+    listed = agiqa_1k(tmp_path, as_workbook)
+    database = load_database("agiqa-1k", tmp_path)
+    assert database.tasks == ("perception",)
+    assert database.table["perception"].tolist() == pytest.approx(listed["MOS"].tolist())
+    assert set(database.table["generator"]) == {"deepai", "dreamStudio"}
+    assert set(database.table["subject"]) == {"bird", "cat"}
+    assert database.table["group"].nunique() == 8
+    if as_workbook:
+        assert database.official_splits is None
+    else:
+        assert database.official_splits is not None
+        assert database.official_splits["train"].tolist() == list(range(12))
+        assert database.official_splits["test"].tolist() == [12, 13, 14, 15]
+
+
+def test_a_repeated_name_as_in_the_released_list_is_a_duplicate(tmp_path: Path) -> None:
+    table = agiqa_1k(tmp_path)
+    twice = pd.concat([table[:12], table[:1].assign(MOS=4.0)])
+    twice.to_csv(tmp_path / "train.csv", index=False)
+    database = load_database("agiqa-1k", tmp_path)
+    assert any("1 image names stand in more than one row" in note for note in database.notes)
+    assert (database.table["duplicates"] != -1).sum() == 2
+    clean = database.without_duplicates()
+    assert len(clean) == 15
+    assert clean.official_splits is not None
+    assert clean.official_splits["test"].tolist() == [11, 12, 13, 14]
+    assert clean.table["image"][11] == table["Image"][12]
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_aigciqa2023(tmp_path: Path, index: bool) -> None:
+    aigciqa2023(tmp_path, index=index)
+    database = load_database("aigciqa2023", tmp_path, allow_partial=True)
+    assert database.tasks == ("perception", "authenticity", "alignment")
+    assert database.scales["perception"] == (0.0, 100.0)
+    table = database.table.set_index("image")
+    assert list(table.index) == ["0.png", "1.png", "401.png", "2399.png"]
+    assert table.loc["401.png", "generator"] == "DALLE"
+    assert table.loc["401.png", "prompt"] == "a corgi 0"
+    assert table.loc["2399.png", "generator"] == "Unidiffuser"
+    assert table.loc["2399.png", "prompt"] == "a corgi 99"
+    assert table.loc["0.png", "perception"] == pytest.approx(31)
+    assert table.loc["2399.png", "alignment"] == pytest.approx(73)
+    assert table.loc["0.png", "authenticity_std"] == pytest.approx(12)
+    assert any("2396 of 2400 rows are left out" in note for note in database.notes)
+
+
+def test_aigciqa2023_in_folders_by_generator_and_on_five_points(tmp_path: Path) -> None:
+    aigciqa2023(tmp_path, images=())
+    for number in (1, 2, 3):
+        savemat(tmp_path / f"DATA/MOS/mosz{number}.mat", {"MOSz": np.linspace(1.6, 3.7, 2400)})
+    for model in ("Controlnet", "DALLE"):
+        picture(tmp_path / "Image" / model / "007-2.png", seed=len(model))
+    database = load_database("aigciqa2023", tmp_path, allow_partial=True)
+    assert database.scales["alignment"] == (0.0, 5.0)
+    assert database.table["image"].tolist() == ["29.png", "429.png"]
+    assert database.table["path"].tolist() == [
+        "Image/Controlnet/007-2.png",
+        "Image/DALLE/007-2.png",
+    ]
+
+
+def test_aigiqa_20k(tmp_path: Path) -> None:
+    aigiqa_20k(tmp_path)
+    database = load_database("aigiqa-20k", tmp_path)
+    assert database.official_splits is not None
+    assert {part: len(rows) for part, rows in database.official_splits.items()} == {
+        "train": 14,
+        "validation": 2,
+        "test": 4,
+    }
+    assert set(database.table["generator"]) >= {"train-DALLE2", "test-SD1.5"}
+    (tmp_path / "info_val.csv").unlink()
+    partial = load_database("aigiqa-20k", tmp_path)
+    assert len(partial) == 18
+    assert any("official validation part is missing" in note for note in partial.notes)
+
+
+def test_pku_aigiqa_4k(tmp_path: Path) -> None:
+    pku_aigiqa_4k(tmp_path)
+    database = load_database("pku-aigiqa-4k", tmp_path)
+    table = database.table
+    assert table["generator"].tolist() == ["MJ_i2i", "SD", "DALLE"]
+    assert table["scenario"].tolist() == ["i2i", "t2i", "t2i"]
+    assert table.loc[0, ["perception", "authenticity", "alignment"]].tolist() == [2.5, 2.0, 3.0]
+    assert table["group"].nunique() == 1
+    assert database.official_splits is None  # only a whole copy has the authors' split
+
+
+def test_samples_are_what_training_takes(tmp_path: Path) -> None:
+    table = agiqa_3k(tmp_path)
+    table.loc[0, "mos_align"] = np.nan
+    table.to_csv(tmp_path / "data.csv", index=False)
+    samples = load_database("agiqa-3k", tmp_path).samples()
+    assert samples[0].labels == {"perception": 0.5}
+    assert samples[1].labels == {"perception": 1.5, "alignment": 0.75}
+    assert samples[0].generator == "AttnGAN_normal"
+    assert Path(str(samples[0].source)).is_file()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx"])
+def test_any_table(tmp_path: Path, suffix: str) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "pictures" / name)
+    table = pd.DataFrame(
+        {
+            "File": ["a.png", "b.png"],
+            "Text": ["none", "a dog"],  # a prompt may look like a missing value
+            "score": [1.0, 7.0],
+            "kind": ["train", "val"],
+            "model": ["sd", ""],
+        }
+    )
+    path = tmp_path / f"ratings{suffix}"
+    if suffix in (".csv", ".tsv"):
+        table.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    elif suffix in (".jsonl", ".json"):
+        table.to_json(path, orient="records", lines=suffix == ".jsonl")
+    elif suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        table.to_excel(path, index=False)
+    database = load_table(
+        path, image="file", prompt="text", labels={"perception": "score"},
+        scales={"perception": (1, 7)}, generator="model", split="kind",
+    )  # fmt: skip
+    assert database.table["prompt"].tolist() == ["none", "a dog"]
+    assert database.table["perception"].tolist() == [1.0, 7.0]
+    assert database.table["generator"].tolist() == ["sd", "unknown"]
+    assert database.official_splits is not None
+    assert database.official_splits["validation"].tolist() == [1]
+    assert database.name == "ratings"
+
+
+def test_workbooks_say_which_extra_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agiqa_1k(tmp_path, as_workbook=True)
+
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Missing optional dependency 'openpyxl'")
+
+    monkeypatch.setattr(pd, "read_excel", missing)
+    with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
+        load_database("agiqa-1k", tmp_path)
+
+
+def test_every_source_says_where_it_is_from() -> None:
+    for name, source in DATABASES.items():
+        assert source.name == name
+        assert source.citation
+        assert source.home.startswith("https://")
+        assert source.licence
+
+
+# Errors
+
+
+def test_unknown_database(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="known are agiqa-1k, agiqa-3k"):
+        load_database("koniq", tmp_path)
+
+
+def test_root_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="is not a folder"):
+        load_database("agiqa-3k", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("agiqa-1k", "holds none of AIGC_MOS_Zscore.xlsx"),
+        ("agiqa-3k", "holds none of data.csv"),
+        ("aigciqa2023", "holds no mosz1.mat, mosz2.mat, mosz3.mat, AIGCIQA2023_Prompts.xlsx"),
+        ("aigiqa-20k", "holds none of info_train.csv"),
+        ("pku-aigiqa-4k", "holds none of annotation.xlsx"),
+    ],
+)
+def test_no_labels(tmp_path: Path, name: str, expected: str) -> None:
+    (tmp_path / "readme.txt").write_text("hello")
+    with pytest.raises(DatabaseError, match=expected):
+        load_database(name, tmp_path)
+
+
+def test_missing_columns_are_all_named(tmp_path: Path) -> None:
+    table = agiqa_3k(tmp_path)
+    table.drop(columns=["prompt", "mos_align"]).to_csv(tmp_path / "data.csv", index=False)
+    with pytest.raises(DatabaseError, match="lacks prompt, mos_align; it has columns name, adj1"):
+        load_database("agiqa-3k", tmp_path)
+
+
+def test_words_for_scores(tmp_path: Path) -> None:
+    table = agiqa_3k(tmp_path).astype({"mos_quality": object})
+    table.loc[2, "mos_quality"] = "good"
+    table.to_csv(tmp_path / "data.csv", index=False)
+    with pytest.raises(DatabaseError, match=r"1 scores in 'perception' .* \(row 3: 'good'\)"):
+        load_database("agiqa-3k", tmp_path)
+
+
+def test_one_message_names_everything_wrong(tmp_path: Path) -> None:
+    table = agiqa_3k(tmp_path)
+    table.loc[0, "mos_quality"] = 9.0
+    table.loc[1, "prompt"] = ""
+    table.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "images" / "AttnGAN_normal_002.jpg").unlink()
+    (tmp_path / "images" / "AttnGAN_normal_003.jpg").write_bytes(b"no picture")
+    with pytest.raises(DatabaseError) as caught:
+        load_database("agiqa-3k", tmp_path)
+    message = str(caught.value)
+    assert "1 of 12 images are not below" in message
+    assert "AttnGAN_normal_002.jpg" in message
+    assert "perception runs from 0.5 to 9, outside its scale of 0 to 5" in message
+    assert "1 rows have no prompt: rows 2" in message
+    assert "1 pictures cannot be read: AttnGAN_normal_003.jpg" in message
+    assert "allow a partial database" in message
+
+
+def test_missing_files_may_be_left_out_with_a_note(tmp_path: Path) -> None:
+    agiqa_3k(tmp_path)
+    (tmp_path / "images" / "AttnGAN_normal_002.jpg").unlink()
+    with pytest.raises(DatabaseError, match="1 of 12 images are not below"):
+        load_database("agiqa-3k", tmp_path)
+    database = load_database("agiqa-3k", tmp_path, allow_partial=True)
+    assert len(database) == 11
+    assert any("1 of 12 rows are left out: their images are not there" in n for n in database.notes)
+
+
+def test_no_image_at_all_is_never_a_partial_database(tmp_path: Path) -> None:
+    agiqa_3k(tmp_path)
+    for file in (tmp_path / "images").iterdir():
+        file.unlink()
+    with pytest.raises(DatabaseError, match="12 of 12 images are not below"):
+        load_database("agiqa-3k", tmp_path, allow_partial=True)
+
+
+def test_a_name_of_two_files_is_not_guessed(tmp_path: Path) -> None:
+    table = agiqa_3k(tmp_path)
+    name = table["name"][0]
+    (tmp_path / "images" / name).unlink()
+    for folder in ("one", "two"):
+        picture(tmp_path / folder / name)
+    with pytest.raises(DatabaseError, match=f"1 of 12 images are not below .*{name}"):
+        load_database("agiqa-3k", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"mos": np.zeros(2400)}, "holds mos; expected a matrix called MOSz"),
+        ({"MOSz": np.zeros(7)}, "holds 7 values; expected 2400"),
+    ],
+)
+def test_other_matrices(tmp_path: Path, content: dict[str, np.ndarray], expected: str) -> None:
+    aigciqa2023(tmp_path)
+    savemat(tmp_path / "DATA/MOS/mosz2.mat", content)
+    with pytest.raises(DatabaseError, match=expected):
+        load_database("aigciqa2023", tmp_path)
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    aigciqa2023(tmp_path)
+    (tmp_path / "pic-index.xlsx").write_bytes(b"no workbook")
+    with pytest.raises(DatabaseError, match=r"pic-index.xlsx cannot be read .*download it again"):
+        load_database("aigciqa2023", tmp_path)
+    (tmp_path / "DATA/MOS/mosz1.mat").write_bytes(b"no matrix")
+    (tmp_path / "pic-index.xlsx").unlink()
+    with pytest.raises(DatabaseError, match=r"mosz1.mat cannot be read as a MATLAB file"):
+        load_database("aigciqa2023", tmp_path)
+
+
+def test_other_lists_of_aigciqa2023(tmp_path: Path) -> None:
+    aigciqa2023(tmp_path)
+    pd.DataFrame([["DALLE", "000-1.png"]]).to_excel(
+        tmp_path / "pic-index.xlsx", index=False, header=False
+    )
+    with pytest.raises(DatabaseError, match="1 rows and 2 columns; expected 2400 rows"):
+        load_database("aigciqa2023", tmp_path)
+    (tmp_path / "pic-index.xlsx").unlink()
+    pd.DataFrame([["x", "y", "z"]]).to_excel(
+        tmp_path / "AIGCIQA2023_Prompts.xlsx", index=False, header=False
+    )
+    with pytest.raises(DatabaseError, match="has 1 rows; expected 100"):
+        load_database("aigciqa2023", tmp_path)
+
+
+def test_errors_of_own_tables(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    path = tmp_path / "t.csv"
+    path.write_text("image,prompt,mos,part\na.png,a cat,3,exam\n")
+    scales = {"perception": (1.0, 5.0)}
+    labels = {"perception": "mos"}
+    with pytest.raises(DatabaseError, match="no label was named"):
+        load_table(path, labels={}, scales={})
+    with pytest.raises(DatabaseError, match="has no scale"):
+        load_table(path, labels=labels, scales={})
+    with pytest.raises(DatabaseError, match="expected low below high"):
+        load_table(path, labels=labels, scales={"perception": (5.0, 1.0)})
+    with pytest.raises(DatabaseError, match="'exam' in 'part'; expected train, validation or test"):
+        load_table(path, labels=labels, scales=scales, split="part")
+    with pytest.raises(
+        DatabaseError, match="lacks quality; it has columns image, prompt, mos, part"
+    ):
+        load_table(path, labels={"perception": "quality"}, scales=scales)
+    with pytest.raises(DatabaseError, match="is not a file"):
+        load_table(tmp_path / "gone.csv", labels=labels, scales=scales)
+    (tmp_path / "t.txt").write_text("x")
+    with pytest.raises(DatabaseError, match=r"has suffix \.txt"):
+        load_table(tmp_path / "t.txt", labels=labels, scales=scales)
+    (tmp_path / "empty.csv").write_text("image,prompt,mos\n")
+    with pytest.raises(DatabaseError, match="the table has no rows; perception has no scores"):
+        load_table(tmp_path / "empty.csv", labels=labels, scales=scales)

@@ -1,0 +1,165 @@
+"""Splits: no group on two sides, shares kept, the same again from the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diffagiqa.data.splits import (
+    Split,
+    group_keys,
+    official_split,
+    prompt_key,
+    random_split,
+    repeats,
+    table_hash,
+)
+from diffagiqa.errors import DatabaseError
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """50 prompts of 3 to 5 images each, written in two ways."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(50):
+        for copy in range(int(random.integers(3, 6))):
+            prompt = f"A  Thing {number}." if copy % 2 else f"a thing {number}"
+            rows.append([f"{number}-{copy}.png", prompt, f"g{copy}", f"s{number % 7}"])
+    return pd.DataFrame(rows, columns=["image", "prompt", "generator", "subject"])
+
+
+@pytest.mark.parametrize("by", ["prompt", "image", "subject"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_on_two_sides(table: pd.DataFrame, by: str, seed: int) -> None:
+    split = random_split(table, seed=seed, by=by, validation=0.1)
+    rows = split.rows(table)
+    keys = np.array(group_keys(table, by))
+    sides = [set(keys[part]) for part in rows.values()]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(len(table)))
+
+
+def test_prompts_are_compared_as_readers_do(table: pd.DataFrame) -> None:
+    assert prompt_key("A  Thing 1.") == prompt_key("a thing 1") == prompt_key(" a thing 1 ")
+    assert prompt_key("\uff41 cat") == prompt_key("a cat")
+    assert prompt_key("a cat") != prompt_key("a hat")
+    assert prompt_key("?") == "?"
+    split = random_split(table, seed=3)
+    rows = split.rows(table)
+    train = {prompt_key(table["prompt"][row]) for row in rows["train"]}
+    assert not train & {prompt_key(table["prompt"][row]) for row in rows["test"]}
+
+
+def test_shares_are_kept_to_less_than_a_group(table: pd.DataFrame) -> None:
+    for split in repeats(table, 20, validation=0.1):
+        assert 0 <= len(split.test) - 0.2 * len(table) < 5.5
+        assert 0 <= len(split.validation) - 0.1 * len(table) < 5.5
+
+
+def test_a_split_is_a_function_of_seed_and_content(table: pd.DataFrame) -> None:
+    shuffled = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    assert random_split(table, seed=4) == random_split(shuffled, seed=4)
+    assert random_split(table, seed=4) != random_split(table, seed=5)
+    # The test part is the same with and without a validation part
+    assert random_split(table, seed=4).test == random_split(table, seed=4, validation=0.1).test
+
+
+def test_repeats_are_different_and_numbered(table: pd.DataFrame) -> None:
+    splits = repeats(table, 10, seed=7)
+    assert [split.seed for split in splits] == list(range(7, 17))
+    assert len({split.test for split in splits}) == 10
+
+
+def test_generators_can_be_held_out(table: pd.DataFrame) -> None:
+    rows = random_split(table, by="generator").rows(table)
+    assert not set(table["generator"][rows["train"]]) & set(table["generator"][rows["test"]])
+
+
+def test_group_column_goes_before_the_prompt(table: pd.DataFrame) -> None:
+    grouped = table.assign(group="one")
+    assert set(group_keys(grouped, "prompt")) == {"one"}
+    with pytest.raises(DatabaseError, match="leave train empty"):
+        random_split(grouped)
+
+
+def test_saved_and_loaded(table: pd.DataFrame, tmp_path: Path) -> None:
+    split = random_split(table, seed=2, validation=0.1)
+    split.save(tmp_path / "split.json")
+    assert Split.load(tmp_path / "split.json", table) == split
+    shuffled = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    again = Split.load(tmp_path / "split.json", shuffled).rows(shuffled)
+    assert set(shuffled["image"][again["test"]]) == set(split.test)
+
+
+def test_another_table_is_refused(table: pd.DataFrame, tmp_path: Path) -> None:
+    split = random_split(table)
+    split.save(tmp_path / "split.json")
+    with pytest.raises(DatabaseError, match="0 images are new, 1 are gone"):
+        Split.load(tmp_path / "split.json", table[1:])
+    changed = table.assign(prompt=table["prompt"].replace("a thing 3", "a thing 4"))
+    assert table_hash(changed) != table_hash(table)
+    with pytest.raises(DatabaseError, match="or prompts differ"):
+        split.rows(changed)
+
+
+@pytest.mark.parametrize("content", ["no json", "[]", '{"kind": "prompt"}', '{"train": 1}'])
+def test_a_file_that_is_no_split(tmp_path: Path, content: str) -> None:
+    (tmp_path / "split.json").write_text(content)
+    with pytest.raises(DatabaseError, match="is not a saved split"):
+        Split.load(tmp_path / "split.json")
+
+
+def test_an_edited_split_is_refused(table: pd.DataFrame, tmp_path: Path) -> None:
+    random_split(table).save(tmp_path / "split.json")
+    values = json.loads((tmp_path / "split.json").read_text())
+    values["train"].append(values["test"][0])
+    (tmp_path / "split.json").write_text(json.dumps(values))
+    with pytest.raises(DatabaseError, match="names 1 images twice"):
+        Split.load(tmp_path / "split.json")
+
+
+@pytest.mark.parametrize(
+    "shares", [{"test": 0.0}, {"test": 1.0}, {"validation": -0.1}, {"validation": 0.9}]
+)
+def test_shares_out_of_range(table: pd.DataFrame, shares: dict[str, float]) -> None:
+    with pytest.raises(DatabaseError, match="expected test above 0"):
+        random_split(table, **shares)
+
+
+def test_too_few_rows(table: pd.DataFrame) -> None:
+    with pytest.raises(DatabaseError, match="1 rows in 1 groups by image leave test empty"):
+        random_split(table[:1], by="image")
+
+
+def test_unknown_column(table: pd.DataFrame) -> None:
+    with pytest.raises(DatabaseError, match="no column 'style' to split by"):
+        random_split(table, by="style")
+
+
+def test_official_split(table: pd.DataFrame) -> None:
+    rows = np.arange(len(table))
+    split = official_split(
+        table, {"train": rows[:100], "validation": rows[100:110], "test": rows[110:]}
+    )
+    assert (split.kind, split.seed) == ("official", None)
+    assert split.rows(table)["test"].tolist() == list(rows[110:])
+
+
+def test_official_split_that_is_not_there_or_not_whole(table: pd.DataFrame) -> None:
+    with pytest.raises(DatabaseError, match="distributed without a split"):
+        official_split(table, None)
+    with pytest.raises(DatabaseError, match="are in no part of the official split"):
+        official_split(table, {"train": [0], "test": [1]})
+
+
+def test_one_name_on_two_sides_is_refused(table: pd.DataFrame) -> None:
+    twice = table.assign(image="same.png")
+    with pytest.raises(DatabaseError, match=r"1 image names are in train and in test \(same.png\)"):
+        random_split(twice)

@@ -1,0 +1,226 @@
+"""The protocol: what is measured, what is left out, what comes of repeats, and the tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from diffagiqa.data.splits import repeats
+from diffagiqa.errors import DatabaseError
+from diffagiqa.evaluation.baselines_generator import generator_means
+from diffagiqa.evaluation.correlations import krcc, mae, plcc, rmse, srcc, within_groups
+from diffagiqa.evaluation.protocol import (
+    METRICS,
+    Evaluation,
+    Figure,
+    evaluate_predictions,
+    spread,
+    summarise_repeats,
+)
+from diffagiqa.evaluation.published import MISSING, PUBLISHED, published
+from diffagiqa.evaluation.tables import (
+    generator_table,
+    markdown,
+    published_table,
+    results_table,
+)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """40 prompts by 3 generators; generators differ by one point, predictions are off by 0.4."""
+    random = np.random.default_rng(0)
+    prompts, generators = np.repeat(np.arange(40), 3), np.tile(["a", "b", "c"], 40)
+    mos = np.tile([1.0, 2.0, 3.0], 40) + 0.5 * random.normal(size=120)
+    return pd.DataFrame(
+        {
+            "image": [f"{i}.png" for i in range(120)],
+            "prompt": [f"prompt {number}" for number in prompts],
+            "generator": generators,
+            "perception": mos,
+            "perception_predicted": mos + 0.4 * random.normal(size=120),
+            "alignment": np.where(generators == "a", np.nan, 5 - mos),
+            "alignment_predicted": 5 - mos + 0.2 * random.normal(size=120),
+        }
+    )
+
+
+def test_figures_are_those_of_the_correlations(frame: pd.DataFrame) -> None:
+    found = evaluate_predictions(frame, ["perception"], resamples=100).tasks["perception"]
+    x, y = frame["perception_predicted"], frame["perception"]
+    for metric, measure in {
+        "srcc": srcc,
+        "plcc": plcc,
+        "krcc": krcc,
+        "rmse": rmse,
+        "mae": mae,
+    }.items():
+        figure = found.figures[metric]
+        assert figure.value == pytest.approx(measure(x, y))
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low < measure(x, y) < figure.high
+    assert tuple(found.figures) == METRICS
+    assert found.figures["plcc_logistic4"].value >= found.figures["plcc"].value - 1e-3  # type: ignore[operator]
+    assert found.within["srcc"] == pytest.approx(within_groups(srcc, x, y, frame["generator"]))
+    own = frame["generator"] == "b"
+    assert found.generators["b"]["plcc"] == pytest.approx(plcc(x[own], y[own]))
+    assert found.generators["b"]["rows"] == 40
+    assert found.within["srcc"] < found.figures["srcc"].value  # type: ignore[operator]
+
+
+def test_rows_without_a_score_or_prediction_are_counted(frame: pd.DataFrame) -> None:
+    frame.loc[5, "alignment_predicted"] = np.nan  # generator c: labelled
+    found = evaluate_predictions(frame, ["alignment"], resamples=20).tasks["alignment"]
+    assert (found.rows, found.unlabelled, found.unscored) == (79, 40, 1)
+    assert set(found.generators) == {"b", "c"}
+
+
+def test_what_has_no_value_is_none_with_a_reason(frame: pd.DataFrame) -> None:
+    frame["perception_predicted"] = 1.0
+    found = evaluate_predictions(frame, ["perception"], resamples=10).tasks["perception"]
+    assert found.figures["srcc"] == Figure(None, None, None)
+    assert found.figures["rmse"].value is not None
+    assert "cannot be fitted" in found.reasons["plcc_logistic4"]
+    assert found.within == {"srcc": None, "plcc": None, "krcc": None}
+    none = evaluate_predictions(frame[:0], ["perception"]).tasks["perception"]
+    assert none.rows == 0
+    assert none.figures["mae"].value is None
+
+
+def test_intervals_are_left_out_on_demand_and_seeded(frame: pd.DataFrame) -> None:
+    bare = evaluate_predictions(frame, ["perception"], resamples=0).tasks["perception"]
+    assert bare.figures["srcc"].low is None
+    first, again, other = (
+        evaluate_predictions(frame, ["perception"], resamples=50, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first.tasks["perception"].figures["srcc"] != other.tasks["perception"].figures["srcc"]
+    assert first.settings == {"resamples": 50, "level": 0.95, "seed": 0, "by": "prompt"}
+    rows = evaluate_predictions(
+        frame.drop(columns=["prompt", "generator"]), ["perception"], resamples=10
+    )
+    assert rows.settings["by"] == "row"
+    assert rows.tasks["perception"].generators == {}
+
+
+def test_missing_columns_are_named(frame: pd.DataFrame) -> None:
+    with pytest.raises(DatabaseError, match="lack authenticity, authenticity_predicted"):
+        evaluate_predictions(frame, ["authenticity"])
+
+
+def test_saved_and_loaded(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.loc[frame["generator"] == "a", "perception_predicted"] = 1.0  # a figure without a value
+    found = evaluate_predictions(frame, ["perception", "alignment"], resamples=20)
+    found.save(tmp_path / "evaluation.json")
+    assert Evaluation.load(tmp_path / "evaluation.json") == found
+    assert "NaN" not in (tmp_path / "evaluation.json").read_text()
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(DatabaseError, match="is not a saved evaluation"):
+        Evaluation.load(tmp_path / "other.json")
+
+
+def test_repeats_come_to_median_mean_and_deviation(frame: pd.DataFrame) -> None:
+    runs = [
+        evaluate_predictions(frame[start : start + 60], ["perception"], resamples=0)
+        for start in (0, 30, 60)
+    ]
+    summary = summarise_repeats(runs)
+    values = [run.tasks["perception"].figures["srcc"].value for run in runs]
+    found = summary.tasks["perception"]["srcc"]
+    assert found.values == tuple(values)
+    assert found.median == pytest.approx(np.median(values))
+    assert found.std == pytest.approx(np.std(values, ddof=1))
+    assert "within_srcc" in summary.tasks["perception"]
+    assert json.loads(json.dumps(summary.as_json()))["repeats"] == 3
+    assert spread([None, math.nan]).median is None
+    assert spread([0.5]).std is None
+    assert summarise_repeats([]).tasks == {}
+
+
+def test_generator_means_know_nothing_of_the_image(frame: pd.DataFrame) -> None:
+    train, test = np.arange(60), np.arange(60, 120)
+    guess = generator_means(frame, train, test, "perception")
+    means = frame[:60].groupby("generator")["perception"].mean()
+    assert guess == pytest.approx(frame["generator"][60:].map(means).to_numpy())
+    assert srcc(guess, frame["perception"][60:]) > 0.7
+    assert math.isnan(within_groups(srcc, guess, frame["perception"][60:], frame["generator"][60:]))
+
+
+def test_generator_means_of_what_training_has_not_seen(frame: pd.DataFrame) -> None:
+    guess = generator_means(frame, np.arange(60), [0, 1], "alignment")
+    assert guess[0] == pytest.approx(frame["alignment"][:60].mean())  # generator a has no labels
+    with pytest.raises(DatabaseError, match="no training row has a score of alignment"):
+        generator_means(frame, [0, 3], [1], "alignment")
+
+
+def test_generator_means_over_prompt_disjoint_repeats(frame: pd.DataFrame) -> None:
+    runs = []
+    for split in repeats(frame, 3):
+        rows = split.rows(frame)
+        guess = generator_means(frame, rows["train"], rows["test"], "perception")
+        part = frame.iloc[rows["test"]].assign(perception_predicted=guess)
+        runs.append(evaluate_predictions(part, ["perception"], resamples=0))
+    median = summarise_repeats(runs).tasks["perception"]["srcc"].median
+    assert median is not None
+    assert median > 0.6
+
+
+def test_results_table(frame: pd.DataFrame) -> None:
+    one = evaluate_predictions(frame, ["perception"], resamples=20)
+    both = summarise_repeats([one, one])
+    table = results_table(
+        {"one run": one, "repeats": both, "full method": None},
+        "perception",
+        ["srcc", "within_srcc"],
+    )
+    header, _, run, summary, missing = table.splitlines()
+    assert header == "|  | SRCC | SRCC within generators |"
+    figure = one.tasks["perception"].figures["srcc"]
+    assert f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]" in run
+    assert "± 0.000, n = 2)" in summary
+    assert missing == "| full method | not run | not run |"
+    assert results_table({"x": one}, "alignment", ["srcc"]).endswith("| x | not run |")
+
+
+def test_no_value_is_printed_as_such(frame: pd.DataFrame) -> None:
+    frame["perception_predicted"] = 1.0
+    found = evaluate_predictions(frame, ["perception"], resamples=0)
+    assert "| no value |" in results_table({"flat": found}, "perception", ["srcc"])
+    assert "| no value |" in results_table(
+        {"flat": summarise_repeats([found])}, "perception", ["srcc"]
+    )
+    single = summarise_repeats([evaluate_predictions(frame, ["perception"], resamples=0)])
+    assert "(n = 1)" in results_table({"one": single}, "perception", ["rmse"])
+    assert "no value" in generator_table(found, "perception")
+
+
+def test_generator_table(frame: pd.DataFrame) -> None:
+    found = evaluate_predictions(frame, ["perception"], resamples=0)
+    lines = generator_table(found, "perception", ["srcc"]).splitlines()
+    assert lines[0] == "| generator | rows | SRCC |"
+    assert lines[2].startswith("| a | 40 | 0.")
+
+
+def test_published_figures_have_a_source_and_a_range() -> None:
+    for row in PUBLISHED:
+        assert row.source
+        assert row.figures
+        assert all(0 < value < 1 for value in row.figures.values())
+    assert MISSING
+    assert published("agiqa-1k", "perception") == ()
+
+
+def test_published_table() -> None:
+    table = published_table("agiqa-3k", "alignment")
+    assert "| StairReward | 0.7472 | 0.8529 | not at hand | quoted in" in table
+    assert published_table("agiqa-1k", "perception") == ""
+
+
+def test_cells_cannot_break_a_table() -> None:
+    assert markdown(["a"], [["x|y\nz"]]).splitlines()[-1] == "| x\\|y z |"
