@@ -8,6 +8,7 @@ from diffagiqa.cli.convert import convert
 from diffagiqa.cli.demo import demo
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.score import score
+from diffagiqa.cli.serve import serve
 from diffagiqa.cli.synth import synth
 from diffagiqa.errors import DiffAGIQAError
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(score)
+app.command()(serve)
 app.command()(evaluate)
 app.command()(convert)
 app.command()(synth)

@@ -1,0 +1,164 @@
+"""The service on Ray Serve: one gateway that speaks HTTP, replicas that hold the model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from diffagiqa.data.samples import Sample
+from diffagiqa.errors import DiffAGIQAError, MissingExtraError
+from diffagiqa.scale.model_spec import ModelSpec
+from diffagiqa.scale.rows import Row, prepare_sample, score_rows
+from diffagiqa.scale.service_settings import ServiceSettings
+from diffagiqa.scale.stop import StopRequest
+
+APP = "diffagiqa"
+
+
+class BatchScorer:
+    """Pictures of many requests -> rows, in one forward pass; blocking."""
+
+    def __init__(self, spec: ModelSpec, threads: int = 4) -> None:
+        self.scorer = spec.load()
+        self.pool = ThreadPoolExecutor(threads)
+
+    def __call__(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
+        """A row per picture, with ``error`` where it cannot be scored."""
+        samples = [
+            Sample("", prompt, "argument" if prompt is not None else "none", row, data=data)
+            for row, (data, prompt) in enumerate(pictures)
+        ]
+        prepared = list(self.pool.map(lambda sample: prepare_sample(self.scorer, sample), samples))
+        return [self._answer(row) for row in score_rows(self.scorer, prepared, StopRequest())]
+
+    def _answer(self, row: Row) -> Row:
+        tasks = self.scorer.tasks
+        scored = tasks[0] in row
+        return {
+            "scores": {task: row[task] for task in tasks} if scored else None,
+            "mos": {task: row[f"{task}_mos"] for task in tasks} if scored else None,
+            "prompt": row["prompt"],
+            "prompt_source": row["prompt_source"],
+            "seed": row["seed"],
+            "model": row["model"],
+            "error": row["error"],
+        }
+
+
+def application(
+    spec: ModelSpec,
+    settings: ServiceSettings,
+    *,
+    replicas: int = 1,
+    cpus: float = 1,
+    gpus: float = 0,
+) -> Any:
+    """The Serve application: gateway and model replicas, bound together."""
+    from ray import serve
+
+    from diffagiqa.scale.service_app import Gate, build_app, drained, with_retries
+
+    @serve.deployment(
+        name="Model",
+        num_replicas=replicas,
+        max_ongoing_requests=2 * settings.batch_size,  # one batch at work, the next one filling
+        ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=settings.drain,
+    )
+    class Model:
+        def __init__(self) -> None:
+            self.scorer = BatchScorer(spec)
+
+        @serve.batch(max_batch_size=settings.batch_size, batch_wait_timeout_s=settings.batch_wait)
+        async def score(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
+            return await asyncio.to_thread(self.scorer, pictures)
+
+        def ready(self) -> bool:
+            return True
+
+    class Replicas:
+        """The backend of the gateway's routes: any replica that is there."""
+
+        def __init__(self, handle: Any) -> None:
+            self.handle = handle
+
+        async def score(self, data: bytes, prompt: str | None) -> Mapping[str, Any]:
+            from ray.exceptions import RayActorError
+
+            async def call() -> Mapping[str, Any]:
+                return await self.handle.score.remote((data, prompt))  # type: ignore[no-any-return]
+
+            return await with_retries(call, settings.retries, RayActorError)
+
+        async def ready(self) -> bool:
+            try:
+                return bool(await asyncio.wait_for(self.handle.ready.remote(), 5))
+            except Exception:  # whatever keeps the replicas from answering, they are not ready
+                return False
+
+    @serve.deployment(
+        name="Gateway",
+        max_ongoing_requests=4 * settings.max_queue + 64,  # its own gate answers 429 before this
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=settings.drain,
+    )
+    @serve.ingress()
+    class Gateway:
+        def __init__(self, handle: Any) -> None:
+            self.backend = Replicas(handle)
+            self.gate = Gate(settings.max_queue)
+
+        def __serve_build_asgi_app__(self) -> Any:  # the name that Serve looks for
+            return build_app(self.backend, settings, self.gate)
+
+        async def drain(self) -> int:
+            return await drained(self.gate, settings.drain)
+
+    return Gateway.bind(Model.bind())  # type: ignore[attr-defined]
+
+
+def serve_forever(
+    spec: ModelSpec,
+    settings: ServiceSettings,
+    stop: StopRequest,
+    *,
+    host: str,
+    port: int,
+    replicas: int = 1,
+    cpus: float = 1,
+    gpus: float = 0,
+    address: str | None = None,
+    on_ready: Any = lambda: None,
+) -> int:
+    """Serve until a signal comes, then drain; how many requests were cut off (0 where all ended).
+
+    Raises DiffAGIQAError where the model cannot be loaded.
+    """
+    try:
+        import ray
+        from ray import serve
+    except ImportError:
+        raise MissingExtraError("ray", "ray") from None
+    spec.describe()  # a wrong model is an error here, not a replica that restarts for ever
+    ray.init(
+        address=address, log_to_driver=False, include_dashboard=False, ignore_reinit_error=True
+    )
+    try:
+        serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
+        try:
+            handle = serve.run(
+                application(spec, settings, replicas=replicas, cpus=cpus, gpus=gpus), name=APP
+            )
+        except RuntimeError as fault:
+            raise DiffAGIQAError(f"the service did not start ({str(fault)[:300]})") from None
+        on_ready()
+        while stop.signum is None:
+            time.sleep(0.1)
+        return int(handle.drain.remote().result(timeout_s=settings.drain + 5))
+    finally:
+        serve.shutdown()
+        ray.shutdown()

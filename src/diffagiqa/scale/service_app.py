@@ -1,0 +1,193 @@
+"""The service's HTTP side: routes, queue, time limit, metrics. It knows a backend, and no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from diffagiqa import __version__
+from diffagiqa.scale.service_metrics import Metrics
+from diffagiqa.scale.service_requests import (
+    BodyLimit,
+    Item,
+    Refused,
+    check_key,
+    fetch,
+    read_items,
+)
+from diffagiqa.scale.service_settings import ServiceSettings
+
+
+class Backend(Protocol):
+    """Scores one picture: its row, with ``error`` where it cannot be scored."""
+
+    async def score(self, data: bytes, prompt: str | None) -> Mapping[str, Any]: ...
+
+    async def ready(self) -> bool: ...
+
+
+class Gate:
+    """Counts requests between their first byte and their answer, and closes for draining."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.open = 0
+        self.draining = False
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """Raise 503 while draining and 429 when full."""
+        if self.draining:
+            raise Refused(503, "the service is stopping")
+        if self.open >= self.most:
+            raise Refused(429, f"{self.most} requests are waiting already; try again")
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+
+SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                        "prompt": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "One for all images, or one each; none: looked for "
+                            "in the image's metadata.",
+                        },
+                    },
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "image": {"type": "string", "format": "byte"},
+                                    "url": {"type": "string", "format": "uri"},
+                                    "prompt": {"type": "string"},
+                                },
+                            },
+                        }
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = None) -> FastAPI:
+    """The ASGI application around a backend."""
+    gate = gate or Gate(settings.max_queue)
+    metrics = Metrics(gate)
+    app = FastAPI(
+        title="diffagiqa",
+        version=__version__,
+        description="Perceptual quality of AI-generated images, and their agreement with prompts.",
+    )
+    app.add_middleware(BodyLimit, most=settings.max_body)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, fault: Refused) -> JSONResponse:
+        headers = {"Retry-After": "1"} if fault.status in (429, 503) else None
+        return JSONResponse({"detail": fault.detail}, fault.status, headers)
+
+    @app.post("/v1/score", openapi_extra=SCHEMA, summary="Score one or more images")
+    async def score(request: Request) -> JSONResponse:
+        """Scores in [0, 1] and on the MOS scale, per image; faults of an image in its ``error``."""
+        return await metrics.timed(lambda: _score(request, backend, settings, gate, metrics))
+
+    @app.get("/healthz", summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="A model is loaded and requests are taken")
+    async def readyz() -> JSONResponse:
+        ready = not gate.draining and await backend.ready()
+        return JSONResponse({"ready": ready}, 200 if ready else 503)
+
+    @app.get("/metrics", summary="Prometheus metrics")
+    async def show_metrics(request: Request) -> Response:
+        check_key(request, settings)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+async def _score(
+    request: Request, backend: Backend, settings: ServiceSettings, gate: Gate, metrics: Metrics
+) -> JSONResponse:
+    check_key(request, settings)
+    async with gate.enter():
+        try:
+            results = await asyncio.wait_for(_answer(request, backend, settings), settings.timeout)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise Refused(504, f"the answer took over {settings.timeout:g} seconds") from None
+    failed = sum(bool(result["error"]) for result in results)
+    metrics.count_images(len(results) - failed, failed)
+    return JSONResponse({"results": results}, 422 if failed == len(results) else 200)
+
+
+async def _answer(
+    request: Request, backend: Backend, settings: ServiceSettings
+) -> list[dict[str, Any]]:
+    items = await read_items(request, settings)
+    return await asyncio.gather(*(_one(item, backend, settings) for item in items))
+
+
+async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[str, Any]:
+    data = item.data
+    if data is None:
+        try:
+            data = await asyncio.to_thread(fetch, item.url or "", settings)
+        except Refused as fault:
+            return {"error": fault.detail, "prompt": item.prompt}
+    return dict(await backend.score(data, item.prompt))
+
+
+async def with_retries(
+    call: Callable[[], Awaitable[Mapping[str, Any]]],
+    retries: int,
+    lost: type[BaseException] | tuple[type[BaseException], ...],
+) -> Mapping[str, Any]:
+    """Try again where a replica died with the picture; scoring twice gives the same score."""
+    for attempt in range(retries + 1):
+        try:
+            return await call()
+        except lost:
+            if attempt == retries:
+                raise Refused(503, "the workers that had this picture died; try again") from None
+            await asyncio.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+async def drained(gate: Gate, seconds: float) -> int:
+    """Close the gate and wait until requests have ended or the time is over; how many are left."""
+    gate.draining = True
+    until = time.monotonic() + seconds
+    while gate.open and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+    return gate.open

@@ -1,0 +1,287 @@
+"""The service's HTTP side with a backend of arithmetic: limits, queue, keys, drain, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+
+import httpx
+
+from diffagiqa.data.images import ImageLimits
+from diffagiqa.errors import ConfigError
+from diffagiqa.scale.service_app import Gate, build_app, drained, with_retries
+from diffagiqa.scale.service_requests import Refused
+from diffagiqa.scale.service_settings import ServiceSettings, keys_from_environment
+
+
+class Echo:
+    """Scores a picture by its length; waits where it is told to."""
+
+    def __init__(self, wait: float = 0.0) -> None:
+        self.wait = wait
+        self.seen: list[tuple[bytes, str | None]] = []
+
+    async def score(self, data: bytes, prompt: str | None) -> dict[str, Any]:
+        await asyncio.sleep(self.wait)
+        self.seen.append((data, prompt))
+        error = "no picture" if data == b"bad" else None
+        return {"scores": {"perception": len(data)}, "prompt": prompt, "error": error}
+
+    async def ready(self) -> bool:
+        return True
+
+
+def talk(
+    body: Callable[[httpx.AsyncClient], Awaitable[Any]],
+    backend: Echo | None = None,
+    gate: Gate | None = None,
+    **settings: Any,
+) -> Any:
+    """Run a conversation with an application."""
+    app = build_app(backend or Echo(), ServiceSettings(**settings), gate)
+
+    async def main() -> Any:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await body(client)
+
+    return asyncio.run(main())
+
+
+def files(*data: bytes) -> list[Any]:
+    return [("image", (f"{i}.png", item)) for i, item in enumerate(data)]
+
+
+def as_json(*data: bytes, **more: Any) -> dict[str, Any]:
+    return {"images": [{"image": base64.b64encode(item).decode()} | more for item in data]}
+
+
+def test_multipart_and_json_give_the_same() -> None:
+    backend = Echo()
+
+    async def body(client: httpx.AsyncClient) -> Any:
+        sent = files(b"one", b"three")
+        first = await client.post("/v1/score", files=sent, data={"prompt": ["a", "b"]})
+        entries = as_json(b"one", b"three")
+        for entry, prompt in zip(entries["images"], "ab", strict=True):
+            entry["prompt"] = prompt
+        second = await client.post("/v1/score", json=entries)
+        single = {"image": "data:image/png;base64," + entries["images"][0]["image"]}
+        third = await client.post("/v1/score", json=single)
+        return first, second, third
+
+    first, second, third = talk(body, backend)
+    assert first.status_code == second.status_code == third.status_code == 200
+    assert first.json() == second.json()
+    assert [r["scores"]["perception"] for r in first.json()["results"]] == [3, 5]
+    assert [r["prompt"] for r in first.json()["results"]] == ["a", "b"]
+    assert backend.seen[-1] == (b"one", None)
+
+
+def test_one_prompt_for_all_and_a_bad_picture_among_good() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        some = await client.post("/v1/score", files=files(b"ok", b"bad"), data={"prompt": "a"})
+        none = await client.post("/v1/score", files=files(b"bad"))
+        return some, none, await client.get("/metrics")
+
+    some, none, metrics = talk(body)
+    assert some.status_code == 200
+    assert [r["error"] for r in some.json()["results"]] == [None, "no picture"]
+    assert [r["prompt"] for r in some.json()["results"]] == ["a", "a"]
+    assert none.status_code == 422
+    assert 'diffagiqa_images_total{outcome="failed"} 2.0' in metrics.text
+    assert 'diffagiqa_requests_total{status="422"} 1.0' in metrics.text
+    assert "diffagiqa_request_seconds_bucket" in metrics.text
+
+
+WRONG = [
+    (400, {"content": b"{", "headers": {"content-type": "application/json"}}),
+    (400, {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}),
+    (400, {"content": b"x", "headers": {"content-type": "multipart/form-data"}}),
+    (400, {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}),
+    (415, {"content": b"x", "headers": {"content-type": "text/plain"}}),
+    (415, {}),
+    (422, {"json": {"images": []}}),
+    (422, {"json": {"images": ["a"]}}),
+    (422, {"json": 5}),
+    (422, {"json": {"image": "not base64!"}}),
+    (422, {"json": {"image": 7}}),
+    (422, {"json": as_json(b"a", prompt=3)}),
+    (422, {"json": {"url": "https://example.org/a.png"}}),
+    (422, {"files": files(b"a", b"b"), "data": {"prompt": ["1", "2", "3"]}}),
+    (422, {"data": {"image": "text"}, "files": [("other", ("a.png", b"a"))]}),
+    (413, {"files": files(*[b"a"] * 17)}),
+    (413, {"files": files(b"a" * 2001)}),
+    (413, {"json": as_json(b"a" * 2001)}),
+    (413, {"json": as_json(b"a", prompt="p" * 100_001)}),
+    (413, {"content": b"x" * 1_000_001, "headers": {"content-type": "application/json"}}),
+]
+
+
+@pytest.mark.parametrize(("status", "request_"), WRONG)
+def test_wrong_requests_are_answered_with_a_sentence(status: int, request_: dict[str, Any]) -> None:
+    answer = talk(
+        lambda client: client.post("/v1/score", **request_),
+        max_body=1_000_000,
+        limits=ImageLimits(max_bytes=2000),
+    )
+    assert answer.status_code == status
+    text = json.dumps(answer.json())
+    assert len(text) < 500
+    assert "Traceback" not in text
+
+
+def test_a_body_without_length_is_cut_at_the_limit() -> None:
+    sent = 0
+
+    async def endless() -> Any:
+        nonlocal sent
+        while True:
+            sent += 1000
+            yield b"x" * 1000
+
+    headers = {"content-type": "application/json"}
+    answer = talk(
+        lambda c: c.post("/v1/score", content=endless(), headers=headers), max_body=50_000
+    )
+    assert answer.status_code == 413
+    assert sent < 100_000
+
+
+def test_queue_is_bounded_and_the_rest_is_told_429() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        sent = [client.post("/v1/score", json=as_json(b"a")) for _ in range(10)]
+        return await asyncio.gather(*sent)
+
+    gate = Gate(4)
+    answers = talk(body, Echo(wait=0.1), gate)
+    assert sorted(a.status_code for a in answers) == [200] * 4 + [429] * 6
+    refused = next(a for a in answers if a.status_code == 429)
+    assert refused.headers["retry-after"] == "1"
+    assert gate.open == 0
+
+
+def test_time_limit() -> None:
+    gate = Gate(4)
+    answer = talk(
+        lambda c: c.post("/v1/score", json=as_json(b"a")), Echo(wait=5), gate, timeout=0.05
+    )
+    assert answer.status_code == 504
+    assert gate.open == 0
+
+
+def test_keys() -> None:
+    key = "0123456789abcdef"
+
+    async def body(client: httpx.AsyncClient) -> list[int]:
+        sent: list[dict[str, str]] = [
+            {},
+            {"x-api-key": key[:-1]},
+            {"authorization": "Bearer wrong"},
+            {"x-api-key": key},
+            {"authorization": f"bearer {key}"},
+        ]
+        codes = [
+            (await client.post("/v1/score", json=as_json(b"a"), headers=headers)).status_code
+            for headers in sent
+        ]
+        open_pages = [(await client.get(page)).status_code for page in ("/healthz", "/readyz")]
+        return [*codes, *open_pages, (await client.get("/metrics")).status_code]
+
+    assert talk(body, api_keys=(key, "another-key-0000")) == [
+        401,
+        401,
+        401,
+        200,
+        200,
+        200,
+        200,
+        401,
+    ]
+
+
+def test_draining_ends_what_is_open_and_takes_nothing_new() -> None:
+    gate = Gate(4)
+
+    async def body(client: httpx.AsyncClient) -> Any:
+        opened = asyncio.create_task(client.post("/v1/score", json=as_json(b"a")))
+        await asyncio.sleep(0.05)
+        closing = asyncio.create_task(drained(gate, 5))
+        await asyncio.sleep(0.05)
+        late = await client.post("/v1/score", json=as_json(b"a"))
+        ready = await client.get("/readyz")
+        return (await opened).status_code, late.status_code, ready.status_code, await closing
+
+    assert talk(body, Echo(wait=0.3), gate) == (200, 503, 503, 0)
+    stuck = Gate(1)
+    stuck.open = 1
+    assert asyncio.run(drained(stuck, 0.1)) == 1
+
+
+def test_openapi_page() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        return await client.get("/docs"), await client.get("/openapi.json")
+
+    page, description = talk(body)
+    assert page.status_code == 200
+    content = description.json()["paths"]["/v1/score"]["post"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+
+
+def test_a_picture_goes_to_another_replica_when_one_dies() -> None:
+    class DiedError(Exception):
+        pass
+
+    calls = 0
+
+    async def call() -> dict[str, int]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise DiedError
+        return {"ok": 1}
+
+    assert asyncio.run(with_retries(call, 3, DiedError)) == {"ok": 1}
+    calls = -100
+    with pytest.raises(Refused, match="workers that had this picture died"):
+        asyncio.run(with_retries(call, 0, DiedError))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://pictures.example/a.png",
+        "https://other.example/a.png",
+        "https://pictures.example.evil/a.png",
+        "https://user@pictures.example/a.png",
+        "https://pictures.example:8443/a.png",
+        "file:///etc/passwd",
+        "//pictures.example/a.png",
+        "https://[::1]/a.png",
+        "https://pictures.example:port/a.png",
+        "https://[/a.png",
+    ],
+)
+def test_urls_off_the_list_are_refused(url: str) -> None:
+    answer = talk(lambda c: c.post("/v1/score", json={"url": url}), url_hosts=("pictures.example",))
+    assert answer.status_code == 422
+    assert "not https:// on an allowed host" in answer.json()["results"][0]["error"]
+
+
+def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="fewer than 16 characters"):
+        ServiceSettings(api_keys=("short",))
+    with pytest.raises(ConfigError, match="max_queue is 0"):
+        ServiceSettings(max_queue=0)
+    with pytest.raises(ConfigError, match="drain is -1"):
+        ServiceSettings(drain=-1)
+    monkeypatch.setenv("DIFFAGIQA_API_KEYS", " one-key-0123456, two-key-0123456,")
+    assert keys_from_environment() == ("one-key-0123456", "two-key-0123456")
