@@ -387,6 +387,16 @@ def test_no_image_at_all_is_never_a_partial_database(tmp_path: Path) -> None:
         load_database("agiqa-3k", tmp_path, allow_partial=True)
 
 
+def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    agiqa_3k(tmp_path / "elsewhere")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "images").symlink_to(tmp_path / "elsewhere" / "images", target_is_directory=True)
+    (root / "data.csv").symlink_to(tmp_path / "elsewhere" / "data.csv")
+    (root / "again").symlink_to(root, target_is_directory=True)
+    assert len(load_database("agiqa-3k", root)) == 12
+
+
 def test_a_name_of_two_files_is_not_guessed(tmp_path: Path) -> None:
     table = agiqa_3k(tmp_path)
     name = table["name"][0]

@@ -218,7 +218,7 @@ def test_published_figures_have_a_source_and_a_range() -> None:
 
 def test_published_table() -> None:
     table = published_table("agiqa-3k", "alignment")
-    assert "| StairReward | 0.7472 | 0.8529 | not at hand | quoted in" in table
+    assert "| StairReward | 0.7472 | 0.8529 | not at hand | as printed in" in table
     assert published_table("agiqa-1k", "perception") == ""
 
 

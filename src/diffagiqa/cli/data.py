@@ -109,7 +109,7 @@ def _scores(labels: tuple[LabelSummary, ...]) -> RichTable:
     table.add_column("task", no_wrap=True)
     for heading in ("scores", "scale", "range", "mean ± std"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("histogram over the scale", no_wrap=True)
+    table.add_column("histogram", no_wrap=True)
     for label in labels:
         table.add_row(
             label.task,

@@ -116,7 +116,7 @@ def evaluate_predictions(
         frame: columns ``<task>`` (opinion scores, NaN where missing) and ``<task>_predicted`` for every
             task, in the same unit; where known, ``generator``, and ``group`` or ``prompt``, which the
             bootstrap resamples by.
-        resamples: of the bootstrap; 0 leaves the intervals out. 1000 of them take about 1 s per task
+        resamples: of the bootstrap; 0 leaves the intervals out. 1000 of them take about 2 s per task
             and 500 rows.
 
     Raises:

@@ -1,8 +1,9 @@
 """Figures that papers print, each with the place it was read in. Nothing here was measured by us.
 
 A figure is here only if its table was at hand. Missing for that reason: KRCC of every method, NIQE and
-the other handcrafted metrics, and the table of the AGIQA-3K paper itself, whose figures stand here as
-later papers quote them; and all figures of Diff-AGIQA (ICME 2025), whose repository prints none.
+the other handcrafted metrics, and the table of the AGIQA-3K paper itself: its methods stand here as
+one later paper prints them, quoted or run again, and on that paper's splits; and all figures of
+Diff-AGIQA (ICME 2025), whose repository prints none.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 ACL = (
-    "quoted in Chen, Lin and Mai, Bridging Adversarial and Collaborative Learning for AI-Generated "
+    "as printed in Chen, Lin and Mai, Bridging Adversarial and Collaborative Learning for AI-Generated "
     "Image Quality Assessment, table {}"
 )
 

@@ -25,7 +25,12 @@ class Folder:
                 f"{self.root} is not a folder; give the folder that the database was unpacked to"
             )
         self.files: list[str] = []  # relative, with forward slashes; shallow ones first
-        for folder, folders, names in os.walk(self.root):
+        seen: set[str] = set()  # linked folders are followed, each once
+        for folder, folders, names in os.walk(self.root, followlinks=True):
+            if (real := os.path.realpath(folder)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             base = Path(folder).relative_to(self.root).as_posix()
             self.files += [name if base == "." else f"{base}/{name}" for name in sorted(names)]
