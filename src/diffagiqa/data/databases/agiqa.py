@@ -53,8 +53,8 @@ def read_agiqa_3k(folder: Folder) -> Listing:
     Scores are 0..5 with the raters' standard deviation; files are ``<model>_<setting>_<number>.jpg``.
     The number (000..299) is the prompt's: every prompt has one number and every number one prompt, and
     no two prompts share their words before the adjectives and the style (so in 240 of the 300). So the
-    group is the prompt, and there is no coarser subject to split by. The generator is the model with its setting
-    (``sd1.5_lowcorr``): ten of them.
+    group is the prompt, and there is no coarser subject to split by. The generator is the model with
+    its setting (``sd1.5_lowcorr``): ten of them.
     """
     where = folder.need("data.csv")
     scores = {
