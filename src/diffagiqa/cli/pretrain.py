@@ -1,0 +1,64 @@
+"""``diffagiqa pretrain``: train the package's own small text-to-image diffusion model from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def pretrain(
+    out: Annotated[Path, typer.Argument(help="Folder of the run; gets backbone/ in it.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Real pictures: a folder with data.csv (name, prompt) and images/."),
+    ] = None,
+    exclude_prompts: Annotated[
+        Path | None,
+        typer.Option(help="File of prompts, one per line, whose pictures are left out."),
+    ] = None,
+    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 1500,
+    minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
+    minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Train autoencoder, then text encoder and denoiser, on pictures and prompts; ratings are not read.
+
+    Example: diffagiqa pretrain runs/backbone --images agiqa3k
+    """
+    import os
+    from dataclasses import replace
+
+    import torch
+
+    from diffagiqa.device import choose_device
+    from diffagiqa.errors import ConfigError
+    from diffagiqa.pretrain.config import PretrainConfig
+    from diffagiqa.pretrain.pictures import read_prompts
+    from diffagiqa.pretrain.run import gather
+    from diffagiqa.pretrain.run import pretrain as train
+
+    if images is None and made_images == 0:
+        raise ConfigError("there is nothing to train on; give --images or --made-images above 0")
+    if min(minutes_autoencoder, minutes_denoiser) <= 0:
+        raise ConfigError("a stage of no minutes trains nothing; give minutes above 0")
+    torch.set_num_threads(threads)
+    if "WORLD_SIZE" in os.environ:  # started by torchrun: gradients are averaged over processes
+        torch.distributed.init_process_group("gloo")
+    config = PretrainConfig()
+    config = replace(
+        config,
+        autoencoder=replace(config.autoencoder, minutes=minutes_autoencoder),
+        denoiser=replace(config.denoiser, minutes=minutes_denoiser),
+        made_images=made_images,
+        seed=seed,
+    )
+    exclude = read_prompts(exclude_prompts) if exclude_prompts is not None else []
+    real, made = gather(images, config, exclude)
+    typer.echo(f"{len(real)} real pictures, {len(made)} made pictures")
+    folder = train(out, real, made, config, resume=resume, device=choose_device(device))
+    typer.echo(f"backbone in {folder}")

@@ -1,0 +1,117 @@
+"""What a pretraining run is made of: frozen, saved beside the weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from diffagiqa.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """AutoencoderKL with four levels (f = 8) and how it is trained."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    layers_per_block: int = 2
+    latent_channels: int = 16
+    norm_groups: int = 2
+    """Few groups: with two channels each, normalising takes the level and contrast of flat crops away,
+    and the loss stood still at 0.2."""
+    crop: int = 64
+    """Side of the training crops, in pixels of the original: native detail, never resized."""
+    batch: int = 8
+    learning_rate: float = 2.5e-3
+    component_crops: int = 600
+    """Crops from which the encoder's principal components are taken (see ``linear_start``)."""
+    train_encoder: bool = False
+    gradient_weight: float = 1.0
+    spectrum_weight: float = 0.02
+    kl_weight: float = 1e-6
+    ema: float = 0.995
+    minutes: float = 20.0
+    steps: int = 20_000
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """CLIPTextModel and its byte-level BPE."""
+
+    vocabulary: int = 3072
+    width: int = 192
+    layers: int = 4
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """UNet2DConditionModel in Stable Diffusion 1.5's topology and how it is trained."""
+
+    channels: tuple[int, ...] = (48, 80, 112, 144)
+    heads: int = 4
+    norm_groups: int = 8
+    batch: int = 16
+    sides: tuple[int, ...] = (128, 128, 128, 256)
+    """Image sides that steps take in turn at random; the batch shrinks with the area."""
+    learning_rate: float = 8e-4
+    weight_decay: float = 0.01
+    caption_dropout: float = 0.1
+    min_snr_gamma: float = 5.0
+    low_timestep_share: float = 0.35
+    """Share of each batch at t < ``low_timestep`` that carries the side tasks instead of denoising."""
+    low_timestep: int = 150
+    defect_weight: float = 0.05
+    match_weight: float = 0.05
+    tapped: tuple[str, ...] = (
+        "mid_block.attentions.0",
+        "up_blocks.1.attentions.0",
+        "up_blocks.1.attentions.1",
+        "up_blocks.1.attentions.2",
+        "up_blocks.2.attentions.0",
+        "up_blocks.3.attentions.0",
+    )
+    """Transformer layers whose GEGLU outputs the side tasks read, as the scorer does."""
+    ema: float = 0.998
+    minutes: float = 40.0
+    steps: int = 50_000
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One run of ``diffagiqa pretrain``."""
+
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    text: TextConfig = TextConfig()
+    denoiser: DenoiserConfig = DenoiserConfig()
+    made_images: int = 1500
+    seed: int = 0
+    warmup_steps: int = 50
+    checkpoint_minutes: float = 3.0
+    keep_ages: tuple[float, ...] = (0.05, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
+    """Shares of the denoiser's training after which a copy of the folder is kept under ages/."""
+
+    def save(self, file: Path) -> None:
+        file.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, file: Path) -> PretrainConfig:
+        """Read what ``save`` wrote; unknown keys are an error."""
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file} cannot be read as a configuration ({error})") from None
+        parts = {"autoencoder": AutoencoderConfig, "text": TextConfig, "denoiser": DenoiserConfig}
+        built = {name: _build(part, values.get(name, {}), file) for name, part in parts.items()}
+        rest = {name: value for name, value in values.items() if name not in parts}
+        return replace(_build(cls, rest, file), **built)
+
+
+def _build(cls: Any, values: dict[str, Any], file: Path) -> Any:
+    unknown = sorted(values.keys() - {field.name for field in fields(cls)})
+    if unknown:
+        raise ConfigError(
+            f"{file} has the unknown key {unknown[0]}; remove it or use the version that wrote it"
+        )
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
