@@ -50,7 +50,7 @@ def reproduce(
     """
     from diffagiqa.training.config import override
     from diffagiqa.training.open_data import parse_pairs
-    from diffagiqa.training.report import command_line, differences, published_rows, render
+    from diffagiqa.training.report import command_line, differences, render
     from diffagiqa.training.reproduce import reproduce as run_all
 
     flags = {
@@ -68,8 +68,5 @@ def reproduce(
         config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,
         official=opened.official, cache=cache, device=device, log=typer.echo,
     )  # fmt: skip
-    text = render(
-        config, opened.rows, done, published_rows(databases),
-        differences(config, opened), command_line(),
-    )  # fmt: skip
+    text = render(config, opened.rows, done, differences(config, opened), command_line())
     options.write(report or out / "report.md", text)

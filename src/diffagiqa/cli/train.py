@@ -56,9 +56,8 @@ def train(
 
     Example: diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/first --freeze-prompters
     """
-    import json
-
-    from diffagiqa.training.measures import measured
+    from diffagiqa.evaluation.tables import results_table
+    from diffagiqa.training.measures import evaluate_scores
     from diffagiqa.training.open_data import make_split
     from diffagiqa.training.processes import Processes
     from diffagiqa.training.train import train as run_training
@@ -84,12 +83,9 @@ def train(
     if not Processes(device).main:
         return
     typer.echo(f"best epoch {fitted.best_epoch}, model in {out / 'best'}")
-    known = parts["train"] + parts["validation"]
-    found = measured(fitted.test_scores, opened.rows, known, fitted.test_rows)
-    for task, figures in found.items():
-        low, high = figures["interval"]["srcc"]
-        typer.echo(
-            f"test, {task}: SRCC {figures['srcc']:.3f} [{low:.3f}, {high:.3f}]  "
-            f"PLCC {figures['plcc']:.3f}  KRCC {figures['krcc']:.3f}  RMSE {figures['rmse']:.3f}"
-        )
-    options.write(out / "test.json", json.dumps(found, indent=1) + "\n")
+    found = evaluate_scores(fitted.test_scores, opened.rows, fitted.test_rows)
+    typer.echo("test part, 95 % intervals over its prompts:")
+    for task in found.tasks:
+        typer.echo(results_table({task: found}, task, ("srcc", "plcc", "krcc", "rmse")))
+    found.save(out / "test.json")
+    typer.echo(f"written: {out / 'test.json'}")

@@ -122,7 +122,7 @@ def render_ablation(
         cells = [str(len(done.results)) if done else "not run"]
         for task in tasks:
             for metric in ("srcc", "plcc"):
-                values = done.values(task, metric) if done else []
+                values = done.values(task, metric) if done else ()
                 cells.append(
                     f"{np.median(values):.3f} [{min(values):.3f}, {max(values):.3f}]"
                     if values

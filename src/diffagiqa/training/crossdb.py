@@ -13,6 +13,7 @@ from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import ImageError, PromptError, TrainingError
 from diffagiqa.evaluation.correlations import bootstrap_interval, krcc, plcc, srcc
 from diffagiqa.scorer import Scorer
+from diffagiqa.training import measures
 from diffagiqa.training.data import Rows
 
 MEASURES = {"srcc": srcc, "plcc": plcc, "krcc": krcc}
@@ -111,7 +112,9 @@ def _figures(scores: np.ndarray, labels: np.ndarray, prompts: list[str]) -> dict
     figures |= {name: measure(scores, labels) for name, measure in MEASURES.items()}
     if len(scores) >= 3:
         figures["interval"] = {
-            name: bootstrap_interval(measure, scores, labels, groups=prompts, resamples=500)
+            name: bootstrap_interval(
+                measure, scores, labels, groups=prompts, resamples=measures.RESAMPLES
+            )
             for name, measure in MEASURES.items()
         }
     return figures

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from diffagiqa.evaluation.protocol import summarise_repeats
+from diffagiqa.evaluation.tables import generator_table, markdown, published_table, results_table
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -19,43 +20,42 @@ NAMES = {
     "head-only": "prompters frozen, heads trained on cached features",
     "full": "full method: prompters, pyramid and heads",
 }
-
-
-@dataclass(frozen=True)
-class Published:
-    """One row of a paper's table: figures by (task, metric), and where they stand."""
-
-    method: str
-    figures: Mapping[tuple[str, str], float]
-    source: str
+BASELINE = "baseline: the generator's mean label, no picture seen"
 
 
 def render(
-    config: TrainingConfig, rows: Rows, done: Sequence[Repeats], published: Sequence[Published],
-    notes: Sequence[str], command: str,
-) -> str:  # fmt: skip
+    config: TrainingConfig, rows: Rows, done: Sequence[Repeats], notes: Sequence[str], command: str
+) -> str:
     """The report as Markdown. A regime that was not run is printed as not run."""
     database = " + ".join(rows.names)
+    by_regime = {repeats.regime: repeats for repeats in done}
     sections = [
         f"# Results on {database}",
         f"Written by `{command}`; every figure below comes from that run or names its source.",
         "## What was run",
-        *_what(config, rows, done),
+        _what(config, rows, done),
         "## Agreement with opinions on held-out pictures",
-        "Median over repeats, then mean ± standard deviation, then the 95 % percentile bootstrap "
-        "interval over test prompts, its bounds averaged over repeats. PLCC is plain; fitted PLCC is "
-        "after a 4-parameter logistic curve. RMSE and MAE are in units of the MOS scale.",
+        "Median over repeats, then mean ± standard deviation. Intervals are 95 % percentile bootstraps "
+        "over test prompts, their bounds averaged over repeats. RMSE is in units of the MOS scale.",
     ]
-    by_regime = {repeats.regime: repeats for repeats in done}
     for task in rows.task_names:
-        sections += [f"### {task.capitalize()}", _ours(task, by_regime)]
-        theirs = [row for row in published if any(key[0] == task for key in row.figures)]
-        if theirs:
-            sections += [f"Published figures on {database}, {task}:", _theirs(task, theirs)]
-    sections += [
-        "## How this differs from the published settings",
-        "\n".join(f"* {n}" for n in notes),
-    ]
+        theirs = published_table(rows.names[0], task) if len(rows.names) == 1 else ""
+        sections += [
+            f"### {task.capitalize()}",
+            _ours(task, by_regime),
+            *([_intervals(task, by_regime)] if done else []),
+            f"Published figures on {database}, {task}:"
+            if theirs
+            else "No published figure is at hand.",
+            *([theirs] if theirs else []),
+        ]
+        if done:
+            sections += [
+                f'Inside each generator, first repeat of "{NAMES[done[0].regime]}":',
+                generator_table(done[0].evaluations[0], task),
+            ]
+    sections += ["## How this differs from the published settings"]
+    sections += ["\n".join(f"* {note}" for note in notes)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -65,32 +65,27 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     found = [*opened.notes]
     if model.backbone != ModelConfig().backbone:
         found.append(
-            f"The backbone is `{_short(model.backbone)}`, not Stable Diffusion 1.5, and its features are "
-            "those of that network."
+            f"the backbone is `{_short(model.backbone)}`, not Stable Diffusion 1.5, and its features "
+            "are those of that network"
         )
     if model.image_size != ModelConfig().image_size:
         found.append(
-            f"Pictures are scored at {model.image_size} x {model.image_size} pixels, not 512 x 512."
+            f"pictures are scored at {model.image_size} x {model.image_size} pixels, not 512 x 512"
         )
     if config.split == "prompt":
         found.append(
-            "No prompt is on both sides of a split. Many published figures split by picture, where "
-            "the same prompt is seen in training."
+            "no prompt is on both sides of a split; many published figures split by picture, where "
+            "the same prompt is seen in training"
         )
     found.append(
-        "The epoch is chosen on a validation part and the test part is scored once; where a paper "
-        "reports the best epoch on its test part, its figure is higher by that choice."
+        "the epoch is chosen on a validation part and the test part is scored once; where a paper "
+        "reports the best epoch on its test part, its figure is higher by that choice"
     )
     if config.init is None:
         found.append(
-            "Pyramid and heads start from random weights; nothing was pretrained on ratings."
+            "pyramid and heads start from random weights: nothing was pretrained on ratings"
         )
     return found
-
-
-def published_rows(databases: Sequence[str]) -> list[Published]:
-    """What papers report for a database, each with its source."""
-    return []
 
 
 def command_line() -> str:
@@ -108,14 +103,14 @@ def _short(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1] if path.count("/") != 1 else path
 
 
-def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> list[str]:
+def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     model = config.model
     lines = [
         f"* {len(rows)} pictures, {len(set(rows.prompts))} prompts, split by {config.split}: "
         f"{config.test_fraction:.0%} test, {config.validation_fraction:.0%} of the rest validation; "
         "the test part is scored once, by the epoch that was best on validation.",
-        f"* Backbone `{_short(model.backbone)}`, {model.image_size} x "
-        f"{model.image_size} pixels, timestep {model.timestep}, {len(model.features)} features, "
+        f"* Backbone `{_short(model.backbone)}`, {model.image_size} x {model.image_size} pixels, "
+        f"timestep {model.timestep}, posterior {model.posterior}, {len(model.features)} features, "
         f"pyramid of {model.pyramid_channels} channels at {model.pyramid_size} x {model.pyramid_size}.",
         f"* Loss {config.regression} + {config.relation_weight} x {config.relation}, AdamW, learning "
         f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters), batch "
@@ -124,76 +119,33 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> list[s
     for repeats in done:
         seconds = [result["seconds"] for result in repeats.results]
         epoch = float(np.median([result["seconds_per_epoch"] for result in repeats.results]))
+        epochs = [str(result["epochs"]) for result in repeats.results]
         lines.append(
-            f"* {NAMES.get(repeats.regime, repeats.regime)}: {len(repeats.results)} repeats, median "
-            f"{np.median(seconds):.0f} s each, {epoch:.1f} s per epoch."
+            f"* {NAMES[repeats.regime]}: {len(repeats.results)} repeats, seeds "
+            f"{repeats.results[0]['seed']} to {repeats.results[-1]['seed']}, epochs run "
+            f"{', '.join(epochs)}; median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch."
         )
-    return ["\n".join(lines)]
-
-
-COLUMNS = (
-    ("SRCC", "srcc"),
-    ("PLCC", "plcc"),
-    ("KRCC", "krcc"),
-    ("fitted PLCC", "plcc_fitted"),
-    ("RMSE", "rmse"),
-    ("MAE", "mae"),
-    ("SRCC within generators", "within_generators_srcc"),
-)
+    return "\n".join(lines)
 
 
 def _ours(task: str, by_regime: Mapping[str, Repeats]) -> str:
-    lines = [
-        f"| | repeats | {' | '.join(title for title, _ in COLUMNS)} |",
-        f"|---|---|{'---|' * len(COLUMNS)}",
-    ]
-    for regime, name in NAMES.items():
-        repeats = by_regime.get(regime)
-        if repeats is None or not repeats.values(task, "srcc"):
-            lines.append(f"| {name} | {' | '.join(['not run'] * (1 + len(COLUMNS)))} |")
-            continue
-        cells = [_cell(repeats, task, metric) for _, metric in COLUMNS]
-        lines.append(f"| {name} | {len(repeats.results)} | {' | '.join(cells)} |")
-    first = next(iter(by_regime.values()), None)
-    if first is not None and first.values(task, "srcc"):
-        baseline = [result["tasks"][task]["generator_baseline"] for result in first.results]
-        cells = [
-            f"{np.nanmedian([row[metric] for row in baseline]):.3f}"
-            if metric in baseline[0]
-            else "-"
-            for _, metric in COLUMNS
-        ]
-        lines.append(
-            f"| baseline: the generator's mean label, no picture seen | {len(first.results)} "
-            f"| {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
+    results = {
+        name: by_regime[regime].summary if regime in by_regime else None
+        for regime, name in NAMES.items()
+    }
+    if by_regime:
+        results[BASELINE] = summarise_repeats(next(iter(by_regime.values())).baselines)
+    return results_table(results, task)
 
 
-def _cell(repeats: Repeats, task: str, metric: str) -> str:
-    values = repeats.values(task, metric)
-    if not values:
-        return "-"
-    cell = f"**{np.median(values):.3f}**"
-    if len(values) > 1:
-        cell += f" {np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    bounds = [
-        result["tasks"][task]["interval"][metric]
-        for result in repeats.results
-        if metric in result["tasks"][task]["interval"]
-    ]
-    if bounds:
-        low, high = np.mean(bounds, axis=0)
-        cell += f" [{low:.3f}, {high:.3f}]"
-    return cell
-
-
-def _theirs(task: str, published: Sequence[Published]) -> str:
-    lines = ["| method | SRCC | PLCC | KRCC | source |", "|---|---|---|---|---|"]
-    for row in published:
-        cells = [
-            f"{row.figures[task, metric]:.4f}" if (task, metric) in row.figures else "not reported"
-            for metric in ("srcc", "plcc", "krcc")
-        ]
-        lines.append(f"| {row.method} | {' | '.join(cells)} | {row.source} |")
-    return "\n".join(lines)
+def _intervals(task: str, by_regime: Mapping[str, Repeats]) -> str:
+    rows = []
+    for regime, repeats in by_regime.items():
+        cells = [NAMES[regime]]
+        for metric in ("srcc", "plcc", "krcc"):
+            figures = [found.tasks[task].figures[metric] for found in repeats.evaluations]
+            bounds = [(f.low, f.high) for f in figures if f.low is not None]
+            low, high = np.mean(np.array(bounds, np.float64), axis=0)
+            cells.append(f"{low:.3f} to {high:.3f}")
+        rows.append(cells)
+    return markdown(["95 % interval", "SRCC", "PLCC", "KRCC"], rows)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffagiqa.data.splits import Split
+from diffagiqa.evaluation.protocol import Evaluation, Summary, summarise_repeats
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.training.checkpoint import STATE, write_text
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import Features
-from diffagiqa.training.measures import measured
+from diffagiqa.training.measures import evaluate_baseline, evaluate_scores
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
@@ -38,9 +39,22 @@ class Repeats:
     asked: int
     results: tuple[Mapping[str, Any], ...]
 
-    def values(self, task: str, metric: str) -> list[float]:
-        found = [result["tasks"].get(task, {}).get(metric) for result in self.results]
-        return [value for value in found if value is not None and not np.isnan(value)]
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        return [Evaluation.from_json(result["evaluation"]) for result in self.results]
+
+    @property
+    def baselines(self) -> list[Evaluation]:
+        """Each repeat's generator means on its own test part."""
+        return [Evaluation.from_json(result["baseline"]) for result in self.results]
+
+    @property
+    def summary(self) -> Summary:
+        return summarise_repeats(self.evaluations)
+
+    def values(self, task: str, metric: str) -> tuple[float, ...]:
+        """One figure over the repeats that have it."""
+        return self.summary.tasks[task][metric].values
 
 
 def reproduce(
@@ -92,9 +106,10 @@ def repeat(
             text = json.dumps(result, indent=1) + "\n"
             write_text(place / RESULT, text)
         results.append(json.loads((place / RESULT).read_text(encoding="utf-8")))
-        for task, found in results[-1]["tasks"].items():
+        for task, found in Evaluation.from_json(results[-1]["evaluation"]).tasks.items():
             log(
-                f"  {task}: SRCC {found['srcc']:.3f}  PLCC {found['plcc']:.3f}  KRCC {found['krcc']:.3f}"
+                f"  {task}: "
+                + "  ".join(f"{m} {found.figures[m].value:.3f}" for m in ("srcc", "plcc"))
             )
     return Repeats(folder.name, count, tuple(results))
 
@@ -120,8 +135,9 @@ def one_repeat(
         "seconds": time.perf_counter() - began,
         "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.history])),
         "validation_srcc": fitted.best_srcc,
-        "tasks": measured(
-            fitted.test_scores, rows, split["train"] + split["validation"], fitted.test_rows
+        "evaluation": asdict(evaluate_scores(fitted.test_scores, rows, fitted.test_rows)),
+        "baseline": asdict(
+            evaluate_baseline(rows, split["train"] + split["validation"], fitted.test_rows)
         ),
     }
 

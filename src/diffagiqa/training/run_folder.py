@@ -32,6 +32,7 @@ from diffagiqa.training.checkpoint import (
 )
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
+from diffagiqa.training.measures import labelled_table
 
 Split = Mapping[str, Sequence[int]]
 
@@ -65,13 +66,10 @@ class RunFolder:
 
     def describe(self, rows: Rows, split: Split) -> None:
         """Write versions and split, so that anyone can rerun this."""
-        table = rows.table()
+        table = labelled_table(rows)
         table.insert(0, "part", "")
         for name, part in split.items():
             table.loc[list(part), "part"] = name
-        for column, task in enumerate(rows.tasks):
-            labels = rows.labels[:, column].double().numpy()
-            table[task.name] = labels * (task.mos_max - task.mos_min) + task.mos_min
         self._write("rows.csv", table[table["part"] != ""].to_csv(index=False))
         names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
         kind = self.config.split

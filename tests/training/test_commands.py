@@ -1,0 +1,157 @@
+"""The commands, end to end, on a table of made-up ratings."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from made_up import make_pictures, small_config
+from typer.testing import CliRunner
+
+from diffagiqa.cli.ablate import ablate
+from diffagiqa.cli.crossdb import crossdb
+from diffagiqa.cli.reproduce import reproduce
+from diffagiqa.cli.train import train
+from diffagiqa.data.splits import Split, prompt_key
+from diffagiqa.errors import ConfigError, DiffAGIQAError
+from diffagiqa.evaluation.protocol import Evaluation
+from diffagiqa.training import measures
+from diffagiqa.training.ablation import variants
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.open_data import TableColumns, make_split, open_data, parse_scales
+
+COUNT = 40
+OWN = [
+    "--label", "perception=mos", "--label", "alignment=fit", "--scale", "perception=0:5",
+    "--scale", "alignment=1:10", "--image-column", "file", "--generator-column", "model",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ratings.csv with 40 pictures of 20 prompts by two generators, and a recipe for it."""
+    place = tmp_path_factory.mktemp("ratings")
+    with (place / "ratings.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "prompt", "mos", "fit", "model"])
+        for i, s in enumerate(make_pictures(place / "pictures", COUNT)):
+            name = Path(s.image).name
+            writer.writerow(
+                [f"pictures/{name}", f"thing {i % 20}", s.labels["perception"],
+                 s.labels["alignment"], "ab"[i % 2]]
+            )  # fmt: skip
+    config = small_config(epochs=2, batch_size=8, flip=False, freeze_prompters=True)
+    (place / "recipe.json").write_text(config.to_json())
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "RESAMPLES", 20)
+
+
+def run(command, *arguments: object) -> str:  # type: ignore[no-untyped-def]
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def common(folder: Path) -> list[object]:
+    return [folder / "ratings.csv", *OWN, "--recipe", folder / "recipe.json", "--device", "cpu"]
+
+
+def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    text = run(train, *common(folder), "--out", out)
+    assert "ratings: 40 rows, 20 prompts, tasks perception, alignment" in text
+    assert "best epoch" in text
+    assert set(Evaluation.load(out / "test.json").tasks) == {"perception", "alignment"}
+    split = Split.load(out / "split.json")
+    rows = {row["image"]: row for row in csv.DictReader((out / "rows.csv").open())}
+    prompts = {
+        part: {prompt_key(rows[name]["prompt"]) for name in getattr(split, part)}
+        for part in ("train", "validation", "test")
+    }
+    assert not prompts["train"] & prompts["test"]
+    assert not prompts["validation"] & (prompts["train"] | prompts["test"])
+    assert all(prompts.values())
+    assert json.loads((out / "versions.json").read_text())["torch"]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((out / "tensorboard").iterdir())
+
+    report = tmp_path / "cross.md"
+    text = run(crossdb, out, folder / "ratings.csv", *OWN, "--out", report, "--device", "cpu")
+    shared = len(prompts["train"] | prompts["validation"])
+    assert f"{shared} of 20 prompts of ratings were trained on" in report.read_text()
+    assert f"| perception | new prompts | {len(split.test)} |" in report.read_text()
+    assert "| perception | all | 40 |" in text
+
+
+def test_reproduce_goes_on_and_prints_what_was_not_run(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    arguments = [*common(folder), "--out", out, "--repeats", "2"]
+    text = run(reproduce, *arguments)
+    assert text.count("best") >= 2
+    report = (out / "report.md").read_text()
+    assert "| full method: prompters, pyramid and heads | not run |" in report
+    assert "No published figure is at hand." in report
+    assert "n = 2" in report
+    assert "baseline: the generator's mean label" in report
+    results = [
+        json.loads((out / "head-only" / f"{i:02d}" / "result.json").read_text()) for i in (0, 1)
+    ]
+    assert [result["split_seed"] for result in results] == [0, 1]
+    first, second = ((out / "head-only" / f"{i:02d}" / "split.json").read_text() for i in (0, 1))
+    assert first != second
+    again = run(reproduce, *arguments)
+    assert "epoch" not in again.replace("epochs", "")
+    assert (out / "report.md").read_text() == report
+
+
+def test_ablation_table(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ablation"
+    run(
+        ablate, *common(folder), "--out", out, "--repeats", "1", "--timesteps", "201",
+        "--epochs", "1", "--features", "mid_block.attentions.0,up_blocks.2.attentions.0",
+    )  # fmt: skip
+    table = (out / "ablation.md").read_text()
+    assert "| prompters learn (the full method) | not run | not run |" in table
+    rows = [line for line in table.splitlines() if line.startswith("| ") and " | 1 | " in line]
+    assert len(rows) == 8  # base, no text, t=201, plain, 2 x only, 2 x without
+    assert sorted(f.name for f in (out / "features").iterdir()) == ["base", "no-text", "t201"]
+
+
+def test_variants_change_one_thing_each() -> None:
+    base = TrainingConfig().model
+    names = [variant.name for variant in variants(base)]
+    assert len(set(names)) == len(names)
+    plain = next(v for v in variants(base) if "plain" in v.name)
+    assert (plain.model.pooling, plain.model.prompting, plain.cache) == ("plain", "none", "base")
+
+
+def test_splits_and_tables_that_do_not_fit(folder: Path) -> None:
+    own = TableColumns(
+        {"perception": "mos"}, {"perception": (0, 5)}, image="file", generator="model"
+    )
+    rows = open_data([str(folder / "ratings.csv")], [], own=own).rows
+    parts = make_split(TrainingConfig(split="image"), rows)
+    assert sorted(row for part in parts.values() for row in part) == list(range(COUNT))
+    with pytest.raises(ConfigError, match="has no official split; use --split prompt"):
+        make_split(TrainingConfig(split="official"), rows)
+    with pytest.raises(ConfigError, match="its columns must be named"):
+        open_data([str(folder / "ratings.csv")], [])
+    with pytest.raises(ConfigError, match="neither a database"):
+        open_data(["nowhere"], [])
+    with pytest.raises(ConfigError, match="agiqa-3k needs its folder"):
+        open_data(["agiqa-3k"], [])
+    with pytest.raises(ConfigError, match="write --scale perception=1:5"):
+        parse_scales(["perception=five"])
+    with pytest.raises(DiffAGIQAError):
+        run(train, *common(folder), "--out", folder / "x", "--set", "model.colour=red")
