@@ -56,6 +56,7 @@ class RayEngine:
         started = not ray.is_initialized()
         if started:
             ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
+            stop.listen()  # Ray has put its own handlers in place
         try:
             for row in self._dataset(inputs, layout, done).iter_rows():
                 stop.check()
@@ -67,7 +68,7 @@ class RayEngine:
                     json.loads(rows) if rows else None,
                     str(row["arithmetic"]),
                 )
-        except (ray.exceptions.RayError, SystemError) as fault:
+        except ray.exceptions.RayError as fault:
             raise _own_error(fault) or fault from None
         finally:
             if started:
@@ -151,13 +152,12 @@ def _range(workers: str) -> tuple[int, int]:
 
 def _own_error(fault: BaseException) -> DiffAGIQAError | None:
     """The error of ours that a remote failure was caused by, if any."""
-    seen = 0
-    cause: BaseException | None = fault
-    while cause is not None and seen < 10:
-        if isinstance(cause, DiffAGIQAError):
-            # Ray's errors are of our class too, with the whole trace as text: the last line says it
-            return type(cause)(str(cause).strip().splitlines()[-1].rpartition("Error: ")[2])
-        inner = getattr(cause, "cause", None)
-        cause = inner if isinstance(inner, BaseException) else cause.__cause__
-        seen += 1
-    return None
+    found: BaseException | None = fault
+    for _ in range(10):  # Ray's errors keep the worker's in ``cause``, and are of its class too
+        inner = getattr(found, "cause", None) or getattr(found, "__cause__", None)
+        if not isinstance(inner, BaseException):
+            break
+        found = inner
+    if not isinstance(found, DiffAGIQAError):
+        return None
+    return type(found)(str(found).splitlines()[0])  # Ray may add advice of its own below

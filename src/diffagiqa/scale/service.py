@@ -155,6 +155,7 @@ def serve_forever(
             )
         except RuntimeError as fault:
             raise DiffAGIQAError(f"the service did not start ({str(fault)[:300]})") from None
+        stop.listen()  # Ray has put its own handlers in place
         on_ready()
         while stop.signum is None:
             time.sleep(0.1)

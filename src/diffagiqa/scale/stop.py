@@ -24,10 +24,15 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Take the signals, also back from a library that has put its own handlers in place."""
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
-                self._before[signum] = signal.signal(signum, self._note)
-        return self
+                before = signal.signal(signum, self._note)
+                self._before.setdefault(signum, before)
 
     def __exit__(self, *_: Any) -> None:
         for signum, before in self._before.items():

@@ -1,0 +1,90 @@
+"""Small valid inputs of every target, for fuzzers and hypothesis to start from."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pyarrow as pa
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pyarrow import parquet
+
+from diffagiqa.model.config import ModelConfig
+
+GRAPH = {
+    "3": {"class_type": "KSampler", "inputs": {"positive": ["6", 0], "negative": ["7", 0]}},
+    "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry"}},
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}},
+}
+
+
+def _image(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (9, 7), 77 if mode in ("L", "P", "1", "I;16") else None).save(
+        file,
+        kind,
+        **options,  # type: ignore[arg-type]
+    )
+    return file.getvalue()
+
+
+def images() -> list[bytes]:
+    """One picture per format and mode, some with a prompt in their metadata."""
+    exif = Image.Exif()
+    exif[0x010E] = "a cat"
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + "a cat\nSteps: 2".encode("utf-16-be")
+    found = [
+        _image("PNG"), _image("PNG", "RGBA"), _image("PNG", "P"), _image("PNG", "I;16"),
+        _image("JPEG", exif=exif), _image("JPEG", "CMYK"), _image("WEBP", exif=exif),
+        _image("WEBP", lossless=True), _image("GIF", "P", comment=b"a cat\nSteps: 2"),
+        _image("TIFF", compression="tiff_lzw"), _image("TIFF", "1"), _image("BMP"),
+    ]  # fmt: skip
+    for name, text in (
+        ("parameters", "a cat\nNegative prompt: b\nSteps: 20"),
+        ("prompt", json.dumps(GRAPH)),
+        ("invokeai_metadata", '{"positive_prompt": "a cat"}'),
+        ("Dream", '"a cat [blurry]" -s 50'),
+    ):
+        info = PngInfo()
+        info.add_text(name, text)
+        found.append(_image("PNG", pnginfo=info))
+    return found
+
+
+def _tar() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in (("a.png", _image("PNG")), ("a.txt", b"a cat"), ("b.json", b"{}")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _parquet() -> bytes:
+    out = io.BytesIO()
+    rows = [{"image": "a.png", "prompt": "a cat", "mos": 1.5}, {"image": "b", "prompt": None}]
+    parquet.write_table(pa.Table.from_pylist(rows), out)
+    return out.getvalue()
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Seeds by target."""
+    pictures = images()
+    return {
+        "image": pictures,
+        "metadata": pictures,
+        "graph": [json.dumps(GRAPH).encode()],
+        "prompt": [b"a cat", "\u202ea\0\u200d\ufeff".encode()],
+        "config": [ModelConfig().to_json().encode()],
+        "request": [b'{"images": [{"image": "aGk=", "prompt": "a cat"}]}', b'{"url": "https://a"}'],
+        "csv": [b'image,prompt\na.png,"a, cat"\n../b,=1\n', b"\xef\xbb\xbfpath\r\n/x\r\n"],
+        "jsonl": [b'{"image": "a.png", "prompt": "a cat"}\n{}\n'],
+        "json": [b'[{"image": "a.png", "prompt": "a cat"}]'],
+        "parquet": [_parquet()],
+        "tar": [_tar()],
+    }

@@ -1,0 +1,139 @@
+"""What is fuzzed: bytes in, one of our errors or a plain value out; anything else is a finding.
+
+The same functions serve the coverage-guided fuzzer (``tools/fuzz.py``), the hypothesis tests and the
+replay of the kept corpus.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from diffagiqa.data.images import ImageLimits, decode_image
+from diffagiqa.data.prompts import (
+    MAX_PROMPT_CHARACTERS,
+    clean_prompt,
+    comfyui_prompt,
+    prompt_from_image_bytes,
+)
+from diffagiqa.data.results import guard_cell
+from diffagiqa.data.samples import Sample
+from diffagiqa.data.tables import read_samples
+from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError
+from diffagiqa.model.config import ModelConfig
+
+LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
+
+
+def image(data: bytes) -> None:
+    """The decoders' wrapper."""
+    try:
+        pixels = decode_image(data, LIMITS)
+    except ImageError as fault:
+        _check_sentence(fault)
+        return
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == 3
+    assert pixels.dtype == "uint8"
+    assert pixels.size <= 3 * LIMITS.max_pixels
+
+
+def metadata(data: bytes) -> None:
+    """Prompts in an image's metadata."""
+    prompt, source = prompt_from_image_bytes(data)
+    _check_prompt(prompt)
+    assert (prompt is None) == (source == "none")
+
+
+def graph(data: bytes) -> None:
+    """ComfyUI's graphs."""
+    found = comfyui_prompt(data.decode("utf-8", "surrogateescape"))
+    assert found is None or isinstance(found, str)
+
+
+def prompt(data: bytes) -> None:
+    """The cleaning of any text."""
+    try:
+        _check_prompt(clean_prompt(data.decode("utf-8", "surrogatepass")))
+    except UnicodeDecodeError:
+        _check_prompt(clean_prompt(data.decode("utf-8", "surrogateescape")))
+
+
+def config(data: bytes) -> None:
+    """A model's config.json."""
+    try:
+        found = ModelConfig.from_json(data.decode("utf-8", "replace"))
+    except ConfigError:
+        return
+    assert ModelConfig.from_json(found.to_json()) == found
+
+
+def request(data: bytes) -> None:
+    """The body of a JSON request to the service."""
+    from diffagiqa.scale.service_requests import Item, Refused, _from_json
+
+    try:
+        items = _from_json(data)
+    except Refused as fault:
+        _check_sentence(fault)
+        return
+    assert all(isinstance(item, Item) for item in items)
+
+
+def _table(suffix: str) -> Callable[[bytes], None]:
+    def target(data: bytes) -> None:
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+            file = Path(folder) / f"in{suffix}"
+            file.write_bytes(data)
+            try:
+                for sample in read_samples([str(file)]):
+                    _check_sample(sample, folder)
+            except DiffAGIQAError as fault:
+                _check_sentence(fault)
+            assert os.listdir(folder) == [file.name]
+
+    target.__doc__ = f"Tables or shards named {suffix}."
+    return target
+
+
+def _check_sentence(fault: Exception) -> None:
+    assert "\n" not in str(fault)
+    assert 0 < len(str(fault)) < 20_000
+
+
+_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+
+
+def _check_sample(sample: Sample, folder: str) -> None:
+    _check_prompt(sample.prompt)
+    guarded = guard_cell(sample.image)
+    assert not guarded.startswith(("=", "+", "-", "@", "\t", "\r"))
+    if sample.location is not None and not os.path.isabs(sample.image):
+        place = sample.location
+        if "://" not in place and "::" not in place:
+            assert (os.path.normpath(place) + os.sep).startswith(folder + os.sep), place
+
+
+def _check_prompt(text: str | None) -> None:
+    if text is None:
+        return
+    assert len(text) <= MAX_PROMPT_CHARACTERS
+    assert not set(text) & set("\0\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\n\r")
+    text.encode()  # no lone surrogates
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "image": image,
+    "metadata": metadata,
+    "graph": graph,
+    "prompt": prompt,
+    "config": config,
+    "request": request,
+    "csv": _table(".csv"),
+    "jsonl": _table(".jsonl"),
+    "json": _table(".json"),
+    "parquet": _table(".parquet"),
+    "tar": _table(".tar"),
+}
