@@ -199,7 +199,7 @@ def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
-                found = sorted((e.name, e.is_dir()) for e in entries if e.name[0] != ".")
+                found = sorted((e.name, _is_folder(e)) for e in entries if e.name[0] != ".")
         except OSError as fault:
             raise TableError(
                 f"{printable(current)} cannot be listed ({reason_of(fault)}); check its access."
@@ -209,6 +209,13 @@ def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
                 yield os.path.join(current, name)
         if recursive:
             pending += [os.path.join(current, name) for name, is_dir in reversed(found) if is_dir]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself; its own row says so
+        return False
 
 
 _FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
