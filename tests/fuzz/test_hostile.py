@@ -237,6 +237,7 @@ HOSTILE_CONFIGS = [
     '{"tasks": [{"name": "__class__.x"}]}',
     '{"tasks": [{"name": "a", "mos_min": NaN}]}',
     '{"tasks": []}',
+    '{"tasks": [{}]}',
     '{"noise_draws": 1000000000}',
     '{"features": ["a", "a", "b", "c", "d"]}',
     '{"backbone": 7}',

@@ -178,6 +178,15 @@ def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
         raise ConfigError(
             f"unknown configuration key {', '.join(unknown)}; known are {', '.join(fields)}"
         )
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigError(f"{cls.__name__} lacks {', '.join(missing)}; name it in the configuration")
     return cls(**{name: _checked(cls, fields[name], value) for name, value in values.items()})
 
 
