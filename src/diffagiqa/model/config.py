@@ -186,7 +186,9 @@ def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
         and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise ConfigError(f"{cls.__name__} lacks {', '.join(missing)}; name it in the configuration")
+        raise ConfigError(
+            f"{cls.__name__} lacks {', '.join(missing)}; name it in the configuration"
+        )
     return cls(**{name: _checked(cls, fields[name], value) for name, value in values.items()})
 
 
