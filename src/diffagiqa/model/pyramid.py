@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio
+
 
 def pool_to(maps: Tensor, size: int) -> Tensor:
     """Adaptive average pooling to (B, C, size, size).
@@ -28,16 +30,30 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) ->
 
 
 class PyramidLevel(nn.Module):
-    """Parallel convolutions of several sizes over one feature map, joined by a 1x1 convolution."""
+    """Parallel convolutions of several sizes over one feature map, joined by a 1x1 convolution.
 
-    def __init__(self, inputs: int, channels: int, kernels: Sequence[int]) -> None:
+    The map is first brought to size x size by adaptive average pooling, which repeats the values of a
+    smaller one; those convolutions are computed before the repetition, for the same result.
+    """
+
+    def __init__(self, inputs: int, channels: int, kernels: Sequence[int], size: int) -> None:
         super().__init__()
+        self.size = size
         self.branches = nn.ModuleList(conv_bn_relu(inputs, channels, k) for k in kernels)
         self.fusion = conv_bn_relu(channels * len(kernels), channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, inputs, P, P) -> (B, channels, P, P)."""
-        return self.fusion(torch.cat([branch(maps) for branch in self.branches], dim=1))  # type: ignore[no-any-return]
+        """(B, inputs, h, w) -> (B, channels, P, P)."""
+        ratio = repeat_ratio(maps.shape[-2], maps.shape[-1], self.size)
+        if ratio == 1:
+            maps = pool_to(maps, self.size)
+            parts = [branch(maps) for branch in self.branches]
+        else:
+            parts = []
+            for branch in self.branches:
+                conv, norm, activation = branch.children()
+                parts.append(activation(norm(conv_of_repeated(maps, conv, ratio))))  # type: ignore[arg-type]
+        return self.fusion(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
 
 
 class SpatialAttention(nn.Module):
@@ -73,9 +89,10 @@ class Pyramid(nn.Module):
         attention_channels: int = 32,
     ) -> None:
         super().__init__()
-        self.size = size
         self.out_channels = channels * len(feature_channels)
-        self.levels = nn.ModuleList(PyramidLevel(c, channels, kernels) for c in feature_channels)
+        self.levels = nn.ModuleList(
+            PyramidLevel(c, channels, kernels, size) for c in feature_channels
+        )
         self.attentions = nn.ModuleList(
             SpatialAttention(channels, attention_channels) for _ in feature_channels
         )
@@ -87,7 +104,7 @@ class Pyramid(nn.Module):
     def attended(self, features: Sequence[Tensor]) -> list[Tensor]:
         """One attended map per level, (B, channels, P, P) each."""
         return [
-            attention(level(pool_to(feature, self.size)))
+            attention(level(feature))
             for level, attention, feature in zip(
                 self.levels, self.attentions, features, strict=True
             )
