@@ -64,6 +64,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from diffagiqa import Scorer
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    scorer = Scorer.untrained(str(REFERENCE / "backbone"), small_config(image_size=64))
+    scorer = Scorer.untrained(str(REFERENCE / "backbone"), small_config(image_size=64, pyramid_size=4))
     scorer.save_pretrained(folder)
     return folder
