@@ -4,12 +4,18 @@ import sys
 
 import typer
 
+from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.convert import convert
+from diffagiqa.cli.crossdb import crossdb
+from diffagiqa.cli.data import app as data
 from diffagiqa.cli.demo import demo
 from diffagiqa.cli.evaluate import evaluate
+from diffagiqa.cli.pretrain import pretrain
+from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.score import score
 from diffagiqa.cli.serve import serve
 from diffagiqa.cli.synth import synth
+from diffagiqa.cli.train import train
 from diffagiqa.errors import DiffAGIQAError
 
 app = typer.Typer(
@@ -18,12 +24,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(demo)
-app.command()(score)
-app.command()(serve)
-app.command()(evaluate)
-app.command()(convert)
-app.command()(synth)
+
+PANELS = {
+    "Score": (demo, score, serve),
+    "Train and evaluate": (train, evaluate, reproduce, ablate, crossdb),
+    "Make": (convert, synth, pretrain),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(data, name="data", rich_help_panel="Train and evaluate")
 
 
 def run(arguments: list[str] | None = None) -> int:
