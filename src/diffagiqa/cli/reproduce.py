@@ -32,6 +32,9 @@ def reproduce(
         list[str] | None,
         typer.Option("--full-set", help="Like --set, for the full method's repeats only."),
     ] = None,
+    note: Annotated[
+        list[str] | None, typer.Option("--note", help="A line for the report's differences.")
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
     device: options.Device = None,
     label: options.Label = None,
@@ -68,5 +71,7 @@ def reproduce(
         config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,
         official=opened.official, cache=cache, device=device, log=typer.echo,
     )  # fmt: skip
-    text = render(config, opened.rows, done, differences(config, opened), command_line())
+    text = render(
+        config, opened.rows, done, [*differences(config, opened), *(note or [])], command_line()
+    )
     options.write(report or out / "report.md", text)

@@ -69,9 +69,7 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
             "are those of that network"
         )
     if model.image_size != ModelConfig().image_size:
-        found.append(
-            f"pictures are scored at {model.image_size} x {model.image_size} pixels, not 512 x 512"
-        )
+        found.append("pictures are scored at the sizes above, not at 512 x 512 pixels")
     if config.split == "prompt":
         found.append(
             "no prompt is on both sides of a split; many published figures split by picture, where "
@@ -109,8 +107,8 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
         f"* {len(rows)} pictures, {len(set(rows.prompts))} prompts, split by {config.split}: "
         f"{config.test_fraction:.0%} test, {config.validation_fraction:.0%} of the rest validation; "
         "the test part is scored once, by the epoch that was best on validation.",
-        f"* Backbone `{_short(model.backbone)}`, {model.image_size} x {model.image_size} pixels, "
-        f"timestep {model.timestep}, posterior {model.posterior}, {len(model.features)} features, "
+        f"* Backbone `{_short(model.backbone)}`, timestep {model.timestep}, posterior "
+        f"{model.posterior}, {len(model.features)} features, "
         f"pyramid of {model.pyramid_channels} channels at {model.pyramid_size} x {model.pyramid_size}.",
         f"* Loss {config.regression} + {config.relation_weight} x {config.relation}, AdamW, learning "
         f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters), batch "
@@ -121,7 +119,8 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
         epoch = float(np.median([result["seconds_per_epoch"] for result in repeats.results]))
         epochs = [str(result["epochs"]) for result in repeats.results]
         lines.append(
-            f"* {NAMES[repeats.regime]}: {len(repeats.results)} repeats, seeds "
+            f"* {NAMES[repeats.regime]}: {repeats.config.model.image_size} x "
+            f"{repeats.config.model.image_size} pixels, {len(repeats.results)} repeats, seeds "
             f"{repeats.results[0]['seed']} to {repeats.results[-1]['seed']}, epochs run "
             f"{', '.join(epochs)}; median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch."
         )

@@ -36,7 +36,7 @@ class Repeats:
     """The results of one regime, one mapping per repeat that was run."""
 
     regime: str
-    asked: int
+    config: TrainingConfig
     results: tuple[Mapping[str, Any], ...]
 
     @property
@@ -111,7 +111,7 @@ def repeat(
                 f"  {task}: "
                 + "  ".join(f"{m} {found.figures[m].value:.3f}" for m in ("srcc", "plcc"))
             )
-    return Repeats(folder.name, count, tuple(results))
+    return Repeats(folder.name, config, tuple(results))
 
 
 def one_repeat(
