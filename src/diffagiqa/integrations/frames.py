@@ -1,0 +1,61 @@
+"""Score columns for a pandas or polars frame, in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffagiqa.errors import DiffAGIQAError, TableError
+from diffagiqa.scorer import Scorer
+
+
+def add_scores(
+    frame: Any, scorer: Scorer, image: str = "image", prompt: str | None = "prompt"
+) -> Any:
+    """The frame with one column per task, ``TASK_mos`` columns, and ``error``; nothing is changed.
+
+    Args:
+        frame: a pandas or polars ``DataFrame``.
+        scorer: the model.
+        image: column of paths, bytes or PIL images.
+        prompt: column of prompts; None scores against the empty prompt.
+
+    Returns:
+        A frame of the same kind. A row that cannot be scored has nothing in its scores and one sentence
+        in ``error``.
+
+    Raises:
+        TableError: a column is missing.
+
+    >>> pd.read_csv("renders.csv").pipe(add_scores, scorer)                  # doctest: +SKIP
+    """
+    for column in (image, prompt):
+        if column is not None and column not in frame.columns:
+            names = ", ".join(map(str, frame.columns))
+            raise TableError(f"the frame has no column {column!r}; it has {names}")
+    images = frame[image].to_list()
+    prompts = [""] * len(images) if prompt is None else frame[prompt].to_list()
+    texts = [text if isinstance(text, str) else "" for text in prompts]
+    results = list(scorer.score_many(zip(images, texts, strict=True)))
+    columns: dict[str, list[Any]] = {}
+    for task in scorer.tasks:
+        columns[task] = [None if isinstance(r, DiffAGIQAError) else r[task] for r in results]
+        columns[f"{task}_mos"] = [
+            None if isinstance(r, DiffAGIQAError) else r.mos[task] for r in results
+        ]
+    columns["error"] = [str(r) if isinstance(r, DiffAGIQAError) else None for r in results]
+    if hasattr(frame, "with_columns"):
+        import polars
+
+        kinds = {name: polars.String if name == "error" else polars.Float64 for name in columns}
+        return frame.with_columns(
+            polars.Series(name, values, dtype=kinds[name]) for name, values in columns.items()
+        )
+    import pandas
+
+    dtypes = {name: "object" if name == "error" else "float64" for name in columns}
+    return frame.assign(
+        **{
+            name: pandas.Series(values, index=frame.index, dtype=dtypes[name])
+            for name, values in columns.items()
+        }
+    )

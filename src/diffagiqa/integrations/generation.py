@@ -1,0 +1,101 @@
+"""Scoring beside a diffusers pipeline: at chosen steps of the denoising, and best of N."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffagiqa.errors import ConfigError
+from diffagiqa.integrations.reward import Reward
+from diffagiqa.scorer import Scorer
+
+
+class StepScores(NamedTuple):
+    """Scores of the pictures as they were after one step: (B,) in [0, 1] by task, on the CPU."""
+
+    step: int
+    timestep: int
+    scores: dict[str, Tensor]
+
+
+class ScoreSteps:
+    """A ``callback_on_step_end`` that scores what the pipeline has so far.
+
+    The latents are decoded as they are, noise included, so early steps score low; the last is the
+    picture. With ``stop_above``, the denoising ends once every picture's mean score is above it.
+
+    >>> watch = ScoreSteps(scorer, [prompt], every=5)                        # doctest: +SKIP
+    >>> pipeline(prompt, callback_on_step_end=watch)                         # doctest: +SKIP
+    >>> watch.history[-1].scores["alignment"]                                # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        prompts: str | Sequence[str],
+        *,
+        every: int = 5,
+        stop_above: float | None = None,
+    ) -> None:
+        if every < 1:
+            raise ConfigError(f"every is {every}; expected 1 or more steps")
+        self.scorer = scorer
+        self.prompts = prompts
+        self.every = every
+        self.stop_above = stop_above
+        self.history: list[StepScores] = []
+
+    @torch.no_grad()
+    def __call__(
+        self, pipeline: Any, step: int, timestep: int | Tensor, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Called by diffusers after each step; returns its keywords unchanged."""
+        last = step + 1 == pipeline.num_timesteps
+        if (step + 1) % self.every and not last:
+            return kwargs
+        vae = pipeline.vae
+        latents = kwargs["latents"].to(vae.dtype) / vae.config.scaling_factor
+        shift = getattr(vae.config, "shift_factor", None) or 0.0
+        images = (vae.decode(latents + shift).sample.float() / 2 + 0.5).clamp(0, 1)
+        scores = self.scorer.score_tensor(images, self.prompts)
+        kept = {task: value.float().cpu() for task, value in scores.items()}
+        self.history.append(StepScores(step, int(timestep), kept))
+        means = torch.stack(list(kept.values())).mean(0)
+        if self.stop_above is not None and bool((means > self.stop_above).all()):
+            pipeline._interrupt = True  # diffusers' own way to end the loop
+        return kwargs
+
+
+class Best(NamedTuple):
+    """The best picture of several, its number, and the reward of each."""
+
+    image: Any
+    number: int
+    rewards: list[float]
+
+
+def best_of(
+    pipeline: Any,
+    scorer: Scorer,
+    prompt: str,
+    n: int = 4,
+    *,
+    seed: int = 0,
+    weights: Mapping[str, float] | None = None,
+    **options: Any,
+) -> Best:
+    """Generate ``n`` pictures of one prompt and keep the one with the best score.
+
+    Picture i comes from a generator seeded ``seed + i``, whatever ``n`` is. ``weights`` by task as in
+    ``Reward``; ``options`` go to the pipeline.
+    """
+    if n < 1:
+        raise ConfigError(f"n is {n}; expected 1 or more pictures")
+    generators = [torch.Generator("cpu").manual_seed(seed + i) for i in range(n)]
+    images = pipeline([prompt] * n, generator=generators, **options).images
+    rewards, _ = Reward(scorer, weights)(images, [prompt] * n)
+    number = int(rewards.argmax())
+    return Best(images[number], number, rewards.tolist())

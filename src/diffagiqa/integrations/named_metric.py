@@ -1,0 +1,133 @@
+"""A metric made by its name, callable on tensors or files, in the manner of pyiqa."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffagiqa.errors import ConfigError
+from diffagiqa.scorer import Scorer
+
+Reduction = Literal["mean", "sum", "none"]
+PREFIX = "diffagiqa"
+
+
+class NamedMetric(nn.Module):
+    """Images and prompts -> one score per image, or with ``as_loss`` something to minimise.
+
+    Attributes:
+        lower_better: False; more is better.
+        score_range: "0, 1".
+        metric_mode: "NR": no reference image is needed.
+    """
+
+    lower_better = False
+    score_range = "0, 1"
+    metric_mode = "NR"
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        tasks: Sequence[str],
+        *,
+        as_loss: bool = False,
+        loss_weight: float = 1.0,
+        loss_reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        if loss_reduction not in ("mean", "sum", "none"):
+            raise ConfigError(f"loss_reduction is {loss_reduction!r}; expected mean, sum or none")
+        self.scorer = scorer
+        self.tasks = tuple(tasks)
+        self.as_loss = as_loss
+        self.loss_weight = loss_weight
+        self.loss_reduction = loss_reduction
+
+    def forward(self, images: Any, prompts: str | Sequence[str] = "") -> Tensor:
+        """Mean over the metric's tasks.
+
+        Args:
+            images: tensor (B, 3, H, W) or (3, H, W) in [0, 1]; or a path, PIL image, array, or list.
+            prompts: one for all, or one per image.
+
+        Returns:
+            (B,) in [0, 1], without gradients. With ``as_loss``: ``loss_weight * (1 - score)``, reduced,
+            differentiable in the images, which must then be a tensor.
+
+        Raises:
+            ConfigError: a loss was asked of something else than a tensor.
+            ImageError: an image cannot be read.
+        """
+        if self.as_loss:
+            if not isinstance(images, Tensor):
+                kind = type(images).__name__
+                raise ConfigError(f"a loss of {kind} was asked; give a tensor (B, 3, H, W)")
+            losses = self.loss_weight * (1 - self._mean(_batched(images), prompts))
+            if self.loss_reduction == "none":
+                return losses
+            return losses.mean() if self.loss_reduction == "mean" else losses.sum()
+        with torch.no_grad():
+            if isinstance(images, Tensor):
+                return self._mean(_batched(images), prompts)
+            found = self.scorer(images, prompts)
+            found = found if isinstance(found, list) else [found]
+            return torch.tensor([sum(s[t] for t in self.tasks) / len(self.tasks) for s in found])
+
+    def _mean(self, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
+        scores = self.scorer.score_tensor(images, prompts)
+        return torch.stack([scores[task] for task in self.tasks]).mean(0)
+
+
+def metric_names(scorer: Scorer) -> dict[str, tuple[str, ...]]:
+    """What can be made: ``diffagiqa`` (the mean of all tasks) and ``diffagiqa-TASK``."""
+    return {PREFIX: scorer.tasks, **{f"{PREFIX}-{task}": (task,) for task in scorer.tasks}}
+
+
+def create_metric(
+    name: str = PREFIX,
+    *,
+    as_loss: bool = False,
+    device: str | torch.device | None = None,
+    model: str | Scorer | None = None,
+    loss_weight: float = 1.0,
+    loss_reduction: Reduction = "mean",
+    **options: Any,
+) -> NamedMetric:
+    """Make a metric by its name.
+
+    Args:
+        name: ``diffagiqa`` for the mean of all tasks, ``diffagiqa-perception``,
+            ``diffagiqa-alignment``, or whatever tasks the model has.
+        as_loss: return something to minimise, with gradients to the images.
+        device: as ``Scorer.from_pretrained``.
+        model: a model folder, hub id or ``Scorer``; default: the model in the package.
+        options: to ``Scorer.from_pretrained``: backbone, dtype, seed, ...
+
+    Raises:
+        ConfigError: the name is unknown.
+        WeightsError: the model cannot be found.
+
+    >>> metric = create_metric("diffagiqa-alignment")                        # doctest: +SKIP
+    >>> metric("fox.png", "a red fox")                                       # doctest: +SKIP
+    tensor([0.7120])
+    """
+    scorer = model if isinstance(model, Scorer) else None
+    if scorer is None:
+        scorer = Scorer.from_pretrained(model, device=device, **options)  # type: ignore[arg-type]
+    known = metric_names(scorer)
+    if name not in known:
+        raise ConfigError(f"there is no metric {name!r}; this model offers {', '.join(known)}")
+    return NamedMetric(
+        scorer,
+        known[name],
+        as_loss=as_loss,
+        loss_weight=loss_weight,
+        loss_reduction=loss_reduction,
+    )
+
+
+def _batched(images: Tensor) -> Tensor:
+    return images[None] if images.ndim == 3 else images

@@ -1,0 +1,100 @@
+"""The score as a reward for fine-tuning a generator: (images, prompts, metadata) -> (rewards, info).
+
+This is the signature that trl's DDPO (policy gradients, no gradient of the reward) and AlignProp
+(gradients flow from the reward into the generator) call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffagiqa.errors import ConfigError, ImageError
+from diffagiqa.scorer import Scorer
+
+
+class Reward:
+    """A weighted mean of the model's scores, in [0, 1], per image.
+
+    Args:
+        scorer: the model.
+        weights: by task; default: all alike.
+        differentiable: keep gradients from the rewards to the images (AlignProp, DRaFT).
+        batch_size: images per forward pass; default: the scorer's.
+
+    Raises:
+        ConfigError: a weight is for an unknown task, is negative, or all are zero.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        weights: Mapping[str, float] | None = None,
+        *,
+        differentiable: bool = False,
+        batch_size: int | None = None,
+    ) -> None:
+        weights = dict(weights or dict.fromkeys(scorer.tasks, 1.0))
+        known = all(task in scorer.tasks for task in weights)
+        if not known or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+            raise ConfigError(
+                f"weights are {weights}; expected numbers of 0 or more, not all 0, for "
+                f"{', '.join(scorer.tasks)}"
+            )
+        self.scorer = scorer
+        self.weights = {task: weight / sum(weights.values()) for task, weight in weights.items()}
+        self.differentiable = differentiable
+        self.batch_size = batch_size or scorer.batch_size
+
+    def __call__(
+        self, images: Any, prompts: Sequence[str], metadata: Any = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Rewards and what they are made of.
+
+        Args:
+            images: tensor (B, 3, H, W), clamped to [0, 1]; or, where no gradient is wanted, a list of
+                PIL images, arrays or paths.
+            prompts: one per image.
+            metadata: taken and ignored, as trl passes it.
+
+        Returns:
+            Rewards (B,) in [0, 1] on the images' device, and (B,) scores in [0, 1] by task, detached.
+
+        Raises:
+            ImageError: an image cannot be read, or gradients were asked of something without any.
+        """
+        tensor = isinstance(images, Tensor)
+        if self.differentiable and not tensor:
+            kind = type(images).__name__
+            raise ImageError(f"a differentiable reward got {kind}; give a tensor (B, 3, H, W)")
+        if len(prompts) != len(images):
+            raise ConfigError(f"{len(prompts)} prompts were given for {len(images)} images")
+        with nullcontext() if self.differentiable else torch.no_grad():
+            scores = self._scores(images, prompts)
+            parts = [weight * scores[task] for task, weight in self.weights.items()]
+            rewards = torch.stack(parts).sum(0)
+        return rewards, {task: value.detach() for task, value in scores.items()}
+
+    def _scores(self, images: Any, prompts: Sequence[str]) -> dict[str, Tensor]:
+        if not isinstance(images, Tensor):
+            found = self.scorer(list(images), list(prompts))
+            return {
+                task: torch.tensor([score[task] for score in found], device=self.scorer.device)
+                for task in self.scorer.tasks
+            }
+        images = images.float().clamp(0, 1)
+        pieces = [
+            self.scorer.score_tensor(
+                images[start : start + self.batch_size],
+                list(prompts[start : start + self.batch_size]),
+            )
+            for start in range(0, len(images), self.batch_size)
+        ]
+        return {
+            task: torch.cat([piece[task] for piece in pieces]).to(images.device)
+            for task in self.scorer.tasks
+        }

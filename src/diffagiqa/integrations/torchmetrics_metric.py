@@ -1,0 +1,74 @@
+"""The mean scores of a data set as a torchmetrics ``Metric``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffagiqa.errors import MissingExtraError
+from diffagiqa.scorer import Scorer
+
+try:
+    from torchmetrics import Metric
+except ImportError:
+    raise MissingExtraError("torchmetrics", "metrics") from None
+
+
+class DiffAGIQAMetric(Metric):
+    """Mean score per task over all images seen, on all processes.
+
+    Higher is better; each value in [0, 1]. Sums are kept in float64, so the mean over any number of
+    processes is that of one process.
+
+    Args:
+        scorer: the model; shared by copies of the metric (``clone``, ``MetricCollection``).
+        options: to torchmetrics' ``Metric``.
+
+    >>> metric = DiffAGIQAMetric(scorer)                                     # doctest: +SKIP
+    >>> metric.update(images, prompts)                                       # doctest: +SKIP
+    >>> metric.compute()                                                     # doctest: +SKIP
+    {'perception': tensor(0.61), 'alignment': tensor(0.55)}
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, scorer: Scorer, **options: Any) -> None:
+        super().__init__(**options)
+        self._shared = _Shared(scorer)
+        zeros = torch.zeros(len(scorer.tasks), dtype=torch.float64)
+        self.add_state("total", zeros, dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    @property
+    def scorer(self) -> Scorer:
+        return self._shared.scorer
+
+    @torch.no_grad()
+    def update(self, images: Tensor, prompts: str | Sequence[str]) -> None:
+        """Add images (B, 3, H, W) in [0, 1], with one prompt for all or one each."""
+        scores = self.scorer.score_tensor(images, prompts)
+        sums = [scores[task].double().sum() for task in self.scorer.tasks]
+        self.total = self.total + torch.stack(sums).to(self.total.device)
+        self.count = self.count + len(images)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Mean score by task, float32 in [0, 1]; NaN where no image was seen."""
+        means = (self.total / self.count).float()
+        return dict(zip(self.scorer.tasks, means, strict=True))
+
+
+class _Shared:
+    """Holds the scorer, so that a deep copy of the metric does not copy the diffusion model."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+
+    def __deepcopy__(self, memo: Any) -> _Shared:
+        return self

@@ -1,0 +1,59 @@
+"""With a diffusers pipeline: scores along the steps, an early end, best of N."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffagiqa import Scorer
+from diffagiqa.errors import ConfigError
+from diffagiqa.integrations import Reward, ScoreSteps, best_of
+
+SETTINGS = {"height": 64, "width": 64, "num_inference_steps": 4}
+
+
+@pytest.fixture(scope="module")
+def pipeline(reference: Path) -> Any:
+    from diffagiqa.pretrain.sampling import load_pipeline
+    from diffagiqa.scorer import DEFAULT_MODEL
+
+    folder = DEFAULT_MODEL / "backbone"
+    if not (folder / "model_index.json").is_file():
+        pytest.skip("this installation carries no embedded backbone")
+    return load_pipeline(folder)
+
+
+def test_scores_along_the_steps(pipeline: Any, scorer: Scorer) -> None:
+    prompts = ["a red cat", "a blue cup"]
+    watch = ScoreSteps(scorer, prompts, every=2)
+    images = pipeline(
+        prompts, generator=torch.Generator().manual_seed(0), output_type="pt",
+        callback_on_step_end=watch, **SETTINGS,
+    ).images  # fmt: skip
+    assert [found.step for found in watch.history] == [1, 3]
+    with torch.no_grad():
+        last = scorer.score_tensor(images, prompts)
+    torch.testing.assert_close(watch.history[-1].scores["alignment"], last["alignment"])
+
+
+def test_the_denoising_ends_early(pipeline: Any, scorer: Scorer) -> None:
+    watch = ScoreSteps(scorer, "a red cat", every=1, stop_above=0.0)
+    pipeline("a red cat", callback_on_step_end=watch, **SETTINGS)
+    assert len(watch.history) == 1
+
+
+def test_best_of(pipeline: Any, scorer: Scorer) -> None:
+    best = best_of(pipeline, scorer, "a red cat", 3, seed=5, **SETTINGS)
+    assert best.rewards[best.number] == max(best.rewards)
+    rewards, _ = Reward(scorer)([best.image], ["a red cat"])
+    assert float(rewards[0]) == pytest.approx(max(best.rewards), abs=1e-5)
+
+
+def test_wrong_use(scorer: Scorer) -> None:
+    with pytest.raises(ConfigError, match="expected 1 or more steps"):
+        ScoreSteps(scorer, "a cat", every=0)
+    with pytest.raises(ConfigError, match="expected 1 or more pictures"):
+        best_of(None, scorer, "a cat", 0)

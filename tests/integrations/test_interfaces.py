@@ -1,0 +1,139 @@
+"""Named metric, reward, frames and ComfyUI nodes give the scorer's own numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from diffagiqa import Scorer
+from diffagiqa.errors import ConfigError, ImageError, TableError
+from diffagiqa.integrations import Reward, add_scores, create_metric
+
+PROMPTS = ["a red fox", "a blue cup", "", "two dogs"]
+
+
+@pytest.fixture(scope="session")
+def plain(scorer: Scorer, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        return scorer.score_tensor(pictures, PROMPTS)
+
+
+def test_named_metric(scorer: Scorer, pictures: torch.Tensor, plain: dict) -> None:
+    metric = create_metric("diffagiqa-alignment", model=scorer)
+    torch.testing.assert_close(metric(pictures, PROMPTS), plain["alignment"])
+    both = create_metric(model=scorer)(pictures, PROMPTS)
+    torch.testing.assert_close(both, (plain["alignment"] + plain["perception"]) / 2)
+    assert not metric.lower_better
+    array = (pictures[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    assert metric(Image.fromarray(array), "a fox").shape == (1,)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_named_metric_as_loss_falls_along_its_gradient(
+    scorer: Scorer, pictures: torch.Tensor, reduction: str
+) -> None:
+    loss = create_metric(as_loss=True, model=scorer, loss_reduction=reduction)  # type: ignore[arg-type]
+    images = pictures[:2].clone().requires_grad_(True)
+    before = loss(images, "a fox").sum()
+    (gradient,) = torch.autograd.grad(before, images)
+    with torch.no_grad():
+        after = loss(images - 1e-3 * gradient.sign(), "a fox").sum()
+    assert after < before
+
+
+def test_wrong_use_of_named_metric_is_one_sentence(scorer: Scorer) -> None:
+    with pytest.raises(ConfigError, match="no metric 'x'; this model offers diffagiqa, "):
+        create_metric("x", model=scorer)
+    with pytest.raises(ConfigError, match="mean, sum or none"):
+        create_metric(model=scorer, loss_reduction="max")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="a loss of str was asked"):
+        create_metric(model=scorer, as_loss=True)("fox.png")
+
+
+def test_reward_is_the_weighted_score(scorer: Scorer, pictures: torch.Tensor, plain: dict) -> None:
+    reward = Reward(scorer, {"alignment": 3, "perception": 1}, batch_size=3)
+    rewards, info = reward(pictures, PROMPTS, [{}] * 4)
+    torch.testing.assert_close(rewards, 0.75 * plain["alignment"] + 0.25 * plain["perception"])
+    assert not rewards.requires_grad
+    assert set(info) == {"perception", "alignment"}
+    images = [
+        Image.fromarray((p.permute(1, 2, 0).numpy() * 255).astype(np.uint8)) for p in pictures
+    ]
+    from_files, _ = reward(images, PROMPTS, None)
+    torch.testing.assert_close(from_files, rewards, atol=2e-2, rtol=0)
+
+
+def test_differentiable_reward_reaches_a_generator(scorer: Scorer, pictures: torch.Tensor) -> None:
+    generator = torch.nn.Conv2d(3, 3, 1)
+    rewards, info = Reward(scorer, differentiable=True)(generator(pictures), PROMPTS)
+    rewards.mean().backward()
+    assert generator.weight.grad is not None
+    assert generator.weight.grad.abs().sum() > 0
+    assert not info["alignment"].requires_grad
+
+
+def test_wrong_use_of_reward(scorer: Scorer, pictures: torch.Tensor) -> None:
+    with pytest.raises(ConfigError, match="not all 0"):
+        Reward(scorer, {"beauty": 1})
+    with pytest.raises(ConfigError, match="not all 0"):
+        Reward(scorer, {"alignment": 0})
+    with pytest.raises(ImageError, match="give a tensor"):
+        Reward(scorer, differentiable=True)(["fox.png"], ["a fox"])
+    with pytest.raises(ConfigError, match="1 prompts were given for 4 images"):
+        Reward(scorer)(pictures, ["a fox"])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames(library: str, scorer: Scorer, pictures: torch.Tensor, tmp_path: Path) -> None:
+    frames = pytest.importorskip(library)
+    file = tmp_path / "a.png"
+    Image.fromarray((pictures[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(file)
+    rows = {"image": [str(file), "missing.png"], "prompt": ["a fox", None]}
+    frame = frames.DataFrame(rows)
+    found = add_scores(frame, scorer)
+    assert type(found) is type(frame)
+    assert "alignment" not in frame.columns
+    assert found["alignment"].to_list()[0] == scorer(str(file), "a fox")["alignment"]
+    assert "missing.png" in found["error"].to_list()[1]
+    with pytest.raises(TableError, match="no column 'picture'; it has image, prompt"):
+        add_scores(frame, scorer, image="picture")
+
+
+def test_frame_keeps_its_index(scorer: Scorer, pictures: torch.Tensor) -> None:
+    arrays = [(p.permute(1, 2, 0).numpy() * 255).astype(np.uint8) for p in pictures[:2]]
+    found = add_scores(pd.DataFrame({"image": arrays}, index=[7, 3]), scorer, prompt=None)
+    assert list(found.index) == [7, 3]
+    assert found["perception"].between(0, 1).all()
+
+
+def test_comfyui_nodes(scorer: Scorer, pictures: torch.Tensor, tiny_model: Path) -> None:
+    from diffagiqa.integrations import comfyui
+
+    # ComfyUI loads a folder by its path, not by its import name.
+    spec = importlib.util.spec_from_file_location("custom_node", comfyui.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    nodes = module.NODE_CLASS_MAPPINGS
+    assert set(nodes) == set(module.NODE_DISPLAY_NAME_MAPPINGS)
+    for node in nodes.values():
+        assert "required" in node.INPUT_TYPES()
+        assert callable(getattr(node(), node.FUNCTION))
+        assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES)
+    images = pictures.permute(0, 2, 3, 1)
+    (model,) = nodes["DiffAGIQALoadModel"]().load(str(tiny_model))
+    shown = nodes["DiffAGIQAScore"]().score(model, images, "a fox")
+    assert shown["ui"]["text"][0].count("\n") == 3
+    rewards, _ = Reward(scorer)(pictures, ["a fox"] * 4)
+    best, value = nodes["DiffAGIQAKeepBest"]().keep(model, images, "a fox", keep=2)
+    torch.testing.assert_close(best[0], images[int(rewards.argmax())])
+    assert value == pytest.approx(float(rewards.max()), abs=2e-3)
+    with pytest.raises(ConfigError, match="expected ComfyUI's"):
+        nodes["DiffAGIQAScore"]().score(model, pictures[0], "a fox")
