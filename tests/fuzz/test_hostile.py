@@ -273,7 +273,7 @@ def test_config_that_leads_out_of_its_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
 @settings(
-    max_examples=40, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_damaged_seeds(name: str, data: st.DataObject) -> None:
@@ -295,7 +295,7 @@ def test_damaged_seeds(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
-@settings(max_examples=40, deadline=5000)
+@settings(max_examples=40, deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_bytes(name: str, data: bytes) -> None:
     TARGETS[name](data)

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from scale_made import make_pictures, read_rows
 
 PICTURES, KILLS = 64, 20
@@ -58,6 +59,7 @@ assert ended(start(killed)) == 0
 """
 
 
+@pytest.mark.slow
 def test_killed_at_twenty_random_moments(tiny_model: Path, tmp_path: Path) -> None:
     pictures = make_pictures(tmp_path / "in", PICTURES)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -83,6 +85,7 @@ def command(model: Path, pictures: Path, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-c", code, "score", *paths, *options]
 
 
+@pytest.mark.slow
 def test_sigterm_ends_in_order_and_the_same_command_goes_on(
     tiny_model: Path, tmp_path: Path
 ) -> None:

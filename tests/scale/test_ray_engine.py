@@ -57,6 +57,7 @@ def whole(spec: ModelSpec, pictures: Path, tmp_path_factory: pytest.TempPathFact
     return read_rows(out)
 
 
+@pytest.mark.slow
 def test_equal_rows_with_a_killed_worker_and_a_killed_node(
     cluster: Any, spec: ModelSpec, pictures: Path, whole: list[Any], tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "serve_bench.py"
 
 @pytest.mark.slow
 def test_no_request_is_lost_while_a_replica_is_killed(tiny_model: Path) -> None:
-    arguments = ["--seconds", "8", "--replicas", "2", "--clients", "4", "--batch-size", "4"]
+    arguments = ["--seconds", "4", "--replicas", "2", "--clients", "4", "--batch-size", "4"]
     sizes = ["--size", "64", "--count", "16", "--json"]
     run = subprocess.run(
         [sys.executable, str(TOOL), "--model", str(tiny_model), *arguments, *sizes],
@@ -31,7 +31,7 @@ def test_no_request_is_lost_while_a_replica_is_killed(tiny_model: Path) -> None:
     full, half, killed, ended = found["loads"]
     for load in (full, half, killed):
         assert set(load["statuses"]) == {"200"}, load
-        assert load["statuses"]["200"] > 3
+        assert load["statuses"]["200"] > 1
     # after SIGTERM: what was open is answered, what comes later is refused
     assert ended["statuses"]["200"] > 0
     assert found["exit"] == 0
