@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffagiqa.benchmark.fitting import Budget
+from diffagiqa.benchmark.fitting import Budget, warm_up_and_cosine
 from diffagiqa.benchmark.frame import Predictions, Trial
 from diffagiqa.benchmark.networks import BagOfWords, PlainCNN
 from diffagiqa.training.data import data_order
@@ -42,9 +42,7 @@ def fit_contrastive(trial: Trial, pictures: Tensor, budget: Budget) -> Predictio
     model = ImageTextModel()
     optimiser = torch.optim.AdamW(model.parameters(), lr=budget.lr, weight_decay=0.05)
     batches = max(1, len(trial.train) // budget.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, budget.lr, total_steps=budget.epochs * batches + 1, pct_start=0.1
-    )
+    schedule = warm_up_and_cosine(optimiser, budget.epochs * batches)
     for epoch in range(budget.epochs):
         order = data_order(trial.seed, epoch, trial.train)
         for start in range(0, batches * budget.batch_size, budget.batch_size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from diffagiqa.benchmark.simple import (
     statistics_of,
 )
 from diffagiqa.errors import ConfigError
+from diffagiqa.evaluation.protocol import Evaluation
+from diffagiqa.evaluation.tables import results_table
 from diffagiqa.training.checkpoint import write_text
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
-from diffagiqa.training.measures import measured
+from diffagiqa.training.measures import evaluate_scores
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.reproduce import RESULT, Log, Repeats
 
@@ -99,9 +101,8 @@ def _repeats(
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, json.dumps(_one(method, own, rows), indent=1) + "\n")
         results.append(json.loads(file.read_text(encoding="utf-8")))
-        figures = "  ".join(f"{t} {found['srcc']:.3f}" for t, found in results[-1]["tasks"].items())
-        log(f"{name}, repeat {i + 1} of {count}: SRCC {figures}")
-    return Repeats(name, count, tuple(results))
+        log(f"{name}, repeat {i + 1} of {count}: SRCC {_srcc(results[-1])}")
+    return Repeats(name, config, tuple(results))
 
 
 def _one(method: Method, config: TrainingConfig, rows: Rows) -> dict[str, Any]:
@@ -114,5 +115,19 @@ def _one(method: Method, config: TrainingConfig, rows: Rows) -> dict[str, Any]:
         "seed": config.seed,
         "split_seed": config.split_seed,
         "seconds": time.perf_counter() - began,
-        "tasks": measured(scores, rows, split["train"] + split["validation"], split["test"]),
+        "evaluation": asdict(evaluate_scores(scores, rows, split["test"])),
     }
+
+
+def _srcc(result: Mapping[str, Any]) -> str:
+    tasks = Evaluation.from_json(result["evaluation"]).tasks
+    return "  ".join(f"{task} {found.figures['srcc'].value:.3f}" for task, found in tasks.items())
+
+
+def table(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
+    """One Markdown table per task: median, mean and deviation over repeats, a row per method."""
+    sections = []
+    for task in tasks:
+        rows = {repeats.regime: repeats.summary for repeats in done}
+        sections.append(f"### {task.capitalize()}\n\n{results_table(rows, task)}")
+    return "\n\n".join(sections) + "\n"

@@ -11,16 +11,17 @@ import numpy as np
 from diffagiqa.benchmark.classical import scene_statistics, simple_statistics
 from diffagiqa.benchmark.frame import Predictions, Trial
 from diffagiqa.data.images import decode_image
+from diffagiqa.evaluation.baselines_generator import generator_means
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.data import Rows
-from diffagiqa.training.measures import generator_means
+from diffagiqa.training.measures import labelled_table
 
 
 def generator_mean(trial: Trial) -> Predictions:
     """An oracle told which generator made a picture and nothing else: that one's mean training label."""
-    train = [*trial.train, *trial.validation]
-    columns = trial.labels.T
-    return np.stack([generator_means(trial.rows, c, train, trial.test) for c in columns], axis=1)
+    table, train = labelled_table(trial.rows), [*trial.train, *trial.validation]
+    tasks = trial.rows.task_names
+    return np.stack([generator_means(table, train, trial.test, task) for task in tasks], axis=1)
 
 
 def statistics_of(rows: Rows, workers: int = 2) -> np.ndarray:

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from diffagiqa.cli.ablate import ablate
+from diffagiqa.cli.benchmark import benchmark
 from diffagiqa.cli.convert import convert
 from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.data import app as data
@@ -27,7 +28,7 @@ app = typer.Typer(
 
 PANELS = {
     "Score": (demo, score, serve),
-    "Train and evaluate": (train, evaluate, reproduce, ablate, crossdb),
+    "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
     "Make": (convert, synth, pretrain),
 }
 for panel, commands in PANELS.items():

@@ -56,7 +56,6 @@ def train(
 
     Example: diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/first --freeze-prompters
     """
-    from diffagiqa.evaluation.tables import results_table
     from diffagiqa.training.measures import evaluate_scores
     from diffagiqa.training.open_data import make_split
     from diffagiqa.training.processes import Processes
@@ -84,8 +83,13 @@ def train(
         return
     typer.echo(f"best epoch {fitted.best_epoch}, model in {out / 'best'}")
     found = evaluate_scores(fitted.test_scores, opened.rows, fitted.test_rows)
-    typer.echo("test part, 95 % intervals over its prompts:")
-    for task in found.tasks:
-        typer.echo(results_table({task: found}, task, ("srcc", "plcc", "krcc", "rmse")))
+    typer.echo("test part, with 95 % intervals over its prompts:")
+    for task, figures in found.tasks.items():
+        cells = [
+            f"{metric.upper()} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+            for metric in ("srcc", "plcc", "krcc", "rmse")
+            if (figure := figures.figures[metric]).value is not None
+        ]
+        typer.echo(f"  {task}: {'  '.join(cells) or 'too few rows'}")
     found.save(out / "test.json")
     typer.echo(f"written: {out / 'test.json'}")

@@ -1,0 +1,134 @@
+"""Baselines learn what can be learnt, on the splits of the method, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffagiqa.benchmark.classical import scene_statistics, simple_statistics
+from diffagiqa.benchmark.contrastive import contrastive_loss, fit_contrastive
+from diffagiqa.benchmark.fitting import NETWORKS, Budget, fit_network, load_pictures
+from diffagiqa.benchmark.frame import Trial
+from diffagiqa.benchmark.networks import BagOfWords
+from diffagiqa.benchmark.run import run_baselines
+from diffagiqa.benchmark.simple import (
+    generator_mean,
+    scene_statistics_regression,
+    statistics_of,
+)
+from diffagiqa.data.samples import Sample
+from diffagiqa.errors import ConfigError
+from diffagiqa.evaluation.correlations import srcc
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows, make_rows
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """Pictures whose quality falls with their noise; generators differ in the mean."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    samples = []
+    for i in range(60):
+        generator, level = f"g{i % 2}", random.uniform(0, 60) + 40 * (i % 2)
+        smooth = np.kron(random.uniform(60, 200, (8, 8, 3)), np.ones((12, 12, 1)))
+        image = np.clip(smooth + random.normal(0, level, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{i}.png")
+        labels = {"perception": 5 * (1 - level / 100)}
+        if i % 3:
+            labels["alignment"] = 5.0 * (i % 2)
+        path = str(folder / f"{i}.png")
+        samples.append(Sample(path, f"thing {i // 2}", "table", i, labels, generator))
+    return make_rows({"made": (samples, {"perception": (0, 5), "alignment": (0, 5)})})
+
+
+@pytest.fixture(scope="module")
+def trial(rows: Rows) -> Trial:
+    return Trial(rows, range(36), range(36, 46), range(46, 60), seed=0)
+
+
+def agreement(trial: Trial, predicted: np.ndarray) -> float:
+    return srcc(predicted[:, 0], trial.labels[list(trial.test), 0])
+
+
+def test_scene_statistics_see_noise() -> None:
+    random = np.random.default_rng(0)
+    smooth = np.kron(random.uniform(60, 200, (8, 8, 3)), np.ones((12, 12, 1)))
+    noisy = np.clip(smooth + random.normal(0, 30, smooth.shape), 0, 255).astype(np.uint8)
+    clean = smooth.astype(np.uint8)
+    assert scene_statistics(clean).shape == (36,)
+    assert np.isfinite(scene_statistics(np.zeros((64, 64, 3), np.uint8))).all()
+    assert simple_statistics(noisy)["noise"] == pytest.approx(30 * 0.68, rel=0.25)  # of luminance
+    assert simple_statistics(clean)["noise"] < 10
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    assert simple_statistics(grey)["colourfulness"] == 0
+    assert simple_statistics(grey)["entropy"] == 0
+
+
+def test_statistics_of_gaussian_noise_are_those_of_a_gaussian() -> None:
+    """White noise is already normalised: the generalised Gaussian's shape must come out near 2."""
+    noise = np.random.default_rng(0).normal(128, 20, (256, 256, 1)).repeat(3, axis=2)
+    shape, variance = scene_statistics(noise.clip(0, 255).astype(np.uint8))[:2]
+    assert 1.7 < shape < 3.2
+    assert 0.5 < variance < 1.5
+
+
+def test_regression_on_statistics_beats_knowing_the_generator(trial: Trial, rows: Rows) -> None:
+    oracle = agreement(trial, generator_mean(trial))
+    found = agreement(trial, scene_statistics_regression(statistics_of(rows))(trial))
+    assert 0.5 < oracle < found
+    assert found > 0.9
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_networks_train_and_predict_in_order(name: str, trial: Trial, rows: Rows) -> None:
+    budget = Budget(epochs=3, batch_size=12, image_size=96, crop=64, lr=2e-3)
+    pictures = load_pictures(rows, 96)
+    predicted = fit_network(name, trial, pictures, budget)
+    assert predicted.shape == (14, 2)
+    assert np.isfinite(predicted).all()
+    again = fit_network(name, trial, pictures, budget)
+    np.testing.assert_allclose(again, predicted, atol=1e-6)  # a function of the seed
+
+
+def test_the_cnn_learns(trial: Trial, rows: Rows) -> None:
+    budget = Budget(epochs=8, batch_size=12, image_size=96, crop=64, lr=2e-3, patience=8)
+    assert agreement(trial, fit_network("cnn", trial, load_pictures(rows, 96), budget)) > 0.6
+
+
+def test_contrastive_loss_counts_every_picture_of_a_prompt_as_right() -> None:
+    matched = torch.tensor([[9.0, 9.0, 0.0], [9.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
+    assert float(contrastive_loss(matched, ["a", "a", "b"])) < 0.8
+    assert float(contrastive_loss(matched, ["a", "b", "a"])) > 3
+
+
+def test_contrastive_scores_are_clipscores(trial: Trial, rows: Rows) -> None:
+    budget = Budget(epochs=1, batch_size=12, image_size=96, crop=64)
+    scores = fit_contrastive(trial, load_pictures(rows, 96), budget)
+    assert scores.shape == (14, 2)
+    assert (scores >= 0).all()
+    assert (scores <= 100).all()
+
+
+def test_words_are_hashed_alike_in_every_process() -> None:
+    torch.manual_seed(0)
+    words = BagOfWords().eval()
+    both = words(["a red fox", ""])
+    torch.testing.assert_close(both[0], words(["A red, fox"])[0])
+    assert bool(torch.isfinite(both).all())
+
+
+def test_finished_repeats_are_read_back(rows: Rows, tmp_path: Path) -> None:
+    config = TrainingConfig(test_fraction=0.3)
+    first = run_baselines(config, rows, tmp_path, names=["generator mean"], repeats=2)
+    stamp = (tmp_path / "generator-mean" / "00" / "result.json").stat().st_mtime_ns
+    again = run_baselines(config, rows, tmp_path, names=["generator mean"], repeats=2)
+    assert (tmp_path / "generator-mean" / "00" / "result.json").stat().st_mtime_ns == stamp
+    assert again == first
+    assert first[0].values("perception", "srcc")
+    with pytest.raises(ConfigError, match="no baseline 'magic'"):
+        run_baselines(config, rows, tmp_path, names=["magic"])
