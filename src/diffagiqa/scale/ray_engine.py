@@ -8,6 +8,7 @@ from its position alone, results that come late, twice or out of order change no
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,7 +56,13 @@ class RayEngine:
             raise MissingExtraError("ray", "ray") from None
         started = not ray.is_initialized()
         if started:
-            ray.init(address=self.address, log_to_driver=False, include_dashboard=False)
+            ray.init(
+                address=self.address,
+                log_to_driver=False,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+            )
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
             stop.listen()  # Ray has put its own handlers in place
         try:
             for row in self._dataset(inputs, layout, done).iter_rows():

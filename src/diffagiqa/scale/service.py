@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +146,11 @@ def serve_forever(
         raise MissingExtraError("ray", "ray") from None
     spec.describe()  # a wrong model is an error here, not a replica that restarts for ever
     ray.init(
-        address=address, log_to_driver=False, include_dashboard=False, ignore_reinit_error=True
+        address=address,
+        log_to_driver=False,
+        include_dashboard=False,
+        ignore_reinit_error=True,
+        logging_level=logging.ERROR,
     )
     try:
         serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
