@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from diffagiqa import Scorer
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import RELEASED_FEATURES, ModelConfig
 from diffagiqa.weights.backbone_folder import load_backbone
@@ -61,9 +62,22 @@ def small_config(**changes: object) -> ModelConfig:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved untrained model that scores some ten 64 x 64 pictures a second on one core."""
-    from diffagiqa import Scorer
-
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    scorer = Scorer.untrained(str(REFERENCE / "backbone"), small_config(image_size=64, pyramid_size=4))
+    scorer = Scorer.untrained(
+        str(REFERENCE / "backbone"), small_config(image_size=64, pyramid_size=4)
+    )
     scorer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_scorer(tiny_model: Path) -> Scorer:
+    """That model, loaded: 64 x 64 pixels."""
+    return Scorer.from_pretrained(tiny_model, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def small_scorer() -> Scorer:
+    """Untrained, 128 x 128 pixels: the backbone's deepest map has more than one place."""
+    config = small_config(pyramid_size=8)
+    return Scorer.untrained(str(REFERENCE / "backbone"), config, device="cpu", dtype="float32")

@@ -242,6 +242,16 @@ class Scorer:
         means = torch.stack([weight * scores[task].mean() for task, weight in weights.items()])
         return 1 - means.sum() / sum(weights.values())
 
+    def explain(self, image: Any, prompt: str = "", **options: Any) -> Any:
+        """Where this picture loses quality and which words it does not show.
+
+        Returns an ``explain.Explanation``; see ``explain.explain`` for the options and errors.
+        """
+        # By name: ``explain`` stands above this module and imports it.
+        from importlib import import_module
+
+        return import_module("diffagiqa.explain").explain(self, image, prompt, **options)
+
     @torch.inference_mode()
     def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
@@ -273,6 +283,7 @@ class Scorer:
             values, {task.name: task.to_mos(values[task.name]) for task in self.config.tasks}
         )
 
+    @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode_text(self, prompt: str) -> Tensor:
         return self.backbone.encode_text([prompt], self.config.long_prompts)[0]

@@ -15,6 +15,11 @@ from diffagiqa.integrations import Reward, ScoreSteps, best_of
 SETTINGS = {"height": 64, "width": 64, "num_inference_steps": 4}
 
 
+@pytest.fixture(scope="session")
+def scorer(tiny_scorer: Scorer) -> Scorer:
+    return tiny_scorer
+
+
 @pytest.fixture(scope="module")
 def pipeline(reference: Path) -> Any:
     from diffagiqa.pretrain.sampling import load_pipeline

@@ -19,6 +19,17 @@ PROMPTS = ["a red fox", "a blue cup", "", "two dogs"]
 
 
 @pytest.fixture(scope="session")
+def scorer(tiny_scorer: Scorer) -> Scorer:
+    return tiny_scorer
+
+
+@pytest.fixture(scope="session")
+def pictures() -> torch.Tensor:
+    """(4, 3, 64, 64) in [0, 1]."""
+    return torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
 def plain(scorer: Scorer, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         return scorer.score_tensor(pictures, PROMPTS)

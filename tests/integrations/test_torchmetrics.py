@@ -19,6 +19,17 @@ pytest.importorskip("torchmetrics")
 from diffagiqa.integrations.torchmetrics_metric import DiffAGIQAMetric
 
 
+@pytest.fixture(scope="session")
+def scorer(tiny_scorer: Scorer) -> Scorer:
+    return tiny_scorer
+
+
+@pytest.fixture(scope="session")
+def pictures() -> torch.Tensor:
+    """(4, 3, 64, 64) in [0, 1]."""
+    return torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
 def test_mean_over_batches(scorer: Scorer, pictures: torch.Tensor) -> None:
     metric = DiffAGIQAMetric(scorer)
     metric.update(pictures[:3], ["a", "b", "c"])

@@ -45,6 +45,7 @@ def conv_of_repeated(maps: Tensor, conv: nn.Conv2d, ratio: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for later calls, which may want gradients
 def _placement(
     small: int, ratio: int, kernel: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:

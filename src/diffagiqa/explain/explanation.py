@@ -1,0 +1,188 @@
+"""``explain``: one picture and its prompt -> a map of lost quality, and what each word does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from diffagiqa.data.prompts import clean_prompt
+from diffagiqa.explain.attention import attention_maps, token_places, word_maps
+from diffagiqa.explain.spatial import quality_map
+from diffagiqa.explain.words import Word, split_words, without
+from diffagiqa.scorer import Scorer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MISSING_ABOVE = 0.0
+MAP_TASK, WORD_TASK = "perception", "alignment"
+
+
+@dataclass(frozen=True)
+class WordEffect:
+    """One word of the prompt.
+
+    Attributes:
+        text: the word, or a phrase such as "left of".
+        start, end: its place: ``prompt[start:end]``.
+        drop: how much the alignment score falls when the word is left out, -1 .. 1. Below 0: the
+            picture suits the prompt better without the word.
+        attention: (S, S) in [0, 1], share of the U-Net's cross-attention on the word's tokens;
+            zeros for a word beyond the text encoder's limit.
+    """
+
+    text: str
+    start: int
+    end: int
+    drop: float
+    attention: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the model says of one picture.
+
+    Attributes:
+        image: (S, S, 3) uint8, as the model saw it.
+        prompt: as it was scored.
+        scores: by task, in [0, 1].
+        map_task, map_method: what ``quality_map`` is of, and how it was made.
+        quality_map: (S, S), above 0 where the picture lowers that score.
+        words: in the order of the prompt; empty without a prompt.
+        missing_above: a word whose leaving out raises the score by more counts as missing.
+    """
+
+    image: np.ndarray = field(repr=False)
+    prompt: str
+    scores: Mapping[str, float]
+    map_task: str
+    map_method: str
+    quality_map: np.ndarray = field(repr=False)
+    words: tuple[WordEffect, ...]
+    missing_above: float = MISSING_ABOVE
+
+    @property
+    def missing(self) -> tuple[WordEffect, ...]:
+        """Words that the picture seems not to show, the surest first."""
+        found = [word for word in self.words if -word.drop > self.missing_above]
+        return tuple(sorted(found, key=lambda word: word.drop))
+
+    @property
+    def sentence(self) -> str:
+        """The missing words in a sentence.
+
+        At most three are named. Empty where the model has no alignment score or there is no prompt.
+        """
+        if not self.words:
+            return ""
+        names = [f"'{word.text}'" for word in self.missing[:3]]
+        if not names:
+            return "No word of the prompt seems to be missing."
+        if len(names) == 1:
+            return f"{names[0]} seems not to be shown."
+        return f"{', '.join(names[:-1])} and {names[-1]} seem not to be shown."
+
+    def figure(self, most_words: int = 6) -> Figure:
+        """Picture, map and words as a matplotlib figure; needs ``diffagiqa[report]``."""
+        from diffagiqa.explain.figures import explanation_figure
+
+        return explanation_figure(self, most_words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Scores, words and the place of the largest loss, as plain types for JSON."""
+        row, column = np.unravel_index(int(self.quality_map.argmax()), self.quality_map.shape)
+        side = self.quality_map.shape[0]
+        return {
+            "prompt": self.prompt,
+            "scores": dict(self.scores),
+            "worst_place": {"x": round(float(column) / side, 3), "y": round(float(row) / side, 3)},
+            "words": [
+                {"word": w.text, "start": w.start, "end": w.end, "drop": w.drop} for w in self.words
+            ],
+            "missing": [word.text for word in self.missing],
+        }
+
+
+def explain(
+    scorer: Scorer,
+    image: Any,
+    prompt: str = "",
+    *,
+    method: str = "occlusion",
+    words: bool = True,
+    missing_above: float = MISSING_ABOVE,
+) -> Explanation:
+    """Explain the scores of one picture.
+
+    Costs 65 passes for the map by occlusion (6 forward and backward passes by "gradient", one by
+    "activation"), and one per word.
+
+    Args:
+        scorer: the model.
+        image: path, bytes, PIL image, array or tensor, as for ``Scorer``.
+        prompt: what was asked for.
+        method: "occlusion", "gradient" or "activation"; docs/explain.md says how faithful each is.
+        words: explain the words, too.
+        missing_above: see ``Explanation``.
+
+    Raises:
+        ImageError: the picture cannot be read.
+        ConfigError: the method is unknown.
+    """
+    pixels = scorer.prepare(image)  # (3,S,S)
+    prompt = clean_prompt(prompt)
+    task = MAP_TASK if MAP_TASK in scorer.tasks else scorer.tasks[0]
+    with torch.inference_mode():
+        found = scorer.score_tensor(pixels[None], prompt)
+    scores = {name: float(value[0]) for name, value in found.items()}
+    effects: tuple[WordEffect, ...] = ()
+    if words and WORD_TASK in scorer.tasks and scorer.config.use_text:
+        effects = tuple(_word_effects(scorer, pixels, prompt, scores[WORD_TASK]))
+    lost = quality_map(scorer, pixels, prompt, task, method)
+    shown = (pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return Explanation(shown, prompt, scores, task, method, lost.numpy(), effects, missing_above)
+
+
+def word_drops(
+    scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word], whole: float
+) -> list[float]:
+    """Of each word, alignment with the whole prompt minus alignment without the word."""
+    pairs: list[Any] = [(pixels, clean_prompt(without(prompt, word))) for word in words]
+    drops: list[float] = []
+    for start in range(0, len(pairs), scorer.batch_size):
+        for found in scorer.score_prepared(pairs[start : start + scorer.batch_size]):
+            drops.append(whole - found[WORD_TASK])  # type: ignore[index]
+    return drops
+
+
+def _word_effects(
+    scorer: Scorer, pixels: torch.Tensor, prompt: str, whole: float
+) -> list[WordEffect]:
+    words = split_words(prompt)
+    if not words:
+        return []
+    drops = word_drops(scorer, pixels, prompt, words, whole)
+    maps = _attention(scorer, pixels, prompt)
+    places = token_places(scorer.backbone.tokenizer, prompt, words)
+    seen = word_maps(maps, places).cpu().numpy()
+    return [
+        WordEffect(word.text, word.start, word.end, drop, seen[i])
+        for i, (word, drop) in enumerate(zip(words, drops, strict=True))
+    ]
+
+
+@torch.inference_mode()
+def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tensor:
+    """(77 or more, S, S) cross-attention, as the alignment branch sees the picture."""
+    model, backbone, config = scorer.model, scorer.backbone, scorer.config
+    prompters = dict(model.prompters.items())
+    prompter = prompters.get(WORD_TASK) or next(iter(prompters.values()))
+    mean, std = backbone.encode_image(prompter(pixels[None].to(scorer.device)))
+    latents = backbone.noisy_latents(mean, std, scorer._noise[0], config.timestep)
+    text = backbone.encode_text([prompt], config.long_prompts)
+    size = config.image_size
+    return attention_maps(backbone.unet, latents, config.timestep, text, config.features, size)[0]

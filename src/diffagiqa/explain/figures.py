@@ -1,0 +1,114 @@
+"""Explanations drawn: overlays that stay readable without colour vision and in grey.
+
+Colour: cividis, made for colour-vision deficiency (Nuñez et al., PLoS ONE 2018), over a greyed picture;
+the strongest place is also framed by a line, so colour is never the only sign.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffagiqa.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from diffagiqa.explain.explanation import Explanation
+
+FALL, RISE = "#0072B2", "#D55E00"  # Okabe-Ito blue and vermillion
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own, outside pyplot's global state; inches."""
+    try:
+        from matplotlib.figure import Figure as NewFigure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "report") from None
+    return NewFigure(figsize=(width, height), layout="constrained")
+
+
+def unit_range(values: np.ndarray) -> np.ndarray:
+    """What is above 0, scaled to a largest value of 1; zeros stay zeros."""
+    kept = np.clip(values, 0, None)
+    peak = float(kept.max())
+    return kept / peak if peak > 0 else kept
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 and (S, S) in [0, 1] -> (S, S, 3) uint8: cividis over the greyed picture."""
+    try:
+        from matplotlib import colormaps
+    except ImportError:
+        raise MissingExtraError("matplotlib", "report") from None
+    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    base = np.repeat(grey[..., None], 3, axis=2) * 0.85
+    colour = colormaps["cividis"](heat)[..., :3] * 255
+    weight = (0.75 * heat[..., None] ** 0.7).astype(np.float32)
+    return np.clip((1 - weight) * base + weight * colour, 0, 255).astype(np.uint8)
+
+
+def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> None:
+    """An overlay with a line around what is above 60 % of the largest value."""
+    axis.imshow(overlay(image, heat))
+    if heat.max() > 0.6 > heat.min():
+        axis.contour(heat, levels=[0.6], colors="black", linewidths=2.6)
+        axis.contour(heat, levels=[0.6], colors="white", linewidths=1.2)
+    axis.set_title(title, fontsize=10, wrap=True, parse_math=False)
+    axis.set_axis_off()
+
+
+def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
+    """Above: picture, map, bars of the words. Below: attention of the words that matter most."""
+    words = sorted(found.words, key=lambda word: word.drop)
+    shown = sorted(words[:most_words], key=lambda word: word.start)
+    columns = max(3, len(shown)) if shown else 2
+    figure = new_figure(2.6 * columns, 6.4 if shown else 4.2)
+    rows: Any = figure.subfigures(
+        2 if shown else 1, 1, squeeze=False, height_ratios=[1.35, 1] if shown else None
+    )[:, 0]
+    axes = rows[0].subplots(1, 3 if shown else 2)
+    scores = ", ".join(f"{task} {value:.2f}" for task, value in found.scores.items())
+    axes[0].imshow(found.image)
+    axes[0].set_title(scores, fontsize=10, parse_math=False)
+    axes[0].set_axis_off()
+    draw_overlay(
+        axes[1], found.image, unit_range(found.quality_map), f"what lowers {found.map_task}"
+    )
+    if shown:
+        _word_bars(axes[2], found)
+        below = np.atleast_1d(rows[1].subplots(1, len(shown)))
+        for axis, word in zip(below, shown, strict=True):
+            draw_overlay(axis, found.image, contrast(word.attention), word.text)
+        rows[1].suptitle("where the U-Net's attention goes for a word", fontsize=10)
+    figure.suptitle(_shortened(found.prompt, 30 * columns), fontsize=10, parse_math=False)
+    return figure
+
+
+def contrast(attention: np.ndarray) -> np.ndarray:
+    """An attention map from its least to its largest value, as 0 .. 1."""
+    low, high = float(attention.min()), float(attention.max())
+    return (attention - low) / (high - low) if high > low else np.zeros_like(attention)
+
+
+def _word_bars(axis: Any, found: Explanation) -> None:
+    drops = [word.drop for word in found.words]
+    places = range(len(drops))
+    colours = [RISE if drop < 0 else FALL for drop in drops]
+    bars = axis.barh(places, drops, color=colours)
+    for bar, drop in zip(bars, drops, strict=True):
+        if drop < 0:
+            bar.set_hatch("//")
+    axis.set_yticks(places, [_shortened(word.text, 24) for word in found.words], parse_math=False)
+    axis.invert_yaxis()
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_title(
+        "alignment lost without the word\n(hatched: the word seems not shown)", fontsize=10
+    )
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

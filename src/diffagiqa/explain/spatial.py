@@ -1,0 +1,141 @@
+"""Where a picture loses its score: three maps, of which a benchmark says how faithful they are.
+
+Every map is (S, S), float32, on the CPU; above 0 where the picture lowers the score, in units of the
+score (occlusion) or scaled to a largest magnitude of 1 (the gradient-based ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffagiqa.errors import ConfigError
+from diffagiqa.scorer import Scorer
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of (B, 3, S, S), edges repeated; ``sigma`` in pixels."""
+    radius = max(1, int(3 * sigma))
+    radius = min(radius, images.shape[-1] - 1)
+    taps = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
+    weights = torch.exp(-0.5 * (taps / sigma) ** 2)
+    weights = (weights / weights.sum()).repeat(3, 1)
+    padded = F.pad(images, (radius,) * 4, mode="replicate")
+    rows = F.conv2d(padded, weights[:, None, :, None], groups=3)
+    return F.conv2d(rows, weights[:, None, None, :], groups=3)
+
+
+def occlusion_map(
+    scorer: Scorer, image: Tensor, prompt: str, task: str, *, cells: int = 8
+) -> Tensor:
+    """How much the score rises where the picture is blurred away, cell by cell.
+
+    Each of ``cells`` x ``cells`` soft windows is replaced by its blurred surroundings; costs
+    cells**2 + 1 passes. ``image`` (3, S, S) in [0, 1].
+    """
+    size = image.shape[-1]
+    smooth = blurred(image[None], size / 16)[0]
+    windows = _windows(size, cells).to(image)
+    occluded = [image + window * (smooth - image) for window in windows]
+    scores = _scores(scorer, [image, *occluded], prompt, task)
+    gains = (scores[1:] - scores[0]).reshape(1, 1, cells, cells)
+    return F.interpolate(gains, size=(size, size), mode="bilinear")[0, 0]
+
+
+def gradient_map(
+    scorer: Scorer, image: Tensor, prompt: str, task: str, *, steps: int = 6
+) -> Tensor:
+    """Integrated gradients (arXiv 1703.01365) from a blurred copy to the picture, negated.
+
+    Says which details, present in the picture and not in its blurred copy, cost score. Costs ``steps``
+    forward and backward passes. Smoothed over S / 32 pixels.
+    """
+    size = image.shape[-1]
+    smooth = blurred(image[None], size / 16)[0]
+    total = torch.zeros_like(image)
+    for step in range(steps):
+        between = (smooth + (step + 0.5) / steps * (image - smooth)).requires_grad_(True)
+        score = scorer.score_tensor(between[None], prompt)[task].sum()
+        (gradient,) = torch.autograd.grad(score, between)
+        total += gradient.float().cpu()
+    costs = -(total / steps * (image - smooth)).sum(0)
+    return _scaled(blurred(costs.expand(1, 3, -1, -1), size / 32)[0, 0])
+
+
+def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Tensor:
+    """Grad-CAM (arXiv 1610.02391) on the map that the head pools, negated: one pass.
+
+    The score is a function of the mean over positions of that map, so a position's value times the
+    score's gradient is its share in the score, to first order; the mean over positions is taken away.
+    """
+    model, backbone = scorer.model, scorer.backbone
+    images = image[None].to(scorer.device)
+    text = scorer._texts(prompt)[None]
+    with torch.no_grad():
+        mean, std = backbone.encode_image(model.prompt(images))
+        features = model.features(mean, std, text, backbone, scorer._noise[0])
+        joined = model.pyramid(features).chunk(len(model.prompters))
+        branch = {name: i for i, name in enumerate(model.prompters)}.get(task, 0)
+        head: Any = model.heads[task]
+        fused = head.fusion(joined[branch])
+    pooled = fused.mean(dim=(2, 3)).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(head.regressor(pooled).sum(), pooled)
+    shares = (fused * gradient[:, :, None, None]).sum(1, keepdim=True)
+    shares = F.interpolate((shares.mean() - shares).float(), size=image.shape[-2:], mode="bilinear")
+    return _scaled(shares[0, 0].cpu())
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {
+    "occlusion": occlusion_map,
+    "gradient": gradient_map,
+    "activation": activation_map,
+}
+
+
+def quality_map(
+    scorer: Scorer,
+    image: Tensor,
+    prompt: str,
+    task: str,
+    method: str = "occlusion",
+    **options: int,
+) -> Tensor:
+    """One of ``METHODS``; ``image`` (3, S, S) in [0, 1] at the model's size.
+
+    ``options`` are the method's own: ``cells`` of "occlusion", ``steps`` of "gradient".
+
+    Raises:
+        ConfigError: the method or the task is unknown.
+    """
+    if method not in METHODS:
+        raise ConfigError(f"the map is {method!r}; expected one of {', '.join(METHODS)}")
+    if task not in scorer.tasks:
+        raise ConfigError(f"the model has no task {task!r}; it has {', '.join(scorer.tasks)}")
+    return METHODS[method](scorer, image, prompt, task, **options)
+
+
+def _windows(size: int, cells: int) -> Tensor:
+    """(cells**2, S, S) soft squares that sum to 1 at every pixel (linear between centres)."""
+    place = (torch.arange(size) + 0.5) / size * cells - 0.5
+    ramps = (1 - (place[None] - torch.arange(cells)[:, None]).abs()).clamp(0, 1)
+    ramps = ramps / ramps.sum(0)
+    return torch.einsum("ay,bx->abyx", ramps, ramps).reshape(cells * cells, size, size)
+
+
+@torch.inference_mode()
+def _scores(scorer: Scorer, images: list[Tensor], prompt: str, task: str) -> Tensor:
+    size = scorer.batch_size
+    pieces = [
+        scorer.score_tensor(torch.stack(images[start : start + size]), prompt)[task]
+        for start in range(0, len(images), size)
+    ]
+    return torch.cat(pieces).float().cpu()
+
+
+def _scaled(values: Tensor) -> Tensor:
+    peak = values.abs().max()
+    return values / peak if peak > 0 else values

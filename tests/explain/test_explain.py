@@ -1,0 +1,202 @@
+"""Explanations: attention against the U-Net's own, maps against scores, words against their places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diffagiqa import Scorer
+from diffagiqa.errors import ConfigError
+from diffagiqa.explain import Explanation, WordEffect, explain
+from diffagiqa.explain.attention import attention_maps, probabilities, token_places
+from diffagiqa.explain.figures import overlay, unit_range
+from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map
+from diffagiqa.explain.words import split_words, without
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.synth.samples import MadeSample, made_sample
+
+
+@pytest.fixture(scope="session")
+def scorer(small_scorer: Scorer) -> Scorer:
+    return small_scorer
+
+
+@pytest.fixture(scope="session")
+def made() -> MadeSample:
+    return made_sample(0, 3, 128)
+
+
+def test_probabilities_are_those_of_the_attention_layer(backbone: Backbone) -> None:
+    """With our probabilities, the layer's own values and output give the layer's own result."""
+    transformer = backbone.unet.mid_block.attentions[0]
+    block = transformer.transformer_blocks[0]
+    channels = transformer.norm.num_channels
+    hidden = torch.randn(1, channels, 4, 4, generator=torch.Generator().manual_seed(0))
+    text = backbone.encode_text(["a red fox"])
+    seen: dict[str, torch.Tensor] = {}
+    handle = block.attn2.register_forward_hook(
+        lambda _, inputs, output: seen.update(input=inputs[0], output=output)
+    )
+    with torch.no_grad():
+        transformer(hidden, encoder_hidden_states=text)
+        handle.remove()
+        attention = block.attn2
+        query, key, value = (
+            layer(x).unflatten(2, (attention.heads, -1)).transpose(1, 2)
+            for layer, x in (
+                (attention.to_q, seen["input"]), (attention.to_k, text), (attention.to_v, text),
+            )
+        )  # fmt: skip
+        weights = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1)
+        own = attention.to_out[0]((weights @ value).transpose(1, 2).flatten(2))
+        ours = probabilities(transformer, hidden, text)
+    torch.testing.assert_close(own, seen["output"], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.flatten(2).transpose(1, 2), weights.mean(1))
+
+
+def test_attention_sums_to_one_and_leaves_nothing_behind(scorer: Scorer) -> None:
+    unet = scorer.backbone.unet
+    text = scorer.backbone.encode_text(["a fox"])
+    latents = torch.zeros(1, 4, 16, 16)
+    maps = attention_maps(unet, latents, 51, text, scorer.config.features, 16)
+    assert maps.shape == (1, 77, 16, 16)
+    torch.testing.assert_close(maps.sum(1), torch.ones(1, 16, 16))
+    assert not any(module._forward_hooks for module in unet.modules())
+
+
+def test_tokens_of_words(scorer: Scorer) -> None:
+    prompt = "a red fox, in front of the fox"
+    words = split_words(prompt)
+    assert [w.text for w in words] == ["red", "fox", "in front of", "fox"]
+    places = token_places(scorer.backbone.tokenizer, prompt, words)
+    assert all(places)
+    assert not set(places[1]) & set(places[3])
+    far = "x " * 90 + "fox"
+    assert token_places(scorer.backbone.tokenizer, far, split_words(far))[-1] == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word", "left"),
+    [
+        ("a red fox", "red", "a fox"),
+        ("snow, a fox", "snow", "a fox"),
+        ("a fox, red, big", "red", "a fox, big"),
+        ("fox", "fox", ""),
+    ],
+)
+def test_leaving_out(prompt: str, word: str, left: str) -> None:
+    found = next(w for w in split_words(prompt) if w.text == word)
+    assert without(prompt, found) == left
+
+
+def test_windows_cover_every_pixel_once() -> None:
+    torch.testing.assert_close(_windows(64, 8).sum(0), torch.ones(64, 64))
+
+
+def test_blur_keeps_a_plain_picture() -> None:
+    plain = torch.full((1, 3, 32, 32), 0.3)
+    torch.testing.assert_close(blurred(plain, 4.0), plain)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps(method: str, scorer: Scorer, made: MadeSample) -> None:
+    image = scorer.prepare(made.image)
+    options = {"occlusion": {"cells": 2}, "gradient": {"steps": 2}}.get(method, {})
+    found = quality_map(scorer, image, made.caption, "perception", method, **options)
+    assert found.shape == (128, 128)
+    assert torch.isfinite(found).all()
+    again = quality_map(scorer, image, made.caption, "perception", method, **options)
+    torch.testing.assert_close(found, again)
+
+
+def test_occlusion_is_the_change_of_the_score(scorer: Scorer, made: MadeSample) -> None:
+    """With one cell, the window is the whole picture: the map is score(blurred) - score."""
+    from diffagiqa.explain.spatial import occlusion_map
+
+    image = scorer.prepare(made.image)
+    found = occlusion_map(scorer, image, made.caption, "perception", cells=1)
+    smooth = blurred(image[None], 128 / 16)
+    with torch.no_grad():
+        scores = scorer.score_tensor(torch.cat([image[None], smooth]), made.caption)["perception"]
+    torch.testing.assert_close(found.mean(), scores[1] - scores[0], atol=1e-5, rtol=1e-3)
+
+
+def test_gradients_find_what_they_must(made: MadeSample) -> None:
+    """On a score that is known, the mean brightness of one corner, all of the map is there."""
+
+    class Corner:
+        tasks = ("perception",)
+        batch_size = 8
+
+        def score_tensor(self, images: torch.Tensor, prompt: str) -> dict[str, torch.Tensor]:
+            return {"perception": images[:, :, :16, :16].mean((1, 2, 3))}
+
+    noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for method in ("gradient", "occlusion"):
+        found = METHODS[method](Corner(), noise, "", "perception").abs()
+        assert found[:16, :16].sum() > 0.6 * found.sum()
+        assert found[32:, 32:].max() < 1e-6
+
+
+def test_explanation(scorer: Scorer, made: MadeSample) -> None:
+    found = explain(scorer, made.image, made.caption, method="activation")
+    score = scorer(made.image, made.caption)
+    assert found.scores["alignment"] == pytest.approx(score["alignment"], abs=1e-5)
+    assert [made.caption[w.start : w.end] for w in found.words] == [w.text for w in found.words]
+    word = found.words[0]
+    left = without(made.caption, split_words(made.caption)[0])
+    expected = score["alignment"] - scorer(made.image, left)["alignment"]
+    assert word.drop == pytest.approx(expected, abs=1e-5)
+    assert word.attention.shape == (128, 128)
+    assert found.to_dict()["prompt"] == made.caption
+    assert found.sentence
+
+
+def test_missing_words_are_named() -> None:
+    blank = np.zeros((4, 4))
+    words = tuple(
+        WordEffect(text, 0, 1, drop, blank)
+        for text, drop in (("red", -0.1), ("fox", 0.2), ("left of", -0.3))
+    )
+    image = np.zeros((4, 4, 3), np.uint8)
+    found = Explanation(image, "...", {}, "perception", "gradient", blank, words)
+    assert found.sentence == "'left of' and 'red' seem not to be shown."
+    assert Explanation(image, "", {}, "perception", "gradient", blank, ()).sentence == ""
+
+
+def test_wrong_method_and_task(scorer: Scorer, made: MadeSample) -> None:
+    with pytest.raises(ConfigError, match="expected one of occlusion, gradient, activation"):
+        explain(scorer, made.image, method="magic")
+    with pytest.raises(ConfigError, match="it has perception, alignment"):
+        quality_map(scorer, scorer.prepare(made.image), "", "beauty")
+
+
+def test_gradients_flow_after_a_plain_score(scorer: Scorer, made: MadeSample) -> None:
+    """The prompt's embedding is kept between calls; one made while scoring must serve a loss, too."""
+    scorer(made.image, "a prompt of this test alone")
+    images = scorer.prepare(made.image)[None].requires_grad_(True)
+    scorer.loss(images, "a prompt of this test alone").backward()
+    assert images.grad is not None
+
+
+def test_scorer_explains(scorer: Scorer, made: MadeSample) -> None:
+    found = scorer.explain(made.image, "", method="activation")
+    assert found.words == ()
+
+
+def test_figure_takes_hostile_prompts(scorer: Scorer, made: MadeSample) -> None:
+    pytest.importorskip("matplotlib")
+    found = explain(scorer, made.image, r"a $\frac{ <script> % fox", method="activation")
+    figure = found.figure()
+    figure.canvas.draw()
+    assert len(figure.subfigs) == 2
+
+
+def test_overlay_is_readable_in_grey() -> None:
+    """The hotter a place, the lighter, on a plain picture: order survives without colour."""
+    pytest.importorskip("matplotlib")
+    heat = unit_range(np.linspace(-1, 1, 64)[None].repeat(64, 0))
+    drawn = overlay(np.full((64, 64, 3), 60, np.uint8), heat)
+    light = drawn.astype(float) @ [0.299, 0.587, 0.114]
+    assert light[0, 63] > light[0, 48] > light[0, 40]
