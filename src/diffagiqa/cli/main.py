@@ -11,6 +11,7 @@ from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.data import app as data
 from diffagiqa.cli.demo import demo
 from diffagiqa.cli.evaluate import evaluate
+from diffagiqa.cli.explain import explain, explain_benchmark
 from diffagiqa.cli.pretrain import pretrain
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.score import score
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 PANELS = {
     "Score": (demo, score, serve),
+    "Look": (explain, explain_benchmark),
     "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
     "Make": (convert, synth, pretrain),
 }

@@ -1,0 +1,118 @@
+"""``diffagiqa explain`` and ``explain-benchmark``: why a score, and how far to believe it."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Method(str, Enum):
+    """How the map is made."""
+
+    OCCLUSION = "occlusion"
+    GRADIENT = "gradient"
+    ACTIVATION = "activation"
+
+
+Model = Annotated[
+    str | None, typer.Option(help="Model folder or hub id. Default: the model in the package.")
+]
+BackboneOption = Annotated[str | None, typer.Option(help="Local copy of the model's backbone.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
+
+
+def explain(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="Default: from the file beside it, or its metadata.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Figure to write: .png, .svg or .pdf.")] = None,
+    method: Annotated[Method, typer.Option(help="How the map is made.")] = Method.OCCLUSION,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    model: Model = None,
+    backbone: BackboneOption = None,
+    device: Device = None,
+) -> None:
+    """Show where one picture loses quality, and which words of its prompt it does not show.
+
+    Example: diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
+    """
+    from diffagiqa.data.images import read_image_bytes
+    from diffagiqa.data.prompts import find_prompt
+    from diffagiqa.errors import ConfigError
+    from diffagiqa.scorer import Scorer
+
+    if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"--out is {out}; name it .png, .svg or .pdf")
+    if prompt is None:
+        prompt = find_prompt(image, read_image_bytes(image))[0] or ""
+    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
+    found = scorer.explain(image, prompt, method=method.value)
+    if out is not None:
+        found.figure().savefig(out, dpi=140)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    _show(found)
+    if out is not None:
+        typer.echo(f"figure in {out}")
+
+
+def explain_benchmark(
+    places: Annotated[int, typer.Option(min=0, help="Pictures with a defect of known place.")] = 30,
+    words: Annotated[int, typer.Option(min=0, help="Prompts with something not shown.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the made pictures.")] = 0,
+    method: Annotated[
+        list[Method] | None, typer.Option(help="Maps to measure; default: all.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    model: Model = None,
+    backbone: BackboneOption = None,
+    device: Device = None,
+) -> None:
+    """Measure how far explanations are true, on made pictures whose truth is known.
+
+    Example: diffagiqa explain-benchmark --places 30 --words 60 --report explain.md
+    """
+    from diffagiqa.explain.benchmark import METHODS, benchmark_table
+    from diffagiqa.explain.benchmark import explain_benchmark as measure
+    from diffagiqa.scorer import Scorer
+
+    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
+    methods = [entry.value for entry in method] if method else list(METHODS)
+    found = measure(
+        scorer, places=places, words=words, seed=seed, methods=methods,
+        progress=lambda name: typer.echo(f"measured {name}", err=True),
+    )  # fmt: skip
+    table = benchmark_table(found)
+    if report is not None:
+        command = f"diffagiqa explain-benchmark --places {places} --words {words} --seed {seed}"
+        report.write_text(f"{table}\nWritten by `{command}`.\n", encoding="utf-8")
+    if as_json:
+        plain = {
+            name: {key: value._asdict() for key, value in values.items()}
+            for name, values in found.items()
+        }
+        typer.echo(json.dumps(plain))
+    else:
+        typer.echo(table)
+
+
+def _show(found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    console.print(Text(", ".join(f"{task} {value:.3f}" for task, value in found.scores.items())))
+    if found.words:
+        table = Table("word", "alignment lost without it", box=None, pad_edge=False)
+        for word in found.words:
+            table.add_row(Text(word.text), f"{word.drop:+.3f}")
+        console.print(table)
+        console.print(Text(found.sentence))
