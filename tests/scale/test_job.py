@@ -157,6 +157,26 @@ def test_another_command_is_refused_unless_restart(
     assert len(read_rows(tmp_path / "out")) == (16 if "share" in change else 30)
 
 
+def test_restart_of_one_share_leaves_the_others(table: Path, tmp_path: Path) -> None:
+    run(table, tmp_path / "whole")
+    for index in range(3):
+        run(table, tmp_path / "out", share=Share(index, 3))
+    reused: list[int] = []
+    run(table, tmp_path / "out", share=Share(1, 3), restart=True,
+        on_rows=lambda _, r: reused.append(r))  # fmt: skip
+    assert sum(reused) == 0
+    assert read_rows(tmp_path / "out") == read_rows(tmp_path / "whole")
+
+
+def test_a_chunk_that_another_program_removed_is_noticed(table: Path, tmp_path: Path) -> None:
+    def remove(done: int, reused: int) -> None:
+        for file in (tmp_path / "out/_job").glob("part-*/chunk-*"):
+            file.unlink()
+
+    with pytest.raises(TableError, match="was removed by another program"):
+        run(table, tmp_path / "out", on_rows=remove)
+
+
 def test_restart_removes_no_file_of_others(table: Path, tmp_path: Path) -> None:
     run(table, tmp_path / "out")
     mine = tmp_path / "out" / "notes.txt"

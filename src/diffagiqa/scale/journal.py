@@ -87,8 +87,9 @@ class Journal:
         wanted = json.loads(json.dumps(job))
         text = self.folder.read(f"{JOB}/job.json")
         if text is not None and restart:
-            self._forget()
-            text = None
+            shared = self.share.count > 1 and _same(text, wanted)
+            self._forget(self.share.prefix if shared else r"(shard-\d+-of-\d+-)?")
+            text = text if shared else None  # other shares of the job may be at work already
         if text is None:
             self.refuse_strangers()
             self.folder.write(f"{JOB}/job.json", json.dumps(wanted, indent=1).encode())
@@ -114,17 +115,17 @@ class Journal:
                     "give the old value, another --out, or --restart to score everything again"
                 )
 
-    def _forget(self) -> None:
-        """Remove what a job wrote: its own files by their names, nothing else."""
+    def _forget(self, prefix: str = "") -> None:
+        """Remove what a job, or one share of it, wrote: files by their names, nothing else."""
+        common = "" if prefix.startswith("shard") else r"|(job|arithmetic)\.json.*"
+        states = rf"{prefix}part-\d+\.json.*{common}"
         for name in self.folder.names():
-            if re.fullmatch(r"\.?(shard-\d+-of-\d+-)?part-\d+\..*", name):
+            if re.fullmatch(rf"\.?{prefix}part-\d+\..*", name):
                 self.folder.remove(name)
         for name in self.folder.names(JOB):
-            if name.startswith("lock"):
-                continue
-            if re.fullmatch(r"(shard-\d+-of-\d+-)?part-\d+", name):
+            if re.fullmatch(rf"{prefix}part-\d+", name):
                 self.folder.remove_folder(f"{JOB}/{name}")
-            else:
+            elif re.fullmatch(states, name):
                 self.folder.remove(f"{JOB}/{name}")
 
     def _look(self) -> None:
@@ -239,7 +240,12 @@ class Journal:
 
     def _rows(self, name: str) -> Iterator[Row]:
         text = self.folder.read(name)
-        for line in (text or b"").splitlines():
+        if text is None:
+            raise TableError(
+                f"{name} in {printable(self.folder.location)} was removed by another program; "
+                "run the same command again"
+            )
+        for line in text.splitlines():
             yield _parsed(line, self.folder, name)
 
     # A job whose result is one file
@@ -269,6 +275,13 @@ def _parsed(text: bytes, folder: OutputFolder, name: str) -> dict[str, Any]:
             f"{name} in {printable(folder.location)} is damaged; run the job with --restart"
         ) from None
     return found
+
+
+def _same(text: bytes, wanted: Mapping[str, Any]) -> bool:
+    try:
+        return bool(json.loads(text) == wanted)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _shown(value: Any) -> str:
