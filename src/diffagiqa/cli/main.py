@@ -6,6 +6,7 @@ import typer
 
 from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.benchmark import benchmark
+from diffagiqa.cli.compare import compare
 from diffagiqa.cli.convert import convert
 from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.data import app as data
@@ -13,6 +14,8 @@ from diffagiqa.cli.demo import demo
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.explain import explain, explain_benchmark
 from diffagiqa.cli.pretrain import pretrain
+from diffagiqa.cli.rank import rank
+from diffagiqa.cli.report import report
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.score import score
 from diffagiqa.cli.serve import serve
@@ -29,7 +32,7 @@ app = typer.Typer(
 
 PANELS = {
     "Score": (demo, score, serve),
-    "Look": (explain, explain_benchmark),
+    "Look": (report, rank, compare, explain, explain_benchmark),
     "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
     "Make": (convert, synth, pretrain),
 }

@@ -1,0 +1,57 @@
+"""``diffagiqa compare``: generators on the same prompts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN_A RUN_B...", help="What diffagiqa score --out wrote."),
+    ],
+    category_column: Annotated[
+        str | None, typer.Option(help="Column of the first run: categories of the prompts.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Compare generators: every run against the first, prompt by prompt.
+
+    The interval is a paired bootstrap over prompts, 95 %; where it leaves out 0, the difference is
+    marked. The win rate counts a tie half.
+
+    Example: diffagiqa compare old.csv new.csv
+    """
+    from diffagiqa.report.compare import compare as compare_runs
+    from diffagiqa.report.compare import read_categories
+    from diffagiqa.report.runs import read_run
+
+    names = [path.stem for path in runs]
+    unlike = len(set(names)) == len(names)
+    opened = [read_run(path, None if unlike else str(path)) for path in runs]
+    categories = read_categories(opened[0].rows, category_column) if category_column else None
+    found = compare_runs(opened, categories=categories, seed=seed)
+    if as_json:
+        typer.echo(json.dumps([row.to_dict() for row in found], ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    heads = ("run", "task", "prompts of", "n", "mean", "first", "difference", "95 %", "wins")
+    table = Table(*heads, box=None, pad_edge=False)
+    for row in found:
+        mark = " *" if row.clear else ""
+        table.add_row(
+            Text(row.run), row.task, Text(row.category), f"{row.prompts}", f"{row.mean:.3f}",
+            f"{row.base_mean:.3f}", f"{row.difference:+.3f}{mark}",
+            f"{row.low:+.3f}..{row.high:+.3f}", f"{100 * row.win_rate:.0f} %",
+        )  # fmt: skip
+    console = Console(width=None if Console().is_terminal else 140)
+    console.print(Text(f"against {found[0].base}; * the interval leaves out 0"))
+    console.print(table)

@@ -1,0 +1,70 @@
+"""``diffagiqa rank``: the best pictures of every prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def rank(
+    scores: Annotated[Path, typer.Argument(help="What diffagiqa score --out wrote.")],
+    top: Annotated[int, typer.Option(min=1, help="Pictures to keep per prompt.")] = 1,
+    weight: Annotated[
+        list[str] | None, typer.Option(help="TASK=NUMBER, may be repeated; default: all alike.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV to write. Default: standard output.")
+    ] = None,
+    copy_to: Annotated[
+        Path | None, typer.Option(help="New folder for copies of the pictures that are kept.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
+) -> None:
+    """Keep the best of the pictures of each prompt.
+
+    Example: diffagiqa rank scores.csv --top 1 --weight alignment=2 --weight perception=1 --out best.csv
+    """
+    from diffagiqa.cli.report_options import parse_weights
+    from diffagiqa.data.results import RowWriter, guard_cell
+    from diffagiqa.report.rank import rank as rank_rows
+    from diffagiqa.report.runs import read_run
+
+    run = read_run(scores)
+    kept = rank_rows(run, top=top, weights=parse_weights(weight))
+    if out is not None:
+        whole = ("rank", "of")
+        numbers = ("score", *run.tasks)
+        columns = {n: int if n in whole else float if n in numbers else str for n in kept.columns}
+        with RowWriter(out, columns) as rows:
+            for row in kept.to_dict("records"):
+                rows.write({str(name): value for name, value in row.items()})
+    elif as_json:
+        typer.echo(kept.to_json(orient="records", lines=True, force_ascii=False).rstrip())
+    else:
+        safe = kept.assign(
+            prompt=kept["prompt"].map(guard_cell), image=kept["image"].map(guard_cell)
+        )
+        typer.echo(safe.to_csv(index=False, float_format="%.4f"), nl=False)
+    if copy_to is not None:
+        _copy(kept["image"].tolist(), copy_to)
+    if not quiet:
+        count = kept["prompt"].nunique()
+        typer.echo(f"{len(kept):,} of {len(run.rows):,} pictures, {count:,} prompts", err=True)
+
+
+def _copy(images: list[str], folder: Path) -> None:
+    import shutil
+
+    from diffagiqa.errors import ConfigError, ImageError
+
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--copy-to {folder} is not empty; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        try:
+            shutil.copy2(image, folder / f"{number:05d}_{Path(image).name}")
+        except OSError as fault:
+            raise ImageError(f"{image} cannot be copied ({fault.strerror})") from None

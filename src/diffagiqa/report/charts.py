@@ -1,0 +1,90 @@
+"""Charts of a report, as SVG that stands in the page as an image: nothing in it can run."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffagiqa.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Okabe and Ito's colours, told apart without colour vision; hatches and marks repeat the difference.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def histogram(rows: pd.DataFrame, tasks: tuple[str, ...]) -> str:
+    """Distribution of every score, as a data URI."""
+    figure, axes = _figure(6.4, 1.0 + 1.5 * len(tasks), len(tasks))
+    for axis, task, colour in zip(axes, tasks, COLOURS, strict=False):
+        values = rows[task].to_numpy()
+        axis.hist(
+            values, bins=np.linspace(0, 1, 41), color=colour, edgecolor="white", linewidth=0.4
+        )
+        axis.axvline(np.median(values), color="black", linewidth=1.2, linestyle="--")
+        axis.set_ylabel("pictures")
+        axis.set_title(
+            f"{task}: half of the pictures are above {np.median(values):.2f} (dashed)",
+            fontsize=10, loc="left", parse_math=False,
+        )  # fmt: skip
+        axis.set_xlim(0, 1)
+    axes[-1].set_xlabel("score")
+    return _data_uri(figure)
+
+
+def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series, most: int = 5000) -> str:
+    """The first score against the second, one mark per group; at most ``most`` points, drawn evenly."""
+    figure, (axis,) = _figure(6.4, 5.2, 1)
+    step = max(1, -(-len(rows) // most))
+    rows, groups = rows.iloc[::step], groups.iloc[::step]
+    names = groups.value_counts().index.tolist()
+    shown = names if len(names) <= len(COLOURS) else names[: len(COLOURS) - 1]
+    for name, colour, mark in zip(shown, COLOURS, MARKS, strict=False):
+        part = rows[groups == name]
+        axis.plot(
+            part[tasks[0]], part[tasks[1]], mark, color=colour, markersize=4.5, alpha=0.65,
+            markeredgewidth=0, label=_short(name),
+        )  # fmt: skip
+    if len(shown) < len(names):
+        part = rows[~groups.isin(shown)]
+        label = f"{len(names) - len(shown)} others"
+        axis.plot(part[tasks[0]], part[tasks[1]], ".", color="#777777", label=label)
+    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel=tasks[0], ylabel=tasks[1])
+    if len(names) > 1:
+        legend = axis.legend(loc="upper left", fontsize=8, framealpha=0.9)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return _data_uri(figure)
+
+
+def _figure(width: float, height: float, panels: int) -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("matplotlib", "report") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(panels, 1, sharex=True))
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def _data_uri(figure: Any) -> str:
+    import matplotlib
+
+    stream = io.BytesIO()
+    # Fixed salt and no date: the same scores give the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "diffagiqa"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _short(text: str, most: int = 28) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,198 @@
+"""One self-contained HTML file for a run: works from disk, offline, without any script."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffagiqa.data.images import decode_image
+from diffagiqa.data.samples import printable
+from diffagiqa.errors import ImageError, MissingExtraError, TableError
+from diffagiqa.report import charts
+from diffagiqa.report.runs import Run, group_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATE = "report.html"
+THUMBNAIL = 240  # pixels, longer side
+MOST_GROUPS, MOST_ERRORS = 50, 200
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture in a gallery; ``thumbnail`` is a data URI, "" where the picture is not there."""
+
+    image: str
+    prompt: str
+    scores: list[tuple[str, float]]
+    thumbnail: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures under a heading."""
+
+    title: str
+    note: str
+    cards: list[Card]
+
+
+def write_report(
+    run: Run,
+    out: str | Path,
+    *,
+    by: str | None = None,
+    root: str | Path | None = None,
+    each: int = 12,
+    title: str | None = None,
+) -> Path:
+    """Write the page and return its path.
+
+    Args:
+        run: the scores.
+        out: .html file.
+        by: column of the groups (generators); see ``group_column``.
+        root: folder of pictures named relatively; default: the current one. With it, a picture
+            outside of it is not shown.
+        each: pictures per gallery.
+        title: heading; default: the run's name.
+
+    Raises:
+        TableError: no row has scores, or the column is missing.
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    out = Path(out)
+    html = render_report(run, by=by, root=root, each=each, title=title)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(html, encoding="utf-8")
+    except OSError as fault:
+        raise TableError(f"{out} cannot be written ({fault.strerror}); check its folder") from None
+    return out
+
+
+def render_report(
+    run: Run,
+    *,
+    by: str | None = None,
+    root: str | Path | None = None,
+    each: int = 12,
+    title: str | None = None,
+) -> str:
+    """The page as text; see ``write_report``."""
+    try:
+        import jinja2
+    except ImportError:
+        raise MissingExtraError("jinja2", "report") from None
+    scored = run.scored
+    if scored.empty:
+        raise TableError(f"{run.name} has no row with scores; see its column error")
+    groups = group_column(run, by)[scored.index]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    failed = run.rows[run.rows["error"] != ""]
+    several = groups.nunique() > 1
+    return environment.get_template(TEMPLATE).render(
+        title=printable(title or run.name),
+        tasks=run.tasks,
+        facts=_facts(run, scored),
+        summary=_summary(scored, run.tasks, groups) if several else [],
+        histogram=charts.histogram(scored, run.tasks),
+        scatter=charts.scatter(scored, run.tasks, groups) if len(run.tasks) > 1 else "",
+        galleries=_galleries(run, scored, root, each),
+        errors=[
+            (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
+        ],
+        more_errors=max(0, len(failed) - MOST_ERRORS),
+    )
+
+
+def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
+    rows = run.rows
+    facts = [
+        ("pictures", f"{len(rows):,}"),
+        ("prompts", f"{rows['prompt'].nunique():,}"),
+        ("failed", f"{int((rows['error'] != '').sum()):,}"),
+    ]
+    if "prompt_source" in rows.columns and (rows["prompt_source"] == "none").any():
+        facts.append(("without a prompt", f"{int((rows['prompt_source'] == 'none').sum()):,}"))
+    facts += [(f"mean {task}", f"{scored[task].mean():.3f}") for task in run.tasks]
+    for column, name in (("model", "model"), ("seed", "seed")):
+        if column in rows.columns:
+            values = sorted({str(v) for v in rows[column].dropna().unique()})
+            facts.append((name, printable(", ".join(values))[:60]))
+    return facts
+
+
+def _summary(
+    scored: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series
+) -> list[dict[str, Any]]:
+    """Means and standard errors per group, the best first."""
+    found: list[dict[str, Any]] = []
+    for name, part in scored.groupby(groups, sort=False):
+        means = {task: float(part[task].mean()) for task in tasks}
+        errors = {
+            task: float(part[task].sem()) if len(part) > 1 else float("nan") for task in tasks
+        }
+        found.append(
+            {"name": printable(str(name)), "count": len(part), "means": means, "errors": errors}
+        )
+    found.sort(key=lambda row: -sum(row["means"].values()))
+    return found[:MOST_GROUPS]
+
+
+def _galleries(run: Run, scored: pd.DataFrame, root: str | Path | None, each: int) -> list[Gallery]:
+    mean = run.weighted()
+    chosen = [
+        ("Best", "Highest mean score.", mean.sort_values(ascending=False, kind="stable")),
+        ("Worst", "Lowest mean score.", mean.sort_values(kind="stable")),
+    ]
+    if {"perception", "alignment"} <= set(run.tasks):
+        gap = scored["perception"] - scored["alignment"]
+        chosen.append(
+            (
+                "Fine pictures of something else",
+                "Perception far above alignment: look whether the prompt was met.",
+                gap[gap > 0].sort_values(ascending=False, kind="stable"),
+            )
+        )
+    return [
+        Gallery(title, note, [_card(run, scored.loc[i], root) for i in order.index[:each]])
+        for title, note, order in chosen
+        if len(order)
+    ]
+
+
+def _card(run: Run, row: pd.Series, root: str | Path | None) -> Card:
+    scores = [(task, float(row[task])) for task in run.tasks]
+    image = str(row["image"])
+    return Card(printable(image), printable(row["prompt"]), scores, _thumbnail(image, root))
+
+
+def _thumbnail(image: str, root: str | Path | None) -> str:
+    from PIL import Image
+
+    if "://" in image:  # a store's address: nothing is fetched for a report
+        return ""
+    path = Path(image)
+    if root is not None:
+        path = (Path(root) / image).resolve()
+        if not path.is_relative_to(Path(root).resolve()):
+            return ""
+    try:
+        picture = Image.fromarray(decode_image(path))
+    except ImageError:
+        return ""
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

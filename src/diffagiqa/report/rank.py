@@ -1,0 +1,36 @@
+"""Best of N: the pictures of each prompt in the order of their score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from diffagiqa.report.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rank(
+    run: Run, *, top: int | None = 1, weights: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """The ``top`` pictures of every prompt, best first; prompts in the order they first appear.
+
+    Args:
+        run: scores; rows that failed are left out.
+        top: pictures kept per prompt; None keeps all.
+        weights: of the tasks; default: all alike. What is ranked by is the column ``score``.
+
+    Returns:
+        Columns prompt, rank (from 1), of (pictures of this prompt), score, the tasks, image. Equal
+        scores keep the order of the table.
+    """
+    rows = run.scored.assign(score=run.weighted(weights))
+    rows = rows.assign(_first=rows.groupby("prompt", sort=False).ngroup())
+    rows = rows.sort_values(["_first", "score"], ascending=[True, False], kind="stable")
+    groups = rows.groupby("_first", sort=False)
+    rows = rows.assign(rank=groups.cumcount() + 1, of=groups["score"].transform("size"))
+    if top is not None:
+        rows = rows[rows["rank"] <= top]
+    columns = ["prompt", "rank", "of", "score", *run.tasks, "image"]
+    return rows[columns].reset_index(drop=True)

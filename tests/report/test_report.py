@@ -1,0 +1,246 @@
+"""Best of N, paired comparisons against an outside oracle, and a page that hostile text cannot break."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+
+from diffagiqa.cli.main import run as command
+from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.report import compare, rank, read_run, write_report
+from diffagiqa.report.compare import paired_bootstrap
+from diffagiqa.report.runs import group_column
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} $\\frac{1}{2}$ \u202e"
+)
+
+
+def table(
+    path: Path, *, count: int = 40, shift: float = 0.0, seed: int = 0, per_prompt: int = 2
+) -> Path:
+    """A table as diffagiqa score writes it; scores rise by ``shift``."""
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame(
+        {
+            "row": range(count),
+            "image": [f"gen{i % 3}/{i}.png" for i in range(count)],
+            "prompt": [f"prompt {i // per_prompt}" for i in range(count)],
+            "prompt_source": "table",
+            "perception": np.clip(rng.normal(0.5, 0.1, count) + shift, 0, 1),
+            "alignment": np.clip(rng.normal(0.5, 0.1, count) + shift, 0, 1),
+            "kind": [("animals", "things")[i // per_prompt % 2] for i in range(count)],
+            "error": None,
+        }
+    )
+    for task in ("perception", "alignment"):
+        rows[f"{task}_mos"] = 5 * rows[task]
+    if path.suffix == ".parquet":
+        rows.to_parquet(path)
+    elif path.suffix == ".jsonl":
+        rows.to_json(path, orient="records", lines=True)
+    else:
+        rows.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_every_format_reads_alike(suffix: str, tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / f"a{suffix}"))
+    assert run.tasks == ("perception", "alignment")
+    assert len(run.scored) == 40
+    assert (run.rows["error"] == "").all()
+
+
+def test_folder_of_parts(tmp_path: Path) -> None:
+    for i in range(2):
+        table(tmp_path / f"part-{i}.parquet", seed=i)
+    (tmp_path / "job.json").write_text("{}")
+    assert len(read_run(tmp_path).rows) == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.txt", "hello", "give a .csv, .jsonl or .parquet"),
+        ("a.csv", "x,y\n1,2\n", "has the columns x, y; expected image and scores"),
+        ("a.parquet", "no parquet", "cannot be read"),
+        ("a.jsonl", "{", "cannot be read"),
+        ("a.csv", "", "cannot be read"),
+    ],
+)
+def test_what_is_no_table_of_scores(name: str, text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(TableError, match=said):
+        read_run(tmp_path / name)
+    with pytest.raises(TableError, match="cannot be read"):
+        read_run(tmp_path / "absent.csv")
+
+
+def test_rank_keeps_the_best(tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / "a.csv", per_prompt=4))
+    best = rank(run, weights={"alignment": 1})
+    for row in best.itertuples():
+        same = run.rows[run.rows["prompt"] == row.prompt]
+        assert row.alignment == same["alignment"].max()
+        assert row.of == 4
+    assert list(best["prompt"]) == list(dict.fromkeys(run.rows["prompt"]))
+    every = rank(run, top=None)
+    assert len(every) == 40
+    with pytest.raises(ConfigError, match="not all 0, for perception, alignment"):
+        rank(run, weights={"beauty": 1})
+
+
+def test_difference_interval_and_wins(tmp_path: Path) -> None:
+    base = read_run(table(tmp_path / "a.csv", count=120))
+    other = read_run(table(tmp_path / "b.csv", count=120, shift=0.05, seed=1))
+    found = {row.task: row for row in compare([base, other])}["perception"]
+    means = [run.rows.groupby("prompt")["perception"].mean() for run in (other, base)]
+    gap = (means[0] - means[1]).to_numpy()
+    assert found.difference == pytest.approx(gap.mean())
+    oracle = stats.bootstrap((gap,), np.mean, method="percentile", random_state=0, n_resamples=4000)
+    assert found.low == pytest.approx(oracle.confidence_interval.low, abs=0.004)
+    assert found.high == pytest.approx(oracle.confidence_interval.high, abs=0.004)
+    assert found.win_rate == pytest.approx((gap > 0).mean())
+
+
+def test_equal_runs_tie(tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / "a.csv"))
+    for row in compare([run, run]):
+        assert (row.difference, row.win_rate, row.clear) == (0, 0.5, False)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for i in range(100):
+        low, high = paired_bootstrap(rng.normal(0.1, 1, 60), seed=i)
+        inside += low <= 0.1 <= high
+    assert 88 <= inside <= 99
+
+
+def test_runs_that_share_nothing(tmp_path: Path) -> None:
+    base = read_run(table(tmp_path / "a.csv"))
+    other = read_run(table(tmp_path / "b.csv"))
+    other.rows["prompt"] += " other"
+    with pytest.raises(TableError, match="share no scored prompt"):
+        compare([base, other])
+    with pytest.raises(ConfigError, match="give two or more"):
+        compare([base])
+
+
+def test_groups(tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / "a.csv"))
+    assert set(group_column(run, None)) == {"gen0", "gen1", "gen2"}
+    assert set(group_column(run, "kind")) == {"animals", "things"}
+    with pytest.raises(TableError, match="has no column 'maker'"):
+        group_column(run, "maker")
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, addresses and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    monkeypatch.chdir(tmp_path)
+    rows = pd.read_csv(table(tmp_path / "a.csv"))
+    rows["generator"] = [HOSTILE if i % 2 else "fine" for i in range(len(rows))]
+    rows["prompt"] = HOSTILE
+    rows["error"] = rows["error"].astype(object)
+    rows.loc[0, ["perception", "alignment"]] = np.nan
+    rows.loc[0, "error"] = HOSTILE
+    rows.loc[1, "image"] = HOSTILE
+    rows.loc[2, ["perception", "alignment"]] = 0.99
+    Path("gen2").mkdir()
+    Image.new("RGB", (500, 300), "navy").save("gen2/2.png")
+    rows.to_csv("a.csv", index=False)
+    out = write_report(read_run("a.csv"), "deep/report.html", title=HOSTILE)
+    return Page(out.read_text(encoding="utf-8"))
+
+
+def test_page_holds_no_script_and_asks_for_nothing(page: Page) -> None:
+    assert "script" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    for name, value in page.attributes:
+        if name in ("src", "href"):
+            assert value.startswith(("data:image/", "#"))
+    assert "49" not in "".join(page.words).split()
+
+
+def test_page_shows_hostile_text_as_text(page: Page) -> None:
+    said = "".join(page.words)
+    assert "<script>alert(1)</script>" in said
+    assert "\u202e" not in said
+    assert any(value.startswith("data:image/jpeg") for _, value in page.attributes)
+    assert "picture not found" in said
+
+
+def test_every_picture_has_a_text(page: Page) -> None:
+    assert page.tags.count("img") == sum(name == "alt" and bool(v) for name, v in page.attributes)
+
+
+def test_same_scores_give_the_same_bytes(tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / "a.csv"))
+    both = [write_report(run, tmp_path / f"{i}.html").read_bytes() for i in range(2)]
+    assert both[0] == both[1]
+
+
+def test_pictures_outside_the_root_are_not_shown(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=4))
+    Image.new("RGB", (50, 50)).save(tmp_path / "secret.png")
+    (tmp_path / "root").mkdir()
+    rows["image"] = "../secret.png"
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    out = write_report(read_run(tmp_path / "a.csv"), tmp_path / "r.html", root=tmp_path / "root")
+    assert "data:image/jpeg" not in out.read_text()
+
+
+def test_nothing_scored(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=4))
+    rows["perception"] = np.nan
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(TableError, match="no row with scores"):
+        write_report(read_run(tmp_path / "a.csv"), tmp_path / "r.html")
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = str(table(tmp_path / "a.csv"))
+    b = str(table(tmp_path / "b.csv", shift=0.1, seed=1))
+    assert command(["rank", a, "--top", "1", "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20
+    assert json.loads(lines[0])["rank"] == 1
+    assert command(["rank", a, "--out", str(tmp_path / "best.csv"), "-q"]) == 0
+    assert len(pd.read_csv(tmp_path / "best.csv")) == 20
+    capsys.readouterr()
+    assert command(["compare", a, b, "--category-column", "kind", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {row["category"] for row in found} == {"all", "animals", "things"}
+    assert command(["compare", a, b]) == 0
+    assert "against a" in capsys.readouterr().out
+    assert command(["report", a, "--out", str(tmp_path / "r.html")]) == 0
+    assert (tmp_path / "r.html").is_file()
+    assert command(["rank", a, "--weight", "alignment"]) == 2
+    assert "write TASK=NUMBER" in capsys.readouterr().err
