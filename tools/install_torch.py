@@ -40,7 +40,9 @@ def main() -> None:
     options = parser.parse_args()
     if importlib.util.find_spec("torch"):
         return
-    wants_cpu = options.build == "cpu" or (options.build == "auto" and not shutil.which("nvidia-smi"))
+    wants_cpu = options.build == "cpu" or (
+        options.build == "auto" and not shutil.which("nvidia-smi")
+    )
     if wants_cpu and would_fetch_cuda(options.requirement):
         pip("uv")
         uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]

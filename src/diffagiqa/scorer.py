@@ -90,9 +90,10 @@ class Scorer:
         one (bfloat16 or float32); "float32" gives the reference arithmetic. ``seed`` fixes the noise.
         Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it.
         """
-        folder = find_model(
-            str(name_or_path if name_or_path is not None else DEFAULT_MODEL), revision
-        )
+        if name_or_path is None:
+            name_or_path = DEFAULT_MODEL
+            warn_of_the_default()
+        folder = find_model(str(name_or_path), revision)
         model = load_model(folder)
         config = model.config
         chosen_device = choose_device(device)
@@ -287,6 +288,15 @@ class Scorer:
     @torch.no_grad()
     def _encode_text(self, prompt: str) -> Tensor:
         return self.backbone.encode_text([prompt], self.config.long_prompts)[0]
+
+
+def warn_of_the_default() -> None:
+    """Say what the embedded model is not good for, where it has a notice about that."""
+    import warnings
+
+    notice = DEFAULT_MODEL / "NOTICE.txt"
+    if notice.is_file():
+        warnings.warn(notice.read_text(encoding="utf-8").strip(), stacklevel=3)
 
 
 def check_fit(config: ModelConfig, backbone: Backbone) -> None:

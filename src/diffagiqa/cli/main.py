@@ -1,6 +1,7 @@
 """The ``diffagiqa`` command: every sub-command is a light module; heavy imports wait for the call."""
 
 import sys
+import warnings
 
 import typer
 
@@ -44,6 +45,7 @@ app.add_typer(data, name="data", rich_help_panel="Train and evaluate")
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; a user's mistake is one sentence and 2."""
+    warnings.formatwarning = lambda message, *_: f"note: {message}\n"
     try:
         app(args=arguments)
     except SystemExit as done:

@@ -1,0 +1,39 @@
+"""The first thing a newcomer runs: offline, with pictures, a table and a sheet to look at."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diffagiqa import Scorer
+from diffagiqa.cli.main import run
+from diffagiqa.scorer import DEFAULT_MODEL
+
+
+def test_demo_scores_made_pictures_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.warns(UserWarning, match="placeholder"):
+        assert run(["demo", str(tmp_path)]) == 0
+    with (tmp_path / "scores.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 8
+    for row in rows:
+        assert Image.open(tmp_path / row["image"]).size == (512, 512)
+        assert 0 < float(row["perception"]) < 1
+    assert Image.open(tmp_path / "sheet.png").size[0] > 1000
+    assert "scene2-wrong-prompt" in capfd.readouterr().out
+    clean, heavy = (float(rows[i]["perception"]) for i in (0, 2))
+    assert clean > heavy
+
+
+def test_the_embedded_model_says_that_it_is_a_placeholder() -> None:
+    """While the notice is there, nobody loads the embedded model without reading it."""
+    with pytest.warns(UserWarning, match=r"held-out SRCC on AGIQA-3K is 0\.39"):
+        scorer = Scorer.from_pretrained(device="cpu")
+    assert scorer.tasks == ("perception", "alignment")
+    assert (DEFAULT_MODEL / "README.md").is_file()
