@@ -18,12 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.noise import draw_noise
 from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training.cache_spec import cache_spec, check_spec
 from diffagiqa.training.checkpoint import write_whole
 from diffagiqa.training.data import Rows, may_flip
 from diffagiqa.training.processes import Processes
@@ -64,7 +66,7 @@ class Features:
             raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
         mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
         return FeatureSource(
-            [self.levels[self.names.index(name)] for name in config.features],
+            [_pooled(self.levels[self.names.index(name)], config) for name in config.features],
             arithmetic,
             device=device,
             mirrored=mirrored if self.options.mirrored else None,
@@ -86,8 +88,8 @@ def cached_features(
     processes = processes or Processes(backbone.device)
     folder.mkdir(parents=True, exist_ok=True)
     model = model.to(backbone.device).eval()
-    spec = _spec(rows, model, backbone, options, identity)
-    _check_spec(folder, spec)
+    spec = cache_spec(rows, model, backbone, options.__dict__, identity)
+    check_spec(folder, spec)
     source = ImageSource(rows, model.config, backbone, _plain, workers=workers)
     starts = range(0, len(rows), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
@@ -132,6 +134,22 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
     if size <= in_memory:
         stacks = [stack.joined() for stack in stacks]
     return Features(tuple(names), tuple(stacks), CacheOptions(**spec["options"]), tuple(unreadable))
+
+
+def _pooled(level: Tensor, config: ModelConfig) -> Tensor:
+    """A level in memory, already averaged to the pyramid's size where it is a whole factor larger.
+
+    The pyramid's first step, done once instead of in every epoch; it quarters the largest level.
+    """
+    side, size = level.shape[-1], config.pyramid_size
+    if config.pooling != "pyramid" or not isinstance(level, Tensor) or side <= size or side % size:
+        return level
+    out = torch.empty(*level.shape[:-2], size, size, dtype=level.dtype)
+    for row in range(len(level)):
+        out[row] = F.avg_pool2d(level[row].flatten(0, 2).float()[None], side // size).view(
+            out[row].shape
+        )
+    return out
 
 
 class _Stacked:
@@ -236,55 +254,6 @@ def _announce(
             f"{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "give another --cache folder, fewer --cached-draws or --no-flip"
         )
-
-
-def _spec(
-    rows: Rows, model: DiffAGIQA, backbone: Backbone, options: CacheOptions, identity: str
-) -> dict[str, Any]:
-    """All that decides the features; two caches with equal specs hold equal features."""
-    config = model.config
-    keys = (
-        "image_size", "fit", "timestep", "posterior", "long_prompts", "use_text", "features", "prompting"
-    )  # fmt: skip
-    prompters = hashlib.sha256()
-    for tensor in model.prompters.state_dict().values():
-        prompters.update(tensor.cpu().numpy().tobytes())
-    pictures = hashlib.sha256()
-    for sample in rows.samples:
-        name = sample.image.replace("\\", "/").rsplit("/", 1)[-1]
-        pictures.update(f"{name}\0{_bytes_of(sample.source)}\0{sample.prompt}\n".encode())
-    spec = {
-        "rows": len(rows),
-        "pictures": pictures.hexdigest(),
-        "backbone": identity or backbone.name,
-        "backbone_dtype": str(backbone.dtype),
-        "prompters": prompters.hexdigest(),
-        "model": {key: getattr(config, key) for key in keys},
-        "options": options.__dict__,
-    }
-    return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
-
-
-def _check_spec(folder: Path, spec: dict[str, Any]) -> None:
-    try:
-        found = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{folder}/spec.json cannot be read ({error})") from None
-    unlike = [key for key in spec if spec[key] != found.get(key)]
-    if unlike:
-        raise TrainingError(
-            f"{folder} holds features of another {', '.join(unlike)}; "
-            "give another --cache folder or delete this one"
-        )
-
-
-def _bytes_of(source: str | bytes) -> int:
-    if isinstance(source, bytes):
-        return len(source)
-    file = Path(source)
-    return file.stat().st_size if file.is_file() else -1
 
 
 def _plain() -> Any:

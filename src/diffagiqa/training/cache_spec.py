@@ -1,0 +1,62 @@
+"""What a feature cache was computed from, so that it is never taken for another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training.data import Rows
+
+
+def cache_spec(
+    rows: Rows, model: DiffAGIQA, backbone: Backbone, options: dict[str, Any], identity: str
+) -> dict[str, Any]:
+    """All that decides the features; two caches with equal specs hold equal features."""
+    config = model.config
+    keys = (
+        "image_size", "fit", "timestep", "posterior", "long_prompts", "use_text", "features", "prompting"
+    )  # fmt: skip
+    prompters = hashlib.sha256()
+    for tensor in model.prompters.state_dict().values():
+        prompters.update(tensor.cpu().numpy().tobytes())
+    pictures = hashlib.sha256()
+    for sample in rows.samples:
+        name = sample.image.replace("\\", "/").rsplit("/", 1)[-1]
+        pictures.update(f"{name}\0{_bytes_of(sample.source)}\0{sample.prompt}\n".encode())
+    spec = {
+        "rows": len(rows),
+        "pictures": pictures.hexdigest(),
+        "backbone": identity or backbone.name,
+        "backbone_dtype": str(backbone.dtype),
+        "prompters": prompters.hexdigest(),
+        "model": {key: getattr(config, key) for key in keys},
+        "options": options,
+    }
+    return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
+
+
+def check_spec(folder: Path, spec: dict[str, Any]) -> None:
+    try:
+        found = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder}/spec.json cannot be read ({error})") from None
+    unlike = [key for key in spec if spec[key] != found.get(key)]
+    if unlike:
+        raise TrainingError(
+            f"{folder} holds features of another {', '.join(unlike)}; "
+            "give another --cache folder or delete this one"
+        )
+
+
+def _bytes_of(source: str | bytes) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    file = Path(source)
+    return file.stat().st_size if file.is_file() else -1
