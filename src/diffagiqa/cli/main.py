@@ -6,6 +6,7 @@ import warnings
 import typer
 
 from diffagiqa.cli.ablate import ablate
+from diffagiqa.cli.app import app as web_page
 from diffagiqa.cli.benchmark import benchmark
 from diffagiqa.cli.compare import compare
 from diffagiqa.cli.convert import convert
@@ -33,13 +34,13 @@ app = typer.Typer(
 
 PANELS = {
     "Score": (demo, score, serve),
-    "Look": (report, rank, compare, explain, explain_benchmark),
+    "Look": (web_page, report, rank, compare, explain, explain_benchmark),
     "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
     "Make": (convert, synth, pretrain),
 }
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
 app.add_typer(data, name="data", rich_help_panel="Train and evaluate")
 
 

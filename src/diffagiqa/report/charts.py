@@ -47,16 +47,16 @@ def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series, most:
     for name, colour, mark in zip(shown, COLOURS, MARKS, strict=False):
         part = rows[groups == name]
         axis.plot(
-            part[tasks[0]], part[tasks[1]], mark, color=colour, markersize=4.5, alpha=0.65,
+            part[tasks[0]], part[tasks[1]], mark, color=colour, markersize=6, alpha=0.65,
             markeredgewidth=0, label=_short(name),
         )  # fmt: skip
     if len(shown) < len(names):
         part = rows[~groups.isin(shown)]
         label = f"{len(names) - len(shown)} others"
         axis.plot(part[tasks[0]], part[tasks[1]], ".", color="#777777", label=label)
-    axis.set(xlim=(0, 1), ylim=(0, 1), xlabel=tasks[0], ylabel=tasks[1])
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=tasks[0], ylabel=tasks[1])
     if len(names) > 1:
-        legend = axis.legend(loc="upper left", fontsize=8, framealpha=0.9)
+        legend = figure.legend(loc="outside upper left", ncols=4, fontsize=9, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
     return _data_uri(figure)

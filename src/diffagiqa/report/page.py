@@ -128,7 +128,12 @@ def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
     facts += [(f"mean {task}", f"{scored[task].mean():.3f}") for task in run.tasks]
     for column, name in (("model", "model"), ("seed", "seed")):
         if column in rows.columns:
-            values = sorted({str(v) for v in rows[column].dropna().unique()})
+            values = sorted(
+                {
+                    f"{v:g}" if isinstance(v, float) else str(v)
+                    for v in rows[column].dropna().unique()
+                }
+            )
             facts.append((name, printable(", ".join(values))[:60]))
     return facts
 

@@ -1,0 +1,1 @@
+"""The web page: ``diffagiqa app``. ``actions`` says what happens, ``page`` lays it out in Gradio."""
