@@ -225,6 +225,26 @@ def test_every_field_has_a_name(browser: Any, address: str) -> None:
     assert nameless == []
 
 
+def test_contrast(browser: Any, address: str) -> None:
+    """WCAG 2.2, 1.4.3: text against the ground it stands on, 4.5 to 1 or more."""
+    open_page(browser, address)
+    low = browser.execute_script("""
+        const rgb = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+        const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255)
+            .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+            return .2126 * r + .7152 * g + .0722 * b; };
+        const ground = e => { for (; e; e = e.parentElement) {
+            const c = rgb(getComputedStyle(e).backgroundColor);
+            if (c.length < 4 || c[3] > .5) return c; } return [255, 255, 255]; };
+        return [...document.querySelectorAll('button,label,span,p,h1,td,th')]
+            .filter(e => e.offsetParent && e.childElementCount === 0 && e.innerText.trim())
+            .map(e => { const a = light(rgb(getComputedStyle(e).color)), b = light(ground(e));
+                return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.innerText]; })
+            .filter(([ratio]) => ratio < 4.5);
+    """)
+    assert low == []
+
+
 def test_phone(browser: Any, address: str) -> None:
     """No sideways scrolling at 390 pixels."""
     browser.execute_cdp_cmd(

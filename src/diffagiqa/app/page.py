@@ -62,12 +62,11 @@ def launch(
     """
     gr = _gradio()
     page = build_page(models)
-    fonts: Any = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     try:
         _, address, _ = page.queue(default_concurrency_limit=1).launch(
             server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
             ssr_mode=False, pwa=False, footer_links=[], max_file_size="50mb",
-            theme=gr.themes.Default(**fonts), css_paths=Path(__file__).parent / "assets" / "app.css",
+            theme=_theme(gr), css_paths=Path(__file__).parent / "assets" / "app.css",
         )  # fmt: skip
     except OSError:
         raise ConfigError(f"port {port} is taken; give another with --port") from None
@@ -80,7 +79,13 @@ def _one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
     with gr.Row():
         with gr.Column(min_width=300):
             file = gr.File(label="Picture file", file_types=PICTURES, height=120, elem_id="picture")
-            shown = gr.Image(label="Picture", interactive=False, height=300, buttons=["fullscreen"])
+            shown = gr.Image(
+                label="Picture",
+                interactive=False,
+                height=300,
+                buttons=["fullscreen"],
+                visible=False,
+            )
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="prompt")
             note = gr.Markdown("", elem_id="note")
             why = gr.Checkbox(label="Explain: where quality is lost, which words are missing")
@@ -102,13 +107,14 @@ def _one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
     outputs = [scores, heat, sentence, words, seen]
 
     def opened(path: str | None) -> tuple[Any, str, str, str]:
+        hidden = gr.update(value=None, visible=False)
         if not path:
-            return None, "", "", ""
+            return hidden, "", "", ""
         try:
             picture, found, said = actions.open_picture(path)
         except DiffAGIQAError as error:
-            return None, "", "", actions.message_html(error)
-        return picture, found, said, ""
+            return hidden, "", "", actions.message_html(error)
+        return gr.update(value=picture, visible=True), found, said, ""
 
     def score(path: str | None, text: str, explain: bool, how: str, model: str) -> list[Any]:
         hidden = gr.update(visible=False)
@@ -145,7 +151,9 @@ def _side_by_side(gr: Any, models: Models, chooser: Any) -> None:
             with gr.Column(min_width=280):
                 files.append(gr.File(label=f"Picture {letter}", file_types=PICTURES, height=120))
                 label = f"{letter}, where quality is lost"
-                pictures.append(gr.Image(label=label, interactive=False, height=300))
+                pictures.append(
+                    gr.Image(label=label, interactive=False, height=300, buttons=["fullscreen"])
+                )
                 scores.append(gr.HTML(label=f"Scores of {letter}"))
     button = gr.Button("Compare", variant="primary")
     verdict = gr.HTML(elem_id="verdict")
@@ -197,6 +205,28 @@ def _many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
 
     button.click(
         score_all, [files, prompt, chooser], [fault, table, download], api_visibility="private"
+    )
+
+
+def _theme(gr: Any) -> Any:
+    """Fonts of the system, and a blue dark enough for white text on it (6.7 to 1)."""
+    theme = gr.themes.Default(
+        primary_hue="blue",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+    dark = "*primary_700"
+    return theme.set(
+        button_primary_background_fill=dark,
+        button_primary_background_fill_dark=dark,
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        color_accent="*primary_700",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
     )
 
 

@@ -18,7 +18,7 @@ from diffagiqa.scorer import Scorer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MISSING_ABOVE = 0.0
+MISSING_ABOVE = 0.01  # below it, leaving out a word without meaning does as much
 MAP_TASK, WORD_TASK = "perception", "alignment"
 
 
