@@ -13,6 +13,7 @@ from diffagiqa.cli.convert import convert
 from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.data import app as data
 from diffagiqa.cli.demo import demo
+from diffagiqa.cli.doctor import doctor
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.explain import explain, explain_benchmark
 from diffagiqa.cli.pretrain import pretrain
@@ -37,6 +38,7 @@ PANELS = {
     "Look": (web_page, report, rank, compare, explain, explain_benchmark),
     "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
     "Make": (convert, synth, pretrain),
+    "This installation": (doctor,),
 }
 for panel, commands in PANELS.items():
     for command in commands:

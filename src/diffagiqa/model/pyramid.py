@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio
+from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio, wide_conv
 
 
 def pool_to(maps: Tensor, size: int) -> Tensor:
@@ -34,12 +34,14 @@ class PyramidLevel(nn.Module):
 
     The map is first brought to size x size by adaptive average pooling, which repeats the values of a
     smaller one; those convolutions are computed before the repetition, for the same result.
+    The weights lie channels-last, as that needs; names and values of the state dict are the usual ones.
     """
 
     def __init__(self, inputs: int, channels: int, kernels: Sequence[int], size: int) -> None:
         super().__init__()
         self.size = size
         self.branches = nn.ModuleList(conv_bn_relu(inputs, channels, k) for k in kernels)
+        self.branches.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.fusion = conv_bn_relu(channels * len(kernels), channels)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -47,12 +49,12 @@ class PyramidLevel(nn.Module):
         ratio = repeat_ratio(maps.shape[-2], maps.shape[-1], self.size)
         if ratio == 1:
             maps = pool_to(maps, self.size)
-            parts = [branch(maps) for branch in self.branches]
-        else:
-            parts = []
-            for branch in self.branches:
-                conv, norm, activation = branch.children()
-                parts.append(activation(norm(conv_of_repeated(maps, conv, ratio))))  # type: ignore[arg-type]
+        parts = []
+        for branch in self.branches:
+            conv, norm, activation = branch.children()
+            assert isinstance(conv, nn.Conv2d)
+            large = wide_conv(maps, conv) if ratio == 1 else conv_of_repeated(maps, conv, ratio)
+            parts.append(activation(norm(large)))
         return self.fusion(torch.cat(parts, dim=1))  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,196 @@
+"""``diffagiqa doctor``: what this installation has, what it lacks, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+REQUIRED = (
+    "torch", "diffusers", "transformers", "safetensors", "huggingface_hub", "numpy", "scipy",
+    "pillow", "pandas", "pyarrow",
+)  # fmt: skip
+EXTRAS = {
+    "train": ("accelerate", "tensorboard"),
+    "ray": ("ray",),
+    "app": ("gradio",),
+    "report": ("jinja2", "matplotlib"),
+    "metrics": ("torchmetrics",),
+}
+GOOD, MISSING, BAD = "ok", "missing", "bad"  # missing: something optional; bad: scoring fails
+_NEEDED_DISK = 8e9  # bytes: Stable Diffusion 1.5 and room to work
+
+
+class Check(NamedTuple):
+    """One line of the report; ``advice`` is empty where nothing is to do."""
+
+    topic: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def doctor(
+    model: Annotated[str | None, typer.Option(help="Model folder or hub id to look for.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Check this installation: device, precision, versions, models, disk, what is missing.
+
+    Exit code: 0 where pictures can be scored, 1 where not. Nothing is fetched.
+
+    Example: diffagiqa doctor
+    """
+    checks = [_python(), *_libraries(), *_device(), _model(model), *_hub(), _disk(), *_extras()]
+    if as_json:
+        typer.echo(json.dumps([check._asdict() for check in checks]))
+    else:
+        _show(checks)
+    raise typer.Exit(1 if any(check.state == BAD for check in checks) else 0)
+
+
+def _python() -> Check:
+    from diffagiqa import __version__
+
+    found = f"diffagiqa {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    old = sys.version_info < (3, 10)
+    return Check("version", BAD if old else GOOD, found, "install Python 3.10 or newer" * old)
+
+
+def _libraries() -> list[Check]:
+    found, missing = [], []
+    for name in REQUIRED:
+        version = _version(name)
+        if version:
+            found.append(f"{name} {version}")
+        else:
+            missing.append(name)
+    checks = [Check("libraries", GOOD, ", ".join(found))]
+    if missing:
+        advice = "pip install " + " ".join(missing)
+        checks.append(Check("libraries", BAD, f"not installed: {', '.join(missing)}", advice))
+    return checks
+
+
+def _device() -> list[Check]:
+    if not _version("torch"):
+        return []
+    import torch
+
+    from diffagiqa.device import choose_device, choose_dtype
+
+    device = choose_device()
+    name, memory = platform.processor() or platform.machine(), _memory()
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        name, memory = found.name, found.total_memory
+    dtype = str(choose_dtype(device)).removeprefix("torch.")
+    size = f", {memory / 1e9:.0f} GB" if memory else ""
+    checks = [Check("device", GOOD, f"{device.type} ({name}{size}), computing in {dtype}")]
+    if device.type == "cpu":
+        if shutil.which("nvidia-smi"):
+            advice = "install a CUDA build of PyTorch, see https://pytorch.org/get-started/locally"
+            checks.append(Check("device", MISSING, "a GPU that this PyTorch cannot use", advice))
+        threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
+        checks.append(Check("threads", GOOD, threads))
+    return checks
+
+
+def _model(name: str | None) -> Check:
+    from diffagiqa.errors import DiffAGIQAError
+
+    try:
+        from diffagiqa.scorer import DEFAULT_MODEL
+        from diffagiqa.weights.backbone_folder import find_backbone
+        from diffagiqa.weights.folder import WEIGHTS, backbone_reference, find_model, load_config
+
+        folder = Path(name).expanduser() if name else DEFAULT_MODEL
+        if name and not folder.exists():
+            os.environ["HF_HUB_OFFLINE"] = "1"  # look, never fetch
+            folder = find_model(name)
+        config = load_config(folder)
+        if not (folder / WEIGHTS).is_file():
+            return Check("model", BAD, f"{folder} lacks {WEIGHTS}", "fetch or train the model anew")
+        place = Path(backbone_reference(config, folder))
+        if not place.is_dir():
+            os.environ["HF_HUB_OFFLINE"] = "1"
+            place = find_backbone(str(place), config.backbone_revision)
+    except (DiffAGIQAError, ImportError) as error:
+        return Check("model", BAD, "not usable", str(error))
+    tasks = ", ".join(config.task_names)
+    size = sum(file.stat().st_size for file in place.rglob("*.safetensors")) / 1e6
+    found = f"{folder}: {tasks} at {config.image_size} pixels, backbone of {size:.0f} MB in {place}"
+    notice = folder / "NOTICE.txt"
+    if notice.is_file():
+        return Check("model", MISSING, found, notice.read_text(encoding="utf-8").strip())
+    return Check("model", GOOD, found)
+
+
+def _hub() -> list[Check]:
+    if not _version("huggingface_hub"):
+        return []
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from diffagiqa.model.config import ModelConfig
+
+    backbone = ModelConfig().backbone
+    folder = Path(HF_HUB_CACHE) / f"models--{backbone.replace('/', '--')}"
+    if folder.is_dir():
+        return [Check("backbone", GOOD, f"{backbone} in {HF_HUB_CACHE}")]
+    advice = f"for models trained on it: hf download {backbone}, or --backbone FOLDER"
+    return [Check("backbone", MISSING, f"{backbone} is not in the hub cache", advice)]
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.home()).free
+    small = free < _NEEDED_DISK
+    advice = "Stable Diffusion 1.5 and room to work need 8 GB" if small else ""
+    return Check("disk", MISSING if small else GOOD, f"{free / 1e9:.0f} GB free at home", advice)
+
+
+def _extras() -> list[Check]:
+    checks = []
+    for extra, names in EXTRAS.items():
+        missing = [name for name in names if not _version(name)]
+        if missing:
+            advice = f"pip install 'diffagiqa[{extra}]'"
+            checks.append(Check(f"extra {extra}", MISSING, f"no {', '.join(missing)}", advice))
+        else:
+            found = ", ".join(f"{name} {_version(name)}" for name in names)
+            checks.append(Check(f"extra {extra}", GOOD, found))
+    return checks
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def _show(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    looks = {GOOD: "green", MISSING: "yellow", BAD: "bold red"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for check in checks:
+        text = Text(check.found)
+        if check.advice:
+            text.append(f"\n{check.advice}", style="dim")
+        table.add_row(Text(check.state, looks[check.state]), check.topic, text)
+    Console().print(table)

@@ -1,0 +1,77 @@
+"""What a terminal may expect of every command: help, exit codes, one sentence, no stray colour."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from diffagiqa.cli import doctor
+from diffagiqa.cli.main import app
+from diffagiqa.cli.main import run as command
+
+COMMANDS = [info.name for info in app.registered_commands]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Example" in said
+    assert f"diffagiqa {name}" in " ".join(said.split())
+
+
+def test_wrong_use_is_two_and_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["report", "absent.csv"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert command(["no-such-command"]) == 2
+
+
+def test_no_colour_outside_a_terminal_and_with_no_color(tmp_path: Path) -> None:
+    for changes in ({}, {"NO_COLOR": "1"}):
+        done = subprocess.run(
+            [sys.executable, "-m", "diffagiqa.cli.main", "report", "absent.csv"],
+            capture_output=True, text=True, env={**os.environ, **changes}, check=False,
+        )  # fmt: skip
+        assert "\x1b[" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str) -> None:
+    from typer.completion import get_completion_script
+
+    script = get_completion_script(
+        prog_name="diffagiqa", complete_var="_DIFFAGIQA_COMPLETE", shell=shell
+    )
+    assert "_DIFFAGIQA_COMPLETE" in script
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:
+    assert command(["doctor", "--model", str(tiny_model), "--json"]) == 0
+    checks = {check["topic"]: check for check in json.loads(capsys.readouterr().out)}
+    assert checks["model"]["state"] == "ok"
+    assert "torch" in checks["libraries"]["found"]
+    assert "computing in" in checks["device"]["found"]
+    assert command(["doctor", "--model", str(tiny_model)]) == 0
+    assert "perception, alignment" in " ".join(capsys.readouterr().out.split())
+
+
+def test_doctor_says_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert command(["doctor", "--model", str(tmp_path / "empty"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert next(c for c in found if c["topic"] == "model")["state"] == "bad"
+    monkeypatch.setattr(doctor, "EXTRAS", {"magic": ("no-such-library",)})
+    with pytest.raises(typer.Exit):
+        doctor.doctor(as_json=True)
+    last = json.loads(capsys.readouterr().out)[-1]
+    assert last["advice"] == "pip install 'diffagiqa[magic]'"
