@@ -18,12 +18,15 @@ def pretrain(
         Path | None,
         typer.Option(help="File of prompts, one per line, whose pictures are left out."),
     ] = None,
-    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 1500,
+    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 3000,
     minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
     minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    compile: Annotated[
+        bool, typer.Option(help="Compile the U-Net: minutes to start, then 1.8 times as fast.")
+    ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train autoencoder, then text encoder and denoiser, on pictures and prompts; ratings are not read.
@@ -53,7 +56,7 @@ def pretrain(
     config = replace(
         config,
         autoencoder=replace(config.autoencoder, minutes=minutes_autoencoder),
-        denoiser=replace(config.denoiser, minutes=minutes_denoiser),
+        denoiser=replace(config.denoiser, minutes=minutes_denoiser, compile=compile),
         made_images=made_images,
         seed=seed,
     )

@@ -14,10 +14,12 @@ from diffagiqa.errors import ConfigError
 class AutoencoderConfig:
     """AutoencoderKL with four levels (f = 8) and how it is trained."""
 
-    channels: tuple[int, ...] = (16, 32, 64, 128)
+    channels: tuple[int, ...] = (16, 48, 64, 96)
     layers_per_block: int = 2
-    latent_channels: int = 16
-    norm_groups: int = 2
+    latent_channels: int = 32
+    """On AGIQA-3K, statistics of 8, 16, 32, 64 whitened components give 0.66, 0.73, 0.76, 0.77 SRCC with
+    the quality ratings (kernel regression, three prompt-disjoint splits)."""
+    norm_groups: int = 1
     """Few groups: with two channels each, normalising takes the level and contrast of flat crops away,
     and the loss stood still at 0.2."""
     crop: int = 64
@@ -49,30 +51,37 @@ class TextConfig:
 class DenoiserConfig:
     """UNet2DConditionModel in Stable Diffusion 1.5's topology and how it is trained."""
 
-    channels: tuple[int, ...] = (48, 80, 112, 144)
+    channels: tuple[int, ...] = (64, 96, 128, 144)
     heads: int = 4
     norm_groups: int = 8
-    batch: int = 16
+    batch: int = 40
+    """Pictures per step at the smallest side."""
     sides: tuple[int, ...] = (128, 128, 128, 256)
-    """Image sides that steps take in turn at random; the batch shrinks with the area."""
+    """Image sides that steps take at random; the batch shrinks with the area."""
     learning_rate: float = 8e-4
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     min_snr_gamma: float = 5.0
-    low_timestep_share: float = 0.35
-    """Share of each batch at t < ``low_timestep`` that carries the side tasks instead of denoising."""
-    low_timestep: int = 150
-    defect_weight: float = 0.05
-    match_weight: float = 0.05
+    shares: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
+    """Of each batch: denoising, pairs of crops, caption match, captions by contrast (``Role``)."""
+    low_timestep: int = 100
+    """The side tasks see latents at t below this, as the scorer does."""
+    defect_weight: float = 0.1
+    match_weight: float = 0.2
+    pair_weight: float = 0.1
+    caption_weight: float = 0.1
     tapped: tuple[str, ...] = (
+        "down_blocks.0.attentions.1",
+        "down_blocks.1.attentions.1",
         "mid_block.attentions.0",
         "up_blocks.1.attentions.0",
-        "up_blocks.1.attentions.1",
         "up_blocks.1.attentions.2",
         "up_blocks.2.attentions.0",
-        "up_blocks.3.attentions.0",
+        "up_blocks.2.attentions.2",
     )
     """Transformer layers whose GEGLU outputs the side tasks read, as the scorer does."""
+    compile: bool = False
+    """torch.compile the U-Net: 1.8 times as fast on two CPU cores, after some minutes per image side."""
     ema: float = 0.998
     minutes: float = 40.0
     steps: int = 50_000
@@ -85,7 +94,7 @@ class PretrainConfig:
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     text: TextConfig = TextConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
-    made_images: int = 1500
+    made_images: int = 3000
     seed: int = 0
     warmup_steps: int = 50
     checkpoint_minutes: float = 3.0

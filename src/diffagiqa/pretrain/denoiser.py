@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from torch import Tensor, nn
 
 from diffagiqa.pretrain.autoencoder import autocast
 from diffagiqa.pretrain.config import DenoiserConfig
-from diffagiqa.pretrain.loop import Losses, Stage, generator_for
+from diffagiqa.pretrain.loop import Ahead, Losses, Stage, generator_for
 from diffagiqa.pretrain.norm import use_fast_norms
 from diffagiqa.pretrain.objectives import (
     DEFECTS,
     SideHeads,
     Taps,
+    caption_loss,
     damage,
     defect_loss,
     match_loss,
+    pair_loss,
 )
 from diffagiqa.pretrain.pictures import Pictures, to_tensor, view
 from diffagiqa.pretrain.tokenizer import token_ids
@@ -59,14 +62,28 @@ def build_unet(config: DenoiserConfig, latent_channels: int, text_width: int) ->
     return unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+class Role(IntEnum):
+    """What a sample of a batch is there for."""
+
+    DENOISE = 0
+    """Any view, any timestep, its caption or none: predict the noise."""
+    PAIR = 1
+    """Two native crops of one picture with the same damage, no caption, low timestep."""
+    MATCH = 2
+    """The whole picture with its own caption or a wrong one, low timestep."""
+    CONTRAST = 3
+    """The whole picture without a caption, low timestep: which caption of the batch is its own?"""
+
+
 @dataclass(frozen=True)
 class Batch:
-    """One step's samples. B pictures; ``low`` marks those that carry the side tasks."""
+    """One step's samples. B pictures, each with its ``Role``."""
 
     images: Tensor  # (B,3,S,S) in [-1,1]
+    roles: Tensor  # (B,)
     captions: list[str]
+    """What the U-Net is told, B of them, then the own captions of the samples to contrast."""
     timesteps: Tensor  # (B,) of 0..999
-    low: Tensor  # (B,) bool
     kinds: Tensor  # (B,) index into DEFECTS
     severities: Tensor  # (B,) in [0,1]
     fits: Tensor  # (B,) 1 where the caption is the picture's own
@@ -79,43 +96,64 @@ def draw_batch(
     """A step's samples, each source equally often; a function of the generator's state alone."""
     numbers = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     side = int(numbers.choice(config.sides))
-    size = max(2, config.batch * min(config.sides) ** 2 // side**2)
-    low = numbers.random(size) < config.low_timestep_share
-    low[0] = True  # so that every step has both kinds of sample
-    low[1] = False
-    images, captions, kinds, severities, fits = [], [], [], [], []
-    for is_low in low:
+    images, captions, kinds, severities, fits, owned = [], [], [], [], [], []
+    roles = _roles(config, max(6, config.batch * min(config.sides) ** 2 // side**2))
+    again: tuple[np.ndarray, int, float] | None = None  # what the second crop of a pair repeats
+    for role in roles:
         pictures = sources[int(numbers.integers(len(sources)))]
         index = int(numbers.integers(len(pictures)))
-        image, caption = view(pictures.images[index], side, numbers), pictures.captions[index]
-        kind, severity, fit = 0, 0.0, 1.0
-        if is_low:
+        picture, caption, fit = pictures.images[index], pictures.captions[index], 1.0
+        kind, severity = 0, 0.0
+        if role != Role.DENOISE and (role == Role.PAIR or numbers.random() < 0.3):
             kind = int(numbers.integers(len(DEFECTS)))
             severity = float(numbers.random()) if kind else 0.0
-            image = damage(image, kind, severity, numbers)
-            if numbers.random() < 0.5:
-                other = pictures.captions[int(numbers.integers(len(pictures)))]
-                fit, caption = float(other == caption), other
-        elif numbers.random() < config.caption_dropout:
+        if role == Role.PAIR:
+            if again is None:
+                again = picture, kind, severity
+            else:
+                (picture, kind, severity), again = again, None
             caption = ""
-        images.append(image)
+        elif role == Role.CONTRAST:
+            owned.append(caption)
+            caption = ""
+        elif role == Role.MATCH and numbers.random() < 0.6:
+            near = pictures.near[index] if pictures.near and numbers.random() < 0.5 else ()
+            others = near or [pictures.captions[int(numbers.integers(len(pictures)))]]
+            other = others[int(numbers.integers(len(others)))]
+            fit, caption = float(other == caption), other
+        elif role == Role.DENOISE and numbers.random() < config.caption_dropout:
+            caption = ""
+        native = {Role.DENOISE: None, Role.PAIR: True}.get(role, False)
+        image = view(picture, side, numbers, native=native)
+        images.append(damage(image, kind, severity, numbers))
         captions.append(caption)
         kinds.append(kind)
         severities.append(severity)
         fits.append(fit)
+    found = torch.tensor(roles)
     timesteps = np.where(
-        low, numbers.integers(1, config.low_timestep, size), numbers.integers(0, 1000, size)
+        found == Role.DENOISE,
+        numbers.integers(0, 1000, len(roles)),
+        numbers.integers(0, config.low_timestep, len(roles)),
     )
     return Batch(
         to_tensor(images),
-        captions,
+        found,
+        captions + owned,
         torch.from_numpy(timesteps),
-        torch.from_numpy(low),
         torch.tensor(kinds),
         torch.tensor(severities),
         torch.tensor(fits),
         int(numbers.integers(2**62)),
     )
+
+
+def _roles(config: DenoiserConfig, size: int) -> list[Role]:
+    """The roles of a batch in order: at least one of each, the crops in pairs, the rest denoises."""
+    _, pair, match, contrast = (max(1, round(share * size)) for share in config.shares)
+    side_tasks = [Role.PAIR] * (2 * max(1, pair // 2)) + [Role.MATCH] * match
+    side_tasks += [Role.CONTRAST] * contrast
+    return [Role.DENOISE] * max(1, size - len(side_tasks)) + side_tasks
 
 
 class Denoiser(nn.Module):
@@ -127,31 +165,49 @@ class Denoiser(nn.Module):
         self.unet = unet
         self.config = config
         self.taps = Taps(unet, config.tapped)
-        self.heads = SideHeads(self.taps.widths)
+        self.heads = SideHeads(self.taps.widths, text_encoder.config.hidden_size)
+        # Not a submodule: the compiled network shares the U-Net's own weights.
+        self._walk = [torch.compile(unet, dynamic=False) if config.compile else unet]
         betas = torch.linspace(
             SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000, dtype=torch.float64
         ).square()
         self.alphas_cumprod = torch.cumprod(1 - betas, 0).float()
 
     def losses(self, latents: Tensor, noise: Tensor, ids: Tensor, batch: Batch) -> Losses:
-        """Latents and noise (B, C, h, w), ids (B, 77) -> named scalar losses."""
-        device = latents.device
+        """Latents and noise (B, C, h, w), ids (B + contrasted, 77) -> named scalar losses."""
+        config, device = self.config, latents.device
         signal = self.alphas_cumprod[batch.timesteps].to(device)  # (B,)
         wide = signal.view(-1, 1, 1, 1)
         noisy = wide.sqrt() * latents + (1 - wide).sqrt() * noise
-        with autocast(device), self.taps as maps:
-            text = self.text_encoder(ids)[0]
-            found = self.unet(noisy, batch.timesteps.to(device), text).sample
+        with autocast(device), self.taps as pooled:
+            text = self.text_encoder(ids)
+            told = text.last_hidden_state[: len(latents)]
+            found = self._walk[0](noisy, batch.timesteps.to(device), told).sample
+        rows, looks, scenes = self.heads(pooled)
+        roles = batch.roles.to(device)
+        denoised = roles == Role.DENOISE
         error = (found.float() - noise).square().mean((1, 2, 3))
         snr = signal / (1 - signal)
-        weight = (self.config.min_snr_gamma / snr).clamp(max=1.0)  # Hang et al., 2023, eq. 7
-        low = batch.low.to(device)
-        eps = (error * weight)[~low].mean()
-        rows = self.heads([features[low] for features in maps])
-        defect = defect_loss(rows, batch.kinds.to(device)[low], batch.severities.to(device)[low])
-        match = match_loss(rows, batch.fits.to(device)[low])
-        loss = eps + self.config.defect_weight * defect + self.config.match_weight * match
-        return {"loss": loss, "epsilon": eps, "defect": defect, "match": match}
+        weight = (config.min_snr_gamma / snr).clamp(max=1.0)  # Hang et al., 2023, eq. 7
+        eps = (error * weight)[denoised].mean()
+        side, matched = ~denoised, roles == Role.MATCH
+        defect = defect_loss(
+            rows[:, side], batch.kinds.to(device)[side], batch.severities.to(device)[side]
+        )
+        match = match_loss(rows[:, matched], batch.fits.to(device)[matched])
+        pair = pair_loss(looks[roles == Role.PAIR])
+        words = nn.functional.normalize(self.heads.caption(text.pooler_output.float()), dim=1)
+        own = (ids[len(latents) :, None] == ids[None]).all(2)  # (contrasted, all captions)
+        caption = caption_loss(scenes[roles == Role.CONTRAST], words, self.heads.sharpness, own)
+        loss = (
+            eps
+            + config.defect_weight * defect
+            + config.match_weight * match
+            + config.pair_weight * pair
+            + config.caption_weight * caption
+        )
+        parts = {"epsilon": eps, "defect": defect, "match": match, "pair": pair, "caption": caption}
+        return {"loss": loss, **parts}
 
 
 def train_denoiser(
@@ -173,8 +229,10 @@ def train_denoiser(
     config = denoiser.config
     denoiser.to(device).train()
 
+    draw = Ahead(lambda number: draw_batch(sources, config, generator_for(seed, 3, number)))
+
     def step(number: int) -> Losses:
-        batch = draw_batch(sources, config, generator_for(seed, 3, number))
+        batch = draw(number)
         generator = torch.Generator().manual_seed(batch.noise_seed)
         latents = encode(vae, batch.images.to(device), generator)
         noise = torch.randn(latents.shape, generator=generator).to(device)

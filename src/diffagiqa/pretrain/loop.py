@@ -6,6 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,21 @@ def generator_for(seed: int, stage: int, step: int) -> torch.Generator:
     """The random stream of one step: a function of (seed, stage, step), so a resumed run is the same."""
     mixed = (seed * 1_000_003 + stage) * 1_000_000_007 + step
     return torch.Generator().manual_seed(mixed % (2**63))
+
+
+class Ahead:
+    """``make(number)``, with the next step's result made by a thread while this step computes."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.make = make
+        self.pool = ThreadPoolExecutor(1)
+        self.coming: dict[int, Future[Any]] = {}
+
+    def __call__(self, number: int) -> Any:
+        stride = processes()[1]  # each process takes every stride-th number
+        now = self.coming.pop(number, None) or self.pool.submit(self.make, number)
+        self.coming = {number + stride: self.pool.submit(self.make, number + stride)}
+        return now.result()
 
 
 class _Log:

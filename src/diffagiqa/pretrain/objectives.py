@@ -1,6 +1,7 @@
-"""Side tasks of the denoiser: name the made defect and how strong it is; does the caption fit?
+"""Side tasks of the denoiser: name the made defect and its severity; find the crop of the same picture;
+does the caption fit; which caption fits?
 
-Both read what the scorer will read, the GEGLU outputs of chosen transformer layers, through linear
+They read what the scorer will read, the GEGLU outputs of chosen transformer layers, through linear
 heads that are thrown away after training. The defects are this file's own; no human rating is used.
 """
 
@@ -62,47 +63,56 @@ def damage(
 
 
 class Taps:
-    """Collects the GEGLU outputs of named transformer layers during one forward pass."""
+    """Mean and spread over positions of the GEGLU outputs of named transformer layers.
+
+    They are taken inside the U-Net's own forward pass, so that a compiled U-Net takes them too.
+    """
 
     def __init__(self, unet: Any, names: Sequence[str]) -> None:
         self.gates = [unet.get_submodule(name).transformer_blocks[0].ff.net[0] for name in names]
-        self.maps: list[Tensor] = []
+        self.pooled: list[Tensor] = []
 
     @property
     def widths(self) -> list[int]:
-        return [gate.proj.out_features // 2 for gate in self.gates]
+        return [gate.proj.out_features for gate in self.gates]  # half the outputs, twice pooled
 
     def __enter__(self) -> list[Tensor]:
-        self.maps = []
-        self.handles = [
-            gate.register_forward_hook(lambda _m, _i, output: self.maps.append(output))
-            for gate in self.gates
-        ]
-        return self.maps
+        self.pooled = []
+        self.handles = [gate.register_forward_hook(self._take) for gate in self.gates]
+        return self.pooled
 
     def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
 
+    def _take(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        values = output.float()  # (B, HW, C)
+        spread = (values.var(1, correction=0) + 1e-6).sqrt()  # no NaN from a map of one place
+        self.pooled.append(torch.cat([values.mean(1), spread], dim=1))
+
 
 class SideHeads(nn.Module):
-    """One linear head per tapped layer on the mean and spread of its map over positions."""
+    """Linear heads on the pooled layers, thrown away after training.
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    Each layer names defect, severity and caption match on its own; two embeddings read all of them.
+    """
+
+    def __init__(self, widths: Sequence[int], text_width: int, embedding: int = 128) -> None:
         super().__init__()
         outputs = len(DEFECTS) + 2  # kind, severity, caption match
-        self.norms = nn.ModuleList(nn.LayerNorm(2 * width) for width in widths)
-        self.heads = nn.ModuleList(nn.Linear(2 * width, outputs) for width in widths)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self.heads = nn.ModuleList(nn.Linear(width, outputs) for width in widths)
+        self.look = nn.Linear(sum(widths), embedding)
+        self.scene = nn.Linear(sum(widths), embedding)
+        self.caption = nn.Linear(text_width, embedding)
+        self.sharpness = nn.Parameter(torch.tensor(2.3))
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Layers of (B, HW, C) -> (layers, B, kinds + 2)."""
-        rows = []
-        for features, norm, head in zip(maps, self.norms, self.heads, strict=True):
-            features = features.float()
-            spread = (features.var(1, correction=0) + 1e-6).sqrt()  # no NaN from a map of one place
-            pooled = torch.cat([features.mean(1), spread], dim=1)
-            rows.append(head(norm(pooled)))
-        return torch.stack(rows)
+    def forward(self, pooled: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Layers of (B, 2C) -> (layers, B, kinds + 2), look (B, E) and scene (B, E) of length 1."""
+        normed = [norm(values) for norm, values in zip(self.norms, pooled, strict=True)]
+        rows = torch.stack([head(v) for head, v in zip(self.heads, normed, strict=True)])
+        joined = torch.cat(normed, dim=1)
+        return rows, F.normalize(self.look(joined), dim=1), F.normalize(self.scene(joined), dim=1)
 
 
 def defect_loss(rows: Tensor, kinds: Tensor, severities: Tensor) -> Tensor:
@@ -119,3 +129,28 @@ def match_loss(rows: Tensor, fits: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(
         rows[..., len(DEFECTS) + 1], fits.expand(rows.shape[0], -1)
     )
+
+
+def pair_loss(looks: Tensor, temperature: float = 0.1) -> Tensor:
+    """Rows 2i and 2i + 1 are crops of one picture with one damage: each finds the other (NT-Xent).
+
+    Chen et al., 2020; with damage as part of the identity, Madhusudana et al., 2022 (CONTRIQUE).
+    """
+    if len(looks) < 4:
+        return looks.sum() * 0
+    similarity = looks @ looks.T / temperature
+    similarity = similarity.masked_fill(
+        torch.eye(len(looks), dtype=torch.bool, device=looks.device), float("-inf")
+    )
+    partner = torch.arange(len(looks), device=looks.device) ^ 1
+    return F.cross_entropy(similarity, partner)
+
+
+def caption_loss(scenes: Tensor, captions: Tensor, sharpness: Tensor, own: Tensor) -> Tensor:
+    """Each picture (N, E) finds its caption among all of the batch (M, E); ``own`` (N, M) marks which.
+
+    A picture may have its caption several times in the batch: the loss asks for any of them.
+    """
+    logits = scenes @ captions.T * sharpness.clamp(max=4.6).exp()
+    found = logits.masked_fill(~own, float("-inf")).logsumexp(1)
+    return (logits.logsumexp(1) - found).mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,11 @@ class Pictures:
 
     images: list[np.ndarray]
     captions: list[str]
+    near: list[tuple[str, ...]] = field(default_factory=list)
+    """Captions that nearly fit, per picture, where they are known; empty where none are."""
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def __add__(self, other: Pictures) -> Pictures:
-        return Pictures(self.images + other.images, self.captions + other.captions)
 
 
 def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
@@ -90,18 +89,23 @@ def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
     return stacked.float() / 127.5 - 1.0
 
 
-def view(image: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:
-    """A square of the picture as (side, side, 3): the whole, a native crop, or something between."""
+def view(
+    image: np.ndarray, side: int, generator: np.random.Generator, *, native: bool | None = None
+) -> np.ndarray:
+    """A square of the picture as (side, side, 3).
+
+    ``native`` True: a crop that is not resized; False: the whole or most of it; None: anything between.
+    """
     from PIL import Image
 
     longest = min(image.shape[:2])
     kind = generator.random()
-    if kind < 0.4 or longest <= side:
-        cut = longest
-    elif kind < 0.7:
+    if native or longest <= side or (native is None and kind < 0.3):
         return crop(image, side, generator)
+    if kind < (0.5 if native is False else 0.6):
+        cut = longest
     else:
-        cut = int(generator.integers(side, longest + 1))
+        cut = int(generator.integers(side if native is None else longest * 3 // 4, longest + 1))
     piece = np.ascontiguousarray(crop(image, cut, generator))
     small = Image.fromarray(piece).resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
     return np.asarray(small)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from diffagiqa.errors import TrainingError
@@ -17,6 +18,9 @@ from diffagiqa.pretrain.folder import save_backbone
 from diffagiqa.pretrain.loop import processes
 from diffagiqa.pretrain.pictures import Pictures, read_folder
 from diffagiqa.pretrain.tokenizer import build_text_encoder, train_tokenizer
+
+if TYPE_CHECKING:
+    from diffagiqa.synth.scene import Scene
 
 
 def pretrain(
@@ -42,7 +46,7 @@ def pretrain(
     backbone = out / "backbone"
     torch.manual_seed(config.seed)  # only the initial weights come from the global stream
     vae = build_autoencoder(config.autoencoder)
-    captions = [*real.captions, *made.captions]
+    captions = [*real.captions, *made.captions, *(c for near in made.near for c in near)]
     # Every process learns the same merges; each writes a folder of its own.
     folder = out / f"tokenizer{'' if first() else processes()[0]}"
     tokenizer = train_tokenizer(captions, config.text.vocabulary, folder)
@@ -102,7 +106,24 @@ def made_pictures(count: int, seed: int, size: int = 256) -> Pictures:
     from diffagiqa.synth.samples import made_sample
 
     samples = [made_sample(seed, i, size, "train") for i in range(count)]
-    return Pictures([s.image for s in samples], [s.caption for s in samples])
+    return Pictures(
+        [s.image for s in samples],
+        [s.caption for s in samples],
+        [
+            near_captions(s.scene, np.random.default_rng((seed, i, 1)))
+            for i, s in enumerate(samples)
+        ],
+    )
+
+
+def near_captions(scene: Scene, generator: np.random.Generator, count: int = 6) -> tuple[str, ...]:
+    """Captions of scenes that differ from this one in a single thing: colour, kind, count, ..."""
+    from diffagiqa.synth.captions import caption
+    from diffagiqa.synth.misalign import applicable, misalign
+
+    kinds = generator.choice(applicable(scene), count)
+    changed = [misalign(scene, str(kind), generator, "train") for kind in kinds]
+    return tuple(caption(other.scene, generator) for other in changed if other.violated)
 
 
 def _claim(out: Path, config: PretrainConfig, resume: bool) -> None:
