@@ -218,8 +218,6 @@ class Scorer:
             )
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = _spread(prompts, len(images))
-        if not self.config.use_text:
-            names = [""] * len(images)
         text = _stack_texts([self._texts(clean_prompt(name)) for name in names])
         return self.model(images, text, self.backbone, self._noise)  # type: ignore[no-any-return]
 

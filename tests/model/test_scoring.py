@@ -8,6 +8,7 @@ from conftest import small_config
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.model.noise import draw_noise
+from diffagiqa.model.pyramid import statistics
 from diffagiqa.model.scoring import build_model, scoring_noise
 
 
@@ -35,6 +36,30 @@ def test_one_prompter_for_all_tasks_and_none(backbone: Backbone) -> None:
         scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
         assert list(scores) == ["perception", "alignment"]
     assert not list(model.prompters.parameters())
+
+
+def test_a_task_without_text_does_not_hear_the_prompt(backbone: Backbone) -> None:
+    tasks = (TaskConfig("perception", use_text=False), TaskConfig("alignment"))
+    for prompting, pooling in (("none", "statistics"), ("per_task", "pyramid")):
+        torch.manual_seed(0)
+        model = build_model(small_config(tasks=tasks, prompting=prompting, pooling=pooling)).eval()
+        noise = scoring_noise(model.config, backbone, 0)
+        with torch.no_grad():
+            one = model(batch(), backbone.encode_text(["a fox", ""]), backbone, noise)
+            two = model(batch(), backbone.encode_text(["a car", "dusk"]), backbone, noise)
+        assert torch.equal(one["perception"], two["perception"])
+        assert not torch.equal(one["alignment"], two["alignment"])
+    together = build_model(small_config(use_text=False, prompting="shared"))
+    assert len(together.passes) == 1  # tasks that agree share one pass of the U-Net
+
+
+def test_statistics_in_float64() -> None:
+    maps = torch.rand(2, 3, 5, 4, dtype=torch.float64)
+    found = statistics(maps)
+    assert found.shape == (2, 6, 1, 1)
+    torch.testing.assert_close(found[:, :3, 0, 0], maps.mean((2, 3)))
+    spread = maps.flatten(2).std(2, correction=0)
+    torch.testing.assert_close(found[:, 3:, 0, 0].exp(), (spread**2 + 1e-5).sqrt())
 
 
 def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:

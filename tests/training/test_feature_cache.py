@@ -30,9 +30,10 @@ def rows(tmp_path: Path) -> Rows:
 
 
 @pytest.fixture
-def model(rows: Rows, backbone: Backbone) -> DiffAGIQA:
+def model(rows: Rows, backbone: Backbone, request: pytest.FixtureRequest) -> DiffAGIQA:
     """With both branches, and prompters that do change the picture."""
-    built = make_model(small_config(), rows.tasks, backbone, QUIET).eval()
+    config = small_config({"pooling": getattr(request, "param", "pyramid")})
+    built = make_model(config, rows.tasks, backbone, QUIET).eval()
     generator = torch.Generator().manual_seed(0)
     for prompter in built.prompters.values():
         prompter.conv2.weight.data.normal_(0, 0.02, generator=generator)
@@ -44,6 +45,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 3)
 
 
+@pytest.mark.parametrize("model", ["pyramid", "statistics"], indirect=True)
 def test_scores_from_the_cache_are_those_from_pictures(
     tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
 ) -> None:

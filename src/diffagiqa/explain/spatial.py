@@ -73,15 +73,19 @@ def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Ten
     score's gradient is its share in the score, to first order; the mean over positions is taken away.
     """
     model, backbone = scorer.model, scorer.backbone
+    if scorer.config.pooling == "statistics":
+        raise ConfigError(
+            "this model pools statistics over the whole picture and keeps no places; "
+            "use the method occlusion or gradient"
+        )
     images = image[None].to(scorer.device)
     text = scorer._texts(prompt)[None]
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
         features = model.features(mean, std, text, backbone, scorer._noise[0])
-        joined = model.pyramid(features).chunk(len(model.prompters))
-        branch = {name: i for i, name in enumerate(model.prompters)}.get(task, 0)
+        joined = model.pyramid(features).chunk(len(model.passes))
         head: Any = model.heads[task]
-        fused = head.fusion(joined[branch])
+        fused = head.fusion(joined[model.pass_of[task]])
     pooled = fused.mean(dim=(2, 3)).requires_grad_(True)
     (gradient,) = torch.autograd.grad(head.regressor(pooled).sum(), pooled)
     shares = (fused * gradient[:, :, None, None]).sum(1, keepdim=True)

@@ -43,6 +43,7 @@ class Backbone(nn.Module):
         self.name = name
         self.checkpoint_activations = False
         """Recompute activations in the backward pass: less memory, more time (training only)."""
+        self._no_text: tuple[Any, Tensor] | None = None
         self.requires_grad_(False)
         self.eval()
 
@@ -110,6 +111,15 @@ class Backbone(nn.Module):
         batch, pieces, length = ids.shape
         hidden = self.text_encoder(ids.flatten(0, 1).to(self.device))[0]
         return hidden.reshape(batch, pieces * length, -1)
+
+    def no_text(self, length: int) -> Tensor:
+        """The empty prompt's embedding, (1, length, D), computed once; ``length`` a multiple of 77."""
+        key = (self.device, self.dtype)
+        if self._no_text is None or self._no_text[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._no_text = (key, self.encode_text([""]))
+        one = self._no_text[1]
+        return one.repeat(1, length // one.shape[1], 1)
 
     def _token_ids(self, prompt: str, long_prompts: str) -> Tensor:
         tokenizer = self.tokenizer

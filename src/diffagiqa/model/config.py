@@ -14,7 +14,7 @@ Fit = Literal["resize", "crop", "pad"]
 Posterior = Literal["sample", "mean"]
 Prompting = Literal["per_task", "shared", "none"]
 LongPrompts = Literal["truncate", "chunk", "released"]
-Pooling = Literal["pyramid", "plain"]
+Pooling = Literal["pyramid", "plain", "statistics"]
 
 RELEASED_FEATURES = (
     "mid_block.attentions.0",
@@ -33,6 +33,8 @@ class TaskConfig:
     name: str
     mos_min: float = 0.0
     mos_max: float = 5.0
+    use_text: bool = True
+    """False: this score's pass through the U-Net is given the empty prompt, so no prompt can move it."""
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -71,7 +73,7 @@ class ModelConfig:
     noise_draws: int = 1
     long_prompts: LongPrompts = "truncate"
     use_text: bool = True
-    """False scores with the empty prompt (the paper's ablation)."""
+    """False scores every task with the empty prompt (the paper's ablation)."""
 
     features: tuple[str, ...] = RELEASED_FEATURES
     """Diffusers names of U-Net modules: ``*.attentions.*`` gives the GEGLU output of its first block,
@@ -83,6 +85,8 @@ class ModelConfig:
     prompter_kernel: int = 5
 
     pooling: Pooling = "pyramid"
+    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps mean
+    and log spread of every channel over the picture, for small databases and small backbones."""
     pyramid_size: int = 32
     pyramid_channels: int = 256
     pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)

@@ -20,13 +20,15 @@ class ScoreHead(nn.Module):
         fusion_groups: int = 4,
         head_channels: Sequence[int] = (256, 128),
         dropout: Sequence[float] = (0.5, 0.3),
+        kernel: int = 3,
     ) -> None:
+        """``kernel`` of the last two fusion convolutions: 1 for maps of a single position."""
         super().__init__()
         wide, middle, narrow = fusion_channels
         self.fusion = nn.Sequential(
             conv_bn_relu(inputs, wide),
-            conv_bn_relu(wide, middle, 3, groups=fusion_groups),
-            conv_bn_relu(middle, narrow, 3),
+            conv_bn_relu(wide, middle, kernel, groups=fusion_groups),
+            conv_bn_relu(middle, narrow, kernel),
         )
         first, second = head_channels
         self.regressor = nn.Sequential(

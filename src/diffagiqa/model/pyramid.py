@@ -129,3 +129,33 @@ class PlainPooling(nn.Module):
             for level, feature in zip(self.levels, features, strict=True)
         ]
         return torch.cat(pooled, dim=1)
+
+
+def statistics(maps: Tensor) -> Tensor:
+    """Mean and log standard deviation over positions: (B, C, h, w) -> (B, 2C, 1, 1), float32 or more."""
+    values = maps.flatten(2)
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    variance, mean = torch.var_mean(values, 2, correction=0)
+    return torch.cat([mean, 0.5 * torch.log(variance + 1e-5)], dim=1)[:, :, None, None]
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and log spread of every channel, standardised and joined; no place is kept."""
+
+    def __init__(self, feature_channels: Sequence[int], *, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels * len(feature_channels)
+        self.widths = [2 * c for c in feature_channels]
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in self.widths)
+        self.levels = nn.ModuleList(conv_bn_relu(width, channels) for width in self.widths)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, C_i, h_i, w_i), or their ``statistics`` -> (B, levels * channels, 1, 1)."""
+        joined = []
+        for feature, width, norm, level in zip(
+            features, self.widths, self.norms, self.levels, strict=True
+        ):
+            found = feature if feature.shape[1] == width else statistics(feature)
+            joined.append(level(norm(found.to(feature.dtype))))
+        return torch.cat(joined, dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,17 @@ from diffagiqa.model.features import unet_features
 from diffagiqa.model.head import ScoreHead
 from diffagiqa.model.noise import Noise, draw_noise
 from diffagiqa.model.prompter import NoPrompter, VisualPrompter
-from diffagiqa.model.pyramid import PlainPooling, Pyramid
+from diffagiqa.model.pyramid import PlainPooling, Pyramid, StatisticsPooling
 
 SHARED = "shared"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One look of the U-Net: at which prompter's latents, and whether it is told the prompt."""
+
+    prompter: int
+    use_text: bool
 
 
 class DiffAGIQA(nn.Module):
@@ -33,6 +42,14 @@ class DiffAGIQA(nn.Module):
         self.prompters = prompters
         self.pyramid = pyramid
         self.heads = heads
+        several = len(prompters) > 1
+        pass_of = {
+            task.name: Pass(i if several else 0, config.use_text and task.use_text)
+            for i, task in enumerate(config.tasks)
+        }
+        self.passes = tuple(dict.fromkeys(pass_of.values()))
+        """What the U-Net computes per picture and draw; tasks that agree share one."""
+        self.pass_of = {task: self.passes.index(own) for task, own in pass_of.items()}
 
     def forward(
         self, images: Tensor, text: Tensor, backbone: Backbone, noises: Sequence[Noise]
@@ -52,22 +69,26 @@ class DiffAGIQA(nn.Module):
         return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
 
     def prompt(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> one prompted copy per branch, (branches * B, 3, S, S)."""
+        """(B, 3, S, S) in [0, 1] -> one prompted copy per prompter, (prompters * B, 3, S, S)."""
         return torch.cat([prompter(images) for prompter in self.prompters.values()])
 
     def features(
         self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
     ) -> list[Tensor]:
-        """Posterior of all branches -> features of the noisy latents, (branches * B, C_i, h_i, w_i)."""
+        """Posterior of all prompters -> features of every pass, (passes * B, C_i, h_i, w_i)."""
         config = self.config
-        branches = mean.shape[0] // text.shape[0]
-        noise = _for_branches(noise, branches)
-        latents = backbone.noisy_latents(mean, std, noise, config.timestep)
+        prompters = mean.shape[0] // text.shape[0]
+        latents = backbone.noisy_latents(
+            mean, std, _for_branches(noise, prompters), config.timestep
+        ).chunk(prompters)
+        silent = text
+        if not all(one.use_text for one in self.passes):
+            silent = backbone.no_text(text.shape[1]).expand_as(text)
         features = unet_features(
             backbone.unet,
-            latents,
+            torch.cat([latents[one.prompter] for one in self.passes]),
             config.timestep,
-            text.repeat(branches, 1, 1),
+            torch.cat([text if one.use_text else silent for one in self.passes]),
             config.features,
             backbone.checkpoint_activations,
         )
@@ -75,10 +96,9 @@ class DiffAGIQA(nn.Module):
         return [feature.to(dtype) for feature in features.values()]
 
     def score_features(self, features: list[Tensor]) -> dict[str, Tensor]:
-        """Features of all branches -> scores by task, (B,) in [0, 1]."""
-        maps = self.pyramid(features).chunk(len(self.prompters))
-        branch_of = {name: i for i, name in enumerate(self.prompters)}
-        return {task: head(maps[branch_of.get(task, 0)]) for task, head in self.heads.items()}
+        """Features of all passes, or their ``statistics`` -> scores by task, (B,) in [0, 1]."""
+        maps = self.pyramid(features).chunk(len(self.passes))
+        return {task: head(maps[self.pass_of[task]]) for task, head in self.heads.items()}
 
 
 def scoring_noise(config: ModelConfig, backbone: Backbone, seed: int) -> list[Noise]:
@@ -107,6 +127,8 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
             kernels=config.pyramid_kernels,
             attention_channels=config.attention_channels,
         )
+    elif config.pooling == "statistics":
+        pyramid = StatisticsPooling(config.feature_channels, channels=config.pyramid_channels)
     else:
         pyramid = PlainPooling(
             config.feature_channels, size=config.pyramid_size, channels=config.pyramid_channels
@@ -119,6 +141,7 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
                 fusion_groups=config.fusion_groups,
                 head_channels=config.head_channels,
                 dropout=config.head_dropout,
+                kernel=1 if config.pooling == "statistics" else 3,
             )
             for name in config.task_names
         }

@@ -34,7 +34,9 @@ def cache_spec(
         "backbone": identity or backbone.name,
         "backbone_dtype": str(backbone.dtype),
         "prompters": prompters.hexdigest(),
-        "model": {key: getattr(config, key) for key in keys},
+        "model": {key: getattr(config, key) for key in keys}
+        | {"use_text": [one.use_text for one in model.passes]}
+        | {"statistics": config.pooling == "statistics"},
         "options": options,
     }
     return json.loads(json.dumps(spec))  # type: ignore[no-any-return]

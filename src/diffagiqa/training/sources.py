@@ -111,7 +111,6 @@ class ImageSource:
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Tensor:
-        prompt = prompt if self.config.use_text else ""
         return self.backbone.encode_text([prompt], self.config.long_prompts)[0]
 
 
