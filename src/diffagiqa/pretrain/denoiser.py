@@ -179,11 +179,12 @@ class Denoiser(nn.Module):
         signal = self.alphas_cumprod[batch.timesteps].to(device)  # (B,)
         wide = signal.view(-1, 1, 1, 1)
         noisy = wide.sqrt() * latents + (1 - wide).sqrt() * noise
-        with autocast(device), self.taps as pooled:
+        self.taps.pooled.clear()
+        with autocast(device):
             text = self.text_encoder(ids)
             told = text.last_hidden_state[: len(latents)]
             found = self._walk[0](noisy, batch.timesteps.to(device), told).sample
-        rows, looks, scenes = self.heads(pooled)
+        rows, looks, scenes = self.heads(self.taps.pooled)
         roles = batch.roles.to(device)
         denoised = roles == Role.DENOISE
         error = (found.float() - noise).square().mean((1, 2, 3))
@@ -254,6 +255,7 @@ def train_denoiser(
         on_mark=on_mark,
     )
     stage.run(step, resume)
+    denoiser.taps.remove()
     return denoiser.eval()
 
 

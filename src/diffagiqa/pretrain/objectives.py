@@ -71,19 +71,17 @@ class Taps:
     def __init__(self, unet: Any, names: Sequence[str]) -> None:
         self.gates = [unet.get_submodule(name).transformer_blocks[0].ff.net[0] for name in names]
         self.pooled: list[Tensor] = []
+        """One (B, 2C) per layer; whoever calls the U-Net empties it first."""
+        # Registered once: a compiled U-Net is compiled again whenever its hooks change.
+        self.handles = [gate.register_forward_hook(self._take) for gate in self.gates]
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
 
     @property
     def widths(self) -> list[int]:
         return [gate.proj.out_features for gate in self.gates]  # half the outputs, twice pooled
-
-    def __enter__(self) -> list[Tensor]:
-        self.pooled = []
-        self.handles = [gate.register_forward_hook(self._take) for gate in self.gates]
-        return self.pooled
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
 
     def _take(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         values = output.float()  # (B, HW, C)
