@@ -57,6 +57,7 @@ def train(
     Example: diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/first --freeze-prompters
     """
     from diffagiqa.training.measures import evaluate_scores
+    from diffagiqa.training.mismatch import with_mismatches
     from diffagiqa.training.open_data import make_split
     from diffagiqa.training.processes import Processes
     from diffagiqa.training.train import train as run_training
@@ -74,10 +75,11 @@ def train(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
         allow_partial,
     )  # fmt: skip
-    parts = make_split(config, opened.rows, opened.official)
+    rows = with_mismatches(opened.rows, config.mismatched, config.seed)
+    parts = make_split(config, rows, opened.official)
     typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()))
     fitted = run_training(
-        config, opened.rows, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
+        config, rows, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
     )
     if not Processes(device).main:
         return

@@ -72,6 +72,8 @@ class TrainingConfig:
     checkpoint_every: int = 0
     """Optimiser steps between checkpoints within an epoch; 0 writes one per epoch."""
 
+    mismatched: float = 0.0
+    """Rows with another picture's prompt that are added to the training part, per rated row."""
     flip: bool = True
     """Mirror half of the pictures, except where the prompt says left or right."""
     cached_draws: int = 1
@@ -110,6 +112,7 @@ class TrainingConfig:
             ("lr_prompters", 0.0, 10.0),
             ("weight_decay", 0.0, 10.0),
             ("warmup", 0.0, 1.0),
+            ("mismatched", 0.0, 1.0),
             ("ema", 0.0, 0.999999),
             ("regression_weight", 0.0, 1e6),
             ("relation_weight", 0.0, 1e6),

@@ -47,6 +47,8 @@ class Rows:
     tasks: tuple[TaskConfig, ...]
     sources: Tensor
     names: tuple[str, ...]
+    made_of: tuple[tuple[int, int], ...] = ()
+    """For rows at the end that nobody rated: whose picture and whose prompt they are (``mismatch``)."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -73,6 +75,18 @@ class Rows:
                 "prompt": self.prompts,
                 "generator": [sample.generator or "unknown" for sample in self.samples],
             }
+        )
+
+    @property
+    def rated(self) -> Rows:
+        """The rows that people rated."""
+        count = len(self) - len(self.made_of)
+        return replace(
+            self,
+            samples=self.samples[:count],
+            labels=self.labels[:count],
+            sources=self.sources[:count],
+            made_of=(),
         )
 
     def without_labels(self, rows: Sequence[int]) -> Rows:

@@ -11,6 +11,7 @@ from diffagiqa.data.splits import Split, official_split, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.mismatch import usable
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,16 @@ def make_split(
     """Rows of the train, validation and test part, as ``config`` says.
 
     ``split_seed`` decides a random split. An official split without a validation part has one taken
-    from its training part, by prompt.
+    from its training part, by prompt. Mismatched rows follow theirs into the training part.
     """
+    parts = _rated_split(config, rows.rated, official)
+    parts["train"] += usable(rows, parts["train"])
+    return parts
+
+
+def _rated_split(
+    config: TrainingConfig, rows: Rows, official: Split | None
+) -> dict[str, list[int]]:
     if config.split != "official":
         # validation_fraction is a share of what is not test, random_split wants one of everything.
         share = config.validation_fraction * (1 - config.test_fraction)

@@ -27,7 +27,7 @@ def render(
     config: TrainingConfig, rows: Rows, done: Sequence[Repeats], notes: Sequence[str], command: str
 ) -> str:
     """The report as Markdown. A regime that was not run is printed as not run."""
-    database = " + ".join(rows.names)
+    database = rows.names[0]
     by_regime = {repeats.regime: repeats for repeats in done}
     sections = [
         f"# Results on {database}",
@@ -39,7 +39,7 @@ def render(
         "over test prompts, their bounds averaged over repeats. RMSE is in units of the MOS scale.",
     ]
     for task in rows.task_names:
-        theirs = published_table(rows.names[0], task) if len(rows.names) == 1 else ""
+        theirs = published_table(database, task)
         sections += [
             f"### {task.capitalize()}",
             _ours(task, by_regime),
@@ -54,6 +54,13 @@ def render(
                 f'Inside each generator, first repeat of "{NAMES[done[0].regime]}":',
                 generator_table(done[0].evaluations[0], task),
             ]
+    for other in rows.names[1:]:
+        own = {regime: repeats.on(other) for regime, repeats in by_regime.items()}
+        sections.append(
+            f"## The same repeats on the test part of {other}, which they trained on too"
+        )
+        for task in rows.task_names:
+            sections += [f"### {other}, {task}", _ours(task, own), _intervals(task, own)]
     sections += ["## How this differs from the published settings"]
     sections += ["\n".join(f"* {note}" for note in notes)]
     return "\n\n".join(sections) + "\n"
@@ -104,12 +111,16 @@ def _short(path: str) -> str:
 def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     model = config.model
     lines = [
-        f"* {len(rows)} pictures, {len(set(rows.prompts))} prompts, split by {config.split}: "
+        f"* {_counted(rows)}, split by {config.split}: "
         f"{config.test_fraction:.0%} test, {config.validation_fraction:.0%} of the rest validation; "
         "the test part is scored once, by the epoch that was best on validation.",
         f"* Backbone `{_short(model.backbone)}`, timestep {model.timestep}, posterior "
         f"{model.posterior}, {len(model.features)} features, "
-        f"pyramid of {model.pyramid_channels} channels at {model.pyramid_size} x {model.pyramid_size}.",
+        + (
+            f"pyramid of {model.pyramid_channels} channels, {model.pyramid_size} x {model.pyramid_size}."
+            if model.pooling == "pyramid"
+            else f"pooling {model.pooling}, {model.pyramid_channels} channels per feature."
+        ),
         f"* Loss {config.regression} + {config.relation_weight} x {config.relation}, AdamW, learning "
         f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters), batch "
         f"{config.batch_size}, at most {config.epochs} epochs.",
@@ -125,6 +136,15 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
             f"{', '.join(epochs)}; median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch."
         )
     return "\n".join(lines)
+
+
+def _counted(rows: Rows) -> str:
+    parts = []
+    for number, name in enumerate(rows.names):
+        own = (rows.sources == number).nonzero().flatten().tolist()
+        prompts = len({rows.prompts[row] for row in own})
+        parts.append(f"{name}: {len(own)} pictures, {prompts} prompts")
+    return "; ".join(parts)
 
 
 def _ours(task: str, by_regime: Mapping[str, Repeats]) -> str:

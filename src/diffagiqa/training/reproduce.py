@@ -23,6 +23,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import Features
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores
+from diffagiqa.training.mismatch import with_mismatches
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
@@ -52,6 +53,11 @@ class Repeats:
     def summary(self) -> Summary:
         return summarise_repeats(self.evaluations)
 
+    def on(self, database: str) -> Repeats:
+        """The same repeats as measured on the test part of another database they trained on."""
+        results = [result | result["others"][database] for result in self.results]
+        return replace(self, results=tuple(results))
+
     def values(self, task: str, metric: str) -> tuple[float, ...]:
         """One figure over the repeats that have it."""
         return self.summary.tasks[task][metric].values
@@ -67,8 +73,10 @@ def reproduce(
     ``full_config`` is for the latter, where it should differ (fewer epochs, say).
 
     Repeat i uses split seed and training seed ``config.split_seed + i`` and ``config.seed + i``.
+    With several databases, figures are those of the first; ``Repeats.on`` gives another's.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    rows = with_mismatches(rows, config.mismatched, config.seed)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     frozen = replace(config, freeze_prompters=True)
@@ -120,11 +128,25 @@ def one_repeat(
 ) -> dict[str, Any]:  # fmt: skip
     """One split, one training run, one look at its test part."""
     split = make_split(config, rows, official)
+    labelled = rows.rated
     began = time.perf_counter()
     fitted = train(
         config, rows, split, folder, device=device, backbone=backbone, features=features,
         resume=(folder / STATE).is_file(), log=log,
     )  # fmt: skip
+
+    def _evaluated(database: int) -> dict[str, Any]:
+        """One database's own test part, and each generator's mean label there."""
+        own = [i for i, row in enumerate(fitted.test_rows) if labelled.sources[row] == database]
+        test = [fitted.test_rows[i] for i in own]
+        scores = {task: [values[i] for i in own] for task, values in fitted.test_scores.items()}
+        known = [row for row in split["train"] + split["validation"] if row < len(labelled)]
+        known = [row for row in known if labelled.sources[row] == database]
+        return {
+            "evaluation": asdict(evaluate_scores(scores, labelled, test)),
+            "baseline": asdict(evaluate_baseline(labelled, known, test)),
+        }
+
     return {
         "seed": config.seed,
         "split_seed": config.split_seed,
@@ -135,10 +157,8 @@ def one_repeat(
         "seconds": time.perf_counter() - began,
         "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.history])),
         "validation_srcc": fitted.best_srcc,
-        "evaluation": asdict(evaluate_scores(fitted.test_scores, rows, fitted.test_rows)),
-        "baseline": asdict(
-            evaluate_baseline(rows, split["train"] + split["validation"], fitted.test_rows)
-        ),
+        **_evaluated(0),
+        "others": {name: _evaluated(i) for i, name in enumerate(rows.names) if i},
     }
 
 

@@ -150,6 +150,8 @@ def make_model(
 ) -> DiffAGIQA:  # fmt: skip
     """The model that training starts from: new weights, or those of ``config.init``."""
     channels = feature_channels(backbone.unet, config.model.features)
+    told = {task.name: task.use_text for task in config.model.tasks}
+    tasks = tuple(replace(task, use_text=told.get(task.name, True)) for task in tasks)
     wanted = replace(config.model, tasks=tasks, feature_channels=channels)
     if config.init is not None:
         model = load_model(find_model(config.init)).train()

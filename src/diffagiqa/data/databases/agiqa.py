@@ -105,3 +105,15 @@ AGIQA_3K = Source(
     licence="MIT",
     home="https://github.com/lcysyzxdxc/AGIQA-3k-Database",
 )
+
+MADE = Source(
+    name="made",
+    title="Made world",
+    read=read_agiqa_3k,
+    scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
+    folders=("images",),
+    expected=Expected(),
+    citation="diffagiqa synth: made pictures; the opinion scores are simulated, nobody gave them",
+    licence="Apache-2.0",
+    home="",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K
+from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K, MADE
 from diffagiqa.data.databases.aigc import AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K
 from diffagiqa.data.databases.check import CheckReport, check_database
 from diffagiqa.data.databases.database import Database
@@ -14,7 +14,8 @@ from diffagiqa.data.databases.listing import Source, build
 from diffagiqa.errors import DatabaseError
 
 DATABASES: dict[str, Source] = {
-    source.name: source for source in (AGIQA_1K, AGIQA_3K, AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K)
+    source.name: source
+    for source in (AGIQA_1K, AGIQA_3K, MADE, AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K)
 }
 
 
