@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, decode_image, fit_image
-from diffagiqa.data.prompts import clean_prompt
+from diffagiqa.data.prompts import clean_prompt, is_foreign
 from diffagiqa.device import choose_device, choose_dtype
 from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptError, WeightsError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import feature_channels
-from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
+from diffagiqa.model.scoring import DiffAGIQA, Judgement, build_model, scoring_noise
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
 from diffagiqa.weights.folder import (
     backbone_reference,
@@ -38,6 +38,9 @@ class Score:
 
     scores: Mapping[str, float]
     mos: Mapping[str, float]
+    unfamiliar: str = ""
+    """What is unlike the training data, so that the scores mean little: "picture", "prompt", both
+    joined by "+", or nothing. Only models that have measured their training data say so."""
 
     def __getitem__(self, task: str) -> float:
         return self.scores[task]
@@ -212,6 +215,9 @@ class Scorer:
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
         """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images."""
+        return self._judge(images, prompts).scores
+
+    def _judge(self, images: Tensor, prompts: str | Sequence[str]) -> Judgement:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ImageError(
                 f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) in [0, 1]"
@@ -219,7 +225,7 @@ class Scorer:
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = _spread(prompts, len(images))
         text = _stack_texts([self._texts(clean_prompt(name)) for name in names])
-        return self.model(images, text, self.backbone, self._noise)  # type: ignore[no-any-return]
+        return self.model.judge(images, text, self.backbone, self._noise)
 
     def loss(
         self,
@@ -268,18 +274,25 @@ class Scorer:
         for rows in by_length.values():
             pairs = [batch[row] for row in rows]
             images = torch.stack([pair[0] for pair in pairs])  # type: ignore[index]
-            scores = self.score_tensor(images, [pair[1] for pair in pairs])  # type: ignore[index]
-            columns = {task: value.float().cpu().tolist() for task, value in scores.items()}
+            prompts = [pair[1] for pair in pairs]  # type: ignore[index]
+            judged = self._judge(images, prompts)
+            columns = {task: value.float().cpu().tolist() for task, value in judged.scores.items()}
+            distance = [0.0] * len(rows) if judged.distance is None else judged.distance.tolist()
             for i, row in enumerate(rows):
-                results[row] = self._score({task: columns[task][i] for task in columns})
+                values = {task: columns[task][i] for task in columns}
+                results[row] = self._score(values, distance[i], prompts[i])
         return [
             item if isinstance(item, DiffAGIQAError) else results[row]
             for row, item in enumerate(batch)
         ]
 
-    def _score(self, values: dict[str, float]) -> Score:
+    def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
+        limit = self.config.unfamiliar_above
+        unlike = ["picture"] * (distance > limit) + ["prompt"] * is_foreign(prompt) if limit else []
         return Score(
-            values, {task.name: task.to_mos(values[task.name]) for task in self.config.tasks}
+            values,
+            {task.name: task.to_mos(values[task.name]) for task in self.config.tasks},
+            "+".join(unlike),
         )
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients

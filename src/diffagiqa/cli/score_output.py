@@ -141,6 +141,8 @@ class RowPrinter:
             value = row.get(f"{task}_mos")
             cells += f"{'-' if value is None else f'{value:.3f}':>{max(12, len(task) + 1)}}"
         line = Text(f"{cells}  {row['prompt_source']:<11}  {printable(row['image'])}")
+        if row.get("unfamiliar"):
+            line.append(f"  unfamiliar {row['unfamiliar']}", "yellow")
         if row["error"]:
             line.append(f"  {printable(row['error'])}", "red")
         console.print(line, soft_wrap=True)
@@ -175,6 +177,11 @@ def show_summary(
     console.print(f"{scored:,} of {totals.rows:,} rows scored{before}{rate}", highlight=False)
     if totals.no_prompt:
         console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
+    if totals.unfamiliar:
+        console.print(
+            f"{totals.unfamiliar:,} unlike what this model was trained on (column unfamiliar); their "
+            "scores mean little. A model on Stable Diffusion knows more kinds: docs/inputs.md"
+        )
     for error, count in totals.errors.items():
         from rich.text import Text
 
@@ -191,6 +198,7 @@ def _summary(totals: Totals, facts: ModelFacts, bar: Bar, out: str) -> dict[str,
         "failed": totals.failed,
         "reused": bar.reused,
         "without_prompt": totals.no_prompt,
+        "unfamiliar": totals.unfamiliar,
         "seconds": round(bar.seconds, 3),
         "model": facts.fingerprint,
         "seed": facts.seed,

@@ -348,3 +348,44 @@ def _wording(nodes: dict[str, Node], link: tuple[str, Any]) -> list[str]:
             texts = [target for key, target in links.items() if key not in _NOT_WORDING]
         pending += reversed([text for text in texts if text])
     return words
+
+
+# Commonest words, by which a language in Latin letters is told from English.
+_ENGLISH = frozenset(
+    ["the", "of", "and", "with", "at", "by", "for", "from", "into", "is", "are", "his"]
+)
+_OTHERS = frozenset(
+    [
+        "der",
+        "die",
+        "das",
+        "und",
+        "ein",
+        "eine",
+        "einem",
+        "einer",
+        "im",
+        "mit",
+        "auf",
+        "steht",
+    ]  # German
+    + ["le", "la", "les", "un", "une", "des", "du", "dans", "avec", "sur", "et"]  # French
+    + ["el", "los", "las", "una", "con", "en", "del", "y", "sobre", "il", "di", "nella", "che"]
+    + ["um", "uma", "com", "no", "na", "os", "een", "het", "van", "met", "op", "och", "med"]
+)
+
+
+def is_foreign(prompt: str) -> bool:
+    """Whether a prompt is clearly not English: a fifth of its letters are not ASCII, or it has three of
+    other languages' commonest words and none of English's.
+
+    >>> is_foreign("a red fox in the snow"), is_foreign("雪の中の赤い狐"), is_foreign("")
+    (False, True, False)
+    >>> is_foreign("ein roter Fuchs steht mit einer Laterne im Schnee")
+    True
+    """
+    letters = [letter for letter in prompt if letter.isalpha()]
+    if sum(not letter.isascii() for letter in letters) > len(letters) / 5:
+        return True
+    words = re.findall(r"[a-z]+", prompt.casefold())
+    return sum(word in _OTHERS for word in words) >= 3 and not _ENGLISH.intersection(words)

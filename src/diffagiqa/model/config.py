@@ -87,6 +87,9 @@ class ModelConfig:
     pooling: Pooling = "pyramid"
     """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps mean
     and log spread of every channel over the picture, for small databases and small backbones."""
+    unfamiliar_above: float = 0.0
+    """With "statistics": the mean squared deviation from the training pictures above which a picture is
+    called unfamiliar; 0 where that was not measured."""
     pyramid_size: int = 32
     pyramid_channels: int = 256
     pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)
@@ -116,6 +119,7 @@ class ModelConfig:
         _check_range("number of tasks", len(self.tasks), 1, 16)
         _check_range("number of features", len(self.features), 1, 64)
         _check_range("prompter_channels", self.prompter_channels, 1, 1024)
+        _check_range("unfamiliar_above", self.unfamiliar_above, 0, 1e9)
         _check_range("pyramid_size", self.pyramid_size, 1, 256)
         for name in ("pyramid_channels", "attention_channels", "fusion_groups"):
             _check_range(name, getattr(self, name), 1, 8192)

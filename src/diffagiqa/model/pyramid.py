@@ -152,10 +152,22 @@ class StatisticsPooling(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features (B, C_i, h_i, w_i), or their ``statistics`` -> (B, levels * channels, 1, 1)."""
-        joined = []
-        for feature, width, norm, level in zip(
-            features, self.widths, self.norms, self.levels, strict=True
-        ):
-            found = feature if feature.shape[1] == width else statistics(feature)
-            joined.append(level(norm(found.to(feature.dtype))))
-        return torch.cat(joined, dim=1)
+        standard = self.standardised(features)
+        return torch.cat(
+            [level(found) for level, found in zip(self.levels, standard, strict=True)], dim=1
+        )
+
+    def standardised(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Statistics in units of the training pictures' deviations, (B, 2C_i, 1, 1) per level."""
+        return [
+            norm((one if one.shape[1] == width else statistics(one)).to(one.dtype))
+            for one, width, norm in zip(features, self.widths, self.norms, strict=True)
+        ]
+
+    def distance(self, features: Sequence[Tensor]) -> Tensor:
+        """How unlike the training pictures, (B,): the mean squared deviation, about 1 for those.
+
+        A Mahalanobis distance with a diagonal covariance, per statistic.
+        """
+        standard = torch.cat(self.standardised(features), dim=1).flatten(1)
+        return standard.float().square().clamp(max=1e4).mean(1)

@@ -27,6 +27,14 @@ class Pass:
     use_text: bool
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """Scores in [0, 1] by task, (B,) each, and the distance to the training pictures, (B,) or None."""
+
+    scores: dict[str, Tensor]
+    distance: Tensor | None
+
+
 class DiffAGIQA(nn.Module):
     """The trained parts: visual prompters, pyramid, and one head per task."""
 
@@ -60,13 +68,25 @@ class DiffAGIQA(nn.Module):
         Returns (B,) scores in [0, 1] by task. The image is encoded once; only the U-Net, the pyramid
         and the heads see every draw.
         """
+        return self.judge(images, text, backbone, noises).scores
+
+    def judge(
+        self, images: Tensor, text: Tensor, backbone: Backbone, noises: Sequence[Noise]
+    ) -> Judgement:
+        """``forward``, and how unlike the training pictures each image is where the model knows."""
         prompted = self.prompt(images)
         mean, std = backbone.encode_image(prompted)
-        draws = []
+        draws, distances = [], []
         for noise in noises:
             features = self.features(mean, std, text, backbone, noise)
             draws.append(self.score_features(features))
-        return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
+            if self.config.unfamiliar_above and isinstance(self.pyramid, StatisticsPooling):
+                first = [feature[: len(text)] for feature in features]
+                distances.append(self.pyramid.distance(first))
+        return Judgement(
+            {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]},
+            torch.stack(distances).mean(0) if distances else None,
+        )
 
     def prompt(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> one prompted copy per prompter, (prompters * B, 3, S, S)."""

@@ -167,7 +167,7 @@ class Denoiser(nn.Module):
         self.taps = Taps(unet, config.tapped)
         self.heads = SideHeads(self.taps.widths, text_encoder.config.hidden_size)
         # Not a submodule: the compiled network shares the U-Net's own weights.
-        self._walk = [torch.compile(unet, dynamic=False) if config.compile else unet]
+        self._compiled = [torch.compile(unet, dynamic=False)] if config.compile else []
         betas = torch.linspace(
             SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000, dtype=torch.float64
         ).square()
@@ -183,7 +183,10 @@ class Denoiser(nn.Module):
         with autocast(device):
             text = self.text_encoder(ids)
             told = text.last_hidden_state[: len(latents)]
-            found = self._walk[0](noisy, batch.timesteps.to(device), told).sample
+            # On larger maps the compiled backward calls a product that takes minutes (torch 2.13, CPU).
+            small = batch.images.shape[-1] == min(config.sides)
+            walk = self._compiled[0] if self._compiled and small else self.unet
+            found = walk(noisy, batch.timesteps.to(device), told).sample
         rows, looks, scenes = self.heads(self.taps.pooled)
         roles = batch.roles.to(device)
         denoised = roles == Role.DENOISE

@@ -48,6 +48,7 @@ def row_columns(facts: ModelFacts) -> dict[str, type]:
         "prompt_source": str,
         **dict.fromkeys(tasks, float),
         **{f"{task}_mos": float for task in tasks},
+        **({"unfamiliar": str} if facts.config.unfamiliar_above else {}),
         "seed": int,
         "model": str,
         "error": str,
@@ -133,6 +134,8 @@ def _row(scorer: Scorer, item: Prepared, score: Any) -> Row:
     if score is not None and not isinstance(score, DiffAGIQAError):
         row |= score.scores
         row |= {f"{task}_mos": value for task, value in score.mos.items()}
+        if scorer.config.unfamiliar_above:
+            row["unfamiliar"] = score.unfamiliar
     error = str(score) if isinstance(score, DiffAGIQAError) else item.error
     if not all(math.isfinite(row.get(task, 0.0)) for task in scorer.tasks):
         error = "its score is not a finite number; score it with --dtype float32."

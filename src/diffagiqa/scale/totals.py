@@ -15,6 +15,7 @@ class Totals:
     rows: int = 0
     failed: int = 0
     no_prompt: int = 0
+    unfamiliar: int = 0
     chunks: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
@@ -24,6 +25,7 @@ class Totals:
         for row in rows:
             self.rows += 1
             self.no_prompt += row.get("prompt_source") == "none" and not row.get("error")
+            self.unfamiliar += bool(row.get("unfamiliar"))
             if row.get("error"):
                 self.failed += 1
                 self._add_error(str(row["error"]), 1)
@@ -34,7 +36,7 @@ class Totals:
     def add_part(self, part: Mapping[str, Any]) -> None:
         """Add what ``as_dict`` gave for a part."""
         self.chunks += len(part["chunks"])
-        for name in ("rows", "failed", "no_prompt"):
+        for name in ("rows", "failed", "no_prompt", "unfamiliar"):
             setattr(self, name, getattr(self, name) + int(part[name]))
         for name, (count, total, least, most) in part["scores"].items():
             self._add(name, count, total, least, most)
@@ -58,6 +60,7 @@ class Totals:
             "rows": self.rows,
             "failed": self.failed,
             "no_prompt": self.no_prompt,
+            "unfamiliar": self.unfamiliar,
             "scores": self.scores,
             "errors": self.errors,
         }
