@@ -355,23 +355,11 @@ _ENGLISH = frozenset(
     ["the", "of", "and", "with", "at", "by", "for", "from", "into", "is", "are", "his"]
 )
 _OTHERS = frozenset(
-    [
-        "der",
-        "die",
-        "das",
-        "und",
-        "ein",
-        "eine",
-        "einem",
-        "einer",
-        "im",
-        "mit",
-        "auf",
-        "steht",
-    ]  # German
-    + ["le", "la", "les", "un", "une", "des", "du", "dans", "avec", "sur", "et"]  # French
-    + ["el", "los", "las", "una", "con", "en", "del", "y", "sobre", "il", "di", "nella", "che"]
-    + ["um", "uma", "com", "no", "na", "os", "een", "het", "van", "met", "op", "och", "med"]
+    re.findall(
+        r"\w+",
+        """der die das und ein eine einem einer im mit auf steht le la les un une des du dans avec sur et
+        el los las una con en del y sobre il di nella che um uma com no na os een het van met op och med""",
+    )
 )
 
 
