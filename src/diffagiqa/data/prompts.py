@@ -358,7 +358,7 @@ _OTHERS = frozenset(
     re.findall(
         r"\w+",
         """der die das und ein eine einem einer im mit auf steht le la les un une des du dans avec sur et
-        el los las una con en del y sobre il di nella che um uma com no na os een het van met op och med""",
+        el los las una con en del y sobre il di nella che um uma com os een het van met op och med""",
     )
 )
 

@@ -179,7 +179,6 @@ class Denoiser(nn.Module):
         signal = self.alphas_cumprod[batch.timesteps].to(device)  # (B,)
         wide = signal.view(-1, 1, 1, 1)
         noisy = wide.sqrt() * latents + (1 - wide).sqrt() * noise
-        self.taps.pooled.clear()
         with autocast(device):
             text = self.text_encoder(ids)
             told = text.last_hidden_state[: len(latents)]
@@ -188,6 +187,7 @@ class Denoiser(nn.Module):
             walk = self._compiled[0] if self._compiled and small else self.unet
             found = walk(noisy, batch.timesteps.to(device), told).sample
         rows, looks, scenes = self.heads(self.taps.pooled)
+        self.taps.pooled.clear()  # a copy of the U-Net, hooks and all, may be taken between steps
         roles = batch.roles.to(device)
         denoised = roles == Role.DENOISE
         error = (found.float() - noise).square().mean((1, 2, 3))

@@ -71,7 +71,7 @@ class Taps:
     def __init__(self, unet: Any, names: Sequence[str]) -> None:
         self.gates = [unet.get_submodule(name).transformer_blocks[0].ff.net[0] for name in names]
         self.pooled: list[Tensor] = []
-        """One (B, 2C) per layer; whoever calls the U-Net empties it first."""
+        """One (B, 2C) per layer; whoever calls the U-Net empties it."""
         # Registered once: a compiled U-Net is compiled again whenever its hooks change.
         self.handles = [gate.register_forward_hook(self._take) for gate in self.gates]
 
