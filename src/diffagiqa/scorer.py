@@ -18,6 +18,7 @@ from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptErro
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import feature_channels
+from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, Judgement, build_model, scoring_noise
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
 from diffagiqa.weights.folder import (
@@ -63,7 +64,10 @@ class Scorer:
         batch_size: int | None = None,
         limits: ImageLimits = DEFAULT_LIMITS,
         fingerprint: str = "",
+        saved_in: Path | None = None,
     ) -> None:
+        """``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved."""
+        self.saved_in = saved_in
         self.model = model.to(backbone.device).eval().requires_grad_(False)
         self.backbone = backbone
         self.seed = seed
@@ -97,16 +101,17 @@ class Scorer:
             name_or_path = DEFAULT_MODEL
             warn_of_the_default()
         folder = find_model(str(name_or_path), revision)
-        model = load_model(folder)
-        config = model.config
         chosen_device = choose_device(device)
+        chosen_dtype = choose_dtype(chosen_device, dtype)
+        model = fold(load_model(folder), chosen_dtype)
+        config = model.config
         source = backbone or backbone_reference(config, folder)
         place = find_backbone(source, None if backbone else config.backbone_revision)
         frozen = load_backbone(
             str(place),
             config.features,
             device=chosen_device,
-            dtype=choose_dtype(chosen_device, dtype),
+            dtype=chosen_dtype,
         )
         check_fit(config, frozen)
         return cls(
@@ -116,6 +121,7 @@ class Scorer:
             batch_size=batch_size,
             limits=limits,
             fingerprint=fingerprint(folder, place),
+            saved_in=folder,
         )
 
     @classmethod
@@ -149,7 +155,9 @@ class Scorer:
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference."""
-        save_model(self.model, folder, half=half)
+        model = self.model if self.saved_in is None else load_model(self.saved_in)
+        model.config = self.config
+        save_model(model, folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub; returns the address of the commit."""

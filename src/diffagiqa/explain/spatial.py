@@ -86,7 +86,7 @@ def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Ten
         joined = model.pyramid(features).chunk(len(model.passes))
         head: Any = model.heads[task]
         fused = head.fusion(joined[model.pass_of[task]])
-    pooled = fused.mean(dim=(2, 3)).requires_grad_(True)
+    pooled = head.pool(fused).requires_grad_(True)
     (gradient,) = torch.autograd.grad(head.regressor(pooled).sum(), pooled)
     shares = (fused * gradient[:, :, None, None]).sum(1, keepdim=True)
     shares = F.interpolate((shares.mean() - shares).float(), size=image.shape[-2:], mode="bilinear")

@@ -44,4 +44,10 @@ class ScoreHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, inputs, P, P) -> (B,), in [0, 1]."""
-        return self.regressor(self.fusion(maps).mean(dim=(2, 3))).squeeze(1)  # type: ignore[no-any-return]
+        return self.regressor(self.pool(self.fusion(maps))).squeeze(1)  # type: ignore[no-any-return]
+
+    def pool(self, fused: Tensor) -> Tensor:
+        """(B, C, P, P) -> (B, C), the mean over positions in the regressor's type."""
+        first = self.regressor[0]
+        assert isinstance(first, nn.Linear)
+        return fused.mean(dim=(2, 3), dtype=first.weight.dtype)

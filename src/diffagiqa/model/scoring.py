@@ -112,7 +112,7 @@ class DiffAGIQA(nn.Module):
             config.features,
             backbone.checkpoint_activations,
         )
-        dtype = next(self.heads.parameters()).dtype
+        dtype = next(self.pyramid.parameters()).dtype
         return [feature.to(dtype) for feature in features.values()]
 
     def score_features(self, features: list[Tensor]) -> dict[str, Tensor]:

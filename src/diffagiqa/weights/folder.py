@@ -44,7 +44,8 @@ def load_model(folder: str | Path) -> DiffAGIQA:
     from safetensors.torch import load_file
 
     folder = Path(folder)
-    model = build_model(load_config(folder))
+    with torch.device("meta"):  # no time on initial values, no second copy
+        model = build_model(load_config(folder))
     try:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -68,7 +69,10 @@ def load_strictly(model: DiffAGIQA, tensors: dict[str, torch.Tensor], where: str
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise WeightsError(f"{where} does not fit its configuration: {'; '.join(faults[:5])}{more}")
-    model.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
+    model.load_state_dict(
+        {name: tensor.to(own[name].dtype) for name, tensor in tensors.items()},
+        assign=next(iter(own.values())).is_meta,
+    )
 
 
 def load_config(folder: str | Path) -> ModelConfig:
