@@ -1,5 +1,6 @@
 """Agreement with the released code, from its own vectors, to 1e-4 relative."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,9 +54,10 @@ def test_prompted_image_and_posterior_agree(
     reference_images: torch.Tensor,
     expected: Mapping[str, np.ndarray],
 ) -> None:
+    exact = copy.deepcopy(backbone).double()  # float32 differs by 1e-4 between one thread and two
     with torch.no_grad():
         prompted = model.prompt(reference_images)
-        mean, std = backbone.encode_image(prompted)
+        mean, std = exact.encode_image(prompted)
     assert relative(prompted[:, :, ::16, ::16], expected["prompted_image_sample"]) < 1e-4
     assert relative(mean, expected["posterior_mean"]) < 1e-4
     assert relative(std, expected["posterior_std"]) < 1e-4

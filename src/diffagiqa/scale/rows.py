@@ -134,7 +134,7 @@ def _row(scorer: Scorer, item: Prepared, score: Any) -> Row:
     if score is not None and not isinstance(score, DiffAGIQAError):
         row |= score.scores
         row |= {f"{task}_mos": value for task, value in score.mos.items()}
-        if scorer.config.unfamiliar_above:
+        if score.unfamiliar:
             row["unfamiliar"] = score.unfamiliar
     error = str(score) if isinstance(score, DiffAGIQAError) else item.error
     if not all(math.isfinite(row.get(task, 0.0)) for task in scorer.tasks):

@@ -1,0 +1,43 @@
+"""What the device can do at most: its matrix product and its memory, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def seconds_of(run: Callable[[], Any], device: torch.device, repeats: int) -> list[float]:
+    """Wall-clock seconds of each of ``repeats`` runs, after one that is not counted."""
+    run()
+    found = []
+    for _ in range(repeats):
+        synchronise(device)
+        began = time.perf_counter()
+        run()
+        synchronise(device)
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, side: int = 4096) -> float:
+    """FLOP/s of the best of five side x side matrix products."""
+    a = torch.randn(side, side, device=device).to(dtype)
+    b = torch.randn(side, side, device=device).to(dtype)
+    return 2 * side**3 / min(seconds_of(lambda: a @ b, device, 5))
+
+
+def bandwidth_peak(device: torch.device, megabytes: int = 512) -> float:
+    """Bytes/s of the best of five copies, reading and writing counted."""
+    source = torch.empty(megabytes << 20, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / min(seconds_of(lambda: target.copy_(source), device, 5))

@@ -1,0 +1,131 @@
+"""The scoring path as the paper's authors released it, and what is changed about it step by step.
+
+Released: one image and one branch at a time in float32, the whole U-Net, the prompt and the empty prompt
+encoded for each, every pyramid convolution at 32 x 32 on repeated maps, batch normalisation apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.features import unet_features
+from diffagiqa.model.fold import for_inference
+from diffagiqa.model.noise import Noise
+from diffagiqa.model.pyramid import Pyramid, PyramidLevel, pool_to
+from diffagiqa.model.scoring import DiffAGIQA
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Which optimisations are on."""
+
+    stop_early: bool = False
+    text_once: bool = False
+    true_resolution: bool = False
+    folded: bool = False
+    one_batch: bool = False
+
+
+LADDER: tuple[tuple[str, str], ...] = (
+    ("stop_early", "U-Net stops inside its last wanted block"),
+    ("text_once", "each prompt encoded once, the empty one never"),
+    ("true_resolution", "pyramid convolutions at the maps' own resolution"),
+    ("folded", "batch normalisation folded, dropout gone"),
+    ("one_batch", "branches of an image in one batch"),
+)
+
+
+def ladder() -> list[tuple[str, Steps]]:
+    """The released path, then each optimisation switched on on top of those before."""
+    steps = Steps()
+    found = [("released path, float32", steps)]
+    for name, title in LADDER:
+        steps = replace(steps, **{name: True})
+        found.append((f"+ {title}", steps))
+    return found
+
+
+@dataclass
+class ReleasedPath:
+    """Scores one picture after the other; ``unet`` is the whole one, with its last blocks."""
+
+    model: DiffAGIQA
+    backbone: Backbone
+    unet: Any
+    noise: Noise
+    texts: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.folded = for_inference(self.model)
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor, prompt: str, steps: Steps) -> dict[str, Tensor]:
+        """(3, S, S) in [0, 1] -> scores by task."""
+        model = self.folded if steps.folded else self.model
+        groups = [list(model.prompters)] if steps.one_batch else [[n] for n in model.prompters]
+        scores = {}
+        for names in groups:
+            latents = self._latents(torch.cat([model.prompters[n](image[None]) for n in names]))
+            text = self._text(prompt, steps).repeat(len(names), 1, 1)
+            features = self._features(latents, text, steps)
+            maps = self._pyramid(model, features, steps).chunk(len(names))
+            for task, head in model.heads.items():
+                own = model.passes[model.pass_of[task]].prompter
+                name = list(model.prompters)[own]
+                if name in names:
+                    scores[task] = head(maps[names.index(name)])
+        return scores
+
+    def _latents(self, prompted: Tensor) -> Tensor:
+        mean, std = self.backbone.encode_image(prompted)
+        return self.backbone.noisy_latents(mean, std, self.noise, self.model.config.timestep)
+
+    def _text(self, prompt: str, steps: Steps) -> Tensor:
+        if not steps.text_once:
+            self.backbone.encode_text([""])  # encoded and not used, as released
+            return self.backbone.encode_text([prompt])
+        if prompt not in self.texts:
+            self.texts[prompt] = self.backbone.encode_text([prompt])
+        return self.texts[prompt]
+
+    def _features(self, latents: Tensor, text: Tensor, steps: Steps) -> list[Tensor]:
+        config = self.model.config
+        if steps.stop_early:
+            found = unet_features(self.unet, latents, config.timestep, text, config.features)
+            return list(found.values())
+        kept: dict[str, Tensor] = {}
+        handles = [self._hook(name, kept) for name in config.features]
+        sides = {}
+        hooks = [
+            self.unet.get_submodule(name).register_forward_pre_hook(
+                lambda _m, inputs, name=name: sides.update({name: inputs[0].shape[-2:]})
+            )
+            for name in config.features
+        ]
+        self.unet(latents, config.timestep, text)
+        for handle in handles + hooks:
+            handle.remove()
+        return [
+            kept[name].transpose(1, 2).unflatten(2, tuple(sides[name])) for name in config.features
+        ]
+
+    def _hook(self, name: str, kept: dict[str, Tensor]) -> Any:
+        gate = self.unet.get_submodule(name).transformer_blocks[0].ff.net[0]
+        return gate.register_forward_hook(lambda _m, _i, output: kept.update({name: output}))
+
+    def _pyramid(self, model: DiffAGIQA, features: list[Tensor], steps: Steps) -> Tensor:
+        if steps.true_resolution or not isinstance(model.pyramid, Pyramid):
+            return model.pyramid(features)  # type: ignore[no-any-return]
+        maps = []
+        for level, attention, feature in zip(
+            model.pyramid.levels, model.pyramid.attentions, features, strict=True
+        ):
+            assert isinstance(level, PyramidLevel)
+            large = pool_to(feature, level.size)
+            maps.append(attention(level.fusion(torch.cat([b(large) for b in level.branches], 1))))
+        return torch.cat(maps, dim=1)

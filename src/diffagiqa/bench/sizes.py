@@ -1,0 +1,85 @@
+"""Stable-Diffusion-sized weights without a download: random numbers in the real files' layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.scoring import build_model
+from diffagiqa.scorer import DEFAULT_MODEL
+from diffagiqa.weights.folder import save_model
+
+
+def write_sd15(folder: Path) -> Path:
+    """A backbone folder of Stable Diffusion 1.5's sizes and a trained-parts folder beside it.
+
+    Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does. Returns the
+    model folder. The tokenizer is the embedded model's: prompts become 77 tokens with it too.
+    """
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    backbone = folder / "backbone"
+    text = CLIPTextConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
+    )
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel(
+            sample_size=64, cross_attention_dim=768, attention_head_dim=8
+        )
+        vae: Any = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+            sample_size=512,
+        )
+        encoder: Any = CLIPTextModel(text)
+        config = ModelConfig(backbone="./../backbone")
+        trained = build_model(config)
+    generator = torch.Generator().manual_seed(0)
+    for part, name in ((unet, "unet"), (vae, "vae"), (encoder, "text_encoder")):
+        fill(part, generator)
+        part.save_pretrained(backbone / name)
+        part.to("meta")  # one part in memory at a time
+    for name in ("tokenizer", "scheduler"):
+        shutil.copytree(DEFAULT_MODEL / "backbone" / name, backbone / name, dirs_exist_ok=True)
+    classes = {"_class_name": "StableDiffusionPipeline"}
+    (backbone / "model_index.json").write_text(json.dumps(classes), encoding="utf-8")
+    fill(trained, generator)
+    save_model(trained, folder / "model", half=True)
+    return folder / "model"
+
+
+def fill(module: nn.Module, generator: torch.Generator) -> None:
+    """Random float16 weights that keep activations near 1; norms are the identity, biases zero."""
+    for own in module.modules():
+        for name, tensor in [*own.named_parameters(recurse=False)]:
+            value = torch.zeros(tensor.shape, dtype=torch.float16)
+            if tensor.dim() >= 2:
+                fan_in = math.prod(tensor.shape[1:])
+                value = torch.empty(tensor.shape).normal_(0, fan_in**-0.5, generator=generator)
+            elif name == "weight":
+                value = torch.ones(tensor.shape)
+            setattr(own, name, nn.Parameter(value.half(), requires_grad=False))
+        for name, buffer in [*own.named_buffers(recurse=False)]:
+            if not buffer.is_meta:
+                continue
+            values = {
+                "running_var": torch.ones(buffer.shape),
+                "position_ids": torch.arange(buffer.numel()).view(buffer.shape),
+            }
+            own.register_buffer(
+                name,
+                values.get(name, torch.zeros(buffer.shape, dtype=buffer.dtype)),
+                persistent=name not in own._non_persistent_buffers_set,
+            )
