@@ -7,6 +7,7 @@ import typer
 
 from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.app import app as web_page
+from diffagiqa.cli.bench import bench
 from diffagiqa.cli.benchmark import benchmark
 from diffagiqa.cli.compare import compare
 from diffagiqa.cli.convert import convert
@@ -38,7 +39,7 @@ PANELS = {
     "Look": (web_page, report, rank, compare, explain, explain_benchmark),
     "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
     "Make": (convert, synth, pretrain),
-    "This installation": (doctor,),
+    "This installation": (doctor, bench),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -1,0 +1,53 @@
+"""Peak memory of one scoring process, measured from inside a process of its own.
+
+python -m diffagiqa.bench.memory MODEL DEVICE DTYPE
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+
+def measure_memory(model: str, device: str, dtype: str) -> dict[str, float]:
+    """Peak resident memory (GB) and start-up seconds of loading ``model`` and scoring one image."""
+    done = subprocess.run(
+        [sys.executable, "-m", "diffagiqa.bench.memory", model, device, dtype],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def main(model: str, device: str, dtype: str) -> None:
+    began = time.perf_counter()
+    import numpy as np
+    import torch
+
+    from diffagiqa.scorer import Scorer
+
+    scorer = Scorer.from_pretrained(model, device=device, dtype=dtype)
+    loaded = time.perf_counter() - began
+    size = scorer.config.image_size
+    scorer(np.zeros((size, size, 3), np.uint8), "a red fox")
+    found = {
+        "load_seconds": loaded,
+        "first_score_seconds": time.perf_counter() - began,
+        "peak_gb": peak_resident() / 1e9,
+    }
+    if torch.device(device).type == "cuda":
+        found["peak_device_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
+    print(json.dumps(found))
+
+
+def peak_resident() -> int:
+    """Bytes of the process's largest resident set so far."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

@@ -1,0 +1,118 @@
+"""All measurements of one device, as plain values."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffagiqa.bench.memory import measure_memory
+from diffagiqa.bench.peak import bandwidth_peak, matmul_peak, seconds_of
+from diffagiqa.bench.released import ReleasedPath, ladder
+from diffagiqa.bench.stages import measure_stages
+from diffagiqa.bench.training_step import measure_step
+from diffagiqa.device import choose_device, choose_dtype
+from diffagiqa.scorer import Scorer
+from diffagiqa.weights.folder import backbone_reference, find_model, load_config
+
+Log = Callable[[str], None]
+PROMPT = "a red fox in a green suit, oil painting"
+
+
+def bench(
+    model: str, *, device: str | None = None, dtype: str | None = None, batch: int = 4,
+    repeats: int = 3, compare: bool = True, training: bool = False, log: Log = print,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure the model in ``model`` (a folder or hub id): see ``cli.bench`` for what comes out."""
+    place = choose_device(device)
+    fast = choose_dtype(place, dtype)
+    name = str(fast).removeprefix("torch.")
+    log(f"{describe(place)}, {name}")
+    found: dict[str, Any] = {"device": describe(place), "dtype": name, "batch": batch}
+    found["image_size"] = load_config(find_model(model)).image_size
+    log("memory and start-up, in a process of their own")
+    found["memory"] = measure_memory(model, str(place), name)
+    if compare:
+        found["ladder"] = _ladder(model, place, repeats, log)
+    if training:
+        found["training"] = []
+        for checkpoint, kind in (
+            (False, "float32"),
+            (True, "float32"),
+            (False, name),
+            (True, name),
+        ):
+            row = {"dtype": kind, "checkpoint": checkpoint}
+            if row in [{k: r[k] for k in row} for r in found["training"]]:
+                continue
+            log(f"training step, {kind}{', activations recomputed' if checkpoint else ''}")
+            step = measure_step(model, str(place), kind, checkpoint, 1, max(1, repeats - 1))
+            found["training"].append(row | step)
+    scorer = Scorer.from_pretrained(model, device=place, dtype=fast, batch_size=batch)
+    size = scorer.config.image_size
+    images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    log("stages")
+    stages = measure_stages(scorer, images, PROMPT, repeats)
+    found["peak"] = {"flops": matmul_peak(place, fast), "bandwidth": bandwidth_peak(place)}
+    found["stages"] = [asdict(stage) for stage in stages]
+    for count in sorted({1, batch}):
+        rows = [(image, PROMPT) for image in images[:count]]
+        times = seconds_of(lambda rows=rows: scorer.score_prepared(rows), place, repeats)  # type: ignore[misc]
+        found.setdefault("fast", []).append(
+            {"batch": count, "seconds": float(np.median(times)) / count}
+        )
+    return found
+
+
+def _ladder(model: str, device: torch.device, repeats: int, log: Log) -> list[dict[str, Any]]:
+    """Seconds per image and scores of the released path and of each step away from it, in float32."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    from diffagiqa.model.scoring import scoring_noise
+    from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
+    from diffagiqa.weights.folder import load_model
+
+    folder = find_model(model)
+    trained = load_model(folder).to(device)
+    config = trained.config
+    place = find_backbone(backbone_reference(config, folder), config.backbone_revision)
+    backbone = load_backbone(str(place), config.features, device=device)
+    whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
+    backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
+    path = ReleasedPath(trained, backbone, whole, scoring_noise(config, backbone, 0)[0])
+    size = config.image_size
+    image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    rows: list[dict[str, Any]] = []
+    for title, steps in ladder():
+        log(title)
+        scores = {task: float(value) for task, value in path(image, PROMPT, steps).items()}
+        times = seconds_of(
+            lambda steps=steps: path(image, PROMPT, steps),  # type: ignore[misc]
+            device,
+            repeats,
+        )
+        first = rows[0]["scores"] if rows else scores
+        change = max(abs(scores[task] - first[task]) for task in scores)
+        rows.append(
+            {"title": title, "seconds": float(np.median(times)), "scores": scores, "change": change}
+        )
+    return rows
+
+
+def describe(device: torch.device) -> str:
+    """The kind of machine: GPU name, or CPU model and threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {torch.get_num_threads()} threads of {os.cpu_count()}"

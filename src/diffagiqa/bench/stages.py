@@ -1,0 +1,82 @@
+"""Time and arithmetic of each stage of scoring, on the path that the scorer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffagiqa.bench.peak import seconds_of
+from diffagiqa.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage's cost per image, all branches together."""
+
+    name: str
+    seconds: float
+    flop: float
+    bytes_moved: float
+    """Weights, inputs and outputs, each once: the least that has to pass through memory."""
+
+    @property
+    def rate(self) -> float:
+        return self.flop / self.seconds
+
+    @property
+    def intensity(self) -> float:
+        return self.flop / self.bytes_moved
+
+
+@torch.inference_mode()
+def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: int) -> list[Stage]:
+    """Each stage on a batch (B, 3, S, S), its median time divided by B."""
+    model, backbone = scorer.model, scorer.backbone
+    images = images.to(scorer.device)
+    count = len(images)
+    text = backbone.encode_text([prompt]).repeat(count, 1, 1)
+    prompted = model.prompt(images)
+    mean, std = backbone.encode_image(prompted)
+    noise = scorer._noise[0]
+    features = model.features(mean, std, text, backbone, noise)
+    maps = model.pyramid(features)
+
+    def heads() -> Any:
+        parts = maps.chunk(len(model.passes))
+        return [head(parts[model.pass_of[task]]) for task, head in model.heads.items()]
+
+    stages: list[tuple[str, Callable[[], Any], Any, list[Any]]] = [
+        ("prompters", lambda: model.prompt(images), model.prompters, [images, prompted]),
+        (
+            "VAE encoder",
+            lambda: backbone.encode_image(prompted),
+            backbone.vae_encoder,
+            [prompted, mean, std],
+        ),
+        ("text encoder", lambda: backbone.encode_text([prompt]), backbone.text_encoder, [text[:1]]),
+        (
+            "U-Net",
+            lambda: model.features(mean, std, text, backbone, noise),
+            backbone.unet,
+            [mean, *features],
+        ),
+        ("pyramid", lambda: model.pyramid(features), model.pyramid, [*features, maps]),
+        ("heads", heads, model.heads, [maps]),
+    ]
+    found = []
+    for name, run, module, tensors in stages:
+        # A distinct prompt is encoded once: its cost is that of one prompt per image at most.
+        share = 1 if name == "text encoder" else count
+        counter = FlopCounterMode(display=False)
+        with counter:
+            run()
+        times = sorted(seconds_of(run, scorer.device, repeats))
+        weights = sum(t.numel() * t.element_size() for t in module.state_dict().values())
+        moved = weights + sum(t.numel() * t.element_size() for t in tensors)
+        seconds = times[len(times) // 2] / share
+        found.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
+    return found
