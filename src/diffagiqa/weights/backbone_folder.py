@@ -187,6 +187,8 @@ def _load_module(
                 f"its configuration expects {tuple(wanted[name].shape)}"
             )
     module.load_state_dict(found, assign=True)
+    if dtype != torch.float32:  # what low-precision convolutions want; half the VAE encoder's time
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
 
