@@ -18,10 +18,10 @@ from diffagiqa.weights.folder import save_model
 
 
 def write_sd15(folder: Path) -> Path:
-    """A backbone folder of Stable Diffusion 1.5's sizes and a trained-parts folder beside it.
+    """A model folder with a backbone of Stable Diffusion 1.5's sizes in it; returns ``folder``.
 
-    Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does. Returns the
-    model folder. The tokenizer is the embedded model's: prompts become 77 tokens with it too.
+    Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does. The
+    tokenizer is the embedded model's: prompts become 77 tokens with it too.
     """
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -44,7 +44,7 @@ def write_sd15(folder: Path) -> Path:
             sample_size=512,
         )
         encoder: Any = CLIPTextModel(text)
-        config = ModelConfig(backbone="./../backbone")
+        config = ModelConfig(backbone="./backbone")
         trained = build_model(config)
     generator = torch.Generator().manual_seed(0)
     for part, name in ((unet, "unet"), (vae, "vae"), (encoder, "text_encoder")):
@@ -56,8 +56,8 @@ def write_sd15(folder: Path) -> Path:
     classes = {"_class_name": "StableDiffusionPipeline"}
     (backbone / "model_index.json").write_text(json.dumps(classes), encoding="utf-8")
     fill(trained, generator)
-    save_model(trained, folder / "model", half=True)
-    return folder / "model"
+    save_model(trained, folder, half=True)
+    return folder
 
 
 def fill(module: nn.Module, generator: torch.Generator) -> None:

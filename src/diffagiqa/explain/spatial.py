@@ -67,30 +67,34 @@ def gradient_map(
 
 
 def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Tensor:
-    """Grad-CAM (arXiv 1610.02391) on the map that the head pools, negated: one pass.
+    """Grad-CAM (arXiv 1610.02391), negated: one pass through the U-Net.
 
-    The score is a function of the mean over positions of that map, so a position's value times the
-    score's gradient is its share in the score, to first order; the mean over positions is taken away.
+    The score is a function of means over positions, of the head's last map or, where the model pools
+    statistics, of the U-Net's features. A position's deviation from the mean times the score's
+    gradient is its share in the score, to first order.
     """
     model, backbone = scorer.model, scorer.backbone
-    if scorer.config.pooling == "statistics":
-        raise ConfigError(
-            "this model pools statistics over the whole picture and keeps no places; "
-            "use the method occlusion or gradient"
-        )
     images = image[None].to(scorer.device)
     text = scorer._texts(prompt)[None]
+    head: Any = model.heads[task]
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
         features = model.features(mean, std, text, backbone, scorer._noise[0])
-        joined = model.pyramid(features).chunk(len(model.passes))
-        head: Any = model.heads[task]
-        fused = head.fusion(joined[model.pass_of[task]])
-    pooled = head.pool(fused).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(head.regressor(pooled).sum(), pooled)
-    shares = (fused * gradient[:, :, None, None]).sum(1, keepdim=True)
-    shares = F.interpolate((shares.mean() - shares).float(), size=image.shape[-2:], mode="bilinear")
-    return _scaled(shares[0, 0].cpu())
+    if scorer.config.pooling == "statistics":
+        maps = [feature.float().requires_grad_(True) for feature in features]
+        score = model.score_features(maps)[task].sum()
+    else:
+        with torch.no_grad():
+            joined = model.pyramid(features).chunk(len(model.passes))
+            fused = head.fusion(joined[model.pass_of[task]])
+        maps = [fused.float().requires_grad_(True)]
+        score = head.regressor(head.pool(maps[0])).sum()
+    total = torch.zeros(1, 1, *image.shape[-2:], device=scorer.device)
+    for one, gradient in zip(maps, torch.autograd.grad(score, maps), strict=True):
+        shares = ((one - one.mean((2, 3), keepdim=True)) * gradient).sum(1, keepdim=True).detach()
+        shares = shares.sum(0, keepdim=True) * (one.shape[-2] * one.shape[-1])  # per unit of area
+        total += F.interpolate(shares, size=image.shape[-2:], mode="bilinear")
+    return _scaled(-total[0, 0].cpu())
 
 
 METHODS: dict[str, Callable[..., Tensor]] = {

@@ -1,0 +1,30 @@
+"""Watch the score while a diffusers pipeline denoises; generate N pictures and keep the best."""
+
+import argparse
+
+from diffagiqa import Scorer
+from diffagiqa.integrations.generation import ScoreSteps, best_of
+from diffagiqa.pretrain.sampling import load_pipeline
+from diffagiqa.weights.folder import backbone_reference
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--model", default=None)
+parser.add_argument("--pipeline", default=None, help="default: the model's own backbone")
+parser.add_argument("--prompt", default="a red apple in a green meadow, photorealistic")
+parser.add_argument("--steps", type=int, default=10)
+parser.add_argument("--size", type=int, default=128)
+options = parser.parse_args()
+
+scorer = Scorer.from_pretrained(options.model)
+place = options.pipeline or backbone_reference(scorer.config, scorer.saved_in)
+pipeline = load_pipeline(place)
+shape = {"height": options.size, "width": options.size, "num_inference_steps": options.steps}
+
+watch = ScoreSteps(scorer, [options.prompt], every=max(1, options.steps // 3))
+pipeline([options.prompt], callback_on_step_end=watch, **shape)
+for seen in watch.history:
+    scores = {task: round(float(value[0]), 3) for task, value in seen.scores.items()}
+    print(f"step {seen.step}, timestep {seen.timestep}: {scores}")
+
+best = best_of(pipeline, scorer, options.prompt, n=2, **shape)
+print(f"best of 2: number {best.number}, rewards {[round(reward, 3) for reward in best.rewards]}")
