@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import small_config
 
 from diffagiqa import Scorer
 from diffagiqa.errors import ConfigError
@@ -200,3 +201,13 @@ def test_overlay_is_readable_in_grey() -> None:
     drawn = overlay(np.full((64, 64, 3), 60, np.uint8), heat)
     light = drawn.astype(float) @ [0.299, 0.587, 0.114]
     assert light[0, 63] > light[0, 48] > light[0, 40]
+
+
+def test_a_model_that_pools_statistics_has_a_map_too() -> None:
+    config = small_config(pooling="statistics", prompting="none")
+    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
+    found = quality_map(scorer, image, "a fox", "perception", "activation")
+    assert found.shape == (128, 128)
+    assert bool(found.isfinite().all())
+    assert float(found.std()) > 0
