@@ -59,7 +59,8 @@ def test_each_database_is_measured_by_itself(
     silent = TaskConfig("perception", use_text=False)
     config = small_config(
         {"pooling": "statistics", "tasks": (silent, TaskConfig("alignment"))},
-        epochs=1, batch_size=8, flip=False, mismatched=0.5, test_fraction=0.4,
+        epochs=1, batch_size=8, flip=False, freeze_prompters=True, mismatched=0.5, members=2,
+        test_fraction=0.4,
     )  # fmt: skip
     (done,) = reproduce(config, rows, tmp_path / "run", repeats=1, device="cpu", log=lambda _: None)
     counts = [
@@ -70,6 +71,7 @@ def test_each_database_is_measured_by_itself(
     assert counts == wanted
     saved = json.loads((tmp_path / "run/head-only/00/best/config.json").read_text())
     assert [task["use_text"] for task in saved["tasks"]] == [False, True]
+    assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
     assert "## The same repeats on the test part of second" in report

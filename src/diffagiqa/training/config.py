@@ -41,6 +41,9 @@ class TrainingConfig:
     """Pieces that a batch is computed in; BatchNorm and the relation loss see one piece at a time."""
     freeze_prompters: bool = False
     """Train pyramid and heads only, on features that are computed once and cached."""
+    members: int = 1
+    """Networks trained from different seeds and folded into one, with ``freeze_prompters`` and pooling
+    "statistics" (``merge``)."""
     init: str | None = None
     """Folder or hub id of a trained model to start from; default is random weights."""
 
@@ -102,6 +105,7 @@ class TrainingConfig:
             ("batch_size", 1, 65_536),
             ("accumulation", 1, 65_536),
             ("cached_draws", 1, 64),
+            ("members", 1, 64),
             ("workers", 1, 256),
             ("patience", 0, 100_000),
             ("checkpoint_every", 0, 10**9),
@@ -125,6 +129,11 @@ class TrainingConfig:
             raise ConfigError(
                 f"batch_size {self.batch_size} is not a multiple of accumulation "
                 f"{self.accumulation}; choose them so that the pieces are equal"
+            )
+        if self.members > 1 and not (self.freeze_prompters and self.model.pooling == "statistics"):
+            raise ConfigError(
+                f"members is {self.members}; more than one needs freeze_prompters and model.pooling "
+                '"statistics"'
             )
         if self.task_weights and min(self.task_weights) < 0:
             raise ConfigError(f"task_weights are {self.task_weights}; expected none below 0")

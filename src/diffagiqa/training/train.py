@@ -20,6 +20,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import CacheOptions, Features, cached_features
 from diffagiqa.training.loop import Fitted, fit, predict
+from diffagiqa.training.merge import merge
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import RunFolder, Split
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
@@ -73,6 +74,9 @@ def train(
     fitted = fit(
         model, source, rows, split, config, processes=processes, run=run, resume=resume, log=say
     )
+    if config.members > 1:
+        fitted = _with_members(fitted, source, rows, split, config, tasks=model.config.tasks,
+                               backbone=backbone, processes=processes, run=run, log=say)  # fmt: skip
     if not split.get("test"):
         return fitted
     scores = predict(fitted.model.to(processes.device), source, split["test"], processes)
@@ -81,6 +85,24 @@ def train(
         test_scores={task: value.tolist() for task, value in scores.items()},
         test_rows=list(split["test"]),
     )
+
+
+def _with_members(
+    first: Fitted, source: Source, rows: Rows, split: Split, config: TrainingConfig, *,
+    tasks: tuple[TaskConfig, ...], backbone: Backbone, processes: Processes, run: RunFolder | None,
+    log: Callable[[str], None],
+) -> Fitted:  # fmt: skip
+    """Train the other members, each from a seed of its own, and fold all into one network."""
+    models = [first.model]
+    for number in range(1, config.members):
+        log(f"member {number + 1} of {config.members}")
+        own = replace(config, seed=config.seed + 1009 * number, init=None)
+        model = make_model(own, tasks, backbone, _silent)
+        models.append(fit(model, source, rows, split, own, processes=processes, log=_silent).model)
+    merged = merge(models)
+    if run is not None and processes.main:
+        run.save_best(merged)
+    return replace(first, model=merged)
 
 
 def train_heads(
