@@ -130,11 +130,6 @@ class TrainingConfig:
                 f"batch_size {self.batch_size} is not a multiple of accumulation "
                 f"{self.accumulation}; choose them so that the pieces are equal"
             )
-        if self.members > 1 and not (self.freeze_prompters and self.model.pooling == "statistics"):
-            raise ConfigError(
-                f"members is {self.members}; more than one needs freeze_prompters and model.pooling "
-                '"statistics"'
-            )
         if self.task_weights and min(self.task_weights) < 0:
             raise ConfigError(f"task_weights are {self.task_weights}; expected none below 0")
         if self.regression_weight == 0 and (self.relation == "none" or self.relation_weight == 0):

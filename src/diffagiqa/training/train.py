@@ -41,6 +41,13 @@ def train(
     ``freeze_prompters``; default ``folder/features``. ``backbone`` and ``features`` save loading and
     reading them again over several runs.
     """
+    if config.members > 1 and not (
+        config.freeze_prompters and config.model.pooling == "statistics"
+    ):
+        raise TrainingError(
+            f"members is {config.members}; more than one needs freeze_prompters and model.pooling "
+            '"statistics"'
+        )
     processes = Processes(device)
     say = log if processes.main else _silent
     backbone = backbone or open_backbone(config, processes.device)
