@@ -29,7 +29,7 @@ class Processes:
                 from accelerate import PartialState
             except ImportError:
                 raise MissingExtraError("accelerate", "train") from None
-            cpu = device is not None and torch.device(device).type == "cpu"
+            cpu = choose_device(device).type == "cpu"  # said, or no GPU is there
             state = PartialState(cpu=cpu or os.environ.get("ACCELERATE_USE_CPU") == "true")
             self.rank, self.count = state.process_index, state.num_processes
             self.device: torch.device = state.device
