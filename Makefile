@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 TORCH ?= auto
 EXTRAS ?= test,train,ray,app,report,metrics,docs
 
-.PHONY: demo test lint types setup clean
+.PHONY: demo test lint types docs audit setup clean
 
 demo: $(VENV)/.ready-base
 	$(BIN)/diffagiqa demo
 
-test: setup lint types
+test: setup lint types docs
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -20,6 +20,13 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+docs: setup
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+audit: setup
+	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python tools/audit.py
 
 setup: $(VENV)/.ready-all
 

@@ -32,7 +32,8 @@ class Processes:
             cpu = choose_device(device).type == "cpu"  # said, or no GPU is there
             state = PartialState(cpu=cpu or os.environ.get("ACCELERATE_USE_CPU") == "true")
             self.rank, self.count = state.process_index, state.num_processes
-            self.device: torch.device = state.device
+            # "cpu:0" is no device to safetensors.
+            self.device: torch.device = torch.device("cpu") if cpu else state.device
         else:
             self.device = choose_device(device)
 
