@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from conftest import small_config
 
@@ -55,11 +56,16 @@ def test_a_task_without_text_does_not_hear_the_prompt(backbone: Backbone) -> Non
 
 def test_statistics_in_float64() -> None:
     maps = torch.rand(2, 3, 5, 4, dtype=torch.float64)
-    found = statistics(maps)
-    assert found.shape == (2, 6, 1, 1)
-    torch.testing.assert_close(found[:, :3, 0, 0], maps.mean((2, 3)))
-    spread = maps.flatten(2).std(2, correction=0)
-    torch.testing.assert_close(found[:, 3:, 0, 0].exp(), (spread**2 + 1e-5).sqrt())
+    found = statistics(maps)[:, :, 0, 0].unflatten(1, (4, 3))
+    values = maps.flatten(2).numpy()
+    away = values - values.mean(2, keepdims=True)
+    wanted = [
+        values.mean(2),
+        np.log(values.var(2) + 1e-5) / 2,
+        np.log(np.abs(away).mean(2) + 1e-3) - np.log(values.var(2) + 1e-5) / 2,
+        np.sqrt(np.log(away**2 + 1e-4).var(2) + 1e-6),
+    ]
+    np.testing.assert_allclose(found.numpy(), np.stack(wanted, 1), rtol=1e-9)
 
 
 def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:

@@ -7,6 +7,7 @@ import torch
 from made_up import small_model
 
 from diffagiqa.errors import TrainingError
+from diffagiqa.model.pyramid import STATISTICS
 from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.training.merge import merge
 
@@ -28,7 +29,8 @@ def features(seed: int, count: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     widths = small_model().feature_channels
     return [
-        torch.randn(count, 2 * width, 1, 1, generator=generator, dtype=torch.float64) * (1 + seed)
+        torch.randn(count, STATISTICS * width, 1, 1, generator=generator, dtype=torch.float64)
+        * (1 + seed)
         for width in widths
     ]
 

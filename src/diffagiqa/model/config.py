@@ -85,8 +85,8 @@ class ModelConfig:
     prompter_kernel: int = 5
 
     pooling: Pooling = "pyramid"
-    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps mean
-    and log spread of every channel over the picture, for small databases and small backbones."""
+    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps four
+    figures of every channel over the picture, for small databases and small backbones."""
     unfamiliar_above: float = 0.0
     """With "statistics": the mean squared deviation from the training pictures above which a picture is
     called unfamiliar; 0 where that was not measured."""

@@ -131,22 +131,33 @@ class PlainPooling(nn.Module):
         return torch.cat(pooled, dim=1)
 
 
+STATISTICS = 4
+
+
 def statistics(maps: Tensor) -> Tensor:
-    """Mean and log standard deviation over positions: (B, C, h, w) -> (B, 2C, 1, 1), float32 or more."""
+    """What a channel does over the picture: (B, C, h, w) -> (B, 4C, 1, 1), float32 or more.
+
+    Mean; log standard deviation; log of mean absolute over standard deviation, low where few places
+    stand out; and the spread of the log energy over places, high where flat and busy parts mix.
+    """
     values = maps.flatten(2)
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()
     variance, mean = torch.var_mean(values, 2, correction=0)
-    return torch.cat([mean, 0.5 * torch.log(variance + 1e-5)], dim=1)[:, :, None, None]
+    away = values - mean[:, :, None]
+    spread = 0.5 * torch.log(variance + 1e-5)
+    peaked = torch.log(away.abs().mean(2) + 1e-3) - spread
+    uneven = (torch.log(away.square() + 1e-4).var(2, correction=0) + 1e-6).sqrt()
+    return torch.cat([mean, spread, peaked, uneven], dim=1)[:, :, None, None]
 
 
 class StatisticsPooling(nn.Module):
-    """Mean and log spread of every channel, standardised and joined; no place is kept."""
+    """``statistics`` of every channel, standardised and joined; no place is kept."""
 
     def __init__(self, feature_channels: Sequence[int], *, channels: int) -> None:
         super().__init__()
         self.out_channels = channels * len(feature_channels)
-        self.widths = [2 * c for c in feature_channels]
+        self.widths = [STATISTICS * c for c in feature_channels]
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in self.widths)
         self.levels = nn.ModuleList(conv_bn_relu(width, channels) for width in self.widths)
 
@@ -158,7 +169,7 @@ class StatisticsPooling(nn.Module):
         )
 
     def standardised(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Statistics in units of the training pictures' deviations, (B, 2C_i, 1, 1) per level."""
+        """Statistics in units of the training pictures' deviations, (B, 4C_i, 1, 1) per level."""
         return [
             norm((one if one.shape[1] == width else statistics(one)).to(one.dtype))
             for one, width, norm in zip(features, self.widths, self.norms, strict=True)

@@ -104,8 +104,9 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
             rate = self.momentum if self.momentum is not None else 0.1
             self.running_mean.lerp_(mean, rate)  # type: ignore[union-attr]
             self.running_var.lerp_(variance * count / max(count - 1, 1), rate)  # type: ignore[union-attr]
-        scaled = centred * (variance + self.eps).rsqrt()[:, None, None]
-        out = scaled * self.weight[:, None, None] + self.bias[:, None, None]
+        out = centred * (variance + self.eps).rsqrt()[:, None, None]
+        if self.affine:
+            out = out * self.weight[:, None, None] + self.bias[:, None, None]
         return out.to(inputs.dtype)
 
 
