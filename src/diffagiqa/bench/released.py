@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffagiqa.model.backbone import Backbone
-from diffagiqa.model.features import unet_features
+from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
 from diffagiqa.model.noise import Noise
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, pool_to
@@ -98,25 +98,34 @@ class ReleasedPath:
         if steps.stop_early:
             found = unet_features(self.unet, latents, config.timestep, text, config.features)
             return list(found.values())
-        kept: dict[str, Tensor] = {}
-        handles = [self._hook(name, kept) for name in config.features]
-        sides = {}
-        hooks = [
-            self.unet.get_submodule(name).register_forward_pre_hook(
-                lambda _m, inputs, name=name: sides.update({name: inputs[0].shape[-2:]})
-            )
+        kept: dict[str, Tensor] = {LATENTS: latents}
+        handles = [
+            handle
             for name in config.features
+            if name != LATENTS
+            for handle in self._hooks(name, kept)
         ]
         self.unet(latents, config.timestep, text)
-        for handle in handles + hooks:
+        for handle in handles:
             handle.remove()
-        return [
-            kept[name].transpose(1, 2).unflatten(2, tuple(sides[name])) for name in config.features
-        ]
+        return [kept[name] for name in config.features]
 
-    def _hook(self, name: str, kept: dict[str, Tensor]) -> Any:
-        gate = self.unet.get_submodule(name).transformer_blocks[0].ff.net[0]
-        return gate.register_forward_hook(lambda _m, _i, output: kept.update({name: output}))
+    def _hooks(self, name: str, kept: dict[str, Tensor]) -> list[Any]:
+        """Keep what the whole U-Net computes on its way: a residual block's output, a gated product."""
+        module = self.unet.get_submodule(name)
+        if name.split(".")[-2] == "resnets":
+            return [
+                module.register_forward_hook(lambda _m, _i, output: kept.update({name: output}))
+            ]
+
+        def to_map(_module: Any, inputs: Any, _output: Any) -> None:
+            kept[name] = kept[name].transpose(1, 2).unflatten(2, tuple(inputs[0].shape[-2:]))
+
+        gate = module.transformer_blocks[0].ff.net[0]
+        return [
+            gate.register_forward_hook(lambda _m, _i, output: kept.update({name: output})),
+            module.register_forward_hook(to_map),
+        ]
 
     def _pyramid(self, model: DiffAGIQA, features: list[Tensor], steps: Steps) -> Tensor:
         if steps.true_resolution or not isinstance(model.pyramid, Pyramid):

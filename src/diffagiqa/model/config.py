@@ -77,7 +77,7 @@ class ModelConfig:
 
     features: tuple[str, ...] = RELEASED_FEATURES
     """Diffusers names of U-Net modules: ``*.attentions.*`` gives the GEGLU output of its first block,
-    ``*.resnets.*`` the module's output."""
+    ``*.resnets.*`` the module's output; ``latents`` is what the U-Net is given."""
     feature_channels: tuple[int, ...] = SD15_FEATURE_CHANNELS
 
     prompting: Prompting = "per_task"
@@ -90,6 +90,8 @@ class ModelConfig:
     unfamiliar_above: float = 0.0
     """With "statistics": the mean squared deviation from the training pictures above which a picture is
     called unfamiliar; 0 where that was not measured."""
+    statistics_dropout: float = 0.0
+    """With "statistics": share of the figures that a training step does not see."""
     pyramid_size: int = 32
     pyramid_channels: int = 256
     pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)
@@ -129,9 +131,9 @@ class ModelConfig:
         for kernel in (self.prompter_kernel, *self.pyramid_kernels):
             if not (1 <= kernel <= 31 and kernel % 2):
                 raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
-        for rate in self.head_dropout:
+        for rate in (*self.head_dropout, self.statistics_dropout):
             if not 0 <= rate < 1:
-                raise ConfigError(f"head_dropout {rate} is not in [0, 1)")
+                raise ConfigError(f"dropout {rate} is not in [0, 1)")
         if len(self.features) != len(self.feature_channels):
             raise ConfigError(
                 f"{len(self.features)} features are named and {len(self.feature_channels)} "

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from diffagiqa.errors import ConfigError
 
+LATENTS = "latents"
+
 _Walk = Generator[tuple[str, Tensor], None, Tensor]  # yields (name, feature), returns the output
 
 
@@ -25,7 +27,8 @@ def unet_features(
 
     ``latents`` (B, C, h, w), ``text`` (B, L, D). ``up_blocks.1.attentions.0`` gives the GEGLU output
     of its first transformer block, h * gelu(g), (B, 4 * channels, h', w'); ``up_blocks.3.resnets.2``
-    gives the residual block's output. Raises ``ConfigError`` for a name the U-Net lacks.
+    gives the residual block's output; ``latents`` what the U-Net is given.
+    Raises ``ConfigError`` for a name the U-Net lacks.
     """
     wanted = set(names)
     found: dict[str, Tensor] = {}
@@ -46,11 +49,13 @@ def unet_features(
 def walk_unet(
     unet: Any, latents: Tensor, timestep: int, text: Tensor, checkpoint_activations: bool = False
 ) -> Iterator[tuple[str, Tensor]]:
-    """Compute the U-Net step by step, yielding (name, feature) of every residual block and attention.
+    """Compute the U-Net step by step, yielding (name, feature): first the latents it is given, then
+    what every residual block and attention makes of them.
 
     Lazy: what follows a yielded feature is computed only when the next one is asked for, so a caller
     that stops asking stops the arithmetic, inside the last transformer block too.
     """
+    yield LATENTS, latents
     latents, text = latents.to(unet.dtype), text.to(unet.dtype)
     step = _Step(unet, latents, timestep, text, checkpoint_activations)
     hidden = unet.conv_in(latents)
@@ -153,7 +158,7 @@ def _to_map(tokens: Tensor, like: Tensor) -> Tensor:
 
 def feature_names(unet: Any) -> list[str]:
     """All the names this U-Net offers, in the order they are computed."""
-    names = []
+    names = [LATENTS]
     for prefix, block in _blocks(unet):
         attentions = getattr(block, "attentions", ())
         for j in range(len(block.resnets)):
@@ -167,6 +172,9 @@ def feature_channels(unet: Any, names: Sequence[str]) -> tuple[int, ...]:
     """Channels of the named features, read from the modules' own shapes."""
     channels = []
     for name in names:
+        if name == LATENTS:
+            channels.append(int(unet.config.in_channels))
+            continue
         try:
             module: Any = unet.get_submodule(name)
         except AttributeError:

@@ -22,11 +22,11 @@ def pool_to(maps: Tensor, size: int) -> Tensor:
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
+    assert conv.bias is not None
+    # Batch normalisation takes the bias out again, so its gradient is rounding, which AdamW would follow.
+    conv.bias.requires_grad_(False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class PyramidLevel(nn.Module):
@@ -154,19 +154,21 @@ def statistics(maps: Tensor) -> Tensor:
 class StatisticsPooling(nn.Module):
     """``statistics`` of every channel, standardised and joined; no place is kept."""
 
-    def __init__(self, feature_channels: Sequence[int], *, channels: int) -> None:
+    def __init__(
+        self, feature_channels: Sequence[int], *, channels: int, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.out_channels = channels * len(feature_channels)
         self.widths = [STATISTICS * c for c in feature_channels]
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in self.widths)
+        self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in self.widths)
         self.levels = nn.ModuleList(conv_bn_relu(width, channels) for width in self.widths)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features (B, C_i, h_i, w_i), or their ``statistics`` -> (B, levels * channels, 1, 1)."""
         standard = self.standardised(features)
-        return torch.cat(
-            [level(found) for level, found in zip(self.levels, standard, strict=True)], dim=1
-        )
+        parts = zip(standard, self.dropouts, self.levels, strict=True)
+        return torch.cat([level(dropout(found)) for found, dropout, level in parts], dim=1)
 
     def standardised(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Statistics in units of the training pictures' deviations, (B, 4C_i, 1, 1) per level."""

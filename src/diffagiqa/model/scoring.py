@@ -148,7 +148,11 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
             attention_channels=config.attention_channels,
         )
     elif config.pooling == "statistics":
-        pyramid = StatisticsPooling(config.feature_channels, channels=config.pyramid_channels)
+        pyramid = StatisticsPooling(
+            config.feature_channels,
+            channels=config.pyramid_channels,
+            dropout=config.statistics_dropout,
+        )
     else:
         pyramid = PlainPooling(
             config.feature_channels, size=config.pyramid_size, channels=config.pyramid_channels

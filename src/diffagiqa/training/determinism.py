@@ -74,13 +74,17 @@ class StepDropout(nn.Module):
         self.step: Step | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, width) -> (B, width); the identity in evaluation mode."""
+        """(passes * B, width, ...) -> the same; the identity in evaluation mode.
+
+        Whole channels are kept or dropped, the same ones in every pass over a picture.
+        """
         if not self.training or self.rate == 0:
             return inputs
         if self.step is None:
             raise RuntimeError("StepDropout is in training mode and was given no step")
         mask = self.step.dropout_mask(self.layer, inputs.shape[1], self.rate)
-        return inputs * mask.to(inputs)
+        mask = mask.repeat(len(inputs) // len(mask), 1).to(inputs)
+        return inputs * mask.reshape(mask.shape + (1,) * (inputs.ndim - 2))
 
 
 def seed_dropout(model: nn.Module) -> None:

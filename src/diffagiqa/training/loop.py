@@ -281,9 +281,11 @@ def _copy(model: DiffAGIQA) -> dict[str, Tensor]:
 
 
 def _line(row: Mapping[str, float], now: Progress) -> str:
-    tasks = "  ".join(f"{k[:-5]} {v:.3f}" for k, v in row.items() if k.endswith("_srcc"))
-    mark = "  best" if now.waited == 0 else ""
-    return (
-        f"epoch {int(row['epoch']):3d}  loss {row['loss']:.4f}  validation SRCC {tasks}  "
-        f"{row['seconds']:.1f} s{mark}"
-    )
+    parts = [f"epoch {int(row['epoch']):3d}", f"loss {row['loss']:.4f}"]
+    tasks = [f"{k[:-5]} {v:.3f}" for k, v in row.items() if k.endswith("_srcc")]
+    if tasks:
+        parts += ["validation SRCC", *tasks]
+    parts.append(f"{row['seconds']:.1f} s")
+    if tasks and now.waited == 0:
+        parts.append("best")
+    return "  ".join(parts)

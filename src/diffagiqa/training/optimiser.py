@@ -18,7 +18,12 @@ def make_optimiser(model: DiffAGIQA, config: TrainingConfig) -> torch.optim.Adam
     Biases, BatchNorm and the attention's gamma are not decayed; neither are the prompters, whose
     zero is "no change" already.
     """
-    heads = [*model.pyramid.parameters(), *model.heads.parameters()]
+    heads = [
+        parameter
+        for part in (model.pyramid, model.heads)
+        for parameter in part.parameters()
+        if parameter.requires_grad
+    ]
     groups = [
         {"params": [p for p in heads if p.ndim > 1], "lr": config.lr_heads},
         {"params": [p for p in heads if p.ndim <= 1], "lr": config.lr_heads, "weight_decay": 0.0},

@@ -104,15 +104,18 @@ class RunFolder:
             from matplotlib.figure import Figure
         except ImportError:
             return  # the CSV holds the same; the train extra brings matplotlib
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        measured = [name for name in history[-1] if name.endswith("_srcc")]
+        figure = Figure(figsize=(9 if measured else 4.5, 3.6), layout="constrained")
+        left, *rest = figure.subplots(1, 2 if measured else 1, squeeze=False)[0]
         epochs = [row["epoch"] for row in history]
         left.plot(epochs, [row["loss"] for row in history])
         left.set(xlabel="epoch", ylabel="training loss")
-        for name in [name for name in history[-1] if name.endswith("_srcc")]:
-            right.plot(epochs, [row.get(name, float("nan")) for row in history], label=name[:-5])
-        right.set(xlabel="epoch", ylabel="validation SRCC")
-        right.legend()
+        for right in rest:
+            for name in measured:
+                found = [row.get(name, float("nan")) for row in history]
+                right.plot(epochs, found, label=name[:-5])
+            right.set(xlabel="epoch", ylabel="validation SRCC")
+            right.legend()
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=120)
         write_whole(self.folder / "curves.png", lambda stream: stream.write(picture.getvalue()))
