@@ -11,7 +11,7 @@ from conftest import small_config
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.errors import ConfigError, ImageError, WeightsError
+from diffagiqa.errors import ConfigError, DeviceError, ImageError, WeightsError
 from diffagiqa.model.config import TaskConfig
 
 
@@ -208,3 +208,56 @@ def test_says_what_is_unlike_its_training_data() -> None:
         found[limit] = [s.unfamiliar for s in scorer([picture] * 2, ["a fox", "狐の絵"])]
         assert ("unfamiliar" in row_columns(ModelFacts.of(scorer))) == bool(limit)
     assert found == {0.0: ["", ""], 1e-6: ["picture", "picture+prompt"], 1e6: ["", "prompt"]}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_halved_and_loses_no_row(
+    scorer: Scorer,
+    pictures: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    error: RuntimeError,
+) -> None:
+    wanted = [score["perception"] for score in scorer(pictures, PROMPTS)]
+    sizes: list[int] = []
+    judge = scorer.model.judge
+
+    def small_memory(images: torch.Tensor, *rest: object) -> object:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise error
+        return judge(images, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scorer.model, "judge", small_memory)
+    monkeypatch.setattr(scorer, "_fits", 8)
+    found = [score["perception"] for score in scorer(pictures, PROMPTS)]
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_one_picture_that_does_not_fit_is_said_in_a_sentence(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*given: object) -> object:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(scorer.model, "judge", no_memory)
+    monkeypatch.setattr(scorer, "_fits", 8)
+    with pytest.raises(DeviceError, match="one picture of 128 x 128 does not fit"):
+        scorer(pictures[0], "a fox")
+
+
+def test_other_faults_are_not_taken_for_lack_of_memory(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*given: object) -> object:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(scorer.model, "judge", fault)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        scorer(pictures, PROMPTS)

@@ -55,3 +55,23 @@ def cpu_has_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in hardware."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported is not None and supported())
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Pictures per forward pass to begin with; the scorer halves it where memory runs out."""
+    return 32 if device.type == "cuda" else 8
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of torch or Python says that memory ran out; the CPU's has no own type."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def release_memory(device: torch.device) -> None:
+    """Give cached blocks back, so that smaller ones can be cut from them."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

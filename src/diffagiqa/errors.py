@@ -33,6 +33,10 @@ class WeightsError(DiffAGIQAError):
     """Trained weights cannot be found or do not fit their configuration."""
 
 
+class DeviceError(DiffAGIQAError):
+    """The device has not the memory for what was asked."""
+
+
 class TrainingError(DiffAGIQAError):
     """A training run cannot start or go on."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,21 @@ from torch import Tensor
 
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign
-from diffagiqa.device import choose_device, choose_dtype
-from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptError, WeightsError
+from diffagiqa.device import (
+    choose_device,
+    choose_dtype,
+    default_batch_size,
+    ran_out_of_memory,
+    release_memory,
+)
+from diffagiqa.errors import (
+    ConfigError,
+    DeviceError,
+    DiffAGIQAError,
+    ImageError,
+    PromptError,
+    WeightsError,
+)
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import feature_channels
@@ -66,12 +80,16 @@ class Scorer:
         fingerprint: str = "",
         saved_in: Path | None = None,
     ) -> None:
-        """``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved."""
+        """``batch_size``: pictures per forward pass, halved where memory runs out; default: 8, on CUDA 32.
+
+        ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
+        """
         self.saved_in = saved_in
         self.model = model.to(backbone.device).eval().requires_grad_(False)
         self.backbone = backbone
         self.seed = seed
-        self.batch_size = batch_size or 8
+        self.batch_size = batch_size or default_batch_size(backbone.device)
+        self._fits = sys.maxsize
         self.limits = limits
         self.fingerprint = fingerprint
         self._noise = scoring_noise(model.config, backbone, seed)
@@ -283,16 +301,44 @@ class Scorer:
             pairs = [batch[row] for row in rows]
             images = torch.stack([pair[0] for pair in pairs])  # type: ignore[index]
             prompts = [pair[1] for pair in pairs]  # type: ignore[index]
-            judged = self._judge(images, prompts)
-            columns = {task: value.float().cpu().tolist() for task, value in judged.scores.items()}
-            distance = [0.0] * len(rows) if judged.distance is None else judged.distance.tolist()
-            for i, row in enumerate(rows):
-                values = {task: columns[task][i] for task in columns}
-                results[row] = self._score(values, distance[i], prompts[i])
+            found = self._score_fitting(images, prompts)
+            results |= dict(zip(rows, found, strict=True))
         return [
             item if isinstance(item, DiffAGIQAError) else results[row]
             for row, item in enumerate(batch)
         ]
+
+    def _score_fitting(self, images: Tensor, prompts: Sequence[str]) -> Iterator[Score]:
+        """Score in pieces that fit the memory: one that does not is halved, and so are later ones."""
+        start = 0
+        while start < len(images):
+            piece = slice(start, min(start + self._fits, len(images)))
+            judged = self._try(images[piece], prompts[piece])
+            if judged is None:
+                self._fits = (piece.stop - start) // 2
+                continue
+            columns = {task: value.float().cpu().tolist() for task, value in judged.scores.items()}
+            distances = None if judged.distance is None else judged.distance.tolist()
+            for i, prompt in enumerate(prompts[piece]):
+                values = {task: columns[task][i] for task in columns}
+                yield self._score(values, distances[i] if distances else 0.0, prompt)
+            start = piece.stop
+
+    def _try(self, images: Tensor, prompts: Sequence[str]) -> Judgement | None:
+        """None where several pictures do not fit the memory; ``DeviceError`` where one does not."""
+        try:
+            return self._judge(images, prompts)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            if len(images) == 1:
+                size = self.config.image_size
+                raise DeviceError(
+                    f"one picture of {size} x {size} does not fit the free memory of {self.device}; "
+                    "free some, or use another --device or --dtype bfloat16"
+                ) from None
+        release_memory(self.device)  # here the exception, which holds on to tensors, is gone
+        return None
 
     def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
         limit = self.config.unfamiliar_above

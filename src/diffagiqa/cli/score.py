@@ -101,8 +101,13 @@ def score(
     ] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the noise.", rich_help_panel=_MODEL)] = 0,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures per forward pass.", rich_help_panel=_MODEL)
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pictures per forward pass, halved where memory runs out; default: 8, on CUDA 32.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Largest picture.", rich_help_panel=_SCALE)
     ] = 100_000_000,
@@ -149,6 +154,7 @@ def score(
     Examples: diffagiqa score fox.png --prompt "a red fox" | diffagiqa score renders/ --out scores.csv
     """
     from diffagiqa.data.images import ImageLimits
+    from diffagiqa.device import choose_device, default_batch_size
     from diffagiqa.errors import ConfigError
     from diffagiqa.scale.chunks import Share
     from diffagiqa.scale.job import Inputs, Layout
@@ -160,6 +166,7 @@ def score(
         raise ConfigError(
             f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
         )
+    batch_size = batch_size or default_batch_size(choose_device(device))
     chunk = chunk_rows or 4 * batch_size
     layout = Layout(
         batch_size=batch_size,
