@@ -80,7 +80,7 @@ class Scorer:
         fingerprint: str = "",
         saved_in: Path | None = None,
     ) -> None:
-        """``batch_size``: pictures per forward pass, halved where memory runs out; default: 8, on CUDA 32.
+        """``batch_size``: pictures per pass, halved where memory runs out; default: 8, on CUDA 32.
 
         ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
         """

@@ -57,6 +57,8 @@ def test_bench_measures_tables_and_plots(model: Path, tmp_path: Path) -> None:
     text = tables(found)
     assert "| released path, float32 |" in text
     assert "GB peak resident" in text
+    assert "Pyramid and head alone, one branch, float32" in text
+    assert "all branches cost" in text
     roofline(found, tmp_path / "roofline.png")
     assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
 

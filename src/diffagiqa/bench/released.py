@@ -81,6 +81,20 @@ class ReleasedPath:
                     scores[task] = head(maps[names.index(name)])
         return scores
 
+    @torch.inference_mode()
+    def one_branch(self, image: Tensor, prompt: str) -> list[Tensor]:
+        """Features of the first branch of (3, S, S), to time what follows by itself."""
+        steps = Steps(stop_early=True, text_once=True)
+        first = next(iter(self.model.prompters.values()))
+        return self._features(self._latents(first(image[None])), self._text(prompt, steps), steps)
+
+    @torch.inference_mode()
+    def pyramid_and_head(self, features: list[Tensor], steps: Steps) -> Tensor:
+        """Features of one branch -> the score of the first head."""
+        model = self.folded if steps.folded else self.model
+        head = next(iter(model.heads.values()))
+        return head(self._pyramid(model, features, steps))  # type: ignore[no-any-return]
+
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)
         return self.backbone.noisy_latents(mean, std, self.noise, self.model.config.timestep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from diffagiqa.bench.released import ReleasedPath, ladder
 from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
 from diffagiqa.device import choose_device, choose_dtype
+from diffagiqa.model.fold import fold
+from diffagiqa.model.scoring import build_model, scoring_noise
 from diffagiqa.scorer import Scorer
 from diffagiqa.weights.folder import backbone_reference, find_model, load_config
 
@@ -39,7 +41,7 @@ def bench(
     log("memory and start-up, in a process of their own")
     found["memory"] = measure_memory(model, str(place), name)
     if compare:
-        found["ladder"] = _ladder(model, place, repeats, log)
+        found |= _against_released(model, place, repeats, log)
     if training:
         found["training"] = []
         for checkpoint, kind in (
@@ -67,14 +69,27 @@ def bench(
         found.setdefault("fast", []).append(
             {"batch": count, "seconds": float(np.median(times)) / count}
         )
+    if len(scorer.model.passes) > 1:
+        log("one branch alone")
+        single = _first_branch(scorer)
+        times = seconds_of(lambda: single.score_prepared(rows), place, repeats)
+        found["one_branch"] = {"batch": batch, "seconds": float(np.median(times)) / batch}
     return found
 
 
-def _ladder(model: str, device: torch.device, repeats: int, log: Log) -> list[dict[str, Any]]:
-    """Seconds per image and scores of the released path and of each step away from it, in float32."""
+def _first_branch(scorer: Scorer) -> Scorer:
+    """A scorer of the first task only; its heads' weights are random, which costs the same."""
+    config = replace(scorer.config, tasks=scorer.config.tasks[:1])
+    model = fold(build_model(config).eval(), scorer.backbone.dtype)
+    return Scorer(model, scorer.backbone, batch_size=scorer.batch_size)
+
+
+def _against_released(model: str, device: torch.device, repeats: int, log: Log) -> dict[str, Any]:
+    """``ladder``: seconds per image and scores of the released path and of each step away from it, in
+    float32. ``pyramid_and_head``: the seconds of these parts of one branch, plain and fast.
+    """
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    from diffagiqa.model.scoring import scoring_noise
     from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
     from diffagiqa.weights.folder import load_model
 
@@ -102,7 +117,20 @@ def _ladder(model: str, device: torch.device, repeats: int, log: Log) -> list[di
         rows.append(
             {"title": title, "seconds": float(np.median(times)), "scores": scores, "change": change}
         )
-    return rows
+    log("pyramid and head alone")
+    features = path.one_branch(image, PROMPT)
+    alone = {
+        name: seconds_of(
+            lambda steps=steps: path.pyramid_and_head(features, steps),  # type: ignore[misc]
+            device,
+            3 * repeats,
+        )
+        for name, steps in (("plain", ladder()[0][1]), ("fast", ladder()[-1][1]))
+    }
+    return {
+        "ladder": rows,
+        "pyramid_and_head": {name: float(np.median(times)) for name, times in alone.items()},
+    }
 
 
 def describe(device: torch.device) -> str:

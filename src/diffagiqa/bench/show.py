@@ -17,6 +17,7 @@ def tables(found: Mapping[str, Any]) -> str:
     ]
     if "ladder" in found:
         parts.append(_ladder(found))
+    parts += _ratios(found)
     peak = found["peak"]["flops"]
     rows = [
         [
@@ -65,6 +66,24 @@ def _ladder(found: Mapping[str, Any]) -> str:
         title = f"the scorer: {found['dtype']}, batch of {row['batch']}"
         rows.append([title, f"{row['seconds']:.2f}", f"{first / row['seconds']:.2f}", ""])
     return markdown(["path", "s per image", "times as fast", "largest change of a score"], rows)
+
+
+def _ratios(found: Mapping[str, Any]) -> list[str]:
+    sentences = []
+    if "pyramid_and_head" in found:
+        plain, fast = (found["pyramid_and_head"][name] for name in ("plain", "fast"))
+        sentences.append(
+            f"Pyramid and head alone, one branch, float32: {plain:.3f} s plain, {fast:.3f} s fast, "
+            f"{plain / fast:.2f} times as fast."
+        )
+    if "one_branch" in found:
+        one = found["one_branch"]["seconds"]
+        both = found["fast"][-1]["seconds"]
+        sentences.append(
+            f"One branch alone, {found['dtype']}, batch of {found['one_branch']['batch']}: {one:.2f} s "
+            f"per image; all branches cost {both / one:.2f} times that."
+        )
+    return sentences
 
 
 def _training(found: Mapping[str, Any]) -> str:
