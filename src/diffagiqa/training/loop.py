@@ -34,6 +34,9 @@ from diffagiqa.training.processes import Processes, in_order, share_batch_norm
 from diffagiqa.training.run_folder import RunFolder, Split
 from diffagiqa.training.sources import Source
 
+SPEAK_AFTER = 60.0
+"""Seconds of an epoch between two lines about it."""
+
 
 @dataclass
 class Progress:
@@ -103,7 +106,7 @@ def fit(
     for epoch in range(now.epoch, config.epochs):
         if _finished(now, config):
             break
-        began = time.perf_counter()
+        began = spoken = time.perf_counter()
         order = data_order(config.seed, epoch, split["train"])
         model.train()
         for batch in range(now.batch, batches):
@@ -134,6 +137,10 @@ def fit(
             averaged.update(model, now.step)
             if config.checkpoint_every and now.step % config.checkpoint_every == 0:
                 checkpoint()
+            if time.perf_counter() - spoken > SPEAK_AFTER:
+                spoken = time.perf_counter()
+                share = now.loss_sum / now.batch
+                log(f"epoch {epoch:3d}  step {now.batch} of {batches}  loss {share:.4f}")
 
         scored = predict(averaged.model, source, split["validation"], processes)
         row = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from diffagiqa.evaluation.protocol import summarise_repeats
 from diffagiqa.evaluation.tables import generator_table, markdown, published_table, results_table
 from diffagiqa.model.config import ModelConfig
+from diffagiqa.scorer import DEFAULT_MODEL
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.open_data import Opened
@@ -72,7 +74,7 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     found = [*opened.notes]
     if model.backbone != ModelConfig().backbone:
         found.append(
-            f"the backbone is `{_short(model.backbone)}`, not Stable Diffusion 1.5, and its features "
+            f"the backbone is `{_backbone(model.backbone)}`, not Stable Diffusion 1.5, and its features "
             "are those of that network"
         )
     if model.image_size != ModelConfig().image_size:
@@ -82,9 +84,14 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
             "no prompt is on both sides of a split; many published figures split by picture, where "
             "the same prompt is seen in training"
         )
+    chosen = (
+        "the epoch is chosen on a validation part"
+        if config.validation_fraction
+        else "the last epoch counts"
+    )
     found.append(
-        "the epoch is chosen on a validation part and the test part is scored once; where a paper "
-        "reports the best epoch on its test part, its figure is higher by that choice"
+        f"{chosen} and the test part is scored once; where a paper reports the best epoch on its test "
+        "part, its figure is higher by that choice"
     )
     if config.init is None:
         found.append(
@@ -103,6 +110,10 @@ def command_line() -> str:
     return " ".join(parts)
 
 
+def _backbone(reference: str) -> str:
+    return "embedded" if Path(reference) == DEFAULT_MODEL / "backbone" else _short(reference)
+
+
 def _short(path: str) -> str:
     """The last name of a path of this machine; hub ids stay whole."""
     return path.rstrip("/").rsplit("/", 1)[-1] if path.count("/") != 1 else path
@@ -110,11 +121,17 @@ def _short(path: str) -> str:
 
 def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     model = config.model
+    parts = f"{config.test_fraction:.0%} test, "
+    if config.validation_fraction:
+        parts += (
+            f"{config.validation_fraction:.0%} of the rest validation; the test part is scored once, "
+            "by the epoch that was best on validation."
+        )
+    else:
+        parts += "no validation part; the test part is scored once, by the last epoch."
     lines = [
-        f"* {_counted(rows)}, split by {config.split}: "
-        f"{config.test_fraction:.0%} test, {config.validation_fraction:.0%} of the rest validation; "
-        "the test part is scored once, by the epoch that was best on validation.",
-        f"* Backbone `{_short(model.backbone)}`, timestep {model.timestep}, posterior "
+        f"* {_counted(rows)}, split by {config.split}: {parts}",
+        f"* Backbone `{_backbone(model.backbone)}`, timestep {model.timestep}, posterior "
         f"{model.posterior}, {len(model.features)} features, "
         + (
             f"pyramid of {model.pyramid_channels} channels, {model.pyramid_size} x {model.pyramid_size}."
@@ -122,19 +139,24 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
             else f"pooling {model.pooling}, {model.pyramid_channels} channels per feature."
         ),
         f"* Loss {config.regression} + {config.relation_weight} x {config.relation}, AdamW, learning "
-        f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters), batch "
-        f"{config.batch_size}, at most {config.epochs} epochs.",
+        f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters).",
     ]
     for repeats in done:
         seconds = [result["seconds"] for result in repeats.results]
         epoch = float(np.median([result["seconds_per_epoch"] for result in repeats.results]))
-        epochs = [str(result["epochs"]) for result in repeats.results]
-        lines.append(
-            f"* {NAMES[repeats.regime]}: {repeats.config.model.image_size} x "
-            f"{repeats.config.model.image_size} pixels, {len(repeats.results)} repeats, seeds "
-            f"{repeats.results[0]['seed']} to {repeats.results[-1]['seed']}, epochs run "
-            f"{', '.join(epochs)}; median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch."
-        )
+        epochs = sorted({int(result["epochs"]) for result in repeats.results})
+        seeds = [result["seed"] for result in repeats.results]
+        trained, size = repeats.config, repeats.config.model.image_size
+        facts = [
+            f"{size} x {size} pixels",
+            f"batch {trained.batch_size}",
+            "seeds " + ", ".join(map(str, seeds)),
+            "to ".join(f"{n} " for n in sorted({epochs[0], epochs[-1]})) + "epochs",
+            f"median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch",
+        ]
+        if trained.members > 1:
+            facts.insert(2, f"{trained.members} networks folded into one")
+        lines.append(f"* {NAMES[repeats.regime]}: {', '.join(facts)}.")
     return "\n".join(lines)
 
 
