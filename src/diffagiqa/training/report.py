@@ -33,7 +33,7 @@ def render(
     by_regime = {repeats.regime: repeats for repeats in done}
     sections = [
         f"# Results on {database}",
-        f"Written by `{command}`; every figure below comes from that run or names its source.",
+        f"Every figure below comes from this run or names its source:\n\n```sh\n{command}\n```",
         "## What was run",
         _what(config, rows, done),
         "## Agreement with opinions on held-out pictures",
@@ -101,9 +101,11 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
 
 
 def command_line() -> str:
-    """The command as it was given, its folders shortened to their names."""
+    """The command as it was given: folders shortened to their names, without notes, which follow."""
+    given = sys.argv[1:]
+    noted = {i + after for i, part in enumerate(given) if part == "--note" for after in (0, 1)}
     parts = ["diffagiqa"]
-    for part in sys.argv[1:]:
+    for part in (part for i, part in enumerate(given) if i not in noted):
         name, equals, value = part.partition("=")
         text = f"{name}={_short(value)}" if equals and "/" in value else _short(part)
         parts.append(shlex.quote(text))
