@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from diffagiqa.benchmark.contrastive import contrastive_loss, fit_contrastive
 from diffagiqa.benchmark.fitting import NETWORKS, Budget, fit_network, load_pictures
 from diffagiqa.benchmark.frame import Trial
 from diffagiqa.benchmark.networks import BagOfWords
-from diffagiqa.benchmark.run import run_baselines
+from diffagiqa.benchmark.run import OWN_VALIDATION, run_baselines
 from diffagiqa.benchmark.simple import (
     generator_mean,
     scene_statistics_regression,
@@ -25,6 +26,7 @@ from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.open_data import make_split
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +134,14 @@ def test_finished_repeats_are_read_back(rows: Rows, tmp_path: Path) -> None:
     assert first[0].values("perception", "srcc")
     with pytest.raises(ConfigError, match="no baseline 'magic'"):
         run_baselines(config, rows, tmp_path, names=["magic"])
+
+
+def test_a_recipe_without_validation_gives_baselines_a_part_of_training(
+    rows: Rows, tmp_path: Path
+) -> None:
+    config = TrainingConfig(test_fraction=0.3, validation_fraction=0.0)
+    (found,) = run_baselines(config, rows, tmp_path, names=["scene statistics"], repeats=1)
+    assert np.isfinite(found.values("perception", "srcc")).all()
+    own = make_split(replace(config, validation_fraction=OWN_VALIDATION), rows)
+    assert own["validation"]
+    assert own["test"] == make_split(config, rows)["test"]

@@ -235,7 +235,10 @@ def test_message_of_a_cut_file(tmp_path):
         ("null\0.png", "cannot be opened"),
         ("/dev/zero", "is not a file"),
         (".", "is not a file; give the path of a file"),
-        ("https://example.org/cat.png", "is a web address, and nothing is fetched from the web"),
+        (
+            "https://example.org/cat.png",
+            "is a web address, and only https:// on hosts named by",
+        ),
         ("simplecache::https://example.org/cat.png", "expected a path, a file:// URL or one of"),
         ("ftp://example.org/cat.png", "cannot be opened: expected a path"),
         ("file://elsewhere/cat.png", "names the machine 'elsewhere' in a file URL"),

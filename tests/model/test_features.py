@@ -122,7 +122,7 @@ def test_unknown_feature_is_named() -> None:
     latents, text = inputs()
     with pytest.raises(ConfigError, match=r"no feature up_blocks\.9\.attentions\.0"):
         unet_features(small_unet(), latents, 51, text, ("up_blocks.9.attentions.0",))
-    with pytest.raises(ConfigError, match=r"no feature nonsense; it has down_blocks"):
+    with pytest.raises(ConfigError, match=r"no feature nonsense; it has latents, down_blocks"):
         drop_unused(small_unet(), ("nonsense",))
 
 

@@ -30,11 +30,17 @@ from diffagiqa.training.measures import evaluate_scores
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.reproduce import RESULT, Log, Repeats
 
+OWN_VALIDATION = 0.1
+"""Share of the training prompts on which a baseline is chosen where the recipe sets none apart."""
+
 Method = Callable[[Trial], Predictions]
 
-BASELINES: Mapping[str, str] = {
+SIMPLE: Mapping[str, str] = {
     "generator mean": "the mean label of the picture's generator; no picture seen",
     "scene statistics": "BRISQUE's natural scene statistics and simple statistics, kernel regression",
+}
+BASELINES: Mapping[str, str] = {
+    **SIMPLE,
     **{name: f"{name} from scratch on crops at the picture's own detail" for name in NETWORKS},
     "contrastive": "image-text model from scratch on the prompts, 100 x cosine; alignment only",
 }
@@ -47,15 +53,23 @@ def run_baselines(
     *,
     names: Sequence[str] = tuple(BASELINES),
     repeats: int = 10,
+    network_repeats: int | None = None,
     budget: Budget | None = None,
     log: Log = print,
 ) -> list[Repeats]:
-    """Run every named baseline ``repeats`` times, each on the split that the method's repeat uses."""
+    """Run every named baseline ``repeats`` times, each on the split that the method's repeat uses.
+
+    ``network_repeats``: fewer repeats of those that train a network.
+    """
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
         raise ConfigError(f"there is no baseline {unknown[0]!r}; expected {', '.join(BASELINES)}")
     methods = _Methods(rows, budget or Budget())
-    return [_repeats(name, methods, config, rows, folder, repeats, log) for name in names]
+    counts = dict.fromkeys(SIMPLE, repeats)
+    slow = repeats if network_repeats is None else min(repeats, network_repeats)
+    return [
+        _repeats(name, methods, config, rows, folder, counts.get(name, slow), log) for name in names
+    ]
 
 
 class _Methods:
@@ -107,6 +121,9 @@ def _repeats(
 
 def _one(method: Method, config: TrainingConfig, rows: Rows) -> dict[str, Any]:
     split = make_split(config, rows)
+    if not split["validation"]:  # the method's recipe wants none, but a baseline chooses by it
+        # The test part is drawn first, so it stays the same.
+        split = make_split(replace(config, validation_fraction=OWN_VALIDATION), rows)
     trial = Trial(rows, split["train"], split["validation"], split["test"], config.seed)
     began = time.perf_counter()
     columns = method(trial).T.tolist()

@@ -22,6 +22,9 @@ def benchmark(
         list[str] | None,
         typer.Option(help="Baselines to run, several times; default: all. 'none' runs none."),
     ] = None,
+    network_repeats: Annotated[
+        int | None, typer.Option(help="Repeats of baseline networks; default: as --repeats.")
+    ] = None,
     network_epochs: Annotated[int, typer.Option(help="Epochs of a baseline network.")] = 30,
     recipe: options.Recipe = "small",
     backbone: options.BackboneOption = "embedded",
@@ -58,7 +61,7 @@ def benchmark(
     names = [] if baseline == ["none"] else (baseline or list(BASELINES))
     done = run_baselines(
         config, opened.rows, out / "baselines", names=names, repeats=repeats,
-        budget=Budget(epochs=network_epochs), log=typer.echo,
+        network_repeats=network_repeats, budget=Budget(epochs=network_epochs), log=typer.echo,
     )  # fmt: skip
     done += run_method(
         config, opened.rows, out / "method", repeats=repeats, cache=cache, device=device,

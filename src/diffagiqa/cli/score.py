@@ -108,6 +108,13 @@ def score(
             rich_help_panel=_MODEL,
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host from which inputs may be fetched over https; default: none.",
+            rich_help_panel=_SCALE,
+        ),
+    ] = None,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Largest picture.", rich_help_panel=_SCALE)
     ] = 100_000_000,
@@ -153,13 +160,18 @@ def score(
 
     Examples: diffagiqa score fox.png --prompt "a red fox" | diffagiqa score renders/ --out scores.csv
     """
+    import os
+
     from diffagiqa.data.images import ImageLimits
+    from diffagiqa.data.web import VARIABLE
     from diffagiqa.device import choose_device, default_batch_size
     from diffagiqa.errors import ConfigError
     from diffagiqa.scale.chunks import Share
     from diffagiqa.scale.job import Inputs, Layout
     from diffagiqa.scale.model_spec import ModelSpec
 
+    if allow_host:
+        os.environ[VARIABLE] = ",".join(allow_host)  # worker processes inherit it
     if engine not in ("local", "ray"):
         raise ConfigError(f"engine is {engine!r}; expected local or ray")
     if out and out.lower().endswith(_NOT_WRITTEN):

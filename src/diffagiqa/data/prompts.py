@@ -26,6 +26,7 @@ from typing import Any
 
 from diffagiqa.data.images import open_pil, without_warnings
 from diffagiqa.data.samples import PromptSource, local_path, printable, read_location
+from diffagiqa.data.web import is_web
 from diffagiqa.errors import PromptError
 
 MAX_PROMPT_CHARACTERS = 100_000
@@ -83,6 +84,8 @@ def read_sidecar(image: str) -> str | None:
         path = local_path(image, PromptError)
     except PromptError:  # a web address or a member of a shard has nothing beside it
         return None
+    if path is None and is_web(image):
+        return None  # a request for a file that is most often not there
     name = path or image
     for candidate in (os.path.splitext(name)[0] + ".txt", name + ".txt"):
         if os.path.isfile(candidate) if path else _in_store(candidate):

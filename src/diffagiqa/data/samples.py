@@ -1,8 +1,9 @@
 """A sample is one picture to score; this module says what it holds and where its bytes lie.
 
-Locations are local paths, ``file://`` URLs, or URLs of the stores in ``STORES``, opened by fsspec.
-Web addresses and chained URLs (``simplecache::...``) are refused: a table may come from a stranger,
-and must not make this machine fetch what the stranger names.
+Locations are local paths, ``file://`` URLs, or URLs of the stores in ``STORES``, opened by fsspec; web
+addresses of hosts that the user allows (``data.web``). Others and chained URLs (``simplecache::...``)
+are refused: a table may come from a stranger, and must not make this machine fetch what the stranger
+names.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import io
 import os
 import posixpath
 import re
+import shutil
 import stat
 import tarfile
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from glob import has_magic, iglob
@@ -20,6 +23,7 @@ from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from diffagiqa.data.web import allowed_hosts, is_allowed, is_web, open_web
 from diffagiqa.errors import DiffAGIQAError, TableError
 
 PromptSource = Literal[
@@ -100,7 +104,7 @@ def protocol(location: str) -> str | None:
 
 
 def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str | None:
-    """The path on this machine, or None for a location in a store that is allowed."""
+    """The path on this machine, or None for a location in a store or on a host that is allowed."""
     scheme = protocol(location)
     if scheme is None or os.path.lexists(location):
         return location
@@ -114,10 +118,12 @@ def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str |
         return url2pathname(url.path)
     if scheme in STORES and "::" not in location:
         return None
-    if scheme in ("http", "https"):
+    if is_web(location):
+        if is_allowed(location, allowed_hosts()):
+            return None
         raise error(
-            f"{printable(location)} is a web address, and nothing is fetched from the web; "
-            "download the file and give its path."
+            f"{printable(location)} is a web address, and only https:// on hosts named by --allow-host "
+            "is fetched; allow its host, or download the file and give its path."
         )
     raise error(
         f"{printable(location)} cannot be opened: expected a path, a file:// URL or one of "
@@ -130,6 +136,8 @@ def open_location(location: str, error: type[DiffAGIQAError] = TableError) -> Bi
     path = local_path(location, error)
     shown = printable(location)
     try:
+        if path is None and is_web(location):
+            return _fetch(location)
         if path is None:
             import fsspec
 
@@ -146,6 +154,18 @@ def open_location(location: str, error: type[DiffAGIQAError] = TableError) -> Bi
         raise error(
             f"{shown} cannot be opened ({reason_of(fault)}); check its name and access."
         ) from fault
+
+
+def _fetch(url: str) -> BinaryIO:
+    """A picture or shard as a stream; a table, whose readers go back and forth, through a file."""
+    stream = open_web(url)
+    if suffix(urlsplit(url).path) not in TABLE_SUFFIXES:
+        return stream
+    with stream:
+        whole = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=1 << 26))  # noqa: SIM115
+        shutil.copyfileobj(stream, whole)
+    whole.seek(0)
+    return whole
 
 
 def read_location(location: str, max_bytes: int, error: type[DiffAGIQAError] = TableError) -> bytes:
@@ -227,7 +247,9 @@ def find_files(item: str, recursive: bool = True) -> Iterator[str]:
     Of a pattern, and of a folder in a store, all names are held to put them in order.
     """
     path = local_path(item)
-    if path is None and not has_magic(item) and item.lower().endswith(_FILE_SUFFIXES):
+    if is_web(item):  # a host cannot be listed, and a ? in it is no pattern
+        files = iter([item])
+    elif path is None and not has_magic(item) and item.lower().endswith(_FILE_SUFFIXES):
         files = iter([item])  # asking a store whether it is a folder would cost a request
     elif path is None:
         files = _files_in_store(item, recursive)

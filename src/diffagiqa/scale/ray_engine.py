@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from diffagiqa.data.web import VARIABLE
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
 from diffagiqa.scale.job import ChunkResult, Inputs, Layout, own_chunks
 from diffagiqa.scale.journal import Done
@@ -61,6 +63,7 @@ class RayEngine:
                 log_to_driver=False,
                 include_dashboard=False,
                 logging_level=logging.ERROR,
+                runtime_env={"env_vars": {VARIABLE: os.environ.get(VARIABLE, "")}},
             )
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             stop.listen()  # Ray has put its own handlers in place

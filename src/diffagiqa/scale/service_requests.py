@@ -6,11 +6,9 @@ import base64
 import binascii
 import hmac
 import json
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
@@ -19,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
 from diffagiqa.data.samples import printable
+from diffagiqa.data.web import is_allowed, open_web
 from diffagiqa.scale.service_settings import ServiceSettings
 
 
@@ -180,27 +179,15 @@ def _json_item(entry: Any) -> Item:
         raise Refused(422, "an 'image' is not base64") from None
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None  # an allowed host could lead anywhere
-
-
 def fetch(url: str, settings: ServiceSettings) -> bytes:
     """The bytes behind a URL of an allowed host: https, no redirects, no more than one picture."""
     if not settings.url_hosts:
         raise Refused(422, "this service fetches no URLs; send the picture itself")
-    try:
-        parts = urlsplit(url)
-        allowed = parts.scheme == "https" and parts.hostname in settings.url_hosts
-        allowed = allowed and parts.port in (None, 443) and parts.username is None
-    except ValueError:
-        allowed = False
-    if not allowed:
+    if not is_allowed(url, settings.url_hosts):
         raise Refused(422, "this URL is not https:// on an allowed host; send the picture itself")
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler())
     try:
-        with opener.open(url, timeout=10) as answer:
-            data: bytes = answer.read(settings.limits.max_bytes + 1)
+        with open_web(url, timeout=10) as answer:
+            data = answer.read(settings.limits.max_bytes + 1)
     except (OSError, ValueError) as fault:
         raise Refused(422, f"the URL cannot be fetched ({printable(str(fault)[:100])})") from None
     if len(data) > settings.limits.max_bytes:
