@@ -34,7 +34,7 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
 def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -> torch.dtype:
     """The frozen parts' number format: the given one, else the fastest that the device has natively.
 
-    bfloat16 on GPUs that have it and on CPUs with AMX or AVX512-BF16, float16 on older GPUs and MPS,
+    bfloat16 on GPUs that have it and on CPUs with AMX, float16 on older GPUs and MPS,
     float32 elsewhere.
     """
     if isinstance(dtype, torch.dtype):
@@ -52,8 +52,12 @@ def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    """Whether this CPU has matrix units for bfloat16 (AMX).
+
+    AVX512-BF16 alone does not count: on an Intel Xeon without AMX, bfloat16 products were measured to
+    take twice as long as float32 ones (docs/speed.md).
+    """
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return bool(supported is not None and supported())
 
 

@@ -20,7 +20,7 @@ from diffagiqa.errors import ConfigError, DiffAGIQAError
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.training import measures
 from diffagiqa.training.ablation import variants
-from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.config import TrainingConfig, load_recipe
 from diffagiqa.training.open_data import TableColumns, make_split, open_data, parse_scales
 
 COUNT = 40
@@ -122,10 +122,11 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
         "--epochs", "1", "--features", "mid_block.attentions.0,up_blocks.2.attentions.0",
     )  # fmt: skip
     table = (out / "ablation.md").read_text()
-    assert "| prompters learn (the full method) | not run | not run |" in table
+    assert "| a prompter per score, learning (two branches) | not run | not run |" in table
     rows = [line for line in table.splitlines() if line.startswith("| ") and " | 1 | " in line]
-    assert len(rows) == 8  # base, no text, t=201, plain, 2 x only, 2 x without
-    assert sorted(f.name for f in (out / "features").iterdir()) == ["base", "no-text", "t201"]
+    assert len(rows) == 9  # base, no text, t=201, 4 draws, plain, 2 x only, 2 x without
+    caches = sorted(f.name for f in (out / "features").iterdir())
+    assert caches == ["base", "draws4", "no-text", "t201"]
 
 
 def test_variants_change_one_thing_each() -> None:
@@ -134,6 +135,12 @@ def test_variants_change_one_thing_each() -> None:
     assert len(set(names)) == len(names)
     plain = next(v for v in variants(base) if "plain" in v.name)
     assert (plain.model.pooling, plain.model.prompting, plain.cache) == ("plain", "none", "base")
+    embedded = load_recipe("embedded").model
+    own = {variant.name: variant for variant in variants(embedded)}
+    assert not any("plain" in name for name in own)  # there is no pyramid to leave out
+    assert own["text for every score"].cache == "all-text"
+    assert all(task.use_text for task in own["text for every score"].model.tasks)
+    assert all(variant.model.pooling == "statistics" for variant in own.values())
 
 
 def test_splits_and_tables_that_do_not_fit(folder: Path) -> None:

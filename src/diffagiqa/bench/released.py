@@ -28,6 +28,7 @@ class Steps:
     text_once: bool = False
     true_resolution: bool = False
     folded: bool = False
+    channels_last: bool = False
     one_batch: bool = False
 
 
@@ -36,6 +37,7 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("text_once", "each prompt encoded once, the empty one never"),
     ("true_resolution", "pyramid convolutions at the maps' own resolution"),
     ("folded", "batch normalisation folded, dropout gone"),
+    ("channels_last", "convolutions' weights laid out channels last"),
     ("one_batch", "branches of an image in one batch"),
 )
 
@@ -66,6 +68,7 @@ class ReleasedPath:
     @torch.inference_mode()
     def __call__(self, image: Tensor, prompt: str, steps: Steps) -> dict[str, Tensor]:
         """(3, S, S) in [0, 1] -> scores by task."""
+        self._lay_out(steps)
         model = self.folded if steps.folded else self.model
         groups = [list(model.prompters)] if steps.one_batch else [[n] for n in model.prompters]
         scores = {}
@@ -94,6 +97,11 @@ class ReleasedPath:
         model = self.folded if steps.folded else self.model
         head = next(iter(model.heads.values()))
         return head(self._pyramid(model, features, steps))  # type: ignore[no-any-return]
+
+    def _lay_out(self, steps: Steps) -> None:
+        layout = torch.channels_last if steps.channels_last else torch.contiguous_format
+        self.unet.to(memory_format=layout)
+        self.backbone.vae_encoder.to(memory_format=layout)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)

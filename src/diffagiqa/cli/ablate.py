@@ -21,7 +21,9 @@ def ablate(
     full: Annotated[
         bool, typer.Option("--full", help="Run the variant whose prompters learn, too: slow.")
     ] = False,
-    timesteps: Annotated[str, typer.Option(help="To try, separated by commas.")] = "1,201,501",
+    timesteps: Annotated[
+        str, typer.Option(help="To try, separated by commas.")
+    ] = "1,51,101,201,401",
     recipe: options.Recipe = None,
     backbone: options.BackboneOption = None,
     image_size: options.ImageSize = None,
@@ -39,7 +41,7 @@ def ablate(
     split_column: options.SplitColumn = None,
     allow_partial: options.AllowPartial = False,
 ) -> None:
-    """No prompter, no text, other timesteps, single layers, plain pooling: one table.
+    """No prompter, no text, other timesteps, more noise draws, single layers, plain pooling: one table.
 
     Example: diffagiqa ablate agiqa-3k --root agiqa-3k/ --out runs/ablation --backbone embedded
     """

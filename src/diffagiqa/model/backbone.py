@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from diffagiqa.model.noise import Noise
 
+ENCODED_AT_ONCE = 512 * 512
+"""Pixels per pass of the VAE encoder on a CPU: its activations are the largest, and more pictures at a
+time make it no faster there (docs/speed.md)."""
+
 
 class Backbone(nn.Module):
     """VAE encoder, text encoder and U-Net of one Stable Diffusion model, frozen.
@@ -80,6 +84,9 @@ class Backbone(nn.Module):
         images = images.to(self.dtype)
         if self.checkpoint_activations and torch.is_grad_enabled():
             moments = _checkpointed_encoder(self.vae_encoder, images)
+        elif images.device.type == "cpu" and not torch.is_grad_enabled():
+            pieces = images.split(max(1, ENCODED_AT_ONCE // images[0, 0].numel()))
+            moments = torch.cat([self.vae_encoder(piece) for piece in pieces])
         else:
             moments = self.vae_encoder(images)
         if self.quant_conv is not None:

@@ -20,7 +20,8 @@ from diffagiqa.training.processes import Processes
 from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
 from diffagiqa.training.train import open_backbone
 
-TIMESTEPS = (1, 201, 501)
+TIMESTEPS = (1, 51, 101, 201, 401)
+DRAWS = 4
 
 
 @dataclass(frozen=True)
@@ -36,28 +37,33 @@ class Variant:
 def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Variant]:
     """The switches, applied to ``base`` one at a time."""
     found = [
-        Variant(
-            "prompters learn (the full method)", replace(base, prompting="per_task"), full=True
-        ),
-        Variant("no prompter (base of the rows below)", replace(base, prompting="none")),
-    ]
+        Variant("a prompter per score, learning (two branches)",
+                replace(base, prompting="per_task"), full=True),
+        Variant("one prompter for all scores, learning (one branch)",
+                replace(base, prompting="shared"), full=True),
+    ]  # fmt: skip
     base = replace(base, prompting="none")
+    found.append(Variant("no prompter (base of the rows below)", base))
     found.append(Variant("no text (empty prompt)", replace(base, use_text=False), "no-text"))
+    if not all(task.use_text for task in base.tasks):
+        reading = tuple(replace(task, use_text=True) for task in base.tasks)
+        found.append(Variant("text for every score", replace(base, tasks=reading), "all-text"))
     found += [
         Variant(f"timestep {t} instead of {base.timestep}", replace(base, timestep=t), f"t{t}")
         for t in timesteps
         if t != base.timestep
     ]
-    found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
+    if base.noise_draws == 1:
+        averaged = replace(base, noise_draws=DRAWS)
+        found.append(Variant(f"{DRAWS} noise draws averaged", averaged, f"draws{DRAWS}"))
+    if base.pooling == "pyramid":
+        found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
     if len(base.features) > 1:
+        every = range(len(base.features))
+        found += [Variant(f"only {base.features[i]}", _levels(base, [i])) for i in every]
         found += [
-            Variant(f"only {name}", _levels(base, [i])) for i, name in enumerate(base.features)
-        ]
-        found += [
-            Variant(
-                f"without {name}", _levels(base, [j for j in range(len(base.features)) if j != i])
-            )
-            for i, name in enumerate(base.features)
+            Variant(f"without {base.features[i]}", _levels(base, [j for j in every if j != i]))
+            for i in every
         ]
     return found
 
@@ -74,6 +80,8 @@ def ablate(
     table: list[tuple[Variant, Repeats | None]] = []
     for variant in variants(config.model, timesteps):
         own = replace(config, model=variant.model, freeze_prompters=not variant.full)
+        if variant.full:
+            own = replace(own, members=1)  # networks are folded on frozen features only
         place = folder / "".join(c if c.isalnum() else "-" for c in variant.name)
         if variant.full and not full:
             table.append((variant, None))
@@ -84,7 +92,7 @@ def ablate(
             # Levels and pooling come after the features: such variants share the base's cache.
             shared = replace(
                 own.model, features=config.model.features,
-                feature_channels=config.model.feature_channels, pooling="pyramid",
+                feature_channels=config.model.feature_channels, pooling=config.model.pooling,
             )  # fmt: skip
             cached = replace(own, model=shared)
             where = folder / "features" / variant.cache

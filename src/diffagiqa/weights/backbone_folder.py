@@ -13,6 +13,7 @@ from torch import nn
 from diffagiqa.errors import BackboneError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.features import drop_unused
+from diffagiqa.weights.tensors import read_tensors
 
 _PATTERNS = [
     "model_index.json",
@@ -162,7 +163,7 @@ def _load_module(
     build: Callable[[], nn.Module], folder: Path, device: torch.device | str, dtype: torch.dtype
 ) -> nn.Module:
     """Build on the meta device, then read just the tensors that the module has, in their final type."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     with torch.device("meta"):
         module = build()
@@ -170,9 +171,8 @@ def _load_module(
     found: dict[str, torch.Tensor] = {}
     for file in _weight_files(folder):
         try:
-            with safe_open(file, framework="pt", device=str(device)) as tensors:
-                for name in wanted.keys() & set(tensors.keys()):
-                    found[name] = tensors.get_tensor(name).to(dtype)
+            # Channels last is what convolutions want, most of all low-precision ones.
+            found |= read_tensors(file, dtype, names=wanted, device=device, channels_last=True)
         except (SafetensorError, OSError) as error:
             raise BackboneError(f"{file} cannot be read as safetensors ({error})") from None
     missing = sorted(wanted.keys() - found.keys())
@@ -187,8 +187,6 @@ def _load_module(
                 f"its configuration expects {tuple(wanted[name].shape)}"
             )
     module.load_state_dict(found, assign=True)
-    if dtype != torch.float32:  # what low-precision convolutions want; half the VAE encoder's time
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
 

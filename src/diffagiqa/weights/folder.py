@@ -10,6 +10,7 @@ import torch
 from diffagiqa.errors import WeightsError
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.weights.tensors import read_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -41,13 +42,12 @@ def load_model(folder: str | Path) -> DiffAGIQA:
     Raises ``WeightsError`` where the weights do not fit the configuration exactly.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     folder = Path(folder)
     with torch.device("meta"):  # no time on initial values, no second copy
         model = build_model(load_config(folder))
     try:
-        tensors = load_file(folder / WEIGHTS)
+        tensors = dict(read_tensors(folder / WEIGHTS, torch.float32))
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{folder / WEIGHTS} cannot be read ({error})") from None
     load_strictly(model, tensors, str(folder / WEIGHTS))
