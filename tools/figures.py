@@ -17,16 +17,21 @@ import torch
 from diffagiqa import Scorer
 from diffagiqa.model.features import unet_features
 from diffagiqa.model.noise import draw_noise
+from diffagiqa.scorer import DEFAULT_MODEL
 from diffagiqa.synth import made_sample
+from diffagiqa.weights.backbone_folder import load_backbone
+from diffagiqa.weights.folder import backbone_reference
 
 SHOWN = ("down_blocks.0.attentions.1", "up_blocks.1.attentions.2", "up_blocks.2.attentions.2")
 
 
 @torch.inference_mode()
 def flow(file: Path) -> None:
-    """One picture on its way: pixels, latents, noisy latents at t = 51, three features."""
+    """One picture on its way: pixels, latents, noisy latents at t = 201, three features."""
     scorer = Scorer.from_pretrained()
-    backbone, config = scorer.backbone, scorer.config
+    config = scorer.config
+    place = backbone_reference(config, DEFAULT_MODEL)  # the scorer's own U-Net ends at its features
+    backbone = load_backbone(place, SHOWN, dtype=torch.float32)
     sample = made_sample(0, 42, config.image_size)
     images = scorer.prepare(sample.image)[None]
     mean, std = backbone.encode_image(scorer.model.prompt(images))

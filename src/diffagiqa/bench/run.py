@@ -98,8 +98,8 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     config = trained.config
     place = find_backbone(backbone_reference(config, folder), config.backbone_revision)
     backbone = load_backbone(str(place), config.features, device=device)
-    whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
-    backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
+    whole: Any = UNet2DConditionModel.from_pretrained(place / "unet")
+    backbone.unet = whole = whole.to(device, torch.float32).eval().requires_grad_(False)
     path = ReleasedPath(trained, backbone, whole, scoring_noise(config, backbone, 0)[0])
     size = config.image_size
     image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)

@@ -116,6 +116,7 @@ def roofline(found: Mapping[str, Any], file: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import numpy as np
+    from matplotlib.ticker import FuncFormatter
 
     peak, bandwidth = found["peak"]["flops"], found["peak"]["bandwidth"]
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
@@ -132,6 +133,9 @@ def roofline(found: Mapping[str, Any], file: Path) -> None:
             at, rate / 1e12, markers[number % 6], color=colours[number % 6], markersize=9,
             linestyle="none", label=f"{stage['name']}, {stage['seconds']:.3f} s",
         )  # fmt: skip
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(plain)
     axes.set_xlabel("arithmetic intensity (FLOP per byte)")
     axes.set_ylabel("throughput (TFLOP/s)")
     axes.set_title(f"{found['device']}, {found['dtype']}", fontsize=9)

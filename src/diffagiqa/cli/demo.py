@@ -41,9 +41,11 @@ def demo(
         str | None, typer.Option(help="Local copy of the model's backbone.")
     ] = None,
 ) -> None:
-    """Score a handful of made pictures: clean above damaged, right prompt above wrong prompt.
+    """Score a handful of made pictures, clean and damaged, each with its own and a wrong prompt.
 
-    Works offline. Example: diffagiqa demo
+    A good judge puts clean above damaged, and the right prompt above the wrong one. Works offline.
+
+    Example: diffagiqa demo
     """
     import csv
 

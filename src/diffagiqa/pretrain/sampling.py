@@ -20,11 +20,11 @@ def load_pipeline(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.
     from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, torch_dtype=dtype, safety_checker=None, local_files_only=True
+        folder, safety_checker=None, local_files_only=True
     )
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline.to(device, dtype)
 
 
 def sample(
