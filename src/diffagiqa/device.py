@@ -31,9 +31,12 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     return chosen
 
 
-def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -> torch.dtype:
+def choose_dtype(
+    device: torch.device, dtype: str | torch.dtype | None = None, *, exact: bool = False
+) -> torch.dtype:
     """The frozen parts' number format: the given one, else the fastest that the device has natively.
 
+    ``exact``: else float32, for models whose scores show the rounding (``ModelConfig.needs_float32``).
     bfloat16 on GPUs that have it and on CPUs with AMX, float16 on older GPUs and MPS,
     float32 elsewhere.
     """
@@ -43,6 +46,8 @@ def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -
         if dtype not in DTYPES:
             raise ConfigError(f"dtype {dtype!r} is unknown; expected auto, {', '.join(DTYPES)}")
         return DTYPES[dtype]
+    if exact:
+        return torch.float32
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if native else torch.float16

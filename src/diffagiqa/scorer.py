@@ -39,6 +39,7 @@ from diffagiqa.weights.folder import (
     backbone_reference,
     find_model,
     fingerprint,
+    load_config,
     load_model,
     save_model,
 )
@@ -120,9 +121,9 @@ class Scorer:
             warn_of_the_default()
         folder = find_model(str(name_or_path), revision)
         chosen_device = choose_device(device)
-        chosen_dtype = choose_dtype(chosen_device, dtype)
+        config = load_config(folder)
+        chosen_dtype = choose_dtype(chosen_device, dtype, exact=config.needs_float32)
         model = fold(load_model(folder), chosen_dtype)
-        config = model.config
         source = backbone or backbone_reference(config, folder)
         place = find_backbone(source, None if backbone else config.backbone_revision)
         frozen = load_backbone(
@@ -162,7 +163,7 @@ class Scorer:
             backbone,
             config.features,
             device=chosen_device,
-            dtype=choose_dtype(chosen_device, dtype),
+            dtype=choose_dtype(chosen_device, dtype, exact=config.needs_float32),
         )
         channels = feature_channels(frozen.unet, config.features)
         config = replace(config, backbone=backbone, feature_channels=channels)

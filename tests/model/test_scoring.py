@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from conftest import small_config
 
@@ -81,6 +82,24 @@ def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:
         wanted = alone(batch(), text, backbone, noise)["alignment"]
         found = both(batch(), text, backbone, noise)["alignment"]
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+
+
+def test_pictures_are_encoded_in_pieces(
+    monkeypatch: pytest.MonkeyPatch, backbone: Backbone
+) -> None:
+    images = torch.rand(5, 3, 64, 64)
+    whole = backbone.encode_image(images)  # gradients are on: in one piece
+    monkeypatch.setattr("diffagiqa.model.backbone.ENCODED_AT_ONCE", 2 * 64 * 64)
+    sizes = []
+    handle = backbone.vae_encoder.register_forward_pre_hook(
+        lambda _module, inputs: sizes.append(len(inputs[0]))
+    )
+    with torch.no_grad():
+        pieces = backbone.encode_image(images)
+    handle.remove()
+    assert sizes == [2, 2, 1]
+    for one, other in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_frozen_parts_stay_frozen_and_pass_gradients(backbone: Backbone) -> None:

@@ -33,11 +33,12 @@ def bench(
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the model in ``model`` (a folder or hub id): see ``cli.bench`` for what comes out."""
     place = choose_device(device)
-    fast = choose_dtype(place, dtype)
+    config = load_config(find_model(model))
+    fast = choose_dtype(place, dtype, exact=config.needs_float32)
     name = str(fast).removeprefix("torch.")
     log(f"{describe(place)}, {name}")
     found: dict[str, Any] = {"device": describe(place), "dtype": name, "batch": batch}
-    found["image_size"] = load_config(find_model(model)).image_size
+    found["image_size"] = config.image_size
     log("memory and start-up, in a process of their own")
     found["memory"] = measure_memory(model, str(place), name)
     if compare:

@@ -157,6 +157,12 @@ class ModelConfig:
     def task_names(self) -> tuple[str, ...]:
         return tuple(task.name for task in self.tasks)
 
+    @property
+    def needs_float32(self) -> bool:
+        """Whether bfloat16's rounding shows in the scores: statistics of the latents keep fine detail
+        (differences of 0.01, docs/speed.md), pooled maps do not."""
+        return self.pooling == "statistics"
+
     def to_json(self) -> str:
         """The configuration as the text of ``config.json``."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
