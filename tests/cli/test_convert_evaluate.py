@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,10 @@ def test_evaluate_reports_scores_and_correlations(table: Path, model_folder: Pat
     assert predicted[3] == pytest.approx(wanted, abs=1e-5)
     srcc = stats.spearmanr(predicted, [float(row["MOS"]) for row in rows]).statistic
     assert f"SRCC {srcc:.4f}" in result.output
+    result = CliRunner().invoke(app, [*arguments, "--dtype", "float32", "--json", "--quiet"])
+    found = json.loads(result.output)
+    assert found["SRCC"] == pytest.approx(srcc)
+    assert (found["rows"], found["scored"]) == (5, 5)
 
 
 def test_evaluate_reports_a_missing_image_in_its_row(table: Path, model_folder: Path) -> None:

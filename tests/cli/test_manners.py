@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from diffagiqa import __version__
 from diffagiqa.cli import doctor
 from diffagiqa.cli.main import app
 from diffagiqa.cli.main import run as command
@@ -23,7 +25,27 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
     assert command([name, "--help"]) == 0
     said = capsys.readouterr().out
     assert "Example" in said
-    assert f"diffagiqa {name}" in " ".join(said.split())
+    assert f"$ diffagiqa {name}" in said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_name_options_that_exist(name: str) -> None:
+    """Of every command that an example shows, the flags are flags of that command."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    text = commands[name].help
+    assert max(map(len, text.split("Example")[1].splitlines())) <= 78  # they stay on one line
+    lines = [line for line in text.replace("\\\n", "").splitlines() if line.startswith("$ ")]
+    assert lines
+    known = {flag for option in commands[name].params for flag in option.opts}
+    for line in lines:
+        words = shlex.split(line)[1:]
+        assert words[:2] == ["diffagiqa", name]
+        assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["--version"]) == 0
+    assert capsys.readouterr().out == f"diffagiqa {__version__}\n"
 
 
 def test_wrong_use_is_two_and_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

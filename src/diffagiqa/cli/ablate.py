@@ -43,7 +43,8 @@ def ablate(
 ) -> None:
     """No prompter, no text, other timesteps, more noise draws, single layers, plain pooling: one table.
 
-    Example: diffagiqa ablate agiqa-3k --root agiqa-3k/ --out runs/ablation --backbone embedded
+    Example:
+        diffagiqa ablate agiqa-3k --root agiqa-3k/ --out runs/ablation
     """
     from diffagiqa.errors import ConfigError
     from diffagiqa.training.ablation import ablate as run_variants

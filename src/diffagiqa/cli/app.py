@@ -26,7 +26,9 @@ def app(
 
     Nothing is sent anywhere else; the page has no password, so keep it on 127.0.0.1 or behind one.
 
-    Example: diffagiqa app
+    Examples:
+        diffagiqa app
+        diffagiqa app --model runs/mine/best --model you/diffagiqa-sd15 --port 8080
     """
     from diffagiqa.app.models import Models
     from diffagiqa.app.page import launch

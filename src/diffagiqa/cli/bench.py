@@ -37,7 +37,9 @@ def bench(
 ) -> None:  # fmt: skip
     """Measure scoring on this device: ratios within one run, on a quiet machine.
 
-    Example: diffagiqa bench --model sd15 --training-step
+    Examples:
+        diffagiqa bench
+        diffagiqa bench --model sd15 --training-step
     """
     import json
     import tempfile

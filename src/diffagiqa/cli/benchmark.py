@@ -45,7 +45,8 @@ def benchmark(
 
     Stopped, the same command goes on where it was.
 
-    Example: diffagiqa benchmark agiqa-3k --root agiqa-3k/ --out runs/benchmark
+    Example:
+        diffagiqa benchmark agiqa-3k --root agiqa-3k/ --out runs/benchmark
     """
     from diffagiqa.benchmark.fitting import Budget
     from diffagiqa.benchmark.run import BASELINES, run_baselines, table

@@ -26,7 +26,8 @@ def convert(
 ) -> None:
     """Convert the checkpoint of the paper's authors to a model folder.
 
-    Example: diffagiqa convert released.pth models/released
+    Example:
+        diffagiqa convert released.pth models/released
     """
     from diffagiqa.weights.convert import convert_released
     from diffagiqa.weights.folder import save_model

@@ -27,7 +27,8 @@ def crossdb(
 ) -> None:
     """Train on A, test on B: agreement on all of B, and on the prompts that A does not share.
 
-    Example: diffagiqa crossdb runs/first agiqa-1k --root agiqa-1k/
+    Example:
+        diffagiqa crossdb runs/first agiqa-1k --root agiqa-1k/
     """
     from diffagiqa.training.crossdb import cross_evaluate, render_cross
 

@@ -40,7 +40,8 @@ def check(
 
     Exits with 0 when it can be used (a partial copy can), with 1 when it cannot.
 
-    Example: diffagiqa data check agiqa-3k databases/AGIQA-3K
+    Example:
+        diffagiqa data check agiqa-3k databases/AGIQA-3K
     """
     from diffagiqa.data.databases import DATABASES, check_database, read_database
     from diffagiqa.errors import DatabaseError

@@ -45,7 +45,9 @@ def demo(
 
     A good judge puts clean above damaged, and the right prompt above the wrong one. Works offline.
 
-    Example: diffagiqa demo
+    Examples:
+        diffagiqa demo
+        diffagiqa demo elsewhere/ --model runs/mine/best
     """
     import csv
 

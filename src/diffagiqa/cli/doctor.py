@@ -45,7 +45,9 @@ def doctor(
 
     Exit code: 0 where pictures can be scored, 1 where not. Nothing is fetched.
 
-    Example: diffagiqa doctor
+    Examples:
+        diffagiqa doctor
+        diffagiqa doctor --model runs/mine/best --json
     """
     checks = [_python(), *_libraries(), *_device(), _model(model), *_hub(), _disk(), *_extras()]
     if as_json:

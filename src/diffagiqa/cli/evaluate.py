@@ -27,13 +27,23 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Score a labelled table and print SRCC and PLCC, as the released evaluation does.
 
     The report holds the table's rows plus predicted_score (in MOS units) and error.
 
-    Example: diffagiqa evaluate val.csv --root images --model models/released
+    Exit code: 0 where every row was scored, 1 where some failed (see column error), 2 wrong use.
+
+    Examples:
+        diffagiqa evaluate val.csv --root images
+        diffagiqa evaluate val.csv --model models/released --json
     """
+    import json
+    import math
+    import sys
+
     from diffagiqa.errors import ConfigError, DiffAGIQAError
     from diffagiqa.evaluation.correlations import plcc, srcc
     from diffagiqa.scorer import Scorer
@@ -46,9 +56,12 @@ def evaluate(
     pairs = (
         (folder / image, prompt) for image, prompt in zip(rows.Image, rows.Prompt, strict=True)
     )
-    results = []
-    with typer.progressbar(scorer.score_many(pairs), length=len(rows), label="scoring") as bar:
-        results = list(bar)
+    found = scorer.score_many(pairs)
+    if quiet or not sys.stderr.isatty():
+        results = list(found)
+    else:
+        with typer.progressbar(found, length=len(rows), label="scoring", file=sys.stderr) as bar:
+            results = list(bar)
     rows["predicted_score"] = [
         None if isinstance(result, DiffAGIQAError) else result.mos[task] for result in results
     ]
@@ -56,13 +69,20 @@ def evaluate(
     rows.to_csv(out, index=False)
 
     scored = rows.dropna(subset=["predicted_score", "MOS"])
-    typer.echo(f"{len(scored)} of {len(rows)} rows scored; report in {out}")
+    figures: dict[str, float] = {}
     if len(scored) >= 3:
         predicted, mos = scored.predicted_score.to_numpy(float), scored.MOS.to_numpy(float)
-        typer.echo(f"SRCC {srcc(predicted, mos):.4f}")
-        typer.echo(f"PLCC {plcc(predicted, mos):.4f}")
+        figures = {"SRCC": srcc(predicted, mos), "PLCC": plcc(predicted, mos)}
+    if as_json:
+        counts = {"task": task, "rows": len(rows), "scored": len(scored), "report": str(out)}
+        known = {n: float(v) if math.isfinite(v) else None for n, v in figures.items()}
+        typer.echo(json.dumps(counts | known))
     else:
-        typer.echo("SRCC and PLCC need at least 3 scored rows")
+        typer.echo(f"{len(scored)} of {len(rows)} rows scored; report in {out}")
+        for name, value in figures.items():
+            typer.echo(f"{name} {value:.4f}")
+        if not figures:
+            typer.echo("SRCC and PLCC need at least 3 scored rows")
     if len(scored) < len(rows):
         raise typer.Exit(1)
 

@@ -31,7 +31,10 @@ def explain(
         str | None, typer.Option(help="Default: from the file beside it, or its metadata.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Figure to write: .png, .svg or .pdf.")] = None,
-    method: Annotated[Method, typer.Option(help="How the map is made.")] = Method.OCCLUSION,
+    method: Annotated[
+        Method,
+        typer.Option(metavar="METHOD", help="Of the map: occlusion, gradient or activation."),
+    ] = Method.OCCLUSION,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     model: Model = None,
     backbone: BackboneOption = None,
@@ -39,7 +42,11 @@ def explain(
 ) -> None:
     """Show where one picture loses quality, and which words of its prompt it does not show.
 
-    Example: diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
+    Activation is fast, occlusion slow; docs/how-to/explain.md says how far each is to be trusted.
+
+    Examples:
+        diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
+        diffagiqa explain fox.png --method activation --json
     """
     from diffagiqa.data.images import read_image_bytes
     from diffagiqa.data.prompts import find_prompt
@@ -67,7 +74,10 @@ def explain_benchmark(
     words: Annotated[int, typer.Option(min=0, help="Prompts with something not shown.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the made pictures.")] = 0,
     method: Annotated[
-        list[Method] | None, typer.Option(help="Maps to measure; default: all.")
+        list[Method] | None,
+        typer.Option(
+            metavar="METHOD", help="Map to measure, may be repeated; default: all of them."
+        ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
@@ -77,7 +87,9 @@ def explain_benchmark(
 ) -> None:
     """Measure how far explanations are true, on made pictures whose truth is known.
 
-    Example: diffagiqa explain-benchmark --places 30 --words 60 --report explain.md
+    Examples:
+        diffagiqa explain-benchmark
+        diffagiqa explain-benchmark --places 4 --words 4 --report explain.md
     """
     from diffagiqa.explain.benchmark import METHODS, benchmark_table
     from diffagiqa.explain.benchmark import explain_benchmark as measure

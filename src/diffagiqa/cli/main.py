@@ -2,9 +2,11 @@
 
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
+from diffagiqa import __version__
 from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.app import app as web_page
 from diffagiqa.cli.bench import bench
@@ -17,6 +19,7 @@ from diffagiqa.cli.demo import demo
 from diffagiqa.cli.doctor import doctor
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.explain import explain, explain_benchmark
+from diffagiqa.cli.help import help_text
 from diffagiqa.cli.pretrain import pretrain
 from diffagiqa.cli.rank import rank
 from diffagiqa.cli.report import report
@@ -27,12 +30,37 @@ from diffagiqa.cli.synth import synth
 from diffagiqa.cli.train import train
 from diffagiqa.errors import DiffAGIQAError
 
-app = typer.Typer(
-    name="diffagiqa",
-    help="How good is an AI-generated image, and does it show what its prompt asked for?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="diffagiqa", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"diffagiqa {__version__}")
+        raise typer.Exit
+
+
+def diffagiqa(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say the version and end.", callback=_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """How good is an AI-generated image, and does it show what its prompt asked for?
+
+    Exit code of every command: 0 done, 1 some rows failed or something is missing, 2 wrong use.
+
+    Examples:
+        diffagiqa demo
+        diffagiqa score fox.png --prompt "a red fox"
+        diffagiqa score renders/ --out scores.csv
+        diffagiqa report scores.csv
+        diffagiqa doctor
+    """
+
+
+app.callback(help=help_text(diffagiqa))(diffagiqa)
 
 PANELS = {
     "Score": (demo, score, serve),
@@ -43,7 +71,11 @@ PANELS = {
 }
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(command.__name__.replace("_", "-"), rich_help_panel=panel)(command)
+        name = command.__name__.replace("_", "-")
+        app.command(name, help=help_text(command), rich_help_panel=panel)(command)
+for entry in data.registered_commands:
+    if entry.callback is not None:
+        entry.help = help_text(entry.callback)
 app.add_typer(data, name="data", rich_help_panel="Train and evaluate")
 
 

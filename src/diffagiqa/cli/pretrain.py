@@ -18,20 +18,21 @@ def pretrain(
         Path | None,
         typer.Option(help="File of prompts, one per line, whose pictures are left out."),
     ] = None,
-    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 3000,
+    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 16000,
     minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
     minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     compile: Annotated[
-        bool, typer.Option(help="Compile the U-Net: minutes to start, then 1.8 times as fast.")
+        bool, typer.Option(help="Compile the U-Net: minutes to start; pays on some CPUs only.")
     ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train autoencoder, then text encoder and denoiser, on pictures and prompts; ratings are not read.
 
-    Example: diffagiqa pretrain runs/backbone --images agiqa3k
+    Example:
+        diffagiqa pretrain runs/backbone --images agiqa3k
     """
     import os
     from dataclasses import replace

@@ -25,7 +25,10 @@ def rank(
 ) -> None:
     """Keep the best of the pictures of each prompt.
 
-    Example: diffagiqa rank scores.csv --top 1 --weight alignment=2 --weight perception=1 --out best.csv
+    Examples:
+        diffagiqa rank scores.csv
+        diffagiqa rank scores.csv --weight alignment=2 --weight perception=1
+        diffagiqa rank scores.csv --top 4 --out best.csv --copy-to best/
     """
     from diffagiqa.cli.report_options import parse_weights
     from diffagiqa.data.results import RowWriter, guard_cell

@@ -49,7 +49,8 @@ def reproduce(
 
     Stopped, the same command goes on where it was. What was not run is printed as not run.
 
-    Example: diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/agiqa-3k --backbone embedded
+    Example:
+        diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/agiqa-3k
     """
     from diffagiqa.training.config import override
     from diffagiqa.training.open_data import parse_pairs

@@ -158,7 +158,10 @@ def score(
 
     Exit code: 0 where every row was scored, 1 where some failed (see column error), 2 wrong use.
 
-    Examples: diffagiqa score fox.png --prompt "a red fox" | diffagiqa score renders/ --out scores.csv
+    Examples:
+        diffagiqa score fox.png --prompt "a red fox"
+        diffagiqa score renders/ --out scores.csv
+        diffagiqa score table.csv --root images --out scores.parquet
     """
     import os
 

@@ -80,7 +80,9 @@ def serve(
     Set DIFFAGIQA_API_KEYS (keys of 16 characters or more, separated by commas) to ask for a key.
     SIGTERM takes no more requests, ends those that are open, and exits with 0.
 
-    Example: diffagiqa serve --gpus 1 --replicas 8 --host 0.0.0.0
+    Examples:
+        diffagiqa serve
+        diffagiqa serve --gpus 1 --replicas 8 --host 0.0.0.0
     """
     from diffagiqa.data.images import ImageLimits
     from diffagiqa.scale.model_spec import ModelSpec

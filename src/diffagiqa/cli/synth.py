@@ -35,7 +35,8 @@ def synth(
 
     Nobody rated these images: MOS follow from known defects by a model of observers (docs/synth.md).
 
-    Example: diffagiqa synth made --images 600 --size 256 --sheet made.png
+    Example:
+        diffagiqa synth made --images 600 --size 256 --sheet made.png
     """
     from diffagiqa.synth.database import write_database
     from diffagiqa.synth.observers import Panel

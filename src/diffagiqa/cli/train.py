@@ -54,7 +54,11 @@ def train(
     it at any moment and give --resume to go on. Several processes or machines: accelerate launch -m
     diffagiqa.cli.main train ...
 
-    Example: diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/first --freeze-prompters
+    Examples:
+        diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/full
+        diffagiqa train agiqa-3k --root agiqa-3k/ --freeze-prompters --out runs/fast
+        diffagiqa train ratings.csv --label perception=mos \\
+            --scale perception=1:5 --out runs/mine
     """
     from diffagiqa.training.measures import evaluate_scores
     from diffagiqa.training.mismatch import with_mismatches
