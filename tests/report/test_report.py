@@ -16,7 +16,7 @@ from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
 from diffagiqa.report.compare import paired_bootstrap
-from diffagiqa.report.runs import group_column
+from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} $\\frac{1}{2}$ \u202e"
@@ -144,6 +144,55 @@ def test_groups(tmp_path: Path) -> None:
         group_column(run, "maker")
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
+def test_columns_of_the_table_that_was_scored(suffix: str, tmp_path: Path) -> None:
+    """Scores hold no generators: they come from the table, by picture, in any format."""
+    run = read_run(table(tmp_path / "a.csv", count=4))
+    other = pd.DataFrame({"File": ["gen1/1.png", "gen0/0.png"], "model": ["one", "zero"]})
+    path = tmp_path / f"pictures{suffix}"
+    if suffix == ".parquet":
+        other.to_parquet(path)
+    elif suffix in (".json", ".jsonl"):
+        other.to_json(path, orient="records", lines=suffix == ".jsonl")
+    else:
+        other.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    found = add_columns(run, path)
+    assert list(found.rows["image"]) == list(run.rows["image"])
+    assert list(group_column(found, None)) == ["zero", "one", "", ""]
+    assert [len(part.rows) for part in split_run(found, "generator")] == [1, 1, 2]
+
+
+def test_columns_that_belong_to_nothing(tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / "a.csv", count=4))
+    (tmp_path / "b.csv").write_text("image,generator\nother.png,x\n")
+    with pytest.raises(TableError, match="names no picture or prompt of a"):
+        add_columns(run, tmp_path / "b.csv")
+    with pytest.raises(TableError, match="is no table; give"):
+        add_columns(run, tmp_path / "b.txt")
+    with pytest.raises(TableError, match=r"absent\.csv cannot be read"):
+        add_columns(run, tmp_path / "absent.csv")
+
+
+def test_pictures_lie_beside_the_table_of_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report is made from any folder; what leads out of the table's folder is not followed."""
+    (tmp_path / "run" / "gen0").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    scores = table(tmp_path / "run" / "a.csv", count=1)
+    Image.new("RGB", (50, 50)).save(tmp_path / "run" / "gen0" / "0.png")
+    assert command(["report", str(scores), "--out", "r.html", "-q"]) == 0
+    assert "data:image/jpeg" in Path("r.html").read_text()
+    Image.new("RGB", (50, 50)).save(tmp_path / "secret.png")
+    rows = pd.read_csv(scores).assign(image="../secret.png")
+    rows.to_csv(scores, index=False)
+    Path(tmp_path / "far" / "away").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "far" / "away")
+    assert command(["report", str(scores), "--out", "r.html", "-q"]) == 0
+    assert "data:image/jpeg" not in Path("r.html").read_text()
+
+
 class Page(html.parser.HTMLParser):
     """Tags, addresses and text of a page."""
 
@@ -173,6 +222,8 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     rows.loc[0, "error"] = HOSTILE
     rows.loc[1, "image"] = HOSTILE
     rows.loc[2, ["perception", "alignment"]] = 0.99
+    rows["unfamiliar"] = ""
+    rows.loc[2, "unfamiliar"] = "picture <b>"
     Path("gen2").mkdir()
     Image.new("RGB", (500, 300), "navy").save("gen2/2.png")
     rows.to_csv("a.csv", index=False)
@@ -195,6 +246,7 @@ def test_page_shows_hostile_text_as_text(page: Page) -> None:
     assert "\u202e" not in said
     assert any(value.startswith("data:image/jpeg") for _, value in page.attributes)
     assert "picture not found" in said
+    assert "unfamiliar: picture <b>" in said
 
 
 def test_every_picture_has_a_text(page: Page) -> None:
@@ -238,6 +290,19 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["compare", a, b, "--category-column", "kind", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {row["category"] for row in found} == {"all", "animals", "things"}
+    prompts = pd.read_csv(a)[["prompt", "kind"]].drop_duplicates()
+    prompts.rename(columns={"kind": "category"}).to_csv(tmp_path / "prompts.csv", index=False)
+    plain = pd.read_csv(a).drop(columns="kind")  # as diffagiqa score writes it: no such column
+    plain.to_csv(tmp_path / "c.csv", index=False)
+    also = ["--categories", str(tmp_path / "prompts.csv"), "--json"]
+    assert command(["compare", str(tmp_path / "c.csv"), b, *also]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert [row["difference"] for row in again] == [row["difference"] for row in found]
+    assert command(["compare", a, "--by", "folder", "--json"]) == 0
+    parts = json.loads(capsys.readouterr().out)
+    assert {(row["base"], row["run"]) for row in parts} == {("gen0", "gen1"), ("gen0", "gen2")}
+    assert command(["compare", a, b, "--by", "folder"]) == 2
+    assert "--by splits one run" in capsys.readouterr().err
     assert command(["compare", a, b]) == 0
     assert "against a" in capsys.readouterr().out
     assert command(["report", a, "--out", str(tmp_path / "r.html")]) == 0

@@ -14,8 +14,19 @@ def compare(
         list[Path],
         typer.Argument(metavar="RUN_A RUN_B...", help="What diffagiqa score --out wrote."),
     ],
+    by: Annotated[
+        str | None,
+        typer.Option(help="One run, split by this column into generators; 'folder' is known."),
+    ] = None,
+    categories: Annotated[
+        Path | None,
+        typer.Option(help="Table with the prompts and a column of their categories."),
+    ] = None,
     category_column: Annotated[
-        str | None, typer.Option(help="Column of the first run: categories of the prompts.")
+        str | None,
+        typer.Option(
+            help="That column, or one of the first run. Default: 'category', where --categories is given."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
@@ -25,17 +36,29 @@ def compare(
     The interval is a paired bootstrap over prompts, 95 %; where it leaves out 0, the difference is
     marked. The win rate counts a tie half.
 
-    Example: diffagiqa compare old.csv new.csv
+    Examples:
+        diffagiqa compare old.csv new.csv
+        diffagiqa compare old.csv new.csv --categories prompts.csv
+        diffagiqa compare scores.csv --by folder
     """
+    from diffagiqa.errors import ConfigError
     from diffagiqa.report.compare import compare as compare_runs
     from diffagiqa.report.compare import read_categories
-    from diffagiqa.report.runs import read_run
+    from diffagiqa.report.runs import add_columns, read_run, split_run
 
     names = [path.stem for path in runs]
     unlike = len(set(names)) == len(names)
     opened = [read_run(path, None if unlike else str(path)) for path in runs]
-    categories = read_categories(opened[0].rows, category_column) if category_column else None
-    found = compare_runs(opened, categories=categories, seed=seed)
+    if by is not None:
+        if len(opened) > 1:
+            raise ConfigError(f"--by splits one run, and {len(opened)} were given; leave it out")
+        opened = split_run(opened[0], by)
+    rows = opened[0].rows
+    if categories is not None:
+        rows = add_columns(opened[0], categories, key="prompt").rows
+        category_column = category_column or "category"
+    named = read_categories(rows, category_column) if category_column else None
+    found = compare_runs(opened, categories=named, seed=seed)
     if as_json:
         typer.echo(json.dumps([row.to_dict() for row in found], ensure_ascii=False))
         return

@@ -15,8 +15,18 @@ def report(
         str | None,
         typer.Option(help="Column of the generators, or 'folder'. Default: generator or folder."),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of the pictures, with columns that the scores lack: generators, ..."
+        ),
+    ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures; nothing outside it is shown.")
+        Path | None,
+        typer.Option(
+            help="Folder of the pictures; nothing outside it is shown. Default: the current folder, "
+            "then those of SCORES and of --table."
+        ),
     ] = None,
     each: Annotated[int, typer.Option(min=1, max=200, help="Pictures per gallery.")] = 12,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
@@ -26,11 +36,19 @@ def report(
 
     It needs no network and holds no script.
 
-    Example: diffagiqa report scores.parquet --out report.html
+    Examples:
+        diffagiqa report scores.parquet
+        diffagiqa report scores.csv --by folder --title "Monday" --out monday.html
+        diffagiqa report scores.csv --table renders.csv --by sampler
     """
     from diffagiqa.report.page import write_report
-    from diffagiqa.report.runs import read_run
+    from diffagiqa.report.runs import add_columns, read_run
 
-    path = write_report(read_run(scores), out, by=by, root=root, each=each, title=title)
+    run = read_run(scores)
+    beside = [scores if scores.is_dir() else scores.parent]
+    if table is not None:
+        run = add_columns(run, table)
+        beside.append(table.parent)
+    path = write_report(run, out, by=by, root=root, beside=beside, each=each, title=title)
     if not quiet:
         typer.echo(f"{path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart without colour vision; hatches and marks repeat the difference.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WIDTH = 5.0  # inches: readable when shrunk to a phone's width, and not too coarse on a desk's
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def histogram(rows: pd.DataFrame, tasks: tuple[str, ...]) -> str:
     """Distribution of every score, as a data URI."""
-    figure, axes = _figure(6.4, 1.0 + 1.5 * len(tasks), len(tasks))
+    figure, axes = _figure(WIDTH, 0.9 + 1.3 * len(tasks), len(tasks))
     for axis, task, colour in zip(axes, tasks, COLOURS, strict=False):
         values = rows[task].to_numpy()
         axis.hist(
@@ -30,16 +31,16 @@ def histogram(rows: pd.DataFrame, tasks: tuple[str, ...]) -> str:
         axis.set_ylabel("pictures")
         axis.set_title(
             f"{task}: half of the pictures are above {np.median(values):.2f} (dashed)",
-            fontsize=10, loc="left", parse_math=False,
+            fontsize=9.5, loc="left", parse_math=False,
         )  # fmt: skip
         axis.set_xlim(0, 1)
-    axes[-1].set_xlabel("score")
+    axes[-1].set_xlabel("score, 0 to 1")
     return _data_uri(figure)
 
 
 def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series, most: int = 5000) -> str:
     """The first score against the second, one mark per group; at most ``most`` points, drawn evenly."""
-    figure, (axis,) = _figure(6.4, 5.2, 1)
+    figure, (axis,) = _figure(WIDTH, 4.3, 1)
     step = max(1, -(-len(rows) // most))
     rows, groups = rows.iloc[::step], groups.iloc[::step]
     names = groups.value_counts().index.tolist()
@@ -47,16 +48,17 @@ def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series, most:
     for name, colour, mark in zip(shown, COLOURS, MARKS, strict=False):
         part = rows[groups == name]
         axis.plot(
-            part[tasks[0]], part[tasks[1]], mark, color=colour, markersize=6, alpha=0.65,
+            part[tasks[0]], part[tasks[1]], mark, color=colour, markersize=5, alpha=0.65,
             markeredgewidth=0, label=_short(name),
         )  # fmt: skip
     if len(shown) < len(names):
         part = rows[~groups.isin(shown)]
         label = f"{len(names) - len(shown)} others"
         axis.plot(part[tasks[0]], part[tasks[1]], ".", color="#777777", label=label)
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=tasks[0], ylabel=tasks[1])
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=f"{tasks[0]}, 0 to 1")
+    axis.set_ylabel(f"{tasks[1]}, 0 to 1")
     if len(names) > 1:
-        legend = figure.legend(loc="outside upper left", ncols=4, fontsize=9, frameon=False)
+        legend = figure.legend(loc="outside upper left", ncols=3, fontsize=9, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
     return _data_uri(figure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,17 @@ MOST_GROUPS, MOST_ERRORS = 50, 200
 
 @dataclass(frozen=True)
 class Card:
-    """One picture in a gallery; ``thumbnail`` is a data URI, "" where the picture is not there."""
+    """One picture in a gallery.
+
+    ``thumbnail`` is a data URI, "" where the picture is not there; ``unfamiliar`` says what of it is
+    unlike the training data, "" where nothing is.
+    """
 
     image: str
     prompt: str
     scores: list[tuple[str, float]]
     thumbnail: str
+    unfamiliar: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ def write_report(
     *,
     by: str | None = None,
     root: str | Path | None = None,
+    beside: Sequence[Path] = (),
     each: int = 12,
     title: str | None = None,
 ) -> Path:
@@ -58,6 +65,7 @@ def write_report(
         by: column of the groups (generators); see ``group_column``.
         root: folder of pictures named relatively; default: the current one. With it, a picture
             outside of it is not shown.
+        beside: without ``root``: folders to look in for what the current one does not have.
         each: pictures per gallery.
         title: heading; default: the run's name.
 
@@ -66,7 +74,7 @@ def write_report(
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(out)
-    html = render_report(run, by=by, root=root, each=each, title=title)
+    html = render_report(run, by=by, root=root, beside=beside, each=each, title=title)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(html, encoding="utf-8")
@@ -80,6 +88,7 @@ def render_report(
     *,
     by: str | None = None,
     root: str | Path | None = None,
+    beside: Sequence[Path] = (),
     each: int = 12,
     title: str | None = None,
 ) -> str:
@@ -108,7 +117,7 @@ def render_report(
         summary=_summary(scored, run.tasks, groups) if several else [],
         histogram=charts.histogram(scored, run.tasks),
         scatter=charts.scatter(scored, run.tasks, groups) if len(run.tasks) > 1 else "",
-        galleries=_galleries(run, scored, root, each),
+        galleries=_galleries(run, scored, Pictures(root, beside), each),
         errors=[
             (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
         ],
@@ -125,6 +134,9 @@ def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
     ]
     if "prompt_source" in rows.columns and (rows["prompt_source"] == "none").any():
         facts.append(("without a prompt", f"{int((rows['prompt_source'] == 'none').sum()):,}"))
+    if "unfamiliar" in rows.columns and rows["unfamiliar"].notna().any():
+        flagged = rows["unfamiliar"].notna() & (rows["unfamiliar"] != "")
+        facts.append(("unlike the training data", f"{int(flagged.sum()):,}"))
     facts += [(f"mean {task}", f"{scored[task].mean():.3f}") for task in run.tasks]
     for column, name in (("model", "model"), ("seed", "seed")):
         if column in rows.columns:
@@ -149,13 +161,18 @@ def _summary(
             task: float(part[task].sem()) if len(part) > 1 else float("nan") for task in tasks
         }
         found.append(
-            {"name": printable(str(name)), "count": len(part), "means": means, "errors": errors}
+            {
+                "name": printable(str(name)) or "without a name",
+                "count": len(part),
+                "means": means,
+                "errors": errors,
+            }
         )
     found.sort(key=lambda row: -sum(row["means"].values()))
     return found[:MOST_GROUPS]
 
 
-def _galleries(run: Run, scored: pd.DataFrame, root: str | Path | None, each: int) -> list[Gallery]:
+def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) -> list[Gallery]:
     mean = run.weighted()
     chosen = [
         ("Best", "Highest mean score.", mean.sort_values(ascending=False, kind="stable")),
@@ -171,33 +188,53 @@ def _galleries(run: Run, scored: pd.DataFrame, root: str | Path | None, each: in
             )
         )
     return [
-        Gallery(title, note, [_card(run, scored.loc[i], root) for i in order.index[:each]])
+        Gallery(title, note, [_card(run, scored.loc[i], pictures) for i in order.index[:each]])
         for title, note, order in chosen
         if len(order)
     ]
 
 
-def _card(run: Run, row: pd.Series, root: str | Path | None) -> Card:
+def _card(run: Run, row: pd.Series, pictures: Pictures) -> Card:
     scores = [(task, float(row[task])) for task in run.tasks]
     image = str(row["image"])
-    return Card(printable(image), printable(row["prompt"]), scores, _thumbnail(image, root))
+    flag = row.get("unfamiliar")
+    return Card(
+        printable(image),
+        printable(row["prompt"]),
+        scores,
+        pictures.thumbnail(image),
+        printable(flag) if isinstance(flag, str) else "",
+    )
 
 
-def _thumbnail(image: str, root: str | Path | None) -> str:
-    from PIL import Image
+@dataclass(frozen=True)
+class Pictures:
+    """Where a report's pictures lie; see ``write_report``."""
 
-    if "://" in image:  # a store's address: nothing is fetched for a report
-        return ""
-    path = Path(image)
-    if root is not None:
-        path = (Path(root) / image).resolve()
-        if not path.is_relative_to(Path(root).resolve()):
+    root: str | Path | None
+    beside: Sequence[Path]
+
+    def thumbnail(self, image: str) -> str:
+        """A data URI, "" where the picture is not there or may not be shown."""
+        from PIL import Image
+
+        if "://" in image:  # a store's address: nothing is fetched for a report
             return ""
-    try:
-        picture = Image.fromarray(decode_image(path))
-    except ImageError:
+        for path in self._places(image):
+            try:
+                picture = Image.fromarray(decode_image(path))
+            except ImageError:
+                continue
+            picture.thumbnail((THUMBNAIL, THUMBNAIL))
+            stream = io.BytesIO()
+            picture.save(stream, "JPEG", quality=82)
+            return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
         return ""
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+    def _places(self, image: str) -> Iterator[Path]:
+        if self.root is None:
+            yield Path(image)
+        for folder in self.beside if self.root is None else [Path(self.root)]:
+            path = (folder / image).resolve()
+            if path.is_relative_to(folder.resolve()):
+                yield path

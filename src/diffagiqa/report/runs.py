@@ -98,6 +98,59 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     return Run(name or path.stem or str(path), rows, tasks)
 
 
+def add_columns(run: Run, path: str | Path, key: str | None = None) -> Run:
+    """The run with what a table says of its pictures or prompts: generators, categories, ...
+
+    Args:
+        run: the scores; columns that it has already are kept as they are.
+        path: CSV, TSV, JSONL, JSON or Parquet. Columns are found by name, as ``diffagiqa score``
+            finds them; a column ``model`` becomes ``generator``, for ``model`` in scores is the scorer.
+        key: "image" or "prompt": what rows are found by. Default: the picture, else the prompt.
+
+    Raises:
+        TableError: the table cannot be read, or knows none of the run's pictures and prompts.
+    """
+    from diffagiqa.data.prompts import clean_prompt
+    from diffagiqa.data.tables import GENERATOR_COLUMNS, IMAGE_COLUMNS, PROMPT_COLUMNS
+
+    other, shown = _read_any(Path(path)), printable(str(path))
+    keys = {"image": (IMAGE_COLUMNS, str), "prompt": (PROMPT_COLUMNS, clean_prompt)}
+    for name, (known, tidy) in keys.items():
+        found = next((c for w in known for c in other.columns if str(c).lower() == w), None)
+        if found is None or key not in (None, name):
+            continue
+        values = other[found].astype(object).where(other[found].notna(), "").astype(str).map(tidy)
+        if not run.rows[name].isin(values).any():
+            continue
+        names = {
+            column: "generator" if str(column).lower() in GENERATOR_COLUMNS else str(column)
+            for column in other.columns
+        }
+        renamed = other.rename(columns=names)
+        fresh = [c for c in dict.fromkeys(renamed.columns) if c not in run.rows.columns]
+        table = renamed.loc[:, ~renamed.columns.duplicated()][fresh].assign(**{name: values})
+        rows = run.rows.merge(table.drop_duplicates(name), on=name, how="left")
+        return Run(run.name, rows, run.tasks)
+    columns = printable(", ".join(map(str, other.columns)))[:200]
+    raise TableError(
+        f"{shown} has the columns {columns} and names no {key or 'picture or prompt'} of {run.name}; "
+        "give the table that was scored, or one with its prompts"
+    )
+
+
+def split_run(run: Run, by: str) -> list[Run]:
+    """One run per generator, in the order they first appear; see ``group_column``.
+
+    Raises:
+        TableError: there is no such column.
+    """
+    groups = group_column(run, by)
+    return [
+        Run(printable(name) or "without a name", run.rows[groups == name], run.tasks)
+        for name in dict.fromkeys(groups)
+    ]
+
+
 def group_column(run: Run, by: str | None) -> pd.Series:
     """The group of every row: a column; "folder" is the picture's folder; None finds "generator".
 
@@ -116,6 +169,25 @@ def group_column(run: Run, by: str | None) -> pd.Series:
         return pd.Series(parents, index=rows.index)
     found = ", ".join(map(str, rows.columns))
     raise TableError(f"{run.name} has no column {by!r}; it has {found}, and 'folder' is known")
+
+
+def _read_any(file: Path) -> pd.DataFrame:
+    """A table that a user wrote, of any of the formats that can be scored."""
+    import pandas as pd
+
+    try:
+        if file.suffix.lower() == ".tsv":
+            return pd.read_csv(file, sep="\t", keep_default_na=False, na_values=[""])
+        if file.suffix.lower() == ".json":
+            return pd.read_json(file, dtype=False)
+        if file.suffix.lower() in READERS:
+            return _read(file)
+    except (OSError, ValueError, ImportError) as fault:
+        shown = printable(str(fault))[:200]
+        raise TableError(f"{printable(str(file))} cannot be read ({shown})") from None
+    raise TableError(
+        f"{printable(str(file))} is no table; give .csv, .tsv, .jsonl, .json or .parquet"
+    )
 
 
 def _read(file: Path) -> pd.DataFrame:
