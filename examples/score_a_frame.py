@@ -1,7 +1,8 @@
-"""Score columns for a table, in one line."""
+"""Score columns for a table, in one line: pandas, and polars where it is installed."""
 
 import argparse
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", default=None)
 options = parser.parse_args()
 
+scorer = Scorer.from_pretrained(options.model)
 with tempfile.TemporaryDirectory() as folder:
     rows = []
     for index in range(2):
@@ -22,6 +24,10 @@ with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{index}.png"
         Image.fromarray(sample.image).save(file)
         rows.append({"image": str(file), "prompt": sample.caption})
-    frame = pd.DataFrame([*rows, {"image": str(Path(folder) / "absent.png"), "prompt": "a cat"}])
-    scored = frame.pipe(add_scores, Scorer.from_pretrained(options.model))
-print(scored.drop(columns="image").to_string())
+    rows.append({"image": str(Path(folder) / "absent.png"), "prompt": "a cat"})
+
+    print(pd.DataFrame(rows).pipe(add_scores, scorer).drop(columns="image").to_string())
+    if find_spec("polars"):
+        import polars
+
+        print(polars.DataFrame(rows).pipe(add_scores, scorer).drop("image"))

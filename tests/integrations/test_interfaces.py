@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,23 @@ def test_comfyui_nodes(scorer: Scorer, pictures: torch.Tensor, tiny_model: Path)
     assert value == pytest.approx(float(rewards.max()), abs=2e-3)
     with pytest.raises(ConfigError, match="expected ComfyUI's"):
         nodes["DiffAGIQAScore"]().score(model, pictures[0], "a fox")
+
+
+def test_comfyui_workflow_fits_the_nodes() -> None:
+    """Every input that the workflow sets exists, none that is required is left out, links fit in type."""
+    from diffagiqa.integrations.comfyui import NODE_CLASS_MAPPINGS
+
+    file = Path(__file__).parents[2] / "examples" / "comfyui_workflow.json"
+    graph = json.loads(file.read_text(encoding="utf-8"))
+    ours = {number: one for number, one in graph.items() if "DiffAGIQA" in one["class_type"]}
+    assert {one["class_type"] for one in ours.values()} == set(NODE_CLASS_MAPPINGS)
+    gives = {"LoadImage": ("IMAGE", "MASK")}  # ComfyUI's own
+    gives |= {name: node.RETURN_TYPES for name, node in NODE_CLASS_MAPPINGS.items()}
+    for one in ours.values():
+        takes = NODE_CLASS_MAPPINGS[one["class_type"]].INPUT_TYPES()
+        kinds = {name: kind[0] for part in takes.values() for name, kind in part.items()}
+        assert set(takes["required"]) <= set(one["inputs"]) <= set(kinds)
+        for name, value in one["inputs"].items():
+            if isinstance(value, list):
+                number, output = value
+                assert gives[graph[number]["class_type"]][output] == kinds[name]
