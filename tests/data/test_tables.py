@@ -336,6 +336,30 @@ def test_prompts_by_name(tmp_path):
         list(read_samples(images, prompts_file=str(file)))
 
 
+def test_pictures_of_one_name_get_the_prompt_of_their_folder(tmp_path):
+    file = tmp_path / "prompts.csv"
+    file.write_text(
+        "image,prompt\na/cat.png,a fox\n./b/cat.png,a hen\nc/dog.png,same\nd/dog.png,same\n"
+    )
+    images = ["in/b/cat.png", "in/a/cat.png", "in/cat.png", "dog.png"]
+    found = list(read_samples(images, prompts_file=str(file)))
+    assert [s.prompt for s in found] == ["a hen", "a fox", None, "same"]
+    assert [bool(s.error) for s in found] == [False, False, True, False]
+    assert found[2].error.endswith(
+        "prompts.csv has prompts for a/cat.png and ./b/cat.png, and in/cat.png may be either; "
+        "name the images there as they are named here."
+    )
+
+
+def test_prompts_for_none_of_the_images(tmp_path):
+    file = tmp_path / "prompts.csv"
+    file.write_text("image,prompt\ncat.png,a cat\n")
+    with pytest.raises(
+        TableError, match=r"none of the images: it names cat\.png, and .* is dog\.png"
+    ):
+        list(read_samples(["fox.png", "dog.png"], prompts_file=str(file)))
+
+
 # Robustness
 
 

@@ -57,7 +57,7 @@ def read_samples(
         prompt: the prompt of every sample; goes before all others.
         prompts_file: one prompt per line in the order of the samples (a blank line gives none), or
             a table with image and prompt columns, matched by the image's name as given, else by the
-            last part of it. Goes before the prompts of tables and shards.
+            last parts of it. Goes before the prompts of tables and shards.
         image_column, prompt_column: columns of the tables, where they are not called as in
             ``IMAGE_COLUMNS`` and ``PROMPT_COLUMNS`` (upper or lower case). An empty cell is no
             prompt.
@@ -152,7 +152,7 @@ def _table_samples(table: str, columns: _Columns) -> Iterator[Sample]:
             elif not isinstance(name, str) or not name.strip() or min(name) < " ":
                 raise TableError("it names no image; give a file name without control characters.")
             else:
-                sample = replace(sample, location=_locate(name, folder, columns.root))
+                sample = replace(sample, location=locate(name, folder, columns.root))
         except DiffAGIQAError as fault:
             sample = replace(sample, error=f"{shown} row {number}: {fault}")
         yield sample
@@ -197,7 +197,7 @@ def _folder(table: str) -> str:
     return os.path.dirname(path) if path is not None else table.rpartition("/")[0]
 
 
-def _locate(name: str, folder: str, root: str | None) -> str:
+def locate(name: str, folder: str, root: str | None) -> str:
     """Where an image named in a table lies; a relative name never leads out of its folder."""
     if protocol(name) or os.path.isabs(name):
         if root is not None:
@@ -213,6 +213,13 @@ def _locate(name: str, folder: str, root: str | None) -> str:
         )
     base = folder if root is None else root
     return f"{base.rstrip('/')}/{relative}" if protocol(base) else os.path.join(base, relative)
+
+
+def read_records(
+    table: str, image_column: str | None = None, prompt_column: str | None = None
+) -> Iterator[Record | str]:
+    """Rows of a table with such columns, or ``IMAGE_COLUMNS``, each as a record or as its fault."""
+    return _records(table, _Columns(image_column, prompt_column, None))
 
 
 def _records(table: str, columns: _Columns) -> Iterator[Record | str]:
@@ -257,22 +264,65 @@ def _check_columns(record: Record, columns: _Columns, shown: str) -> None:
 
 
 def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterator[Sample]:
-    """Prompts of a table, which is held whole, by the image's name as given, else its last part."""
+    """Prompts of a table, which is held whole, by the image's name as given, else by its last parts.
+
+    Of several rows whose last part is the image's, the one that shares most parts of the path counts.
+    """
     exact: dict[str, Sample] = {}
-    by_name: dict[str, Sample] = {}
+    by_name: dict[str, list[Sample]] = {}
     for given in _table_samples(file, columns):
-        if exact.setdefault(given.image, given).prompt != given.prompt:
+        known = exact.setdefault(given.image, given)
+        if known is given:
+            by_name.setdefault(_parts(given.image)[-1], []).append(given)
+        elif known.prompt != given.prompt:
             raise TableError(
                 f"{printable(file)} gives {printable(given.image)} two prompts; leave one of them."
             )
-        by_name.setdefault(given.image.rpartition("/")[2], given)
+    matched, image = False, None
     for sample in samples:
-        found = exact.get(sample.image) or by_name.get(sample.image.rpartition("/")[2])
-        if found is not None and found.prompt is not None:
-            sample = replace(sample, prompt=found.prompt, prompt_source="table")
-        elif found is not None:
-            sample = replace(sample, error=sample.error or found.error)
+        image = sample.image
+        nearest = [exact[image]] if image in exact else _nearest(image, by_name)
+        matched = matched or bool(nearest)
+        if len({found.prompt for found in nearest}) > 1:
+            names = " and ".join(printable(found.image) for found in nearest[:2])
+            fault = (
+                f"{printable(file)} has prompts for {names}, and {printable(image)} may be either"
+            )
+            fault += "; name the images there as they are named here."
+            sample = replace(sample, error=sample.error or fault)
+        elif nearest and nearest[0].prompt is not None:
+            sample = replace(sample, prompt=nearest[0].prompt, prompt_source="table")
+        elif nearest:
+            sample = replace(sample, error=sample.error or nearest[0].error)
         yield sample
+    if image is not None and not matched:
+        raise TableError(
+            f"{printable(file)} has a prompt for none of the images: it names "
+            f"{printable(next(iter(exact)))}, and the last image is {printable(image)}; "
+            "name the images there as they are named here."
+        )
+
+
+def _parts(name: str) -> list[str]:
+    """A path or URL from its first folder to its last part.
+
+    >>> _parts("./renders/cat.png")
+    ['renders', 'cat.png']
+    """
+    return [part for part in name.replace(os.sep, "/").split("/") if part not in ("", ".")] or [""]
+
+
+def _nearest(image: str, by_name: dict[str, list[Sample]]) -> list[Sample]:
+    """The rows that share the most parts with the image, counted from the end."""
+    own = _parts(image)
+    shared = [(_shared(own, _parts(given.image)), given) for given in by_name.get(own[-1], ())]
+    most = max((count for count, _ in shared), default=0)
+    return [given for count, given in shared if count == most]
+
+
+def _shared(one: list[str], other: list[str]) -> int:
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
