@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import errno
+import io
 import itertools
 import json
 import os
@@ -14,6 +16,7 @@ import pytest
 from scale_made import FACTS, ArithmeticEngine, make_table, read_rows, run
 
 from diffagiqa.data.images import DEFAULT_LIMITS
+from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.scale.chunks import Share
 from diffagiqa.scale.folder import OutputFolder
@@ -31,8 +34,9 @@ class Disk:
 
     NAMES = ("replace", "remove", "unlink", "rmdir", "fsync", "makedirs", "mkdir")
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, fault: BaseException | None = None) -> None:
         self.left = 10**9
+        self.fault = fault or PowerCut()
         for name in self.NAMES:
             patch.setattr(os, name, self._counted(getattr(os, name)))
         patch.setattr(builtins, "open", self._counted(builtins.open))
@@ -40,7 +44,7 @@ class Disk:
     def _counted(self, function: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.left <= 0:
-                raise PowerCut
+                raise self.fault
             self.left -= 1
             return function(*args, **kwargs)
 
@@ -91,6 +95,53 @@ def test_a_power_cut_at_any_file_operation_loses_and_doubles_nothing(tmp_path: P
         if not cut:
             break
     assert operation > 50  # the cut did come at every operation of a run
+
+
+def test_a_full_disk_at_any_file_operation_is_one_sentence(tmp_path: Path) -> None:
+    table = make_table(tmp_path / "table.jsonl", 14)
+    run(table, tmp_path / "whole", format="csv")
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").glob("part*")}
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    said = 0
+    for operation in range(0, 60, 2):
+        out = tmp_path / f"full{operation}"
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, full)
+            disk.left = operation
+            try:
+                run(table, out, format="csv")
+            except TableError as fault:
+                said += "No space left on device" in str(fault)
+            finally:
+                disk.left = 10**9
+        run(table, out, format="csv")
+        assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == whole
+    assert said > 15
+
+
+class FullFile(io.BytesIO):
+    """A file on a disk with room for ten bytes."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 10:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_disk_that_fills_between_two_rows(tmp_path: Path, suffix: str) -> None:
+    def fill() -> None:
+        with RowWriter(tmp_path / f"r{suffix}", {"row": int}) as rows:
+            rows._file = FullFile()
+            if rows._parquet is not None:
+                rows._parquet = rows._parquet_writer()
+            for row in range(5000):
+                rows.write({"row": row})
+
+    sentence = r"r\.\w+ cannot be written \(No space left on device\); check"
+    with pytest.raises(TableError, match=sentence):
+        fill()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_power_cuts_one_after_the_other(table: Path, tmp_path: Path) -> None:
@@ -288,6 +339,25 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
         run_to_file(
             ArithmeticEngine(), inputs, str(out), **options | {"layout": Layout(share=Share(0, 2))}
         )
+
+
+def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:
+    text = table.read_text()
+    (tmp_path / "link.jsonl").symlink_to(table)
+    options: dict[str, Any] = {
+        "layout": Layout(2, 4, 12), "facts": FACTS, "limits": DEFAULT_LIMITS, "stop": StopRequest()
+    }  # fmt: skip
+    for out, inputs in (
+        (str(table), Inputs((str(table),))),
+        (f"{tmp_path}/./table.jsonl", Inputs((f"file://{table}",))),
+        (str(tmp_path / "link.jsonl"), Inputs((str(table),))),
+        (str(table), Inputs((str(tmp_path),), prompts_file=str(table))),
+        ("memory://jobs/t.jsonl", Inputs(("memory://jobs/t.jsonl",))),
+    ):
+        with pytest.raises(ConfigError, match="is an input of this command and would be overwr"):
+            run_to_file(ArithmeticEngine(), inputs, out, **options)
+    assert table.read_text() == text
+    assert not list(tmp_path.glob("*.job"))
 
 
 def test_a_stop_request_keeps_what_is_done(table: Path, tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ class RowWriter:
                 f"expected {', '.join(self.columns)}."
             )
         values = {name: _plain(row.get(name), kind) for name, kind in self.columns.items()}
+        try:
+            self._write(values)
+        except Exception as fault:  # a full disk shows at any row, or only at the last
+            raise self._unwritten(fault) from fault
+
+    def _write(self, values: Mapping[str, Any]) -> None:
         if suffix(self.path) == ".csv":
             self._put(
                 "" if value is None else guard_cell(value) if isinstance(value, str) else value
@@ -95,9 +101,15 @@ class RowWriter:
         elif suffix(self.path) == ".jsonl":
             self._file.write(json.dumps(values, ensure_ascii=False).encode() + b"\n")
         else:
-            self._batch.append(values)
+            self._batch.append(dict(values))
             if len(self._batch) == 4096:
                 self._flush()
+
+    def _unwritten(self, fault: Exception) -> TableError:
+        return TableError(
+            f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
+            "check the space and access of its folder."
+        )
 
     def _put(self, cells: Iterable[Any]) -> None:
         line = io.StringIO()
@@ -144,10 +156,7 @@ class RowWriter:
             else:
                 self._filesystem.mv(self._temporary, self.path)
         except Exception as fault:
-            raise TableError(
-                f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
-                "check the space and access of its folder."
-            ) from fault
+            raise self._unwritten(fault) from fault
 
 
 def _plain(value: Any, kind: type) -> Any:

@@ -65,11 +65,14 @@ class OutputFolder:
         """Make the names in a local folder durable."""
         if self.local is None or os.name == "nt":
             return
-        handle = os.open(os.path.join(self.local, name), os.O_RDONLY)
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            handle = os.open(os.path.join(self.local, name), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as fault:
+            raise self._fault("written", fault) from fault
 
     def make(self, name: str = "") -> None:
         """Make a local folder; stores know no folders."""
@@ -101,8 +104,12 @@ class OutputFolder:
 
     def remove(self, name: str) -> None:
         """Remove one file; nothing happens where it is gone already."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self._filesystem.rm_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            pass
+        except Exception as fault:
+            raise self._fault("tidied up", fault) from fault
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder of plain files that this program made."""
@@ -123,7 +130,11 @@ class OutputFolder:
             return
         import fcntl
 
-        with open(os.path.join(self.local, name), "wb") as file:
+        try:
+            file = open(os.path.join(self.local, name), "wb")  # noqa: SIM115  # closed below
+        except OSError as fault:
+            raise self._fault("written", fault) from fault
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

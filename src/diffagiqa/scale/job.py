@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
@@ -12,9 +13,9 @@ from typing import Any, Protocol
 from diffagiqa import __version__
 from diffagiqa.data.images import ImageLimits
 from diffagiqa.data.results import RowWriter
-from diffagiqa.data.samples import Sample, local_path
+from diffagiqa.data.samples import Sample, local_path, printable
 from diffagiqa.data.tables import read_samples
-from diffagiqa.errors import ConfigError
+from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.scale.chunks import Chunk, Share, chunks_of
 from diffagiqa.scale.folder import OutputFolder
 from diffagiqa.scale.journal import JOB, Done, Journal
@@ -157,6 +158,7 @@ def run_to_file(engine: Engine, inputs: Inputs, out: str, **options: Any) -> Tot
     layout = dataclasses.replace(options.pop("layout"), format="jsonl")
     if layout.share.count > 1:
         raise ConfigError(f"{out} is one file; give --shard a folder to write to")
+    _refuse_input(out, inputs)
     facts: ModelFacts = options["facts"]
     totals = run_job(engine, inputs, f"{out}.job", layout=layout, **options)
     if (local := local_path(out)) is not None:  # what a kill in the last moment left behind
@@ -169,6 +171,19 @@ def run_to_file(engine: Engine, inputs: Inputs, out: str, **options: Any) -> Tot
             writer.write(row)
     journal.remove()
     return totals
+
+
+def _refuse_input(out: str, inputs: Inputs) -> None:
+    """Raise ConfigError where the output would take the place of what it is made from."""
+    for name in (*inputs.names, inputs.prompts_file or ""):
+        same = name == out
+        with contextlib.suppress(OSError, ValueError, TableError):  # missing files are said later
+            same = same or os.path.samefile(local_path(name) or "", local_path(out) or "")
+        if same:
+            raise ConfigError(
+                f"{printable(out)} is an input of this command and would be overwritten; "
+                "give --out another name"
+            )
 
 
 def run_stream(
