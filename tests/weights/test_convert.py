@@ -80,7 +80,34 @@ def test_code_is_never_unpickled(tmp_path: Path) -> None:
     assert not Path("/tmp/diffagiqa-was-here").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
+def test_shapes_that_no_layer_has(reference: Path, tmp_path: Path) -> None:
+    for name, shape in (
+        ("pyramid_extractors.2.branches.0.0.weight", (7,)),
+        ("quality_head.2.weight", ()),
+        ("fusion_quality.3.weight", (8, 0, 3, 3)),
+    ):
+        broken = state(reference) | {name: torch.zeros(shape)}
+        with pytest.raises(WeightsError, match="shapes that no layer has"):
+            convert_released(write(broken, tmp_path))
+
+
+def test_only_dense_tensors_that_the_file_holds(reference: Path, tmp_path: Path) -> None:
+    name = "quality_head.2.weight"
+    for tensor in (torch.zeros(1).expand(60_000, 60_000), torch.zeros(4, 4).to_sparse()):
+        with pytest.raises(WeightsError, match="expected dense tensors by name"):
+            convert_released(write(state(reference) | {name: tensor}, tmp_path))
+
+
+def test_safetensors_that_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "released.safetensors"
+    file.write_bytes(b"\xff" * 100)
+    with pytest.raises(WeightsError, match="is no plain state dict"):
+        convert_released(file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04broken", b"\x80\x02.", b"\x80\x02}q\x00(0u."]
+)
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "released.pth"
     file.write_bytes(content)

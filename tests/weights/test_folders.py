@@ -98,6 +98,56 @@ def test_truncated_and_misshapen_weights_are_named(backbone_copy: Path) -> None:
         load_backbone(str(backbone_copy), RELEASED_FEATURES)
 
 
+@pytest.mark.parametrize(
+    ("file", "changes", "sentence"),
+    [
+        (
+            "unet/config.json",
+            {"layers_per_block": 10**9},
+            "layers_per_block 1000000000; expected 32",
+        ),
+        ("unet/config.json", {"layers_per_block": [1, [99]]}, "expected 32 at most"),
+        ("unet/config.json", {"down_block_types": ["Evil"] * 3}, "nothing that can be built"),
+        ("unet/config.json", {"block_out_channels": "wide"}, "nothing that can be built"),
+        ("vae/config.json", {"act_fn": 7}, "nothing that can be built"),
+        ("text_encoder/config.json", {"num_hidden_layers": 10**6}, "expected 128 at most"),
+        ("text_encoder/config.json", {"num_hidden_layers": 3}, "lacks 16 tensors"),
+        ("text_encoder/config.json", {"hidden_act": "__import__"}, "cannot be loaded"),
+        ("text_encoder/config.json", {"hidden_size": "x"}, "cannot be loaded"),
+        (
+            "scheduler/scheduler_config.json",
+            {"num_train_timesteps": 10**12},
+            "expected 10000 at most",
+        ),
+        (
+            "scheduler/scheduler_config.json",
+            {"beta_schedule": "rm -rf"},
+            "nothing that can be built",
+        ),
+        ("scheduler/scheduler_config.json", {"beta_start": "0"}, "nothing that can be built"),
+        ("scheduler/scheduler_config.json", {"beta_end": 4.0}, "leaves the range of 0 to 1"),
+        ("tokenizer/tokenizer.json", {"model": 1}, "tokenizer in .* cannot be loaded"),
+    ],
+)
+def test_hostile_backbone_configurations_are_one_sentence(
+    backbone_copy: Path, file: str, changes: dict[str, object], sentence: str
+) -> None:
+    place = backbone_copy / file
+    place.write_text(json.dumps(json.loads(place.read_text()) | changes))
+    with pytest.raises(BackboneError, match=sentence) as caught:
+        load_backbone(str(backbone_copy), RELEASED_FEATURES)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_endless_backbone_configurations_are_refused(backbone_copy: Path) -> None:
+    file = backbone_copy / "unet" / "config.json"
+    for text, sentence in (("[" * 100_000, "cannot be read"), (" " * 1_000_001, "over 1 MB")):
+        file.write_text(text)
+        with pytest.raises(BackboneError, match=sentence):
+            load_backbone(str(backbone_copy), RELEASED_FEATURES)
+
+
 def test_wrong_places_say_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="does not exist"):
         find_backbone(str(tmp_path / "absent"))

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from diffagiqa.errors import BackboneError
+from diffagiqa.data.samples import reason_of
+from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.features import drop_unused
 from diffagiqa.weights.tensors import read_tensors
@@ -30,6 +31,14 @@ _HOW = (
     "expected a folder in diffusers format (vae/, unet/, text_encoder/, tokenizer/, scheduler/) "
     "with safetensors weights"
 )
+
+# Building has no weights yet and costs what there is to build: a line of JSON must not cost hours.
+_MOST = {
+    "layers_per_block": 32,
+    "transformer_layers_per_block": 32,
+    "num_hidden_layers": 128,
+    "num_train_timesteps": 10_000,
+}
 
 
 def load_backbone(
@@ -129,15 +138,21 @@ def _load_text_encoder(folder: Path, device: torch.device | str, dtype: torch.dt
     variant = "fp16" if files[0].name.endswith(".fp16.safetensors") else None
     bars = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
+    loaded: Any
     try:
-        model: Any = CLIPTextModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, variant=variant, local_files_only=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise BackboneError(f"the text encoder in {folder} cannot be loaded ({error})") from None
+        loaded = CLIPTextModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, variant=variant, local_files_only=True,
+            output_loading_info=True,
+        )  # fmt: skip
+    except Exception as error:  # the files may be anybody's
+        reason = reason_of(error)
+        raise BackboneError(f"the text encoder in {folder} cannot be loaded ({reason})") from None
     finally:
         if bars:
             hf_logging.enable_progress_bar()
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
+        raise _lacking(folder, missing)
     return model.to(device)  # type: ignore[no-any-return]
 
 
@@ -146,8 +161,9 @@ def _load_tokenizer(folder: Path) -> Any:
 
     try:
         return CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise BackboneError(f"the tokenizer in {folder} cannot be loaded ({error})") from None
+    except Exception as error:  # tokenizers raises a bare Exception
+        reason = reason_of(error)
+        raise BackboneError(f"the tokenizer in {folder} cannot be loaded ({reason})") from None
 
 
 def _alphas_cumprod(folder: Path) -> torch.Tensor:
@@ -156,7 +172,25 @@ def _alphas_cumprod(folder: Path) -> torch.Tensor:
 
     config = _config(folder, "scheduler_config.json")
     known = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
-    return DDPMScheduler(**{k: config[k] for k in known if k in config}).alphas_cumprod
+    try:
+        found = DDPMScheduler(**{k: config[k] for k in known if k in config}).alphas_cumprod
+    except Exception as error:
+        raise _no_network(folder, error) from None
+    if not bool(((found > 0) & (found <= 1)).all()):
+        raise BackboneError(f"the noise schedule in {folder} leaves the range of 0 to 1; {_HOW}")
+    return found  # type: ignore[no-any-return]
+
+
+def _no_network(folder: Path, error: Exception) -> BackboneError:
+    return BackboneError(
+        f"the configuration in {folder} describes nothing that can be built ({reason_of(error)}); {_HOW}"
+    )
+
+
+def _lacking(folder: Path, missing: Sequence[str]) -> BackboneError:
+    return BackboneError(
+        f"{folder} lacks {len(missing)} tensors its configuration asks for, first {missing[0]}"
+    )
 
 
 def _load_module(
@@ -165,8 +199,13 @@ def _load_module(
     """Build on the meta device, then read just the tensors that the module has, in their final type."""
     from safetensors import SafetensorError
 
-    with torch.device("meta"):
-        module = build()
+    try:
+        with torch.device("meta"):
+            module = build()
+    except DiffAGIQAError:
+        raise
+    except Exception as error:  # what diffusers raises depends on which value is wrong
+        raise _no_network(folder, error) from None
     wanted = module.state_dict()
     found: dict[str, torch.Tensor] = {}
     for file in _weight_files(folder):
@@ -177,9 +216,7 @@ def _load_module(
             raise BackboneError(f"{file} cannot be read as safetensors ({error})") from None
     missing = sorted(wanted.keys() - found.keys())
     if missing:
-        raise BackboneError(
-            f"{folder} lacks {len(missing)} tensors its configuration asks for, first {missing[0]}"
-        )
+        raise _lacking(folder, missing)
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             raise BackboneError(
@@ -203,9 +240,23 @@ def _weight_files(folder: Path) -> list[Path]:
 def _config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     file = folder / name
     try:
+        if file.stat().st_size > 1_000_000:
+            raise BackboneError(f"{file} is over 1 MB; this is no configuration of a backbone")
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"{file} cannot be read ({error}); {_HOW}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BackboneError(f"{file} cannot be read ({reason_of(error)}); {_HOW}") from None
     if not isinstance(config, dict):
         raise BackboneError(f"{file} holds no JSON object; {_HOW}")
+    for key, most in _MOST.items():
+        if any(number > most for number in _numbers(config.get(key))):
+            raise BackboneError(
+                f"{file} has {key} {str(config[key])[:80]}; expected {most} at most"
+            )
     return config
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers in a value, or in lists of lists of them."""
+    if isinstance(value, list):
+        return [number for item in value for number in _numbers(item)]
+    return [value] if isinstance(value, (int, float)) else []

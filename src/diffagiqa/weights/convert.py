@@ -65,8 +65,6 @@ def convert_released(
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    import pickle
-
     state: Any
     try:
         if file.suffix == ".safetensors":
@@ -77,16 +75,23 @@ def _read(file: Path) -> dict[str, Tensor]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"{file} cannot be read ({error.strerror or error})") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+    except Exception:  # hostile bytes make the unpickler raise far more than its own error
         raise WeightsError(
             f"{file} is no plain state dict; expected the released .pth of tensors by name "
             "(files that hold code are never unpickled)"
         ) from None
     if isinstance(state, dict) and set(state) == {"state_dict"}:
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"{file} holds no state dict; expected tensors by name")
+    if not isinstance(state, dict) or not all(_is_plain(v) for v in state.values()):
+        raise WeightsError(f"{file} holds no state dict; expected dense tensors by name")
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    """A dense tensor with its numbers in the file, not one number repeated to any size."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _config_from_shapes(state: dict[str, Tensor], tasks: tuple[str, ...]) -> ModelConfig:
@@ -115,6 +120,11 @@ def _config_from_shapes(state: dict[str, Tensor], tasks: tuple[str, ...]) -> Mod
             # The release resizes nothing and splits prompts of over 70 words in its own way.
             long_prompts="released",
         )
+    except (IndexError, ZeroDivisionError):
+        raise WeightsError(
+            "the checkpoint has tensors of shapes that no layer has; "
+            "expected a released Diff-AGIQA state dict"
+        ) from None
     except KeyError as error:
         raise WeightsError(
             f"the checkpoint lacks tensor {error.args[0]}; expected a released Diff-AGIQA state dict"
