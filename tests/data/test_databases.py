@@ -349,6 +349,10 @@ def test_words_for_scores(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "data.csv", index=False)
     with pytest.raises(DatabaseError, match=r"1 scores in 'perception' .* \(row 3: 'good'\)"):
         load_database("agiqa-3k", tmp_path)
+    table.loc[2, "mos_quality"] = "-inf"
+    table.to_csv(tmp_path / "data.csv", index=False)
+    with pytest.raises(DatabaseError, match=r"1 scores in 'perception' .* \(row 3: '-inf'\)"):
+        load_database("agiqa-3k", tmp_path)
 
 
 def test_one_message_names_everything_wrong(tmp_path: Path) -> None:
@@ -412,6 +416,8 @@ def test_a_name_of_two_files_is_not_guessed(tmp_path: Path) -> None:
     [
         ({"mos": np.zeros(2400)}, "holds mos; expected a matrix called MOSz"),
         ({"MOSz": np.zeros(7)}, "holds 7 values; expected 2400"),
+        ({"MOSz": {"mos": np.zeros(2400)}}, "MOSz in .*mosz2.mat holds no numbers; download"),
+        ({"MOSz": np.full(2400, np.inf)}, "MOSz in .*mosz2.mat holds infinite values"),
     ],
 )
 def test_other_matrices(tmp_path: Path, content: dict[str, np.ndarray], expected: str) -> None:
@@ -457,8 +463,9 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
         load_table(path, labels={}, scales={})
     with pytest.raises(DatabaseError, match="has no scale"):
         load_table(path, labels=labels, scales={})
-    with pytest.raises(DatabaseError, match="expected low below high"):
-        load_table(path, labels=labels, scales={"perception": (5.0, 1.0)})
+    for scale in ((5.0, 1.0), (0.0, float("inf")), (float("nan"), 5.0)):
+        with pytest.raises(DatabaseError, match="expected two numbers, the lower one first"):
+            load_table(path, labels=labels, scales={"perception": scale})
     with pytest.raises(DatabaseError, match="'exam' in 'part'; expected train, validation or test"):
         load_table(path, labels=labels, scales=scales, split="part")
     with pytest.raises(

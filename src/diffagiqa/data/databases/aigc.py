@@ -130,7 +130,12 @@ def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
     if key not in content:
         found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
         raise DatabaseError(f"{file} holds {found}; expected a matrix called {key}")
-    values = np.asarray(content[key], dtype=np.float64).ravel()
+    try:
+        values = np.asarray(content[key], dtype=np.float64).ravel()
+    except (TypeError, ValueError):  # a struct, cells or text
+        raise DatabaseError(f"{key} in {file} holds no numbers; download it again") from None
+    if np.isinf(values).any():
+        raise DatabaseError(f"{key} in {file} holds infinite values; download it again")
     if len(values) != count:
         raise DatabaseError(f"{file} holds {len(values)} values; expected {count}, one per image")
     return values

@@ -70,6 +70,7 @@ def number_columns(table: pd.DataFrame, names: list[str], where: Path | str) -> 
         values = pd.to_numeric(table[name], errors="coerce").astype("float64")
         text = table[name].astype("string").str.strip()
         wrong = values.isna() & text.notna() & ~text.str.lower().isin(["", "nan", "none", "na"])
+        wrong |= np.isinf(values)
         if wrong.any():
             row = int(np.flatnonzero(wrong.to_numpy())[0])
             raise DatabaseError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,8 +58,10 @@ def load_table(
             f"{', '.join(without)} of {where} has no scale; give scales={{{without[0]!r}: (1, 5)}}"
         )
     for task, (low, high) in scales.items():
-        if not low < high:
-            raise DatabaseError(f"the scale of {task} is {low} to {high}; expected low below high")
+        if not (low < high and math.isfinite(high - low)):
+            raise DatabaseError(
+                f"the scale of {task} is {low} to {high}; expected two numbers, the lower one first"
+            )
     if not where.is_file():
         raise DatabaseError(f"{where} is not a file; give the table of ratings")
     spread = {f"{task}_std": column for task, column in (std or {}).items()}
