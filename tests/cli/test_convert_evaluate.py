@@ -82,13 +82,59 @@ def test_evaluate_reports_a_missing_image_in_its_row(table: Path, model_folder: 
     assert "2.png" in rows[2]["error"]
 
 
+def test_evaluate_goes_on_past_every_kind_of_bad_row(table: Path, model_folder: Path) -> None:
+    root = table.parent / "in"
+    root.mkdir()
+    for i in range(4):
+        (table.parent / f"{i}.png").rename(root / f"{i}.png")
+    secret = table.parent / "4.png"
+    text = (
+        "Image,Prompt,MOS,z\r\n0.png,=a fox,3,-1.5\r\n1.png,,good,2\r\n2.png,\x00a\u202efox,1,0\r\n"
+    )
+    text += f"3.png,b,2,0\r\n../4.png,c,4,0\r\n{secret},c,4,0\r\n,c,4,0\r\n2.png,c\r\n"
+    table.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    out = table.parent / "report.csv"
+    arguments = ["evaluate", str(table), "--root", str(root), "--model", str(model_folder)]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    assert result.exit_code == 1, result.output
+    assert "4 of 8 rows scored" in result.output
+    assert "1 of them have no number in MOS" in result.output
+    assert "SRCC" in result.output
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["Image", "Prompt", "MOS", "z", "predicted_score", "error"]
+    assert [rows[0]["Prompt"], rows[0]["z"]] == ["'=a fox", "-1.5"]
+    faults = ["", "", "", "", "leads out of", "is a full path", "names no image", "has 2 fields"]
+    for row, fault in zip(rows, faults, strict=True):
+        assert fault in row["error"]
+        assert bool(row["predicted_score"]) == (fault == "")
+
+
+def test_evaluate_says_before_it_scores_that_its_report_has_no_place(
+    table: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(table), "--model", str(model_folder), "--out"]
+    for out, sentence in (
+        (table.parent / "no" / "report.csv", "cannot be written"),
+        (table.parent / "report.xlsx", "name it .csv, .jsonl or .parquet"),
+        (table, "is the table itself"),
+    ):
+        assert run([*arguments, str(out)]) == 2
+        assert sentence in capsys.readouterr().err
+    assert table.read_text().startswith("Image,Prompt,MOS")
+
+
 def test_a_mistake_is_one_sentence_and_exit_code_2(
     table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table.write_text("Picture,Text\na.png,a fox\n")
+    (table.parent / "half.csv").write_text("Image,Text\na.png,a fox\n")
+    (table.parent / "header.csv").write_text("Image,Prompt,MOS\n")
     for arguments, sentence in (
-        (["evaluate", str(table)], "expected Image, Prompt and MOS"),
-        (["evaluate", str(table.with_name("no.csv"))], "cannot be read"),
+        (["evaluate", str(table)], "expected 'Image'"),
+        (["evaluate", str(table.with_name("half.csv"))], "Prompt and MOS, missing Prompt, MOS"),
+        (["evaluate", str(table.with_name("header.csv"))], "has no rows"),
+        (["evaluate", str(table.with_name("no.csv"))], "does not exist"),
         (["convert", str(table), "out"], "never unpickled"),
     ):
         assert run(arguments) == 2
