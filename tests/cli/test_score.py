@@ -72,6 +72,17 @@ def test_table_on_standard_output(
     assert "1 without a prompt, scored against the empty one" in captured.err
 
 
+def test_a_name_that_is_not_utf8_can_be_printed(
+    tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = os.path.join(os.fsencode(tmp_path), b"b\xff.png")
+    with open(name, "wb") as file:
+        file.write((folder / "b.png").read_bytes())
+    assert score(tiny_model, os.fsdecode(name)) == 0
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert row["image"] == f"{tmp_path}/b\\udcff.png"
+
+
 @pytest.mark.parametrize("name", ["scores.csv", "scores.jsonl", "scores.parquet", "folder"])
 def test_out(
     tiny_model: Path, folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

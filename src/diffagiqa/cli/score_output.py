@@ -123,7 +123,7 @@ class RowPrinter:
             if not self._started:
                 writer.writerow(self.columns)
             values = (row.get(name) for name in self.columns)
-            writer.writerow(guard_cell(v) if isinstance(v, str) else v for v in values)
+            writer.writerow(_cell(v) if isinstance(v, str) else v for v in values)
         self._started = True
 
     def _print_aligned(self, row: dict[str, Any]) -> None:
@@ -146,6 +146,11 @@ class RowPrinter:
         if row["error"]:
             line.append(f"  {printable(row['error'])}", "red")
         console.print(line, soft_wrap=True)
+
+
+def _cell(text: str) -> str:
+    """Text as a CSV cell; bytes of a name that are not UTF-8 as ``\\udcff``, which can be printed."""
+    return guard_cell(text.encode("utf-8", "backslashreplace").decode())
 
 
 def show_summary(
