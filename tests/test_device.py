@@ -1,24 +1,80 @@
 """Which number format is chosen when the user does not say."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
+from diffagiqa import device
 from diffagiqa.device import choose_dtype
 from diffagiqa.model.config import ModelConfig
 
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(
-    ("matrix_units", "chosen"), [(True, torch.bfloat16), (False, torch.float32)]
+XEON = (
+    "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx512f avx512_bf16{}\nbugs\t: x\n"
 )
-def test_bfloat16_needs_matrix_units(
-    monkeypatch: pytest.MonkeyPatch, matrix_units: bool, chosen: torch.dtype
+ZEN4 = "processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: fpu avx512f avx512_bf16\n"
+ZEN3 = "processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd bf16\nCPU implementer\t: 0x41\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "fast"),
+    [
+        (XEON.format(" amx_bf16 amx_tile amx_int8"), True),
+        (XEON.format(""), False),  # measured: half as fast as float32
+        (XEON.format(" amx_tile amx_int8"), False),
+        (ZEN4 + "\n" + ZEN4, True),
+        (ZEN3, False),
+        (ARM, False),
+        ("", False),
+    ],
+)
+def test_bfloat16_by_vendor_and_instruction_sets(cpuinfo: str, fast: bool) -> None:
+    assert device.bfloat16_is_fast(*device.vendor_and_flags(cpuinfo)) is fast
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    device.cpu_has_bfloat16.cache_clear()
+    yield
+    device.cpu_has_bfloat16.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(("cpuinfo", "chosen"), [(ZEN4, torch.bfloat16), (ZEN3, torch.float32)])
+def test_the_choice_follows_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: str, chosen: torch.dtype
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrix_units, raising=False)
+    monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: cpuinfo)
     assert choose_dtype(CPU) == choose_dtype(CPU, "auto") == chosen
     assert choose_dtype(CPU, exact=True) == torch.float32
     assert choose_dtype(CPU, "bfloat16", exact=True) == torch.bfloat16
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("processor", "capabilities", "fast"),
+    [
+        ("AMD64 Family 25 Model 17 Stepping 1, AuthenticAMD", {"avx512_bf16": True}, True),
+        ("AMD64 Family 25 Model 17 Stepping 1, AuthenticAMD", {"avx512_bf16": False}, False),
+        ("Intel64 Family 6 Model 143 Stepping 8, GenuineIntel", {"amx_bf16": True}, True),
+        ("Intel64 Family 6 Model 143 Stepping 8, GenuineIntel", {"avx512_bf16": True}, False),
+        ("arm", {"bf16": True, "cpu_name": "x"}, False),
+    ],
+)
+def test_without_proc_pytorch_says_what_the_cpu_has(
+    monkeypatch: pytest.MonkeyPatch, processor: str, capabilities: dict[str, bool], fast: bool
+) -> None:
+    def absent(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(device.Path, "read_text", absent)
+    monkeypatch.setattr(device.platform, "processor", lambda: processor)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert device.cpu_has_bfloat16() is fast
 
 
 def test_statistics_are_computed_in_float32() -> None:

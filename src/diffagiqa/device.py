@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+
 import torch
 
 from diffagiqa.errors import ConfigError
@@ -37,8 +42,8 @@ def choose_dtype(
     """The frozen parts' number format: the given one, else the fastest that the device has natively.
 
     ``exact``: else float32, for models whose scores show the rounding (``ModelConfig.needs_float32``).
-    bfloat16 on GPUs that have it and on CPUs with AMX, float16 on older GPUs and MPS,
-    float32 elsewhere.
+    bfloat16 on GPUs that have it and on CPUs where it is fast (``bfloat16_is_fast``), float16 on older
+    GPUs and MPS, float32 elsewhere.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
@@ -56,14 +61,38 @@ def choose_dtype(
     return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
 
 
+@lru_cache(maxsize=1)
 def cpu_has_bfloat16() -> bool:
-    """Whether this CPU has matrix units for bfloat16 (AMX).
+    """Whether this CPU computes faster in bfloat16: read from what it is, never from a timing, so that
+    the same machine always gives the same scores."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # not Linux
+        names = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.11 and newer
+        flags = {name for name, has in names.items() if has is True}
+        return bfloat16_is_fast(platform.processor().rpartition(", ")[2], flags)
+    return bfloat16_is_fast(*vendor_and_flags(text))
 
-    AVX512-BF16 alone does not count: on an Intel Xeon without AMX, bfloat16 products were measured to
-    take twice as long as float32 ones (docs/speed.md).
+
+def bfloat16_is_fast(vendor: str, flags: Collection[str]) -> bool:
+    """Whether a CPU of this vendor, with these instruction sets, is faster in bfloat16 than in float32.
+
+    It is with matrix units (AMX), and with AVX512-BF16 on AMD, twice as fast. On an Intel Xeon with
+    AVX512-BF16 and no AMX it takes twice as long (docs/speed.md has both).
+
+    >>> [bfloat16_is_fast(vendor, {"avx512_bf16"}) for vendor in ("AuthenticAMD", "GenuineIntel")]
+    [True, False]
     """
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported is not None and supported())
+    return "amx_bf16" in flags or (vendor == "AuthenticAMD" and "avx512_bf16" in flags)
+
+
+def vendor_and_flags(cpuinfo: str) -> tuple[str, frozenset[str]]:
+    """Vendor and instruction sets of the first processor in the text of Linux's ``/proc/cpuinfo``."""
+    entries: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        entries.setdefault(name.strip(), value.strip())
+    return entries.get("vendor_id", ""), frozenset(entries.get("flags", "").split())
 
 
 def default_batch_size(device: torch.device) -> int:
