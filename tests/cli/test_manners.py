@@ -66,6 +66,25 @@ def test_no_colour_outside_a_terminal_and_with_no_color(tmp_path: Path) -> None:
         assert "\x1b[" not in done.stdout + done.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("plain", [False, True])
+def test_colour_on_a_terminal_unless_no_color(plain: bool) -> None:
+    import pty
+
+    keeper, terminal = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    subprocess.run(
+        [sys.executable, "-m", "diffagiqa.cli.main", "report", "absent.csv"],
+        stdout=terminal, stderr=terminal, check=False,
+        env={**environment, "TERM": "xterm", **({"NO_COLOR": "1"} if plain else {})},
+    )  # fmt: skip
+    os.close(terminal)
+    said = os.read(keeper, 10_000)
+    os.close(keeper)
+    assert b"error: absent.csv" in said
+    assert (b"\x1b[31m" in said) != plain
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion(shell: str) -> None:
     from typer.completion import get_completion_script
@@ -74,6 +93,17 @@ def test_shell_completion(shell: str) -> None:
         prog_name="diffagiqa", complete_var="_DIFFAGIQA_COMPLETE", shell=shell
     )
     assert "_DIFFAGIQA_COMPLETE" in script
+
+
+def test_tab_completes_a_command_and_an_option() -> None:
+    for words, wanted in (("diffagiqa ra", "rank"), ("diffagiqa report --ti", "--title")):
+        asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run(
+            [sys.executable, "-c", "from diffagiqa.cli.main import app; app(prog_name='diffagiqa')"],
+            capture_output=True, text=True, check=False,
+            env={**os.environ, "_DIFFAGIQA_COMPLETE": "complete_bash", **asked},
+        )  # fmt: skip
+        assert done.stdout.split() == [wanted], done.stderr
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:

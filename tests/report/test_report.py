@@ -304,7 +304,10 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["compare", a, b, "--by", "folder"]) == 2
     assert "--by splits one run" in capsys.readouterr().err
     assert command(["compare", a, b]) == 0
-    assert "against a" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "against a" in said
+    one = next(row for row in found if (row["task"], row["category"]) == ("perception", "all"))
+    assert f"{one['low']:+.3f}..{one['high']:+.3f}" in said
     assert command(["report", a, "--out", str(tmp_path / "r.html")]) == 0
     assert (tmp_path / "r.html").is_file()
     assert command(["rank", a, "--weight", "alignment"]) == 2

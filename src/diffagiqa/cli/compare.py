@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from diffagiqa.report.compare import Comparison
 
 
 def compare(
@@ -62,18 +65,28 @@ def compare(
     if as_json:
         typer.echo(json.dumps([row.to_dict() for row in found], ensure_ascii=False))
         return
+    _show(found)
+
+
+def _show(found: list[Comparison]) -> None:
+    """A table whose names fold where the terminal is narrow; numbers never do."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    heads = ("run", "task", "prompts of", "n", "mean", "first", "difference", "95 %", "wins")
-    table = Table(*heads, box=None, pad_edge=False)
+    several = any(row.category != "all" for row in found)
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "task", *(["prompts of"] if several else [])):
+        table.add_column(name, overflow="fold")
+    for name in ("n", "mean", "first", "difference", "95 %", "wins"):
+        table.add_column(name, no_wrap=True)
     for row in found:
         mark = " *" if row.clear else ""
+        names = [Text(name) for name in (row.run, row.task, row.category)]
         table.add_row(
-            Text(row.run), row.task, Text(row.category), f"{row.prompts}", f"{row.mean:.3f}",
-            f"{row.base_mean:.3f}", f"{row.difference:+.3f}{mark}",
-            f"{row.low:+.3f}..{row.high:+.3f}", f"{100 * row.win_rate:.0f} %",
+            *names[: 2 + several], f"{row.prompts}", f"{row.mean:.3f}", f"{row.base_mean:.3f}",
+            f"{row.difference:+.3f}{mark}", f"{row.low:+.3f}..{row.high:+.3f}",
+            f"{100 * row.win_rate:.0f} %",
         )  # fmt: skip
     console = Console(width=None if Console().is_terminal else 140)
     console.print(Text(f"against {found[0].base}; * the interval leaves out 0"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffagiqa.cli.messages import say_error
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -55,7 +57,7 @@ def check(
             typer.echo(json.dumps({"name": name, "root": str(root), "usable": False,
                                    "errors": [str(error)]}, indent=1))  # fmt: skip
         else:
-            typer.secho(f"cannot be used: {error}", fg="red", err=True)
+            say_error(f"cannot be used: {error}")
         raise typer.Exit(1) from None
     report = check_database(database, decode)
     if as_json:

@@ -24,7 +24,8 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "metrics": ("torchmetrics",),
 }
-GOOD, MISSING, BAD = "ok", "missing", "bad"  # missing: something optional; bad: scoring fails
+GOOD, NOTE = "ok", "note"  # note: usable, with something to know
+MISSING, BAD = "missing", "bad"  # missing: something optional; bad: scoring fails
 _NEEDED_DISK = 8e9  # bytes: Stable Diffusion 1.5 and room to work
 
 
@@ -130,7 +131,7 @@ def _model(name: str | None) -> Check:
     found = f"{folder}: {tasks} at {config.image_size} pixels, backbone of {size:.0f} MB in {place}"
     notice = folder / "NOTICE.txt"
     if notice.is_file():
-        return Check("model", MISSING, found, notice.read_text(encoding="utf-8").strip())
+        return Check("model", NOTE, found, notice.read_text(encoding="utf-8").strip())
     return Check("model", GOOD, found)
 
 
@@ -153,7 +154,7 @@ def _disk() -> Check:
     free = shutil.disk_usage(Path.home()).free
     small = free < _NEEDED_DISK
     advice = "Stable Diffusion 1.5 and room to work need 8 GB" if small else ""
-    return Check("disk", MISSING if small else GOOD, f"{free / 1e9:.0f} GB free at home", advice)
+    return Check("disk", NOTE if small else GOOD, f"{free / 1e9:.0f} GB free at home", advice)
 
 
 def _extras() -> list[Check]:
@@ -188,7 +189,7 @@ def _show(checks: list[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    looks = {GOOD: "green", MISSING: "yellow", BAD: "bold red"}
+    looks = {GOOD: "green", NOTE: "yellow", MISSING: "yellow", BAD: "bold red"}
     table = Table(box=None, pad_edge=False, show_header=False)
     for check in checks:
         text = Text(check.found)

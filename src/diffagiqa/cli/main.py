@@ -20,6 +20,7 @@ from diffagiqa.cli.doctor import doctor
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.explain import explain, explain_benchmark
 from diffagiqa.cli.help import help_text
+from diffagiqa.cli.messages import say_error
 from diffagiqa.cli.pretrain import pretrain
 from diffagiqa.cli.rank import rank
 from diffagiqa.cli.report import report
@@ -87,7 +88,7 @@ def run(arguments: list[str] | None = None) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except DiffAGIQAError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        say_error(f"error: {error}")
         return 2
     return 0
 
