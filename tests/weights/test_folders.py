@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_config
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from diffagiqa.errors import BackboneError, ConfigError, WeightsError
@@ -185,6 +186,16 @@ def test_half_precision_folder_reads_back_as_float32(tmp_path: Path) -> None:
     for name, tensor in again.state_dict().items():
         assert tensor.dtype == model.state_dict()[name].dtype
         assert torch.allclose(tensor.double(), model.state_dict()[name].double(), atol=1e-3)
+
+
+def test_a_full_disk_is_the_systems_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_model(build_model(small_config()), tmp_path)
+    assert caught.value.filename == str(tmp_path / "model.safetensors")
 
 
 def test_relative_backbone_stays_in_the_model_folder(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from diffagiqa.cli.demo import demo
 from diffagiqa.cli.doctor import doctor
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.explain import explain, explain_benchmark
+from diffagiqa.cli.faults import give_up_output, system_sentence
 from diffagiqa.cli.help import help_text
 from diffagiqa.cli.messages import say_error
 from diffagiqa.cli.pretrain import pretrain
@@ -89,6 +90,10 @@ def run(arguments: list[str] | None = None) -> int:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except DiffAGIQAError as error:
         say_error(f"error: {error}")
+        return 2
+    except OSError as error:  # the disk or the access is the user's to mend, not a fault of ours
+        say_error(f"error: {system_sentence(error)}")
+        give_up_output()
         return 2
     return 0
 

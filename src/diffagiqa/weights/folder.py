@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None
 
     ``half`` stores float16, for shipping; the files are read back into float32.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder = Path(folder)
@@ -32,7 +34,10 @@ def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None
         .contiguous()
         for name, tensor in model.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    try:
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as fault:  # its only word for a full disk or a place without access
+        raise OSError(errno.EIO, str(fault), str(folder / WEIGHTS)) from fault
     (folder / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
 
 
