@@ -14,6 +14,7 @@ SOURCE = Path(diffagiqa.__file__).parent
 # Each package may import from those of lower rank, and from itself.
 RANK = {
     "errors": 0,
+    "startup": 0,
     "model": 1,
     "data": 1,
     "device": 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -68,8 +68,8 @@ def cpu_has_bfloat16() -> bool:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
-        names = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.11 and newer
-        flags = {name for name, has in names.items() if has is True}
+        ask: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+        flags = {name for name, has in ask().items() if has is True}  # none in older PyTorch
         return bfloat16_is_fast(platform.processor().rpartition(", ")[2], flags)
     return bfloat16_is_fast(*vendor_and_flags(text))
 

@@ -22,12 +22,15 @@ def measure_memory(model: str, device: str, dtype: str) -> dict[str, float]:
 
 def main(model: str, device: str, dtype: str) -> None:
     began = time.perf_counter()
-    import numpy as np
-    import torch
+    from diffagiqa.startup import collector_at_rest
 
-    from diffagiqa.scorer import Scorer
+    with collector_at_rest():
+        import numpy as np
+        import torch
 
-    scorer = Scorer.from_pretrained(model, device=device, dtype=dtype)
+        from diffagiqa.scorer import Scorer
+
+        scorer = Scorer.from_pretrained(model, device=device, dtype=dtype)
     loaded = time.perf_counter() - began
     size = scorer.config.image_size
     scorer(np.zeros((size, size, 3), np.uint8), "a red fox")

@@ -55,9 +55,12 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from diffagiqa.scorer import Scorer
+    from diffagiqa.startup import collector_at_rest
 
-    scorer = Scorer.from_pretrained(model, backbone=backbone)
+    with collector_at_rest():
+        from diffagiqa.scorer import Scorer
+
+        scorer = Scorer.from_pretrained(model, backbone=backbone)
     examples = make_examples()
     scores = scorer([example.image for example in examples], [e.prompt for e in examples])
 

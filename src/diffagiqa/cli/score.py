@@ -165,13 +165,16 @@ def score(
     """
     import os
 
-    from diffagiqa.data.images import ImageLimits
-    from diffagiqa.data.web import VARIABLE
-    from diffagiqa.device import choose_device, default_batch_size
-    from diffagiqa.errors import ConfigError
-    from diffagiqa.scale.chunks import Share
-    from diffagiqa.scale.job import Inputs, Layout
-    from diffagiqa.scale.model_spec import ModelSpec
+    from diffagiqa.startup import collector_at_rest
+
+    with collector_at_rest():
+        from diffagiqa.data.images import ImageLimits
+        from diffagiqa.data.web import VARIABLE
+        from diffagiqa.device import choose_device, default_batch_size
+        from diffagiqa.errors import ConfigError
+        from diffagiqa.scale.chunks import Share
+        from diffagiqa.scale.job import Inputs, Layout
+        from diffagiqa.scale.model_spec import ModelSpec
 
     if allow_host:
         os.environ[VARIABLE] = ",".join(allow_host)  # worker processes inherit it
@@ -209,10 +212,11 @@ def score(
         facts = spec.describe()
         worker: Engine = RayEngine(spec, facts, workers=workers, address=ray_address)
     else:
-        from diffagiqa.scale.local import LocalEngine
-        from diffagiqa.scale.model_spec import ModelFacts
+        with collector_at_rest():
+            from diffagiqa.scale.local import LocalEngine
+            from diffagiqa.scale.model_spec import ModelFacts
 
-        scorer = spec.load()
+            scorer = spec.load()
         facts = ModelFacts.of(scorer)
         worker = LocalEngine(scorer, decoders)
     failed = _run(worker, what, layout, facts, spec, out, restart, as_json, quiet)
