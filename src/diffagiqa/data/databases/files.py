@@ -113,12 +113,16 @@ def read_sheet(path: Path, **options: Any) -> pd.DataFrame:
         raise DatabaseError(f"{path} cannot be read ({reason}); download it again") from None
 
 
+class MissingColumnsError(DatabaseError):
+    """A table without columns that were asked for."""
+
+
 def columns(table: pd.DataFrame, wanted: Mapping[str, str], where: Path) -> pd.DataFrame:
     """The wanted columns {new name: name in the file}, found without case; an error names all missing."""
     found = {str(name).strip().lower(): name for name in table.columns}
     missing = [name for name in wanted.values() if name.strip().lower() not in found]
     if missing:
-        raise DatabaseError(
+        raise MissingColumnsError(
             f"{where} lacks {', '.join(missing)}; it has columns "
             f"{', '.join(map(str, table.columns))}; expected {', '.join(wanted.values())}"
         )

@@ -66,7 +66,7 @@ def usable(database: Database, report: CheckReport, allow_partial: bool) -> Data
         database = database.select(here, note)
         report = check_database(database)
     if report.errors:
-        more = "" if here.all() else "; allow a partial database to leave out rows without an image"
+        more = "" if here.all() else "; --allow-partial leaves out rows without an image"
         raise DatabaseError(
             f"{database.name} in {database.root} cannot be used: {'; '.join(report.errors)}{more}"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffagiqa.data.databases.check import check_database
 from diffagiqa.data.databases.database import Database, Scale
-from diffagiqa.data.databases.files import Folder, columns, read_sheet
+from diffagiqa.data.databases.files import Folder, MissingColumnsError, columns, read_sheet
 from diffagiqa.data.databases.listing import Listing, build, number_columns
 from diffagiqa.data.databases.loading import usable
 from diffagiqa.errors import DatabaseError
@@ -55,7 +55,8 @@ def load_table(
         raise DatabaseError(f"no label was named for {where}; give labels={{'perception': 'mos'}}")
     if without := [task for task in labels if task not in scales]:
         raise DatabaseError(
-            f"{', '.join(without)} of {where} has no scale; give scales={{{without[0]!r}: (1, 5)}}"
+            f"{', '.join(without)} of {where} has no scale; give scales={{{without[0]!r}: (1, 5)}}, on "
+            f"the command line --scale {without[0]}=1:5"
         )
     for task, (low, high) in scales.items():
         if not (low < high and math.isfinite(high - low)):
@@ -68,7 +69,12 @@ def load_table(
     wanted = {"image": image, "prompt": prompt, **labels, **spread}
     wanted |= {} if generator is None else {"generator": generator}
     wanted |= {} if split is None else {"split": split}
-    table = columns(read_sheet(where), wanted, where)
+    try:
+        table = columns(read_sheet(where), wanted, where)
+    except MissingColumnsError as fault:
+        raise DatabaseError(
+            f"{fault}; name them, on the command line by --image-column, --prompt-column and --label"
+        ) from None
     number_columns(table, [*labels, *spread], where)
     if generator is None:
         table["generator"] = "unknown"
