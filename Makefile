@@ -21,8 +21,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# Not --quiet: that would hide warnings from --strict.
 docs: setup
-	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --site-dir build/site
 
 audit: setup
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
