@@ -43,6 +43,10 @@ def test_nothing_hostile_becomes_markup() -> None:
     score = Score({"perception": 0.5}, {"perception": 2.5})
     assert "<script" not in actions.message_html(ValueError(HOSTILE))
     assert "empty prompt" in actions.score_html(score, False)
+    flagged = actions.score_html(Score({"perception": 0.5}, {"perception": 2.5}, HOSTILE))
+    assert "the scores mean little" in flagged
+    assert "<script" not in flagged
+    assert "Unlike" not in actions.score_html(score)
     assert "A is better by 0.300" in actions.better_html(
         Score({"p": 0.5}, {}), Score({"p": 0.2}, {})
     )

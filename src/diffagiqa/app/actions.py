@@ -62,9 +62,14 @@ def open_picture(path: str) -> tuple[np.ndarray, str, str]:
 
 
 def score_picture(
-    scorer: Scorer, path: str | None, prompt: str, explain: bool, method: str = "activation"
+    scorer: Scorer,
+    path: str | None,
+    prompt: str,
+    explain: bool,
+    method: str = "activation",
+    words: bool = True,
 ) -> Shown:
-    """Score, and with ``explain`` say why.
+    """Score, and with ``explain`` say why; without ``words`` by the map alone, which is quicker.
 
     Raises:
         ImageError: no file, or one that cannot be read.
@@ -72,13 +77,12 @@ def score_picture(
     if not path:
         raise ImageError("there is no picture yet; drop one, or choose an example")
     picture = decode_image(path, LIMITS)
+    scores = score_html(scorer(picture, prompt), bool(prompt.strip()))
     if not explain:
-        return Shown(score_html(scorer(picture, prompt), bool(prompt.strip())))
-    found: Explanation = scorer.explain(picture, prompt, method=method)
-    mos = {task.name: task.to_mos(found.scores[task.name]) for task in scorer.config.tasks}
-    score = Score(found.scores, mos)
+        return Shown(scores)
+    found: Explanation = scorer.explain(picture, prompt, method=method, words=words)
     return Shown(
-        score_html(score, bool(prompt.strip())),
+        scores,
         overlay(found.image, unit_range(found.quality_map)),
         f'<p class="sentence">{html.escape(found.sentence)}</p>' if found.sentence else "",
         [
@@ -101,6 +105,12 @@ def score_html(score: Score, has_prompt: bool = True) -> str:
             f'<div class="bar" aria-hidden="true"><i style="width:{100 * value:.1f}%"></i></div>'
             f'<div class="hint">{hint}{"; " if hint else ""}'
             f"as a mean opinion score {score.mos[task]:.2f}</div></div>"
+        )
+    if score.unfamiliar:
+        what = html.escape(score.unfamiliar.replace("+", " and "))
+        parts.append(
+            f'<p class="flag">Unlike what this model was trained on ({what}): '
+            "the scores mean little.</p>"
         )
     if not has_prompt:
         parts.append('<p class="hint">Scored against the empty prompt.</p>')
@@ -160,7 +170,8 @@ def score_batch(
 
 def batch_columns(scorer: Scorer) -> list[str]:
     """Columns of the batch table, in order."""
-    return ["file", *scorer.tasks, "prompt", "error"]
+    flag = ["unfamiliar"] if scorer.config.unfamiliar_above else []
+    return ["file", *scorer.tasks, *flag, "prompt", "error"]
 
 
 def _batch_row(scorer: Scorer, path: str, prompt: str) -> dict[str, Any]:
@@ -172,6 +183,8 @@ def _batch_row(scorer: Scorer, path: str, prompt: str) -> dict[str, Any]:
         row["prompt"] = found or prompt
         score = scorer(picture, row["prompt"])
         row |= {task: score[task] for task in scorer.tasks}
+        if "unfamiliar" in row:
+            row["unfamiliar"] = score.unfamiliar
     except DiffAGIQAError as fault:
         row["error"] = printable(str(fault))
     return row

@@ -89,12 +89,18 @@ def _one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="prompt")
             note = gr.Markdown("", elem_id="note")
             why = gr.Checkbox(label="Explain: where quality is lost, which words are missing")
-            method = gr.Radio(list(METHODS), value="fast", label="How the map is made")
+            method = gr.Radio(
+                list(METHODS), value="fast", label="How the map is made", visible=False
+            )
             button = gr.Button("Score", variant="primary", elem_id="score")
         with gr.Column(min_width=300):
             scores = gr.HTML(label="Scores", elem_id="scores")
             heat = gr.Image(
-                label="Where quality is lost (bright)", interactive=False, visible=False
+                label="Where quality is lost most (bright; relative to this picture)",
+                interactive=False,
+                height=360,
+                buttons=["download", "fullscreen"],
+                visible=False,
             )
             sentence = gr.HTML(elem_id="sentence")
             words = gr.Dataframe(
@@ -102,8 +108,9 @@ def _one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
                 visible=False, elem_id="words",
             )  # fmt: skip
             seen = gr.Gallery(
-                label="Where the model looks for each word", columns=3, height="auto", visible=False
-            )
+                label="Where the model looks for each word", columns=3, height="auto",
+                buttons=["download", "fullscreen"], visible=False,
+            )  # fmt: skip
     outputs = [scores, heat, sentence, words, seen]
 
     def opened(path: str | None) -> tuple[Any, str, str, str]:
@@ -130,6 +137,7 @@ def _one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
         ]  # fmt: skip
 
     file.change(opened, file, [shown, prompt, note, scores], api_visibility="private")
+    why.change(lambda on: gr.update(visible=on), why, method, api_visibility="private")
     inputs = [file, prompt, why, method, chooser]
     button.click(score, inputs, outputs, api_visibility="private")
     prompt.submit(score, inputs, outputs, api_visibility="private")
@@ -150,7 +158,7 @@ def _side_by_side(gr: Any, models: Models, chooser: Any) -> None:
         for letter in "AB":
             with gr.Column(min_width=280):
                 files.append(gr.File(label=f"Picture {letter}", file_types=PICTURES, height=120))
-                label = f"{letter}, where quality is lost"
+                label = f"{letter}, where quality is lost most (relative to {letter})"
                 pictures.append(
                     gr.Image(label=label, interactive=False, height=300, buttons=["fullscreen"])
                 )
@@ -161,7 +169,10 @@ def _side_by_side(gr: Any, models: Models, chooser: Any) -> None:
     def compare(first: str | None, second: str | None, text: str, model: str) -> list[Any]:
         try:
             scorer = models.get(model)
-            both = [actions.score_picture(scorer, p, text, True) for p in (first, second)]
+            both = [
+                actions.score_picture(scorer, path, text, True, words=False)
+                for path in (first, second)
+            ]
             plain = scorer([first, second], text)
         except DiffAGIQAError as error:
             return [None, None, "", "", actions.message_html(error)]
