@@ -29,6 +29,7 @@ def histogram(rows: pd.DataFrame, tasks: tuple[str, ...]) -> str:
         )
         axis.axvline(np.median(values), color="black", linewidth=1.2, linestyle="--")
         axis.set_ylabel("pictures")
+        axis.yaxis.get_major_locator().set_params(integer=True)
         axis.set_title(
             f"{task}: half of the pictures are above {np.median(values):.2f} (dashed)",
             fontsize=9.5, loc="left", parse_math=False,
