@@ -29,7 +29,7 @@ from diffagiqa.errors import (
     PromptError,
     WeightsError,
 )
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import feature_channels
 from diffagiqa.model.fold import fold
@@ -94,7 +94,7 @@ class Scorer:
         self.limits = limits
         self.fingerprint = fingerprint
         self._noise = scoring_noise(model.config, backbone, seed)
-        self._texts = _LastUsed(self._encode_text, size=4096)
+        self._prompts = _LastUsed(self._encode, size=4096)
 
     @classmethod
     def from_pretrained(
@@ -128,7 +128,7 @@ class Scorer:
         place = find_backbone(source, None if backbone else config.backbone_revision)
         frozen = load_backbone(
             str(place),
-            config.features,
+            config.unet_names,
             device=chosen_device,
             dtype=chosen_dtype,
         )
@@ -161,7 +161,7 @@ class Scorer:
         chosen_device = choose_device(device)
         frozen = load_backbone(
             backbone,
-            config.features,
+            config.unet_names,
             device=chosen_device,
             dtype=choose_dtype(chosen_device, dtype, exact=config.needs_float32),
         )
@@ -251,8 +251,8 @@ class Scorer:
             )
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = _spread(prompts, len(images))
-        text = _stack_texts([self._texts(clean_prompt(name)) for name in names])
-        return self.model.judge(images, text, self.backbone, self._noise)
+        encoded = _stack_prompts([self._prompts(clean_prompt(name)) for name in names])
+        return self.model.judge(images, encoded, self.backbone, self._noise)
 
     def loss(
         self,
@@ -297,7 +297,7 @@ class Scorer:
         by_length: dict[int, list[int]] = {}
         for row, item in enumerate(batch):
             if not isinstance(item, DiffAGIQAError):
-                by_length.setdefault(len(self._texts(item[1])), []).append(row)
+                by_length.setdefault(len(self._prompts(item[1]).text), []).append(row)
         for rows in by_length.values():
             pairs = [batch[row] for row in rows]
             images = torch.stack([pair[0] for pair in pairs])  # type: ignore[index]
@@ -352,8 +352,8 @@ class Scorer:
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
-    def _encode_text(self, prompt: str) -> Tensor:
-        return self.backbone.encode_text([prompt], self.config.long_prompts)[0]
+    def _encode(self, prompt: str) -> Prompts:
+        return self.backbone.encode_prompts([prompt], self.config.long_prompts).single
 
 
 def warn_of_the_default() -> None:
@@ -378,12 +378,12 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
 class _LastUsed:
     """The results of a function of one text, the least recently used dropped first."""
 
-    def __init__(self, function: Callable[[str], Tensor], size: int) -> None:
+    def __init__(self, function: Callable[[str], Prompts], size: int) -> None:
         self._function = function
         self._size = size
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._kept: OrderedDict[str, Prompts] = OrderedDict()
 
-    def __call__(self, text: str) -> Tensor:
+    def __call__(self, text: str) -> Prompts:
         if text in self._kept:
             self._kept.move_to_end(text)
         else:
@@ -393,13 +393,13 @@ class _LastUsed:
         return self._kept[text]
 
 
-def _stack_texts(texts: Sequence[Tensor]) -> Tensor:
-    if len({len(text) for text in texts}) > 1:
+def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:
+    if len({len(prompt.text) for prompt in prompts}) > 1:
         raise ConfigError(
             "prompts of unlike token length were given in one tensor batch; score them apart, "
             "or use long_prompts='truncate'"
         )
-    return torch.stack(list(texts))
+    return Prompts.stack(prompts)
 
 
 def _is_several(images: Any) -> bool:

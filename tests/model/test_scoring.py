@@ -21,8 +21,8 @@ def batch(size: int = 2) -> torch.Tensor:
 def test_three_tasks_three_prompters_one_pyramid(backbone: Backbone) -> None:
     tasks = tuple(TaskConfig(name) for name in ("perception", "authenticity", "alignment"))
     model = build_model(small_config(tasks=tasks)).eval()
-    text = backbone.encode_text(["a fox", ""])
-    scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
+    prompts = backbone.encode_prompts(["a fox", ""])
+    scores = model(batch(), prompts, backbone, scoring_noise(model.config, backbone, 0))
     assert list(scores) == ["perception", "authenticity", "alignment"]
     assert list(model.prompters) == list(scores)
     for value in scores.values():
@@ -31,11 +31,11 @@ def test_three_tasks_three_prompters_one_pyramid(backbone: Backbone) -> None:
 
 
 def test_one_prompter_for_all_tasks_and_none(backbone: Backbone) -> None:
-    text = backbone.encode_text(["a fox", ""])
+    prompts = backbone.encode_prompts(["a fox", ""])
     for prompting in ("shared", "none"):
         model = build_model(small_config(prompting=prompting)).eval()
         assert model.prompt(batch()).shape == (2, 3, 128, 128)
-        scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
+        scores = model(batch(), prompts, backbone, scoring_noise(model.config, backbone, 0))
         assert list(scores) == ["perception", "alignment"]
     assert not list(model.prompters.parameters())
 
@@ -47,8 +47,8 @@ def test_a_task_without_text_does_not_hear_the_prompt(backbone: Backbone) -> Non
         model = build_model(small_config(tasks=tasks, prompting=prompting, pooling=pooling)).eval()
         noise = scoring_noise(model.config, backbone, 0)
         with torch.no_grad():
-            one = model(batch(), backbone.encode_text(["a fox", ""]), backbone, noise)
-            two = model(batch(), backbone.encode_text(["a car", "dusk"]), backbone, noise)
+            one = model(batch(), backbone.encode_prompts(["a fox", ""]), backbone, noise)
+            two = model(batch(), backbone.encode_prompts(["a car", "dusk"]), backbone, noise)
         assert torch.equal(one["perception"], two["perception"])
         assert not torch.equal(one["alignment"], two["alignment"])
     together = build_model(small_config(use_text=False, prompting="shared"))
@@ -76,11 +76,11 @@ def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:
     alone = build_model(small_config(tasks=(TaskConfig("alignment"),))).eval()
     own = alone.state_dict()
     alone.load_state_dict({name: both.state_dict()[name] for name in own})
-    text = backbone.encode_text(["a fox", "two cats"])
+    prompts = backbone.encode_prompts(["a fox", "two cats"])
     noise = scoring_noise(both.config, backbone, 0)
     with torch.no_grad():
-        wanted = alone(batch(), text, backbone, noise)["alignment"]
-        found = both(batch(), text, backbone, noise)["alignment"]
+        wanted = alone(batch(), prompts, backbone, noise)["alignment"]
+        found = both(batch(), prompts, backbone, noise)["alignment"]
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
 
 
@@ -107,8 +107,8 @@ def test_frozen_parts_stay_frozen_and_pass_gradients(backbone: Backbone) -> None
     model = build_model(small_config()).train()
     backbone.train()
     assert not any(module.training for module in backbone.modules())
-    text = backbone.encode_text(["a fox", "two cats"])
-    scores = model(batch(), text, backbone, scoring_noise(model.config, backbone, 0))
+    prompts = backbone.encode_prompts(["a fox", "two cats"])
+    scores = model(batch(), prompts, backbone, scoring_noise(model.config, backbone, 0))
     torch.stack(list(scores.values())).sum().backward()
     assert all(parameter.grad is None for parameter in backbone.parameters())
     for name, prompter in model.prompters.items():
@@ -140,11 +140,11 @@ def test_posterior_mean_draws_the_same_diffusion_noise() -> None:
 def test_draws_are_averaged(backbone: Backbone) -> None:
     torch.manual_seed(0)
     model = build_model(small_config(noise_draws=3)).eval()
-    text = backbone.encode_text(["a fox", "two cats"])
+    prompts = backbone.encode_prompts(["a fox", "two cats"])
     noises = scoring_noise(model.config, backbone, 0)
     with torch.no_grad():
-        together = model(batch(), text, backbone, noises)["perception"]
-        singly = [model(batch(), text, backbone, [noise])["perception"] for noise in noises]
+        together = model(batch(), prompts, backbone, noises)["perception"]
+        singly = [model(batch(), prompts, backbone, [noise])["perception"] for noise in noises]
     torch.testing.assert_close(together, torch.stack(singly).mean(0))
     assert not torch.equal(singly[0], singly[1])
 

@@ -191,7 +191,8 @@ def test_ratings_are_never_read(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text(table)
     found = read_folder(tmp_path, exclude=["a dog"])  # b.png is missing, and left out
     assert found.captions == ["A  cat"]
-    assert set(vars(found)) == {"images", "captions", "near"}
+    assert set(vars(found)) == {"images", "captions", "scenes"}
+    assert found.scenes == []
     with pytest.raises(DatabaseError, match=r"b\.png cannot be read"):
         read_folder(tmp_path, exclude=["a CAT "])
     with pytest.raises(DatabaseError, match="expected a CSV"):

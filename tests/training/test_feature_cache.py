@@ -73,7 +73,7 @@ def test_mirrored_views_are_the_mirrored_picture(
     assert levels[0].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 branches
     pictures = ImageSource(rows, model.config, backbone, PLAIN)
     images = pictures.images([4]).flip(3)
-    text = pictures.text(rows.prompts[4])[None]
+    text = pictures.prompts([4]).text
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
         wanted = model.features(mean, std, text, backbone, pictures.noise[0])

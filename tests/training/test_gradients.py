@@ -29,10 +29,10 @@ def test_prompter_gradient_is_the_finite_difference(
     model = build_model(config).double().eval()
     images = torch.rand(1, 3, 128, 128, dtype=torch.float64)
     noise = draw_noise(0, 0, exact_backbone.latent_shape(128)).to("cpu", torch.float64)
-    text = exact_backbone.encode_text(["a red fox"])
+    prompts = exact_backbone.encode_prompts(["a red fox"])
 
     def score() -> torch.Tensor:
-        scores = model(images, text, exact_backbone, [noise])
+        scores = model(images, prompts, exact_backbone, [noise])
         return scores["perception"].sum() + 2 * scores["alignment"].sum()
 
     exact_backbone.checkpoint_activations = recompute
@@ -64,8 +64,8 @@ def test_untrained_prompter_changes_nothing_and_can_learn(backbone: Backbone) ->
     images = torch.rand(2, 3, 128, 128)
     torch.testing.assert_close(model.prompt(images), torch.cat([2 * images - 1] * 2))
     noise = Noise(None, draw_noise(0, 0, backbone.latent_shape(128)).diffusion)
-    text = backbone.encode_text(["a", "b"])
-    model(images, text, backbone, [noise])["perception"].sum().backward()
+    prompts = backbone.encode_prompts(["a", "b"])
+    model(images, prompts, backbone, [noise])["perception"].sum().backward()
     gradient = model.prompters["perception"].conv2.weight.grad
     assert gradient is not None
     assert gradient.abs().max() > 0

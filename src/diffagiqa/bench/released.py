@@ -76,6 +76,7 @@ class ReleasedPath:
             latents = self._latents(torch.cat([model.prompters[n](image[None]) for n in names]))
             text = self._text(prompt, steps).repeat(len(names), 1, 1)
             features = self._features(latents, text, steps)
+            features += [level.repeat(len(names), 1, 1, 1) for level in self._words(image, prompt)]
             maps = self._pyramid(model, features, steps).chunk(len(names))
             for task, head in model.heads.items():
                 own = model.passes[model.pass_of[task]].prompter
@@ -89,7 +90,10 @@ class ReleasedPath:
         """Features of the first branch of (3, S, S), to time what follows by itself."""
         steps = Steps(stop_early=True, text_once=True)
         first = next(iter(self.model.prompters.values()))
-        return self._features(self._latents(first(image[None])), self._text(prompt, steps), steps)
+        features = self._features(
+            self._latents(first(image[None])), self._text(prompt, steps), steps
+        )
+        return features + self._words(image, prompt)
 
     @torch.inference_mode()
     def pyramid_and_head(self, features: list[Tensor], steps: Steps) -> Tensor:
@@ -106,6 +110,12 @@ class ReleasedPath:
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)
         return self.backbone.noisy_latents(mean, std, self.noise, self.model.config.timestep)
+
+    def _words(self, image: Tensor, prompt: str) -> list[Tensor]:
+        """What models with a look for words read of it; the release has no such thing."""
+        prompts = self.backbone.encode_prompts([prompt])
+        levels = self.model.word_features(image[None], prompts, self.backbone)
+        return [level[-1:] for level in levels]
 
     def _text(self, prompt: str, steps: Steps) -> Tensor:
         if not steps.text_once:

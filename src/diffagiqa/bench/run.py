@@ -98,7 +98,7 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     trained = load_model(folder).to(device)
     config = trained.config
     place = find_backbone(backbone_reference(config, folder), config.backbone_revision)
-    backbone = load_backbone(str(place), config.features, device=device)
+    backbone = load_backbone(str(place), config.unet_names, device=device)
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet")
     backbone.unet = whole = whole.to(device, torch.float32).eval().requires_grad_(False)
     path = ReleasedPath(trained, backbone, whole, scoring_noise(config, backbone, 0)[0])

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffagiqa.bench.peak import seconds_of
+from diffagiqa.model.backbone import Prompts
 from diffagiqa.scorer import Scorer
 
 
@@ -38,17 +39,25 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
     model, backbone = scorer.model, scorer.backbone
     images = images.to(scorer.device)
     count = len(images)
-    text = backbone.encode_text([prompt]).repeat(count, 1, 1)
+    prompts = Prompts.stack([backbone.encode_prompts([prompt]).single] * count)
+    text = prompts.text
     prompted = model.prompt(images)
     mean, std = backbone.encode_image(prompted)
     noise = scorer._noise[0]
-    features = model.features(mean, std, text, backbone, noise)
+    shown = model.word_features(images, prompts, backbone)
+    features = model.features(mean, std, text, backbone, noise) + shown
     maps = model.pyramid(features)
 
     def heads() -> Any:
         parts = maps.chunk(len(model.passes))
         return [head(parts[model.pass_of[task]]) for task, head in model.heads.items()]
 
+    words = (
+        "look for words",
+        lambda: model.word_features(images, prompts, backbone),
+        backbone.unet,
+        [images, *shown],
+    )
     stages: list[tuple[str, Callable[[], Any], Any, list[Any]]] = [
         ("prompters", lambda: model.prompt(images), model.prompters, [images, prompted]),
         (
@@ -64,6 +73,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
             backbone.unet,
             [mean, *features],
         ),
+        *([words] if shown else []),
         ("pyramid", lambda: model.pyramid(features), model.pyramid, [*features, maps]),
         ("heads", heads, model.heads, [maps]),
     ]

@@ -41,7 +41,7 @@ def main(model: str, device: str, dtype: str, checkpoint: str, batch: str, repea
     config = trained.config
     backbone = load_backbone(
         str(backbone_reference(config, folder)),
-        config.features,
+        config.unet_names,
         device=place,
         dtype=choose_dtype(place, dtype),
     )
@@ -49,7 +49,7 @@ def main(model: str, device: str, dtype: str, checkpoint: str, batch: str, repea
     trained.to(place).train()
     size, count = config.image_size, int(batch)
     images = torch.rand(count, 3, size, size, device=place)
-    text = backbone.encode_text(["a red fox"] * count)
+    prompts = backbone.encode_prompts(["a red fox"] * count)
     noise = scoring_noise(config, backbone, 0)
     autocast = torch.autocast(place.type, torch.bfloat16, enabled=backbone.dtype == torch.bfloat16)
     times = []
@@ -57,7 +57,7 @@ def main(model: str, device: str, dtype: str, checkpoint: str, batch: str, repea
         synchronise(place)
         began = time.perf_counter()
         with autocast:
-            scores = trained(images, text, backbone, noise)
+            scores = trained(images, prompts, backbone, noise)
             loss = sum((value.float() - 0.5).square().mean() for value in scores.values())
         loss.backward()  # type: ignore[union-attr]
         trained.zero_grad(set_to_none=True)

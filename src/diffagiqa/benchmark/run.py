@@ -20,6 +20,7 @@ from diffagiqa.benchmark.simple import (
     scene_statistics_regression,
     statistics_of,
 )
+from diffagiqa.data.splits import Split
 from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.evaluation.tables import results_table
@@ -55,6 +56,7 @@ def run_baselines(
     repeats: int = 10,
     network_repeats: int | None = None,
     budget: Budget | None = None,
+    official: Split | None = None,
     log: Log = print,
 ) -> list[Repeats]:
     """Run every named baseline ``repeats`` times, each on the split that the method's repeat uses.
@@ -64,7 +66,7 @@ def run_baselines(
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
         raise ConfigError(f"there is no baseline {unknown[0]!r}; expected {', '.join(BASELINES)}")
-    methods = _Methods(rows, budget or Budget())
+    methods = _Methods(rows, budget or Budget(), official)
     counts = dict.fromkeys(SIMPLE, repeats)
     slow = repeats if network_repeats is None else min(repeats, network_repeats)
     return [
@@ -75,9 +77,10 @@ def run_baselines(
 class _Methods:
     """Builds a baseline by name; what several share (pictures, statistics) is read once."""
 
-    def __init__(self, rows: Rows, budget: Budget) -> None:
+    def __init__(self, rows: Rows, budget: Budget, official: Split | None) -> None:
         self.rows = rows
         self.budget = budget
+        self.official = official
         self._pictures: torch.Tensor | None = None
 
     def __getitem__(self, name: str) -> Method:
@@ -113,17 +116,19 @@ def _repeats(
             method = method or methods[name]
             own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(_one(method, own, rows), indent=1) + "\n")
+            write_text(file, json.dumps(_one(method, own, rows, methods.official), indent=1) + "\n")
         results.append(json.loads(file.read_text(encoding="utf-8")))
         log(f"{name}, repeat {i + 1} of {count}: SRCC {_srcc(results[-1])}")
     return Repeats(name, config, tuple(results))
 
 
-def _one(method: Method, config: TrainingConfig, rows: Rows) -> dict[str, Any]:
-    split = make_split(config, rows)
+def _one(
+    method: Method, config: TrainingConfig, rows: Rows, official: Split | None
+) -> dict[str, Any]:
+    split = make_split(config, rows, official)
     if not split["validation"]:  # the method's recipe wants none, but a baseline chooses by it
         # The test part is drawn first, so it stays the same.
-        split = make_split(replace(config, validation_fraction=OWN_VALIDATION), rows)
+        split = make_split(replace(config, validation_fraction=OWN_VALIDATION), rows, official)
     trial = Trial(rows, split["train"], split["validation"], split["test"], config.seed)
     began = time.perf_counter()
     columns = method(trial).T.tolist()

@@ -11,7 +11,10 @@ from diffagiqa.cli import training_options as options
 
 
 def benchmark(
-    databases: options.Databases,
+    databases: Annotated[
+        list[str],
+        typer.Argument(help="Databases by name, a table of ratings, or 'synth': the made world."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
     root: options.Root = None,
     report: Annotated[
@@ -26,6 +29,11 @@ def benchmark(
         int | None, typer.Option(help="Repeats of baseline networks; default: as --repeats.")
     ] = None,
     network_epochs: Annotated[int, typer.Option(help="Epochs of a baseline network.")] = 30,
+    made_train: Annotated[int, typer.Option(help="Of 'synth': pictures to learn from.")] = 3000,
+    made_test: Annotated[
+        int, typer.Option(help="Of 'synth': pictures of each held-out kind.")
+    ] = 600,
+    made_size: Annotated[int, typer.Option(help="Of 'synth': their side in pixels.")] = 256,
     recipe: options.Recipe = "small",
     backbone: options.BackboneOption = "embedded",
     image_size: options.ImageSize = None,
@@ -43,11 +51,17 @@ def benchmark(
 ) -> None:
     """Run the method (heads on frozen features) and baselines on the same prompt-disjoint splits.
 
-    Stopped, the same command goes on where it was.
+    'synth' makes pictures with simulated ratings and tests on held-out prompts, combinations and
+    kinds of defects. Stopped, the same command goes on where it was.
 
-    Example:
+    Examples:
         diffagiqa benchmark agiqa-3k --root agiqa-3k/ --out runs/benchmark
+        diffagiqa benchmark synth --recipe embedded --out runs/synth
     """
+    import os
+    from dataclasses import replace
+
+    from diffagiqa.benchmark import made
     from diffagiqa.benchmark.fitting import Budget
     from diffagiqa.benchmark.run import BASELINES, run_baselines, table
     from diffagiqa.training.report import command_line
@@ -55,18 +69,26 @@ def benchmark(
 
     flags = {"model.backbone": backbone, "model.image_size": image_size, "epochs": epochs}
     config = options.configuration(databases, recipe, flags, change)
-    opened = options.open_rows(
-        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial,
-    )  # fmt: skip
+    world = databases == ["synth"]
+    if world:
+        sizes = made.MadeSizes(made_train, made_test, made_size, config.seed)
+        place = out / "made"
+        opened = made.open_made(made.write_made(place, sizes, os.cpu_count() or 1, typer.echo))
+        config = replace(config, split="official", test_prompts=None)
+    else:
+        opened = options.open_rows(
+            databases, root, label, scale, image_column, prompt_column, generator_column,
+            split_column, allow_partial,
+        )  # fmt: skip
     names = [] if baseline == ["none"] else (baseline or list(BASELINES))
     done = run_baselines(
         config, opened.rows, out / "baselines", names=names, repeats=repeats,
-        network_repeats=network_repeats, budget=Budget(epochs=network_epochs), log=typer.echo,
+        network_repeats=network_repeats, budget=Budget(epochs=network_epochs),
+        official=opened.official, log=typer.echo,
     )  # fmt: skip
     done += run_method(
         config, opened.rows, out / "method", repeats=repeats, cache=cache, device=device,
-        log=typer.echo,
+        official=opened.official, log=typer.echo,
     )  # fmt: skip
     what = "\n".join(f"* {name}: {BASELINES[name]}." for name in names)
     notes = "\n".join(f"* {note}" for note in opened.notes)
@@ -75,4 +97,9 @@ def benchmark(
         f"repeats, then mean ± standard deviation.\n\n{what}\n{notes}\n\n"
         f"{table(done, opened.rows.task_names)}"
     )
+    if world:
+        text += (
+            "\n## By what was held out\n\nLabels are simulated; the observers agree so far:\n\n"
+            f"{made.ceilings(place)}\n\n{made.by_part(done, opened.rows.task_names)}\n"
+        )
     options.write(report or out / "benchmark.md", text)

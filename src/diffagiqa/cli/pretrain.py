@@ -18,7 +18,7 @@ def pretrain(
         Path | None,
         typer.Option(help="File of prompts, one per line, whose pictures are left out."),
     ] = None,
-    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 16000,
+    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 9000,
     minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
     minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,7 @@ def random_split(
     seed: int = 0,
     by: str = "prompt",
     validation: float = 0.0,
+    among: Collection[str] | None = None,
 ) -> Split:
     """Draw whole groups at random until each part has its share of the rows.
 
@@ -150,9 +151,12 @@ def random_split(
         table: with columns ``image`` and ``prompt``.
         test, validation: shares of all rows; a part may exceed its share by less than one group.
         by: "prompt", "image", or another column.
+        among: prompts that test images may have; any by default. For models part of which has seen the
+            others: what was pretrained on them has then seen no test prompt.
 
     Raises:
-        DatabaseError: where the shares are out of range, or a part would be empty.
+        DatabaseError: where the shares are out of range, a part would be empty, or ``among`` holds too
+            few images.
     """
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise DatabaseError(
@@ -167,12 +171,20 @@ def random_split(
     order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     part_of: dict[str, str] = {}
     wanted = {"test": round(test * len(keys)), "validation": round(validation * len(keys))}
+    allowed = _allowed(table, keys, among)
     for part, rows in wanted.items():
         filled = 0
-        while filled < rows and len(part_of) < len(order):
-            group = order[len(part_of)]
-            part_of[group] = part
-            filled += counts[group]
+        for group in order:
+            if filled >= rows:
+                break
+            if group not in part_of and (part != "test" or group in allowed):
+                part_of[group] = part
+                filled += counts[group]
+        if part == "test" and filled < rows:
+            raise DatabaseError(
+                f"the prompts that may be tested have {filled} images, and {rows} are to be drawn; "
+                "give more prompts or a smaller share"
+            )
     parts = [part_of.get(key, "train") for key in keys]
     needed = {"train", "test"} | ({"validation"} if validation else set())
     if empty := sorted(needed - set(parts)):
@@ -182,6 +194,15 @@ def random_split(
         )
     fractions = {"test": test, "validation": validation}
     return _split(table, parts, by, seed, fractions)
+
+
+def _allowed(table: pd.DataFrame, keys: Sequence[str], among: Collection[str] | None) -> set[str]:
+    """The groups all of whose images have prompts ``among``."""
+    if among is None:
+        return set(keys)
+    known = {prompt_key(prompt) for prompt in among}
+    seen = [prompt_key(str(prompt)) in known for prompt in table["prompt"]]
+    return set(keys) - {key for key, tested in zip(keys, seen, strict=True) if not tested}
 
 
 def official_split(table: pd.DataFrame, parts: Mapping[str, Sequence[int] | Rows] | None) -> Split:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from diffagiqa.data.prompts import clean_prompt
-from diffagiqa.explain.explanation import MAP_TASK, WORD_TASK, word_drops
+from diffagiqa.explain.explanation import MAP_TASK, WORD_TASK, word_chances, word_drops
 from diffagiqa.explain.spatial import METHODS, quality_map
 from diffagiqa.explain.words import split_words
 from diffagiqa.scorer import Scorer
@@ -142,11 +142,14 @@ def word_hit(scorer: Scorer, case: WordCase) -> tuple[bool, float]:
     """Whether the first word named is part of what is not shown, and the chance of that by guessing."""
     words = split_words(case.prompt.text)
     pixels = scorer.prepare(case.image)
-    with torch.inference_mode():
-        whole = float(scorer.score_tensor(pixels[None], case.prompt.text)[WORD_TASK][0])
-    drops = word_drops(scorer, pixels, case.prompt.text, words, whole)
+    if scorer.config.words:
+        ranks = word_chances(scorer, pixels, case.prompt.text, words)
+    else:
+        with torch.inference_mode():
+            whole = float(scorer.score_tensor(pixels[None], case.prompt.text)[WORD_TASK][0])
+        ranks = word_drops(scorer, pixels, case.prompt.text, words, whole)
     true = [any(w.start < end and w.end > start for start, end in case.wrong) for w in words]
-    return true[int(np.argmin(drops))], float(np.mean(true))
+    return true[int(np.argmin(ranks))], float(np.mean(true))
 
 
 def share(values: Sequence[float], seed: int = 0) -> Share:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.explain.attention import attention_maps, token_places, word_maps
 from diffagiqa.explain.spatial import quality_map
 from diffagiqa.explain.words import Word, split_words, without
+from diffagiqa.model.evidence import unet_token_maps
 from diffagiqa.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ class WordEffect:
         start, end: its place: ``prompt[start:end]``.
         drop: how much the alignment score falls when the word is left out, -1 .. 1. Below 0: the
             picture suits the prompt better without the word.
-        attention: (S, S) in [0, 1], share of the U-Net's cross-attention on the word's tokens;
-            zeros for a word beyond the text encoder's limit.
+        attention: (S, S) in [0, 1], share of the U-Net's cross-attention on the word's tokens, or,
+            with ``shown``, how much each place looks like the word; zeros for a word beyond the text
+            encoder's limit.
+        shown: the chance that the picture shows the word, of models with a look for words; else None.
     """
 
     text: str
@@ -40,6 +44,12 @@ class WordEffect:
     end: int
     drop: float
     attention: np.ndarray = field(repr=False)
+    shown: float | None = None
+
+    @property
+    def rank(self) -> float:
+        """The lower, the more surely the word is missing."""
+        return self.drop if self.shown is None else self.shown
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,8 @@ class Explanation:
         map_task, map_method: what ``quality_map`` is of, and how it was made.
         quality_map: (S, S), above 0 where the picture lowers that score.
         words: in the order of the prompt; empty without a prompt.
-        missing_above: a word whose leaving out raises the score by more counts as missing.
+        missing_above: a word whose leaving out raises the score by more counts as missing; where a
+            word's chance to be shown is known, one below 0.5 does.
     """
 
     image: np.ndarray = field(repr=False)
@@ -68,8 +79,11 @@ class Explanation:
     @property
     def missing(self) -> tuple[WordEffect, ...]:
         """Words that the picture seems not to show, the surest first."""
-        found = [word for word in self.words if -word.drop > self.missing_above]
-        return tuple(sorted(found, key=lambda word: word.drop))
+        found = [word for word in self.words if self._is_missing(word)]
+        return tuple(sorted(found, key=lambda word: word.rank))
+
+    def _is_missing(self, word: WordEffect) -> bool:
+        return -word.drop > self.missing_above if word.shown is None else word.shown < 0.5
 
     @property
     def sentence(self) -> str:
@@ -101,7 +115,8 @@ class Explanation:
             "scores": dict(self.scores),
             "worst_place": {"x": round(float(column) / side, 3), "y": round(float(row) / side, 3)},
             "words": [
-                {"word": w.text, "start": w.start, "end": w.end, "drop": w.drop} for w in self.words
+                {"word": w.text, "start": w.start, "end": w.end, "drop": w.drop, "shown": w.shown}
+                for w in self.words
             ],
             "missing": [word.text for word in self.missing],
         }
@@ -169,20 +184,44 @@ def _word_effects(
     maps = _attention(scorer, pixels, prompt)
     places = token_places(scorer.backbone.tokenizer, prompt, words)
     seen = word_maps(maps, places).cpu().numpy()
+    chances: list[float | None] = [None] * len(words)
+    if scorer.config.words:
+        chances = list(word_chances(scorer, pixels, prompt, words))
     return [
-        WordEffect(word.text, word.start, word.end, drop, seen[i])
-        for i, (word, drop) in enumerate(zip(words, drops, strict=True))
+        WordEffect(word.text, word.start, word.end, drop, seen[i], chance)
+        for i, (word, drop, chance) in enumerate(zip(words, drops, chances, strict=True))
     ]
 
 
 @torch.inference_mode()
+def word_chances(
+    scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word]
+) -> list[float]:
+    """Of each word, the chance that the picture shows it, by the U-Net's evidence (``model.evidence``).
+
+    The mean evidence of the word's tokens and of all layers; 0.5 for a word beyond the text encoder's
+    limit.
+    """
+    text = scorer.backbone.encode_text([prompt], scorer.config.long_prompts)
+    found = scorer.model.evidence(pixels[None].to(scorer.device), text, scorer.backbone)
+    tokens = torch.stack(found).mean(0)[0]  # (L,)
+    places = token_places(scorer.backbone.tokenizer, prompt, words)
+    return [float(tokens[place].mean().sigmoid()) if place else 0.5 for place in places]
+
+
+@torch.inference_mode()
 def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tensor:
-    """(77 or more, S, S) cross-attention, as the alignment branch sees the picture."""
+    """(77 or more, S, S): where the alignment score's look sees each token."""
     model, backbone, config = scorer.model, scorer.backbone, scorer.config
+    text = backbone.encode_text([prompt], config.long_prompts)
+    size = config.image_size
+    if config.words:
+        small = model.small_latents(pixels[None].to(scorer.device), backbone)
+        maps = unet_token_maps(backbone.unet, small, config.timestep, text, config.words)
+        large = [F.interpolate(one, (size, size), mode="bilinear") for one in maps]
+        return torch.stack(large).mean(0).sigmoid()[0]
     prompters = dict(model.prompters.items())
     prompter = prompters.get(WORD_TASK) or next(iter(prompters.values()))
     mean, std = backbone.encode_image(prompter(pixels[None].to(scorer.device)))
     latents = backbone.noisy_latents(mean, std, scorer._noise[0], config.timestep)
-    text = backbone.encode_text([prompt], config.long_prompts)
-    size = config.image_size
     return attention_maps(backbone.unet, latents, config.timestep, text, config.features, size)[0]

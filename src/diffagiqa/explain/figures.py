@@ -61,7 +61,7 @@ def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> 
 
 def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
     """Above: picture, map, bars of the words. Below: attention of the words that matter most."""
-    words = sorted(found.words, key=lambda word: word.drop)
+    words = sorted(found.words, key=lambda word: word.rank)
     shown = sorted(words[:most_words], key=lambda word: word.start)
     columns = max(3, len(shown)) if shown else 2
     figure = new_figure(2.6 * columns, 6.4 if shown else 4.2)
@@ -81,7 +81,7 @@ def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
         below = np.atleast_1d(rows[1].subplots(1, len(shown)))
         for axis, word in zip(below, shown, strict=True):
             draw_overlay(axis, found.image, contrast(word.attention), word.text)
-        rows[1].suptitle("where the U-Net's attention goes for a word", fontsize=10)
+        rows[1].suptitle("where the U-Net sees a word", fontsize=10)
     figure.suptitle(_shortened(found.prompt, 30 * columns), fontsize=10, parse_math=False)
     return figure
 
@@ -93,19 +93,21 @@ def contrast(attention: np.ndarray) -> np.ndarray:
 
 
 def _word_bars(axis: Any, found: Explanation) -> None:
-    drops = [word.drop for word in found.words]
-    places = range(len(drops))
-    colours = [RISE if drop < 0 else FALL for drop in drops]
-    bars = axis.barh(places, drops, color=colours)
-    for bar, drop in zip(bars, drops, strict=True):
-        if drop < 0:
+    known = found.words[0].shown is not None
+    missing = [word in found.missing if known else word.drop < 0 for word in found.words]
+    lengths = [word.rank for word in found.words]
+    places = range(len(lengths))
+    bars = axis.barh(places, lengths, color=[RISE if lacks else FALL for lacks in missing])
+    for bar, lacks in zip(bars, missing, strict=True):
+        if lacks:
             bar.set_hatch("//")
     axis.set_yticks(places, [_shortened(word.text, 24) for word in found.words], parse_math=False)
     axis.invert_yaxis()
-    axis.axvline(0, color="black", linewidth=0.8)
-    axis.set_title(
-        "alignment lost without the word\n(hatched: the word seems not shown)", fontsize=10
-    )
+    axis.axvline(0.5 if known else 0, color="black", linewidth=0.8)
+    what = "chance that the word is shown" if known else "alignment lost without the word"
+    axis.set_title(f"{what}\n(hatched: the word seems not shown)", fontsize=10)
+    if known:
+        axis.set_xlim(0, 1)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa.errors import ConfigError
+from diffagiqa.model.backbone import Prompts
 from diffagiqa.scorer import Scorer
 
 
@@ -75,14 +76,15 @@ def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Ten
     """
     model, backbone = scorer.model, scorer.backbone
     images = image[None].to(scorer.device)
-    text = scorer._texts(prompt)[None]
+    prompts = Prompts.stack([scorer._prompts(prompt)])
     head: Any = model.heads[task]
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
-        features = model.features(mean, std, text, backbone, scorer._noise[0])
+        features = model.features(mean, std, prompts.text, backbone, scorer._noise[0])
+        shown = model.word_features(images, prompts, backbone)
     if scorer.config.pooling == "statistics":
         maps = [feature.float().requires_grad_(True) for feature in features]
-        score = model.score_features(maps)[task].sum()
+        score = model.score_features(maps + shown)[task].sum()
     else:
         with torch.no_grad():
             joined = model.pyramid(features).chunk(len(model.passes))

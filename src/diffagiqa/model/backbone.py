@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +14,24 @@ from diffagiqa.model.noise import Noise
 ENCODED_AT_ONCE = 512 * 512
 """Pixels per pass of the VAE encoder on a CPU: its activations are the largest, and more pictures at a
 time make it no faster there (docs/speed.md)."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Encoded prompts, B of them, or one without that dimension."""
+
+    text: Tensor  # (B,L,D)
+    words: Tensor  # (B,L) bool: which tokens are words of the prompt
+
+    @classmethod
+    def stack(cls, prompts: Sequence[Prompts]) -> Prompts:
+        """Single ones as a batch."""
+        return cls(torch.stack([p.text for p in prompts]), torch.stack([p.words for p in prompts]))
+
+    @property
+    def single(self) -> Prompts:
+        """The one prompt of a batch of one, without that dimension."""
+        return Prompts(self.text[0], self.words[0])
 
 
 class Backbone(nn.Module):
@@ -101,9 +120,19 @@ class Backbone(nn.Module):
         """
         noise = noise.to(mean.device, mean.dtype)
         sample = mean if noise.posterior is None else mean + std * noise.posterior
-        clean = (sample - self.shift_factor) * self.scaling_factor
+        clean = self.clean_latents(sample)
         signal = float(self.alphas_cumprod[timestep])
         return signal**0.5 * clean + (1 - signal) ** 0.5 * noise.diffusion
+
+    def clean_latents(self, sample: Tensor) -> Tensor:
+        """A sample of the posterior, or its mean, in the U-Net's units."""
+        return (sample - self.shift_factor) * self.scaling_factor
+
+    def encode_prompts(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Prompts:
+        """``encode_text`` and ``word_places`` together, (B, L, D) and (B, L)."""
+        return Prompts(
+            self.encode_text(prompts, long_prompts), self.word_places(prompts, long_prompts)
+        )
 
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
@@ -118,6 +147,21 @@ class Backbone(nn.Module):
         batch, pieces, length = ids.shape
         hidden = self.text_encoder(ids.flatten(0, 1).to(self.device))[0]
         return hidden.reshape(batch, pieces * length, -1)
+
+    def word_places(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
+        """Which tokens of ``encode_text``'s are words of the prompt: letters or digits, (B, L) bool."""
+        rows = []
+        for prompt in prompts:
+            ids = self._token_ids(prompt, long_prompts).flatten().tolist()
+            texts = self.tokenizer.convert_ids_to_tokens(ids)
+            special = set(self.tokenizer.all_special_ids)
+            rows.append(
+                [
+                    i not in special and any(c.isalnum() for c in t)
+                    for i, t in zip(ids, texts, strict=True)
+                ]
+            )
+        return torch.tensor(rows, device=self.device)
 
     def no_text(self, length: int) -> Tensor:
         """The empty prompt's embedding, (1, length, D), computed once; ``length`` a multiple of 77."""

@@ -80,6 +80,12 @@ class ModelConfig:
     ``*.resnets.*`` the module's output; ``latents`` is what the U-Net is given."""
     feature_channels: tuple[int, ...] = SD15_FEATURE_CHANNELS
 
+    words: tuple[str, ...] = ()
+    """With "statistics": U-Net transformers whose cross-attention says how strongly each word is shown
+    (``evidence``). A second look, at the whole picture in ``words_size`` pixels, tells it the prompt;
+    the first look is then never told. For backbones taught so by ``diffagiqa pretrain``."""
+    words_size: int = 128
+
     prompting: Prompting = "per_task"
     prompter_channels: int = 6
     prompter_kernel: int = 5
@@ -116,6 +122,15 @@ class ModelConfig:
         _check_range("image_size", self.image_size, 64, 4096)
         if self.image_size % 64:
             raise ConfigError(f"image_size is {self.image_size}; expected a multiple of 64")
+        _check_range("words_size", self.words_size, 64, 4096)
+        if self.words_size % 64:
+            raise ConfigError(f"words_size is {self.words_size}; expected a multiple of 64")
+        if not all(isinstance(name, str) for name in self.words):
+            raise ConfigError(f"words is {self.words}; expected names of U-Net transformers")
+        if self.words and self.pooling != "statistics":
+            raise ConfigError(
+                f'words are named and pooling is {self.pooling!r}; they go with pooling "statistics"'
+            )
         _check_range("timestep", self.timestep, 0, 999)
         _check_range("noise_draws", self.noise_draws, 1, 64)
         _check_range("number of tasks", len(self.tasks), 1, 16)
@@ -141,6 +156,7 @@ class ModelConfig:
             )
         for what, names in (
             ("features", self.features),
+            ("words", self.words),
             ("tasks", tuple(task.name for task in self.tasks)),
         ):
             if len(set(names)) != len(names):
@@ -156,6 +172,16 @@ class ModelConfig:
     @property
     def task_names(self) -> tuple[str, ...]:
         return tuple(task.name for task in self.tasks)
+
+    @property
+    def unet_names(self) -> tuple[str, ...]:
+        """All that is read of the U-Net."""
+        return (*self.features, *self.words)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of all that the pyramid is given, in its order."""
+        return (*self.features, *(f"words of {name}" for name in self.words))
 
     @property
     def needs_float32(self) -> bool:

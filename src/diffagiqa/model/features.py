@@ -123,15 +123,25 @@ class _Step:
 
 def _until_gate(transformer: Any, hidden: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
     """Transformer2DModel up to ``transformer_blocks[0].ff.net[0]``: tokens and the gated product."""
+    block = transformer.transformer_blocks[0]
+    tokens = _self_attended(transformer, hidden)
+    tokens = tokens + block.attn2(block.norm2(tokens), encoder_hidden_states=text)
+    return tokens, block.ff.net[0](block.norm3(tokens))
+
+
+def cross_attended(transformer: Any, hidden: Tensor) -> Tensor:
+    """(B, C, h, w) entering a transformer -> (B, hw, C) entering its first cross-attention."""
+    return transformer.transformer_blocks[0].norm2(_self_attended(transformer, hidden))  # type: ignore[no-any-return]
+
+
+def _self_attended(transformer: Any, hidden: Tensor) -> Tensor:
     tokens = transformer.norm(hidden)
     if transformer.use_linear_projection:  # Stable Diffusion 2
         tokens = transformer.proj_in(_to_tokens(tokens))
     else:
         tokens = _to_tokens(transformer.proj_in(tokens))
     block = transformer.transformer_blocks[0]
-    tokens = tokens + block.attn1(block.norm1(tokens))
-    tokens = tokens + block.attn2(block.norm2(tokens), encoder_hidden_states=text)
-    return tokens, block.ff.net[0](block.norm3(tokens))
+    return tokens + block.attn1(block.norm1(tokens))  # type: ignore[no-any-return]
 
 
 def _after_gate(

@@ -155,11 +155,18 @@ class StatisticsPooling(nn.Module):
     """``statistics`` of every channel, standardised and joined; no place is kept."""
 
     def __init__(
-        self, feature_channels: Sequence[int], *, channels: int, dropout: float = 0.0
+        self,
+        feature_channels: Sequence[int],
+        *,
+        channels: int,
+        dropout: float = 0.0,
+        figures: Sequence[int] = (),
     ) -> None:
+        """``figures``: widths of further levels that come as figures, (B, F, 1, 1)."""
         super().__init__()
-        self.out_channels = channels * len(feature_channels)
-        self.widths = [STATISTICS * c for c in feature_channels]
+        self.pictured = len(feature_channels)
+        self.widths = [*(STATISTICS * c for c in feature_channels), *figures]
+        self.out_channels = channels * len(self.widths)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in self.widths)
         self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in self.widths)
         self.levels = nn.ModuleList(conv_bn_relu(width, channels) for width in self.widths)
@@ -182,5 +189,5 @@ class StatisticsPooling(nn.Module):
 
         A Mahalanobis distance with a diagonal covariance, per statistic.
         """
-        standard = torch.cat(self.standardised(features), dim=1).flatten(1)
+        standard = torch.cat(self.standardised(features)[: self.pictured], dim=1).flatten(1)
         return standard.float().square().clamp(max=1e4).mean(1)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.evidence import FIGURES, unet_evidence, word_figures
 from diffagiqa.model.features import unet_features
 from diffagiqa.model.head import ScoreHead
 from diffagiqa.model.noise import Noise, draw_noise
@@ -60,28 +62,29 @@ class DiffAGIQA(nn.Module):
         self.pass_of = {task: self.passes.index(own) for task, own in pass_of.items()}
 
     def forward(
-        self, images: Tensor, text: Tensor, backbone: Backbone, noises: Sequence[Noise]
+        self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
     ) -> dict[str, Tensor]:
         """Score a batch, averaged over the given draws of noise.
 
-        ``images`` (B, 3, S, S) in [0, 1]; ``text`` (B, L, D) from ``backbone.encode_text``.
+        ``images`` (B, 3, S, S) in [0, 1]; ``prompts`` from ``backbone.encode_prompts``.
         Returns (B,) scores in [0, 1] by task. The image is encoded once; only the U-Net, the pyramid
         and the heads see every draw.
         """
-        return self.judge(images, text, backbone, noises).scores
+        return self.judge(images, prompts, backbone, noises).scores
 
     def judge(
-        self, images: Tensor, text: Tensor, backbone: Backbone, noises: Sequence[Noise]
+        self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
     ) -> Judgement:
         """``forward``, and how unlike the training pictures each image is where the model knows."""
         prompted = self.prompt(images)
         mean, std = backbone.encode_image(prompted)
+        shown = self.word_features(images, prompts, backbone)
         draws, distances = [], []
         for noise in noises:
-            features = self.features(mean, std, text, backbone, noise)
+            features = self.features(mean, std, prompts.text, backbone, noise) + shown
             draws.append(self.score_features(features))
             if self.config.unfamiliar_above and isinstance(self.pyramid, StatisticsPooling):
-                first = [feature[: len(text)] for feature in features]
+                first = [feature[: len(images)] for feature in features]
                 distances.append(self.pyramid.distance(first))
         return Judgement(
             {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]},
@@ -101,19 +104,55 @@ class DiffAGIQA(nn.Module):
         latents = backbone.noisy_latents(
             mean, std, _for_branches(noise, prompters), config.timestep
         ).chunk(prompters)
+        # Where the words have a look of their own, passes may be one and the same: computed once.
+        told = [Pass(one.prompter, one.use_text and not config.words) for one in self.passes]
+        looks = list(dict.fromkeys(told))
         silent = text
-        if not all(one.use_text for one in self.passes):
+        if not all(look.use_text for look in looks):
             silent = backbone.no_text(text.shape[1]).expand_as(text)
-        features = unet_features(
+        found = unet_features(
             backbone.unet,
-            torch.cat([latents[one.prompter] for one in self.passes]),
+            torch.cat([latents[look.prompter] for look in looks]),
             config.timestep,
-            torch.cat([text if one.use_text else silent for one in self.passes]),
+            torch.cat([text if look.use_text else silent for look in looks]),
             config.features,
             backbone.checkpoint_activations,
         )
         dtype = next(self.pyramid.parameters()).dtype
-        return [feature.to(dtype) for feature in features.values()]
+        features = [feature.to(dtype) for feature in found.values()]
+        if len(looks) == len(told):
+            return features
+        parts = [feature.chunk(len(looks)) for feature in features]
+        return [torch.cat([part[looks.index(one)] for one in told]) for part in parts]
+
+    def word_features(self, images: Tensor, prompts: Prompts, backbone: Backbone) -> list[Tensor]:
+        """How strongly the words of the prompts are shown, (passes * B, F, 1, 1) per layer of ``words``.
+
+        A look of its own at the unchanged picture, small and without noise; zeros for passes that are
+        not to be moved by the prompt. Empty where the configuration names no layers.
+        """
+        if not self.config.words:
+            return []
+        found = self.evidence(images, prompts.text, backbone)
+        dtype = next(self.pyramid.parameters()).dtype
+        levels = []
+        for one in found:
+            figures = word_figures(one, prompts.words).to(dtype)[:, :, None, None]
+            silent = torch.zeros_like(figures)
+            levels.append(torch.cat([figures if p.use_text else silent for p in self.passes]))
+        return levels
+
+    def evidence(self, images: Tensor, text: Tensor, backbone: Backbone) -> list[Tensor]:
+        """Evidence of every token, (B, L) per layer of ``words``; its sigmoid: the chance it is shown."""
+        latents = self.small_latents(images, backbone)
+        return unet_evidence(backbone.unet, latents, self.config.timestep, text, self.config.words)
+
+    def small_latents(self, images: Tensor, backbone: Backbone) -> Tensor:
+        """(B, 3, S, S) in [0, 1] -> clean latents of the picture at ``words_size``."""
+        size = self.config.words_size
+        small = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        mean, _ = backbone.encode_image(2 * small - 1)
+        return backbone.clean_latents(mean)
 
     def score_features(self, features: list[Tensor]) -> dict[str, Tensor]:
         """Features of all passes, or their ``statistics`` -> scores by task, (B,) in [0, 1]."""
@@ -152,6 +191,7 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
             config.feature_channels,
             channels=config.pyramid_channels,
             dropout=config.statistics_dropout,
+            figures=[FIGURES] * len(config.words),
         )
     else:
         pyramid = PlainPooling(
@@ -160,7 +200,7 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
     heads = nn.ModuleDict(
         {
             name: ScoreHead(
-                config.pyramid_channels * len(config.feature_channels),
+                config.pyramid_channels * (len(config.feature_channels) + len(config.words)),
                 fusion_channels=config.fusion_channels,
                 fusion_groups=config.fusion_groups,
                 head_channels=config.head_channels,

@@ -54,34 +54,35 @@ class DenoiserConfig:
     channels: tuple[int, ...] = (64, 96, 128, 144)
     heads: int = 4
     norm_groups: int = 8
-    batch: int = 40
+    batch: int = 32
     """Pictures per step at the smallest side."""
-    sides: tuple[int, ...] = (128, 128, 128, 128, 256)
+    sides: tuple[int, ...] = (128,)
     """Image sides that steps take at random; the batch shrinks with the area."""
     learning_rate: float = 8e-4
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     min_snr_gamma: float = 5.0
-    shares: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
-    """Of each batch: denoising, pairs of crops, caption match, captions by contrast (``Role``)."""
+    shares: tuple[float, ...] = (0.25, 0.12, 0.63)
+    """Of each batch: denoising, pairs of crops, words of captions (``Role``)."""
     low_timestep: int = 100
     """The side tasks see latents at t below this, as the scorer does."""
     defect_weight: float = 0.1
-    match_weight: float = 0.2
     pair_weight: float = 0.1
-    caption_weight: float = 0.1
+    words_weight: float = 1.0
+    seen_weight: float = 1.0
+    named_weight: float = 0.1
     tapped: tuple[str, ...] = (
         "down_blocks.0.attentions.1",
         "down_blocks.1.attentions.1",
-        "mid_block.attentions.0",
-        "up_blocks.1.attentions.0",
-        "up_blocks.1.attentions.2",
-        "up_blocks.2.attentions.0",
         "up_blocks.2.attentions.2",
+        "up_blocks.3.attentions.1",
     )
-    """Transformer layers whose GEGLU outputs the side tasks read, as the scorer does."""
+    """Transformer layers whose GEGLU outputs name defects and pairs, as the scorer reads them."""
+    words: tuple[str, ...] = ("up_blocks.2.attentions.2", "up_blocks.3.attentions.1")
+    """Transformer layers whose cross-attention is taught which words of a caption are shown."""
     compile: bool = False
-    """torch.compile the U-Net for the smallest side: 1.8 times as fast on two CPU cores."""
+    """torch.compile the U-Net for the smallest side: minutes to start; whether it pays depends on the CPU
+    (1.8 times as fast with AVX-512 and float32, nothing with bfloat16 on another)."""
     ema: float = 0.998
     minutes: float = 40.0
     steps: int = 50_000
@@ -94,7 +95,7 @@ class PretrainConfig:
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     text: TextConfig = TextConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
-    made_images: int = 3000
+    made_images: int = 9000
     seed: int = 0
     warmup_steps: int = 50
     checkpoint_minutes: float = 3.0

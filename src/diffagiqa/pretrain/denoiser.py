@@ -20,14 +20,14 @@ from diffagiqa.pretrain.objectives import (
     DEFECTS,
     SideHeads,
     Taps,
-    caption_loss,
     damage,
     defect_loss,
-    match_loss,
     pair_loss,
+    words_loss,
 )
-from diffagiqa.pretrain.pictures import Pictures, to_tensor, view
-from diffagiqa.pretrain.tokenizer import token_ids
+from diffagiqa.pretrain.pictures import Pictures, crop, to_tensor, view, whole
+from diffagiqa.pretrain.tokenizer import LENGTH
+from diffagiqa.pretrain.told import Tokens, Told, Truth, tokenise
 
 SCHEDULE: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -69,10 +69,8 @@ class Role(IntEnum):
     """Any view, any timestep, its caption or none: predict the noise."""
     PAIR = 1
     """Two native crops of one picture with the same damage, no caption, low timestep."""
-    MATCH = 2
-    """The whole picture with its own caption or a wrong one, low timestep."""
-    CONTRAST = 3
-    """The whole picture without a caption, low timestep: which caption of the batch is its own?"""
+    WORDS = 2
+    """The whole picture and a caption that is true, false or in part true of it, low timestep."""
 
 
 @dataclass(frozen=True)
@@ -81,55 +79,55 @@ class Batch:
 
     images: Tensor  # (B,3,S,S) in [-1,1]
     roles: Tensor  # (B,)
-    captions: list[str]
-    """What the U-Net is told, B of them, then the own captions of the samples to contrast."""
+    told: list[Told]
+    truth: Truth  # of the pictures and captions of WORDS
     timesteps: Tensor  # (B,) of 0..999
     kinds: Tensor  # (B,) index into DEFECTS
     severities: Tensor  # (B,) in [0,1]
-    fits: Tensor  # (B,) 1 where the caption is the picture's own
     noise_seed: int
 
 
 def draw_batch(
     sources: Sequence[Pictures], config: DenoiserConfig, generator: torch.Generator
 ) -> Batch:
-    """A step's samples, each source equally often; a function of the generator's state alone."""
+    """A step's samples; a function of the generator's state alone.
+
+    Each source is drawn equally often, but made pictures four times in five for ``WORDS``: of them
+    every word's truth is known.
+    """
     numbers = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     side = int(numbers.choice(config.sides))
-    images, captions, kinds, severities, fits, owned = [], [], [], [], [], []
+    images, told, kinds, severities, lessons = [], [], [], [], []
     roles = _roles(config, max(6, config.batch * min(config.sides) ** 2 // side**2))
     again: tuple[np.ndarray, int, float] | None = None  # what the second crop of a pair repeats
     for role in roles:
-        pictures = sources[int(numbers.integers(len(sources)))]
+        made = numbers.random() < (0.8 if role == Role.WORDS else 0.5)
+        pictures = sources[int(made) % len(sources)]
         index = int(numbers.integers(len(pictures)))
-        picture, caption, fit = pictures.images[index], pictures.captions[index], 1.0
+        picture, caption = pictures.images[index], Told(pictures.captions[index])
         kind, severity = 0, 0.0
-        if role != Role.DENOISE and (role == Role.PAIR or numbers.random() < 0.3):
+        if role == Role.PAIR or (role == Role.WORDS and numbers.random() < 0.3):
             kind = int(numbers.integers(len(DEFECTS)))
             severity = float(numbers.random()) if kind else 0.0
-        if role == Role.PAIR:
+        if role == Role.WORDS:
+            lessons.append(pictures.lesson(index, numbers))
+            caption = lessons[-1].told
+            image = whole(picture, side)
+        elif role == Role.PAIR:
             if again is None:
                 again = picture, kind, severity
             else:
                 (picture, kind, severity), again = again, None
-            caption = ""
-        elif role == Role.CONTRAST:
-            owned.append(caption)
-            caption = ""
-        elif role == Role.MATCH and numbers.random() < 0.6:
-            near = pictures.near[index] if pictures.near and numbers.random() < 0.5 else ()
-            others = near or [pictures.captions[int(numbers.integers(len(pictures)))]]
-            other = others[int(numbers.integers(len(others)))]
-            fit, caption = float(other == caption), other
-        elif role == Role.DENOISE and numbers.random() < config.caption_dropout:
-            caption = ""
-        native = {Role.DENOISE: None, Role.PAIR: True}.get(role, False)
-        image = view(picture, side, numbers, native=native)
+            caption = Told("")
+            image = crop(picture, side, numbers)
+        else:
+            if numbers.random() < config.caption_dropout:
+                caption = Told("")
+            image = view(picture, side, numbers)
         images.append(damage(image, kind, severity, numbers))
-        captions.append(caption)
+        told.append(caption)
         kinds.append(kind)
         severities.append(severity)
-        fits.append(fit)
     found = torch.tensor(roles)
     timesteps = np.where(
         found == Role.DENOISE,
@@ -139,20 +137,19 @@ def draw_batch(
     return Batch(
         to_tensor(images),
         found,
-        captions + owned,
+        told,
+        Truth.of(lessons),
         torch.from_numpy(timesteps),
         torch.tensor(kinds),
         torch.tensor(severities),
-        torch.tensor(fits),
         int(numbers.integers(2**62)),
     )
 
 
 def _roles(config: DenoiserConfig, size: int) -> list[Role]:
     """The roles of a batch in order: at least one of each, the crops in pairs, the rest denoises."""
-    _, pair, match, contrast = (max(1, round(share * size)) for share in config.shares)
-    side_tasks = [Role.PAIR] * (2 * max(1, pair // 2)) + [Role.MATCH] * match
-    side_tasks += [Role.CONTRAST] * contrast
+    _, pair, words = (max(1, round(share * size)) for share in config.shares)
+    side_tasks = [Role.PAIR] * (2 * max(1, pair // 2)) + [Role.WORDS] * words
     return [Role.DENOISE] * max(1, size - len(side_tasks)) + side_tasks
 
 
@@ -164,8 +161,8 @@ class Denoiser(nn.Module):
         self.text_encoder = text_encoder
         self.unet = unet
         self.config = config
-        self.taps = Taps(unet, config.tapped)
-        self.heads = SideHeads(self.taps.widths, text_encoder.config.hidden_size)
+        self.taps = Taps(unet, config.tapped, config.words)
+        self.heads = SideHeads(self.taps.widths, self.taps.compared)
         # Not a submodule: the compiled network shares the U-Net's own weights.
         self._compiled = [torch.compile(unet, dynamic=False)] if config.compile else []
         betas = torch.linspace(
@@ -173,45 +170,43 @@ class Denoiser(nn.Module):
         ).square()
         self.alphas_cumprod = torch.cumprod(1 - betas, 0).float()
 
-    def losses(self, latents: Tensor, noise: Tensor, ids: Tensor, batch: Batch) -> Losses:
-        """Latents and noise (B, C, h, w), ids (B + contrasted, 77) -> named scalar losses."""
+    def losses(self, latents: Tensor, noise: Tensor, tokens: Tokens, batch: Batch) -> Losses:
+        """Latents and noise (B, C, h, w), tokens of the captions -> named scalar losses."""
         config, device = self.config, latents.device
         signal = self.alphas_cumprod[batch.timesteps].to(device)  # (B,)
         wide = signal.view(-1, 1, 1, 1)
         noisy = wide.sqrt() * latents + (1 - wide).sqrt() * noise
         with autocast(device):
-            text = self.text_encoder(ids)
-            told = text.last_hidden_state[: len(latents)]
+            text = self.text_encoder(tokens.ids.to(device)).last_hidden_state
             # On larger maps the compiled backward calls a product that takes minutes (torch 2.13, CPU).
             small = batch.images.shape[-1] == min(config.sides)
             walk = self._compiled[0] if self._compiled and small else self.unet
-            found = walk(noisy, batch.timesteps.to(device), told).sample
-        rows, looks, scenes = self.heads(self.taps.pooled)
-        self.taps.pooled.clear()  # a copy of the U-Net, hooks and all, may be taken between steps
+            found = walk(noisy, batch.timesteps.to(device), text).sample
+        rows, looks = self.heads(self.taps.pooled)
+        compared = list(self.taps.words)
+        self.taps.clear()  # a copy of the U-Net, hooks and all, may be taken between steps
         roles = batch.roles.to(device)
         denoised = roles == Role.DENOISE
         error = (found.float() - noise).square().mean((1, 2, 3))
         snr = signal / (1 - signal)
         weight = (config.min_snr_gamma / snr).clamp(max=1.0)  # Hang et al., 2023, eq. 7
         eps = (error * weight)[denoised].mean()
-        side, matched = ~denoised, roles == Role.MATCH
+        side = ~denoised
         defect = defect_loss(
             rows[:, side], batch.kinds.to(device)[side], batch.severities.to(device)[side]
         )
-        match = match_loss(rows[:, matched], batch.fits.to(device)[matched])
         pair = pair_loss(looks[roles == Role.PAIR])
-        words = nn.functional.normalize(self.heads.caption(text.pooler_output.float()), dim=1)
-        own = (ids[len(latents) :, None] == ids[None]).all(2)  # (contrasted, all captions)
-        caption = caption_loss(scenes[roles == Role.CONTRAST], words, self.heads.sharpness, own)
+        asked = (roles == Role.WORDS).nonzero()[:, 0]
+        words = words_loss(compared, list(self.heads.values), tokens, batch.truth, asked)
         loss = (
             eps
             + config.defect_weight * defect
-            + config.match_weight * match
             + config.pair_weight * pair
-            + config.caption_weight * caption
+            + config.words_weight * words["words"]
+            + config.seen_weight * words["seen"]
+            + config.named_weight * words["named"]
         )
-        parts = {"epsilon": eps, "defect": defect, "match": match, "pair": pair, "caption": caption}
-        return {"loss": loss, **parts}
+        return {"loss": loss, "epsilon": eps, "defect": defect, "pair": pair, **words}
 
 
 def train_denoiser(
@@ -240,8 +235,7 @@ def train_denoiser(
         generator = torch.Generator().manual_seed(batch.noise_seed)
         latents = encode(vae, batch.images.to(device), generator)
         noise = torch.randn(latents.shape, generator=generator).to(device)
-        ids = token_ids(tokenizer, batch.captions).to(device)
-        return denoiser.losses(latents, noise, ids, batch)
+        return denoiser.losses(latents, noise, tokenise(tokenizer, batch.told, LENGTH), batch)
 
     stage = Stage(
         "denoiser",

@@ -1,8 +1,9 @@
 """Side tasks of the denoiser: name the made defect and its severity; find the crop of the same picture;
-does the caption fit; which caption fits?
+say of every word of a caption whether it is shown.
 
-They read what the scorer will read, the GEGLU outputs of chosen transformer layers, through linear
-heads that are thrown away after training. The defects are this file's own; no human rating is used.
+They read what the scorer will read: the GEGLU outputs of chosen transformer layers, through linear heads
+that are thrown away after training, and the products inside chosen cross-attentions, through nothing.
+The defects are this file's own; no human rating is used.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from diffagiqa.model.evidence import evidence, queries_and_keys
+from diffagiqa.pretrain.loop import Losses
+from diffagiqa.pretrain.told import UNKNOWN, Tokens, Truth, world_values
 
 DEFECTS = ("none", "blur", "noise", "jpeg", "low detail", "colour", "ghost", "checkerboard")
 
@@ -63,54 +68,67 @@ def damage(
 
 
 class Taps:
-    """Mean and spread over positions of the GEGLU outputs of named transformer layers.
+    """What the side tasks read of the U-Net, taken inside its own forward pass."""
 
-    They are taken inside the U-Net's own forward pass, so that a compiled U-Net takes them too.
-    """
-
-    def __init__(self, unet: Any, names: Sequence[str]) -> None:
-        self.gates = [unet.get_submodule(name).transformer_blocks[0].ff.net[0] for name in names]
+    def __init__(self, unet: Any, tapped: Sequence[str], words: Sequence[str]) -> None:
+        blocks = [unet.get_submodule(name).transformer_blocks[0] for name in tapped]
+        attentions = [unet.get_submodule(name).transformer_blocks[0].attn2 for name in words]
+        self.widths = [block.ff.net[0].proj.out_features for block in blocks]  # half, twice pooled
+        self.compared = [attention.to_q.out_features for attention in attentions]
         self.pooled: list[Tensor] = []
-        """One (B, 2C) per layer; whoever calls the U-Net empties it."""
+        """Mean and spread over positions of the GEGLU outputs, one (B, 2C) per layer of ``tapped``."""
+        self.words: list[tuple[Tensor, Tensor]] = []
+        """Queries (B, HW, E) and keys (B, L, E) of the cross-attention, of each layer of ``words``."""
         # Registered once: a compiled U-Net is compiled again whenever its hooks change.
-        self.handles = [gate.register_forward_hook(self._take) for gate in self.gates]
+        self.handles = [block.ff.net[0].register_forward_hook(self._take) for block in blocks]
+        self.handles += [
+            attention.register_forward_hook(self._weigh, with_kwargs=True)
+            for attention in attentions
+        ]
+
+    def clear(self) -> None:
+        """Drop what one forward pass left, before the next."""
+        self.pooled.clear()
+        self.words.clear()
 
     def remove(self) -> None:
         for handle in self.handles:
             handle.remove()
-
-    @property
-    def widths(self) -> list[int]:
-        return [gate.proj.out_features for gate in self.gates]  # half the outputs, twice pooled
 
     def _take(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         values = output.float()  # (B, HW, C)
         spread = (values.var(1, correction=0) + 1e-6).sqrt()  # no NaN from a map of one place
         self.pooled.append(torch.cat([values.mean(1), spread], dim=1))
 
+    def _weigh(self, attention: nn.Module, inputs: Any, named: Any, _output: Tensor) -> None:
+        text = named["encoder_hidden_states"]
+        self.words.append(queries_and_keys(attention, inputs[0], text))
+
 
 class SideHeads(nn.Module):
     """Linear heads on the pooled layers, thrown away after training.
 
-    Each layer names defect, severity and caption match on its own; two embeddings read all of them.
+    Each layer names defect and severity on its own; the embedding of a look reads all of them.
     """
 
-    def __init__(self, widths: Sequence[int], text_width: int, embedding: int = 128) -> None:
+    def __init__(
+        self, widths: Sequence[int], compared: Sequence[int], embedding: int = 128
+    ) -> None:
         super().__init__()
-        outputs = len(DEFECTS) + 2  # kind, severity, caption match
+        outputs = len(DEFECTS) + 1  # kind, severity
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.heads = nn.ModuleList(nn.Linear(width, outputs) for width in widths)
         self.look = nn.Linear(sum(widths), embedding)
-        self.scene = nn.Linear(sum(widths), embedding)
-        self.caption = nn.Linear(text_width, embedding)
-        self.sharpness = nn.Parameter(torch.tensor(2.3))
+        self.values = nn.ParameterList(
+            nn.Parameter(torch.randn(len(world_values()), width) / width**0.5) for width in compared
+        )
+        """Per layer of ``words``, what a key would be for each of ``world_values``."""
 
-    def forward(self, pooled: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Layers of (B, 2C) -> (layers, B, kinds + 2), look (B, E) and scene (B, E) of length 1."""
+    def forward(self, pooled: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Layers of (B, 2C) -> (layers, B, kinds + 1), and looks (B, E) of length 1."""
         normed = [norm(values) for norm, values in zip(self.norms, pooled, strict=True)]
         rows = torch.stack([head(v) for head, v in zip(self.heads, normed, strict=True)])
-        joined = torch.cat(normed, dim=1)
-        return rows, F.normalize(self.look(joined), dim=1), F.normalize(self.scene(joined), dim=1)
+        return rows, F.normalize(self.look(torch.cat(normed, dim=1)), dim=1)
 
 
 def defect_loss(rows: Tensor, kinds: Tensor, severities: Tensor) -> Tensor:
@@ -122,11 +140,66 @@ def defect_loss(rows: Tensor, kinds: Tensor, severities: Tensor) -> Tensor:
     return named + 4 * strong
 
 
-def match_loss(rows: Tensor, fits: Tensor) -> Tensor:
-    """Binary cross-entropy of "this caption belongs to this picture"; ``fits`` (B,) of 0 and 1."""
-    return F.binary_cross_entropy_with_logits(
-        rows[..., len(DEFECTS) + 1], fits.expand(rows.shape[0], -1)
-    )
+def words_loss(
+    compared: Sequence[tuple[Tensor, Tensor]],
+    values: Sequence[Tensor],
+    tokens: Tokens,
+    truth: Truth,
+    pictures: Tensor,
+) -> Losses:
+    """Is a word shown? Scalars "words", "seen", "named", and "wrong", a share of errors.
+
+    ``compared``: queries (B, HW, E) and keys (B, L, E) per layer; ``values``: (V, E) per layer;
+    ``pictures`` (P,): numbers in the batch of those that ``truth`` speaks of.
+
+    * words: every picture answers for the claiming tokens of all captions, the one it was told and the
+      others. Binary cross-entropy of the evidence, in which told and not told, and true and false
+      among each, weigh the same: guessing gives log 2. "wrong" is of the told ones.
+    * seen: the same for learnt keys of all that the made world has, so that seeing need not wait for
+      the text encoder.
+    * named: a token's key picks its value among the learnt ones, so that the text need not wait either.
+    """
+    device = compared[0][0].device
+    wanted = truth.parts.to(device)[:, tokens.parts.to(device)]  # (P, T)
+    told = tokens.captions.to(device)[None] == pictures[:, None]
+    value = truth.values.to(device)[tokens.parts.to(device)]  # (T,)
+    words, seen, named, wrong = [], [], [], []
+    for (queries, keys), known in zip(compared, values, strict=True):
+        places, chosen = queries[pictures], keys[tokens.captions, tokens.places]  # (P,HW,E), (T,E)
+        found = evidence(places, chosen)  # (P, T)
+        for own in (told, ~told):
+            words.append(_balanced(found[own], wanted[own]))
+        wrong.append(_errors(found[told], wanted[told]))
+        seen.append(
+            _balanced(
+                evidence(places, known.to(places.dtype)).flatten(), truth.seen.to(device).flatten()
+            )
+        )
+        sure = value != UNKNOWN
+        if bool(sure.any()):
+            named.append(F.cross_entropy(chosen[sure].float() @ known.T, value[sure]))
+    means = {"words": words, "seen": seen, "named": named or words, "wrong": wrong}
+    return {name: torch.stack(list(parts)).mean() for name, parts in means.items()}
+
+
+def _balanced(found: Tensor, truth: Tensor) -> Tensor:
+    """Binary cross-entropy of logits (N,) with 1, 0 or ``UNKNOWN``; true and false weigh the same."""
+    parts = [
+        F.softplus(-sign * found[truth == value]).mean()
+        for value, sign in ((1, 1.0), (0, -1.0))
+        if bool((truth == value).any())
+    ]
+    return torch.stack(parts).mean() if parts else found.sum() * 0
+
+
+def _errors(found: Tensor, truth: Tensor) -> Tensor:
+    """Share of answers on the wrong side, true and false weighing the same; 0.5 by guessing."""
+    parts = [
+        (sign * found[truth == value].detach() <= 0).float().mean()
+        for value, sign in ((1, 1.0), (0, -1.0))
+        if bool((truth == value).any())
+    ]
+    return torch.stack(parts).mean() if parts else found.new_tensor(0.5)
 
 
 def pair_loss(looks: Tensor, temperature: float = 0.1) -> Tensor:
@@ -142,13 +215,3 @@ def pair_loss(looks: Tensor, temperature: float = 0.1) -> Tensor:
     )
     partner = torch.arange(len(looks), device=looks.device) ^ 1
     return F.cross_entropy(similarity, partner)
-
-
-def caption_loss(scenes: Tensor, captions: Tensor, sharpness: Tensor, own: Tensor) -> Tensor:
-    """Each picture (N, E) finds its caption among all of the batch (M, E); ``own`` (N, M) marks which.
-
-    A picture may have its caption several times in the batch: the loss asks for any of them.
-    """
-    logits = scenes @ captions.T * sharpness.clamp(max=4.6).exp()
-    found = logits.masked_fill(~own, float("-inf")).logsumexp(1)
-    return (logits.logsumexp(1) - found).mean()

@@ -5,26 +5,47 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffagiqa.errors import DatabaseError
+from diffagiqa.pretrain.told import MadeLesson, RealLesson, common_words, tell_made, tell_real
+
+if TYPE_CHECKING:
+    from diffagiqa.synth.scene import Scene
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pictures:
     """Images as uint8 arrays (H, W, 3) with one caption each; nothing else of a database is kept."""
 
     images: list[np.ndarray]
     captions: list[str]
-    near: list[tuple[str, ...]] = field(default_factory=list)
-    """Captions that nearly fit, per picture, where they are known; empty where none are."""
+    scenes: list[tuple[Scene, Scene]] = field(default_factory=list)
+    """Of made pictures, what was asked for and what is shown; empty for real ones."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """Words that many captions share (``told.common_words``)."""
+        return common_words(self.captions)
+
+    def lesson(self, index: int, generator: np.random.Generator) -> MadeLesson | RealLesson:
+        """Picture ``index`` with a caption, true or not."""
+        other = int(generator.integers(len(self)))
+        if self.scenes:
+            return tell_made(*self.scenes[index], self.scenes[other][0], generator)
+        own = self.captions[index]
+        return tell_real(
+            own, None if generator.random() < 0.5 else self.captions[other], self.common
+        )
 
 
 def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
@@ -89,23 +110,19 @@ def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
     return stacked.float() / 127.5 - 1.0
 
 
-def view(
-    image: np.ndarray, side: int, generator: np.random.Generator, *, native: bool | None = None
-) -> np.ndarray:
-    """A square of the picture as (side, side, 3).
-
-    ``native`` True: a crop that is not resized; False: the whole or most of it; None: anything between.
-    """
-    from PIL import Image
-
+def view(image: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:
+    """A square of the picture as (side, side, 3): anything between a native crop and the whole."""
     longest = min(image.shape[:2])
     kind = generator.random()
-    if native or longest <= side or (native is None and kind < 0.3):
+    if longest <= side or kind < 0.3:
         return crop(image, side, generator)
-    if kind < (0.5 if native is False else 0.6):
-        cut = longest
-    else:
-        cut = int(generator.integers(side if native is None else longest * 3 // 4, longest + 1))
-    piece = np.ascontiguousarray(crop(image, cut, generator))
-    small = Image.fromarray(piece).resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-    return np.asarray(small)
+    cut = longest if kind < 0.6 else int(generator.integers(side, longest + 1))
+    return whole(crop(image, cut, generator), side)
+
+
+def whole(image: np.ndarray, side: int) -> np.ndarray:
+    """The picture resized to (side, side, 3); its sides may change their ratio, as in scoring."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
 from collections.abc import Collection
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +50,7 @@ def pretrain(
     backbone = out / "backbone"
     torch.manual_seed(config.seed)  # only the initial weights come from the global stream
     vae = build_autoencoder(config.autoencoder)
-    captions = [*real.captions, *made.captions, *(c for near in made.near for c in near)]
+    captions = [*real.captions, *made.captions]
     # Every process learns the same merges; each writes a folder of its own.
     folder = out / f"tokenizer{'' if first() else processes()[0]}"
     tokenizer = train_tokenizer(captions, config.text.vocabulary, folder)
@@ -96,34 +100,43 @@ def gather(
 ) -> tuple[Pictures, Pictures]:
     """The pictures of ``root`` (none without it) and of the made world's training split."""
     real = read_folder(root, exclude) if root is not None else Pictures([], [])
-    return real, made_pictures(config.made_images, config.seed)
+    return real, made_pictures(config.made_images, config.seed, workers=os.cpu_count() or 1)
 
 
-def made_pictures(count: int, seed: int, size: int = 256) -> Pictures:
-    """``count`` pictures of the made world with their captions; number i is a function of (seed, i)."""
-    if count == 0:
-        return Pictures([], [])
-    from diffagiqa.synth.samples import made_sample
+MISALIGNED = 0.35
+"""Share of made pictures that do not show all that was asked for."""
 
-    samples = [made_sample(seed, i, size, "train") for i in range(count)]
-    return Pictures(
-        [s.image for s in samples],
-        [s.caption for s in samples],
-        [
-            near_captions(s.scene, np.random.default_rng((seed, i, 1)))
-            for i, s in enumerate(samples)
-        ],
+
+def made_pictures(count: int, seed: int, size: int = 256, workers: int = 1) -> Pictures:
+    """``count`` pictures of the made world with their scenes; number i is a function of (seed, i)."""
+    draw = partial(_made_picture, seed=seed, size=size)
+    if workers > 1 and count > 1000:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            made = list(pool.map(draw, range(count), chunksize=64))
+    else:
+        made = [draw(i) for i in range(count)]
+    images, captions, scenes = (
+        (list(column) for column in zip(*made, strict=True)) if made else ([], [], [])
     )
+    return Pictures(images, captions, scenes)
 
 
-def near_captions(scene: Scene, generator: np.random.Generator, count: int = 6) -> tuple[str, ...]:
-    """Captions of scenes that differ from this one in a single thing: colour, kind, count, ..."""
+def _made_picture(index: int, seed: int, size: int) -> tuple[np.ndarray, str, tuple[Scene, Scene]]:
+    """A picture, the caption of what it shows, and what was asked for and shown."""
     from diffagiqa.synth.captions import caption
     from diffagiqa.synth.misalign import applicable, misalign
+    from diffagiqa.synth.render import render
+    from diffagiqa.synth.scene import sample_scene
 
-    kinds = generator.choice(applicable(scene), count)
-    changed = [misalign(scene, str(kind), generator, "train") for kind in kinds]
-    return tuple(caption(other.scene, generator) for other in changed if other.violated)
+    numbers = np.random.default_rng((seed, index))
+    asked = shown = sample_scene(numbers, "train")
+    if numbers.random() < MISALIGNED:
+        kind = str(numbers.choice(applicable(asked)))
+        shown = misalign(asked, kind, numbers, "train").scene
+    # A missing object has no place in a caption: such a picture denoises without one.
+    spoken = "" if any(e.count == 0 for e in shown.entities) else caption(shown, numbers)
+    return render(shown, size, int(numbers.integers(2**31))), spoken, (asked, shown)
 
 
 def _claim(out: Path, config: PretrainConfig, resume: bool) -> None:

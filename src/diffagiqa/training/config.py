@@ -32,6 +32,10 @@ class TrainingConfig:
     validation_fraction: float = 0.1
     """Of the training part, for early stopping; the test part is looked at once, at the end."""
 
+    test_prompts: str | None = None
+    """File of prompts, one a line, among which the test ones are drawn, or the name of one in
+    ``recipes/``: those that the backbone has not seen in its own training. Default: any."""
+
     seed: int = 0
     """Decides initial weights, data order, noise, flips and dropout."""
     epochs: int = 30
@@ -182,6 +186,24 @@ def load_recipe(name_or_path: str) -> TrainingConfig:
             f"expected a JSON file or one of {', '.join(recipe_names())}"
         ) from None
     return TrainingConfig.from_json(text, str(file))
+
+
+def testable_prompts(config: TrainingConfig) -> list[str] | None:
+    """The prompts of ``config.test_prompts``; None where any may be tested."""
+    if config.test_prompts is None:
+        return None
+    file = RECIPES / f"{config.test_prompts}.txt"
+    if not file.is_file():
+        file = Path(config.test_prompts).expanduser()
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        known = ", ".join(sorted(f.stem for f in RECIPES.glob("*.txt")))
+        raise ConfigError(
+            f"test_prompts {config.test_prompts} cannot be read; "
+            f"expected a text file, one prompt a line, or one of {known}"
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:

@@ -62,12 +62,12 @@ class Features:
         self, rows: Rows, arithmetic: Autocast, config: ModelConfig, device: torch.device | str = "cpu"
     ) -> FeatureSource:  # fmt: skip
         """Scores from these features; a model of fewer levels takes those it names."""
-        missing = [name for name in config.features if name not in self.names]
+        missing = [name for name in config.level_names if name not in self.names]
         if missing:
             raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
         mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
         return FeatureSource(
-            [_pooled(self.levels[self.names.index(name)], config) for name in config.features],
+            [_pooled(self.levels[self.names.index(name)], config) for name in config.level_names],
             arithmetic,
             device=device,
             mirrored=mirrored if self.options.mirrored else None,
@@ -130,7 +130,7 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
         shards.append(load_file(file))  # mapped: read from disk when touched
         unreadable += written["unreadable"]
         size += file.stat().st_size
-    names = spec["model"]["features"]
+    names = spec["levels"]
     stacks: list[Any] = [_Stacked([shard[name] for shard in shards]) for name in names]
     if size <= in_memory:
         stacks = [stack.joined() for stack in stacks]
@@ -184,17 +184,19 @@ def _compute(
     backbone, config = source.backbone, source.config
     dtype = _DTYPES[options.dtype]
     images = images.to(backbone.device)
-    text = torch.stack([source.text(source.rows.prompts[row]) for row in rows])
+    prompts = source.prompts(rows)
     shape = backbone.latent_shape(config.image_size)
     views: list[list[Tensor]] = []
     for picture in (images, images.flip(3)) if options.mirrored else (images,):
         mean, std = backbone.encode_image(model.prompt(picture))
+        shown = model.word_features(picture, prompts, backbone)
         for draw in range(options.draws):
             # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
             noise = draw_noise(SCORING_SEED, draw, shape, config.posterior)
-            features = model.features(mean, std, text, backbone, noise)
+            features = model.features(mean, std, prompts.text, backbone, noise)
             if config.pooling == "statistics":
                 features = [statistics(feature) for feature in features]
+            features = features + shown
             views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in features])
     levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
     if not all(level.isfinite().all() for level in levels):
@@ -228,7 +230,7 @@ def _write_shard(
         parts.append(_compute(model, source, torch.stack(pictures), own, options))
     tensors = {
         name: torch.cat(level)
-        for name, level in zip(source.config.features, zip(*parts, strict=True), strict=True)
+        for name, level in zip(source.config.level_names, zip(*parts, strict=True), strict=True)
     }
     data = save(tensors)
     write_whole(_shard(folder, rows.start), lambda stream: stream.write(data))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffagiqa.data.images import decode_image, fit_image
 from diffagiqa.errors import ImageError, TrainingError
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
 from diffagiqa.training.data import Rows, may_flip
@@ -52,13 +52,13 @@ class ImageSource:
         self.arithmetic = arithmetic
         self.noise = scoring_noise(config, backbone, SCORING_SEED)
         self.may_flip = torch.tensor([flip and may_flip(prompt) for prompt in rows.prompts])
-        self.text = lru_cache(maxsize=4096)(self._encode)  # 4096 prompts are 1 GB for SD 1.5
+        self._encoded = lru_cache(maxsize=4096)(self._encode)  # 4096 prompts are 1 GB for SD 1.5
         self._readers = ThreadPoolExecutor(workers)
         self._coming: dict[int, Future[Tensor]] = {}
 
     def scores(self, model: DiffAGIQA, rows: Sequence[int], step: Step | None) -> dict[str, Tensor]:
         images = self.images(rows).to(self.backbone.device)  # (B,3,S,S)
-        text = torch.stack([self.text(self.rows.prompts[row]) for row in rows])  # (B,77,D)
+        prompts = self.prompts(rows)
         noises = self.noise
         if step is not None:
             mirrored = step.flips() & self.may_flip[list(rows)]
@@ -68,9 +68,10 @@ class ImageSource:
             shape = self.backbone.latent_shape(self.config.image_size)
             noises = [step.noise(shape, self.config.posterior)]
         mean, std = self.backbone.encode_image(model.prompt(images))
+        shown = model.word_features(images, prompts, self.backbone)
         draws = []
         for noise in noises:
-            features = model.features(mean, std, text, self.backbone, noise)
+            features = model.features(mean, std, prompts.text, self.backbone, noise) + shown
             with self.arithmetic():
                 draws.append(model.score_features(features))
         return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
@@ -109,9 +110,13 @@ class ImageSource:
         faults = self._readers.map(fails, range(len(self.rows)))
         return [row for row, fault in enumerate(faults) if fault]
 
+    def prompts(self, rows: Sequence[int]) -> Prompts:
+        """Encoded prompts of some rows; each distinct one is encoded once."""
+        return Prompts.stack([self._encoded(self.rows.prompts[row]) for row in rows])
+
     @torch.no_grad()
-    def _encode(self, prompt: str) -> Tensor:
-        return self.backbone.encode_text([prompt], self.config.long_prompts)[0]
+    def _encode(self, prompt: str) -> Prompts:
+        return self.backbone.encode_prompts([prompt], self.config.long_prompts).single
 
 
 class FeatureSource:

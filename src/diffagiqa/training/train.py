@@ -153,7 +153,7 @@ def train_heads(
 def open_backbone(config: TrainingConfig, device: torch.device) -> Backbone:
     dtype = choose_dtype(device, config.backbone_dtype, exact=config.model.needs_float32)
     return load_backbone(
-        config.model.backbone, config.model.features, revision=config.model.backbone_revision,
+        config.model.backbone, config.model.unet_names, revision=config.model.backbone_revision,
         device=device, dtype=dtype,
     )  # fmt: skip
 

@@ -1,0 +1,116 @@
+"""The made world as a benchmark: one database to learn from, three to be judged by, all simulated.
+
+Held out are prompts, combinations of a kind with a colour or material, and kinds of defects.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffagiqa.benchmark.run import Log
+from diffagiqa.synth.database import DatabaseSplit, write_database
+from diffagiqa.synth.observers import Panel
+from diffagiqa.training.open_data import Opened, TableColumns, open_data
+from diffagiqa.training.reproduce import Repeats
+
+TESTS: tuple[DatabaseSplit, ...] = ("test-prompts", "test-combinations", "test-defects")
+TASKS = {"perception": "mos_quality", "alignment": "mos_align"}
+TABLE = "ratings.csv"
+
+
+@dataclass(frozen=True)
+class MadeSizes:
+    """How many pictures are learnt from, how many of each kind are tested, and their side in pixels."""
+
+    train: int = 3000
+    test: int = 600
+    size: int = 256
+    seed: int = 0
+
+
+def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print) -> Path:
+    """Write what is missing of the four databases and the table that joins them; returns the table."""
+    rows: list[dict[str, str]] = []
+    parts: tuple[DatabaseSplit, ...] = ("train", *TESTS)
+    for number, part in enumerate(parts):
+        folder = root / part
+        if not (folder / "observers.json").is_file():
+            count = sizes.test if number else sizes.train
+            log(f"making {count} pictures, {part}")
+            # One panel for all: its observers must not differ between learning and testing.
+            write_database(
+                folder, count, sizes.size, sizes.seed + number, part, workers=workers,
+                per_prompt=3 if part == "test-defects" else 6, panel=Panel(seed=sizes.seed),
+            )  # fmt: skip
+        with (folder / "data.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                kept = {task: row[column] for task, column in TASKS.items()}
+                image = f"{part}/images/{row['name']}"
+                side = "test" if number else "train"
+                rows.append(
+                    {"image": image, "prompt": row["prompt"], "part": part, "side": side} | kept
+                )
+    table = root / TABLE
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return table
+
+
+def open_made(table: Path) -> Opened:
+    """The joined table; the "generator" of a row is its part, and the split is official."""
+    own = TableColumns(
+        labels={task: task for task in TASKS},
+        scales=dict.fromkeys(TASKS, (0.0, 5.0)),
+        generator="part",
+        split="side",
+    )
+    return open_data([str(table)], [str(table.parent)], own=own)
+
+
+def ceilings(root: Path) -> str:
+    """How well half of the observers agree with the other half and with the truth, per part."""
+    lines = [
+        "| part | task | half against half | all against truth |",
+        "|---|---|---|---|",
+    ]
+    for part in TESTS:
+        found = json.loads((root / part / "observers.json").read_text(encoding="utf-8"))
+        for task, key in (("perception", "quality"), ("alignment", "alignment")):
+            one = found["noise_ceiling"][key]
+            values = (one["between_halves"], one["all_to_truth"])
+            lines.append(f"| {part} | {task} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+    return "\n".join(lines)
+
+
+def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
+    """SRCC, PLCC and KRCC of every method on every held-out part, medians over repeats."""
+    sections = []
+    for task in tasks:
+        lines = [
+            f"### {task.capitalize()}: SRCC / PLCC / KRCC",
+            "",
+            "| method | " + " | ".join(TESTS) + " |",
+            "|---" * (len(TESTS) + 1) + "|",
+        ]
+        for repeats in done:
+            cells = []
+            for part in TESTS:
+                values = [
+                    _median([e.tasks[task].generators[part][m] for e in repeats.evaluations])
+                    for m in ("srcc", "plcc", "krcc")
+                ]
+                cells.append(" / ".join("none" if v is None else f"{v:.3f}" for v in values))
+            lines.append(f"| {repeats.regime} | " + " | ".join(cells) + " |")
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = sorted(value for value in values if value is not None)
+    return known[len(known) // 2] if known else None

@@ -1,0 +1,104 @@
+"""How strongly a picture shows each word of its prompt, as the U-Net's cross-attention weighs it.
+
+A cross-attention compares what every place of a map asks for with what every token of the prompt
+offers. Before the softmax these products say how much a place looks like a token, whatever the other
+tokens are. What they say of the whole picture is the token's ``evidence``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffagiqa.model.features import cross_attended, walk_unet
+
+FIGURES = 8
+SHARPNESS = 2.0
+"""Between the mean over places (0) and the best place alone (infinity)."""
+
+
+def queries_and_keys(attention: Any, hidden: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """What a diffusers ``Attention`` compares, its heads side by side: (B, HW, E) and (B, L, E).
+
+    ``hidden`` (B, HW, C) as it enters the attention, ``text`` (B, L, D). The scale is in the queries.
+    """
+    return attention.to_q(hidden) * attention.scale, attention.to_k(text.to(hidden.dtype))
+
+
+def evidence(queries: Tensor, keys: Tensor) -> Tensor:
+    """(B, HW, E) and (B, L, E), or (L, E) for all pictures alike -> (B, L), float32 or more.
+
+    With products m of a token: log(mean over places of exp(2 m)) / 2, a smooth maximum. Its sigmoid is
+    the chance that the word is shown; the number of places hardly matters.
+    """
+    maps = queries @ keys.transpose(-1, -2)  # (B,HW,L)
+    values = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+    return (torch.logsumexp(SHARPNESS * values, dim=1) - math.log(values.shape[1])) / SHARPNESS
+
+
+def unet_evidence(
+    unet: Any, latents: Tensor, timestep: int, text: Tensor, names: Sequence[str]
+) -> list[Tensor]:
+    """``evidence`` of every token in the first cross-attention of the named transformers, (B, L) each.
+
+    ``latents`` (B, C, h, w), ``text`` (B, L, D). Nothing after the last of them is computed.
+    """
+    return [evidence(*compared) for compared in _comparisons(unet, latents, timestep, text, names)]
+
+
+def unet_token_maps(
+    unet: Any, latents: Tensor, timestep: int, text: Tensor, names: Sequence[str]
+) -> list[Tensor]:
+    """The products behind ``unet_evidence`` at every place, (B, L, h', w') per name."""
+    maps = []
+    for queries, keys in _comparisons(unet, latents, timestep, text, names):
+        found = (queries @ keys.transpose(1, 2)).transpose(1, 2).float()  # (B,L,HW)
+        # The transformers of a U-Net keep the picture's ratio of sides.
+        width = round((found.shape[2] * latents.shape[3] / latents.shape[2]) ** 0.5)
+        maps.append(found.unflatten(2, (-1, width)))
+    return maps
+
+
+def _comparisons(
+    unet: Any, latents: Tensor, timestep: int, text: Tensor, names: Sequence[str]
+) -> list[tuple[Tensor, Tensor]]:
+    """Queries and keys of each named transformer's first block."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    entering = latents
+    for name, feature in walk_unet(unet, latents, timestep, text):
+        if name in names:  # the map that entered this transformer was yielded just before
+            transformer = unet.get_submodule(name)
+            attention = transformer.transformer_blocks[0].attn2
+            hidden = cross_attended(transformer, entering)
+            found[name] = queries_and_keys(attention, hidden, text)
+            if len(found) == len(set(names)):
+                break
+        entering = feature
+    return [found[name] for name in names]
+
+
+def word_figures(evidences: Tensor, words: Tensor) -> Tensor:
+    """What the evidence of a prompt's words comes to, (B, L) and a mask (B, L) -> (B, FIGURES).
+
+    Over the words: mean and deviation, the lowest and the second lowest; mean chance; expected number
+    of words that are not shown; mean log chance; log of 1 + the number of words. Zeros without words.
+    """
+    mask = words.to(evidences.dtype)
+    count = mask.sum(1)
+    some = count.clamp(min=1)
+    mean = (evidences * mask).sum(1) / some
+    spread = (((evidences - mean[:, None]).square() * mask).sum(1) / some + 1e-6).sqrt()
+    lowest = torch.where(words, evidences, evidences.new_tensor(float("inf")))
+    low = lowest.topk(min(2, lowest.shape[1]), dim=1, largest=False).values
+    low = torch.where(low.isfinite(), low, mean[:, None])
+    chance = torch.sigmoid(evidences) * mask
+    figures = [
+        mean, spread, low[:, 0], low[:, -1], chance.sum(1) / some, count - chance.sum(1),
+        (F.logsigmoid(evidences) * mask).sum(1) / some, torch.log1p(count),
+    ]  # fmt: skip
+    return torch.stack(figures, dim=1) * (count > 0).to(mask.dtype)[:, None]
