@@ -163,3 +163,21 @@ def test_one_name_on_two_sides_is_refused(table: pd.DataFrame) -> None:
     twice = table.assign(image="same.png")
     with pytest.raises(DatabaseError, match=r"1 image names are in train and in test \(same.png\)"):
         random_split(twice)
+
+
+def test_test_prompts_are_drawn_among_those_given(table: pd.DataFrame) -> None:
+    given = [f"A thing {number}" for number in range(0, 50, 2)]
+    for seed in range(4):
+        split = random_split(table, 0.3, seed, validation=0.1, among=given)
+        rows = split.rows(table)
+        tested = {prompt_key(prompt) for prompt in table["prompt"][rows["test"]]}
+        assert tested <= {prompt_key(prompt) for prompt in given}
+        assert 0.25 < len(rows["test"]) / len(table) < 0.4
+        assert len(rows["train"]) > len(rows["test"])
+    with pytest.raises(DatabaseError, match="the prompts that may be tested have"):
+        random_split(table, 0.3, among=given[:3])
+
+
+def test_without_a_list_the_draw_is_what_it_was(table: pd.DataFrame) -> None:
+    every = sorted(set(table["prompt"]))
+    assert random_split(table, seed=3, among=every) == random_split(table, seed=3)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diffagiqa.errors import ConfigError
-from diffagiqa.training.config import TrainingConfig, load_recipe, override, recipe_names
+from diffagiqa.training.config import (
+    TrainingConfig,
+    load_recipe,
+    override,
+    prompts_to_test,
+    recipe_names,
+)
 
 
 def test_every_recipe_can_be_read() -> None:
@@ -62,3 +69,15 @@ def test_flags_are_text_and_lists_are_commas() -> None:
 def test_a_recipe_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match=r"recipe nowhere\.json cannot be read"):
         load_recipe("nowhere.json")
+
+
+def test_prompts_that_may_be_tested(tmp_path: Path) -> None:
+    assert prompts_to_test(TrainingConfig()) is None
+    unseen = prompts_to_test(load_recipe("embedded"))
+    assert unseen is not None
+    assert len(unseen) == len(set(unseen)) == 96
+    (tmp_path / "mine.txt").write_text("a fox\n\n two cats \n", encoding="utf-8")
+    own = TrainingConfig(test_prompts=str(tmp_path / "mine.txt"))
+    assert prompts_to_test(own) == ["a fox", "two cats"]
+    with pytest.raises(ConfigError, match="one of agiqa-3k-unseen"):
+        prompts_to_test(TrainingConfig(test_prompts="nothing"))

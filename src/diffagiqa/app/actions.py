@@ -20,7 +20,7 @@ from diffagiqa.explain.figures import contrast, overlay, unit_range
 from diffagiqa.scorer import Score, Scorer
 
 LIMITS = ImageLimits(max_bytes=50_000_000, max_pixels=50_000_000)
-WORD_COLUMNS = ("word", "alignment lost without it", "seems missing")
+WORD_COLUMNS = ("word", "chance it is shown", "alignment lost without it", "seems missing")
 MOST_BATCH = 500
 HINTS = {
     "perception": "how good the picture looks",
@@ -86,7 +86,12 @@ def score_picture(
         overlay(found.image, unit_range(found.quality_map)),
         f'<p class="sentence">{html.escape(found.sentence)}</p>' if found.sentence else "",
         [
-            [w.text, round(w.drop, 3), "yes" if -w.drop > found.missing_above else ""]
+            [
+                w.text,
+                "not known" if w.shown is None else f"{w.shown:.0%}",
+                round(w.drop, 3),
+                "yes" if found.lacks(w) else "",
+            ]
             for w in found.words
         ],
         [(overlay(found.image, contrast(w.attention)), w.text) for w in found.words],

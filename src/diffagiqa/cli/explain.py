@@ -123,8 +123,11 @@ def _show(found: Any) -> None:
     console = Console()
     console.print(Text(", ".join(f"{task} {value:.3f}" for task, value in found.scores.items())))
     if found.words:
-        table = Table("word", "alignment lost without it", box=None, pad_edge=False)
+        known = found.words[0].shown is not None
+        columns = ["word", *(["chance it is shown"] if known else []), "alignment lost without it"]
+        table = Table(*columns, box=None, pad_edge=False)
         for word in found.words:
-            table.add_row(Text(word.text), f"{word.drop:+.3f}")
+            chance = [] if word.shown is None else [f"{word.shown:.0%}"]
+            table.add_row(Text(word.text), *chance, f"{word.drop:+.3f}")
         console.print(table)
         console.print(Text(found.sentence))

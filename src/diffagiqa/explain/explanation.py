@@ -79,10 +79,11 @@ class Explanation:
     @property
     def missing(self) -> tuple[WordEffect, ...]:
         """Words that the picture seems not to show, the surest first."""
-        found = [word for word in self.words if self._is_missing(word)]
+        found = [word for word in self.words if self.lacks(word)]
         return tuple(sorted(found, key=lambda word: word.rank))
 
-    def _is_missing(self, word: WordEffect) -> bool:
+    def lacks(self, word: WordEffect) -> bool:
+        """Whether the picture seems not to show this word."""
         return -word.drop > self.missing_above if word.shown is None else word.shown < 0.5
 
     @property
@@ -93,6 +94,8 @@ class Explanation:
         """
         if not self.words:
             return ""
+        if all(word.shown is None and abs(word.drop) < 1e-6 for word in self.words):
+            return "This model's alignment score does not depend on the words of the prompt."
         names = [f"'{word.text}'" for word in self.missing[:3]]
         if not names:
             return "No word of the prompt seems to be missing."
@@ -140,7 +143,7 @@ def explain(
         scorer: the model.
         image: path, bytes, PIL image, array or tensor, as for ``Scorer``.
         prompt: what was asked for.
-        method: "occlusion", "gradient" or "activation"; docs/explain.md says how faithful each is.
+        method: "occlusion", "gradient" or "activation"; docs/how-to/explain.md says how faithful each is.
         words: explain the words, too.
         missing_above: see ``Explanation``.
 

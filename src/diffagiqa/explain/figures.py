@@ -94,7 +94,7 @@ def contrast(attention: np.ndarray) -> np.ndarray:
 
 def _word_bars(axis: Any, found: Explanation) -> None:
     known = found.words[0].shown is not None
-    missing = [word in found.missing if known else word.drop < 0 for word in found.words]
+    missing = [found.lacks(word) if known else word.drop < 0 for word in found.words]
     lengths = [word.rank for word in found.words]
     places = range(len(lengths))
     bars = axis.barh(places, lengths, color=[RISE if lacks else FALL for lacks in missing])

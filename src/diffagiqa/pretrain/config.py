@@ -58,7 +58,7 @@ class DenoiserConfig:
     """Pictures per step at the smallest side."""
     sides: tuple[int, ...] = (128,)
     """Image sides that steps take at random; the batch shrinks with the area."""
-    learning_rate: float = 8e-4
+    learning_rate: float = 1.6e-3
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     min_snr_gamma: float = 5.0
@@ -68,9 +68,9 @@ class DenoiserConfig:
     """The side tasks see latents at t below this, as the scorer does."""
     defect_weight: float = 0.1
     pair_weight: float = 0.1
-    words_weight: float = 1.0
-    seen_weight: float = 1.0
-    named_weight: float = 0.1
+    words_weight: float = 4.0
+    seen_weight: float = 4.0
+    named_weight: float = 0.4
     tapped: tuple[str, ...] = (
         "down_blocks.0.attentions.1",
         "down_blocks.1.attentions.1",

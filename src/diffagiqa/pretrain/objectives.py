@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from diffagiqa.model.evidence import evidence, queries_and_keys
 from diffagiqa.pretrain.loop import Losses
-from diffagiqa.pretrain.told import UNKNOWN, Tokens, Truth, world_values
+from diffagiqa.pretrain.told import UNKNOWN, Tokens, Truth, usual_values, world_values
 
 DEFECTS = ("none", "blur", "noise", "jpeg", "low detail", "colour", "ghost", "checkerboard")
 
@@ -65,6 +65,10 @@ def damage(
         rows, columns = np.indices((height, width)) // 2
         values = values + (4 + 24 * severity) * np.where((rows + columns) % 2, 1, -1)[..., None]
     return np.clip(values, 0, 255).astype(np.uint8)
+
+
+KEY_SCALE = 8.0
+"""Of the learnt keys of ``world_values``: as long as those that the text encoder gives at first."""
 
 
 class Taps:
@@ -153,8 +157,8 @@ def words_loss(
     ``pictures`` (P,): numbers in the batch of those that ``truth`` speaks of.
 
     * words: every picture answers for the claiming tokens of all captions, the one it was told and the
-      others. Binary cross-entropy of the evidence, in which told and not told, and true and false
-      among each, weigh the same: guessing gives log 2. "wrong" is of the told ones.
+      others. Binary cross-entropy of the evidence; true and false weigh the same, among the told ones
+      together, among the others by value: guessing gives log 2. "wrong" is of the told ones.
     * seen: the same for learnt keys of all that the made world has, so that seeing need not wait for
       the text encoder.
     * named: a token's key picks its value among the learnt ones, so that the text need not wait either.
@@ -163,18 +167,18 @@ def words_loss(
     wanted = truth.parts.to(device)[:, tokens.parts.to(device)]  # (P, T)
     told = tokens.captions.to(device)[None] == pictures[:, None]
     value = truth.values.to(device)[tokens.parts.to(device)]  # (T,)
+    usual = torch.tensor(
+        [*usual_values(), 0.1], device=device
+    )  # the last: of unnumbered real words
     words, seen, named, wrong = [], [], [], []
     for (queries, keys), known in zip(compared, values, strict=True):
         places, chosen = queries[pictures], keys[tokens.captions, tokens.places]  # (P,HW,E), (T,E)
         found = evidence(places, chosen)  # (P, T)
-        for own in (told, ~told):
-            words.append(_balanced(found[own], wanted[own]))
+        words.append(_balanced(found[told], wanted[told]))
+        words.append(_weighed(found, wanted.masked_fill(told, UNKNOWN), usual[value]))
         wrong.append(_errors(found[told], wanted[told]))
-        seen.append(
-            _balanced(
-                evidence(places, known.to(places.dtype)).flatten(), truth.seen.to(device).flatten()
-            )
-        )
+        learnt = (KEY_SCALE * known).to(places.dtype)
+        seen.append(_weighed(evidence(places, learnt), truth.seen.to(device), usual[:-1]))
         sure = value != UNKNOWN
         if bool(sure.any()):
             named.append(F.cross_entropy(chosen[sure].float() @ known.T, value[sure]))
@@ -190,6 +194,17 @@ def _balanced(found: Tensor, truth: Tensor) -> Tensor:
         if bool((truth == value).any())
     ]
     return torch.stack(parts).mean() if parts else found.sum() * 0
+
+
+def _weighed(found: Tensor, truth: Tensor, usual: Tensor) -> Tensor:
+    """Binary cross-entropy of logits (P, N) with 1, 0 or ``UNKNOWN``, each column weighed by how often
+    it is true, (N,): knowing that and nothing of the picture gives log 2, as guessing does."""
+    weight = torch.where(truth == 1, 0.5 / usual, 0.5 / (1 - usual)).clamp(max=20.0)
+    weight = weight * (truth != UNKNOWN)
+    losses = F.binary_cross_entropy_with_logits(
+        found, (truth == 1).float(), weight, reduction="sum"
+    )
+    return losses / (truth != UNKNOWN).sum().clamp(min=1)
 
 
 def _errors(found: Tensor, truth: Tensor) -> Tensor:

@@ -176,6 +176,18 @@ def world_values() -> dict[tuple[str, str | int], int]:
     return {value: number for number, value in enumerate(values)}
 
 
+@lru_cache(maxsize=1)
+def usual_values(scenes: int = 2000) -> tuple[float, ...]:
+    """Of each of ``world_values``, the share of the made world's scenes that have it, 0.01 to 0.99."""
+    from diffagiqa.synth.captions import Caption
+    from diffagiqa.synth.scene import sample_scene
+
+    numbers = np.random.default_rng(0)
+    drawn = [sample_scene(numbers, "train") for _ in range(scenes)]
+    seen = [MadeLesson(Caption("", ()), scene, scene, True).seen for scene in drawn]
+    return tuple(np.clip(np.mean(seen, axis=0), 0.01, 0.99).tolist())
+
+
 @dataclass(frozen=True)
 class Truth:
     """What is known of the pictures and captions of a batch; 1, 0, or ``UNKNOWN``."""

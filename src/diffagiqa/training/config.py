@@ -188,7 +188,7 @@ def load_recipe(name_or_path: str) -> TrainingConfig:
     return TrainingConfig.from_json(text, str(file))
 
 
-def testable_prompts(config: TrainingConfig) -> list[str] | None:
+def prompts_to_test(config: TrainingConfig) -> list[str] | None:
     """The prompts of ``config.test_prompts``; None where any may be tested."""
     if config.test_prompts is None:
         return None

@@ -43,7 +43,7 @@ def merge(models: Sequence[DiffAGIQA]) -> DiffAGIQA:
     _merge_pyramids(merged.pyramid, [model.pyramid for model in models])
     for task in first.task_names:
         _merge_heads(
-            merged.heads[task], [model.heads[task] for model in models], len(merged.pyramid.norms)
+            merged.heads[task], [model.heads[task] for model in models], len(first.level_names)
         )
     return merged
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
 from diffagiqa.data.splits import Split, official_split, random_split
 from diffagiqa.errors import ConfigError
-from diffagiqa.training.config import TrainingConfig, testable_prompts
+from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
 from diffagiqa.training.mismatch import usable
 
@@ -82,7 +82,7 @@ def _rated_split(
         share = config.validation_fraction * (1 - config.test_fraction)
         split = random_split(
             rows.table(), config.test_fraction, config.split_seed, config.split, share,
-            among=testable_prompts(config),
+            among=prompts_to_test(config),
         )  # fmt: skip
         return positions(split, rows)
     if official is None:
