@@ -218,13 +218,13 @@ def test_a_model_with_a_look_for_words_names_their_chances() -> None:
         pooling="statistics", prompting="none", words=("up_blocks.1.attentions.1",), words_size=128
     )
     scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
+    image = scorer.prepare(torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0)))
     found = explain(scorer, image, "a red fox", method="activation")
     text = scorer.backbone.encode_text(["a red fox"])
     (evidence,) = scorer.model.evidence(image[None], text, scorer.backbone)
     places = token_places(scorer.backbone.tokenizer, "a red fox", split_words("a red fox"))
     for word, place in zip(found.words, places, strict=True):
-        assert word.shown == pytest.approx(float(evidence[0, place].mean().sigmoid()), abs=1e-5)
+        assert word.shown == pytest.approx(float(evidence[0, place].mean().sigmoid()), abs=1e-3)
         assert word.attention.shape == (128, 128)
         assert found.lacks(word) == (word.shown < 0.5)
     order = [word.shown for word in found.missing]
