@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from diffagiqa.model.pyramid import StatisticsPooling
+from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.features import open_features
 from diffagiqa.weights.folder import load_model, save_model
 
@@ -25,7 +26,7 @@ QUANTILE = 0.99
 
 def embed(run: Path, backbone: Path, cache: Path, out: Path) -> None:
     model = load_model(run / "best").eval()
-    limit = familiar_limit(model.pyramid, cache)
+    limit = familiar_limit(model, cache)
     model.config = replace(model.config, backbone="./backbone", unfamiliar_above=round(limit, 4))
     save_model(model, out, half=True)
     shutil.rmtree(out / "backbone", ignore_errors=True)
@@ -35,14 +36,16 @@ def embed(run: Path, backbone: Path, cache: Path, out: Path) -> None:
 
 
 @torch.inference_mode()
-def familiar_limit(pyramid: torch.nn.Module, cache: Path) -> float:
+def familiar_limit(model: DiffAGIQA, cache: Path) -> float:
     """The distance below which ``QUANTILE`` of the cached pictures lie; 0 without statistics."""
+    pyramid = model.pyramid
     if not isinstance(pyramid, StatisticsPooling):
         return 0.0
     features = open_features(cache)
     rows = torch.arange(features.levels[0].shape[0])
     first = torch.zeros_like(rows)
-    levels = [level[rows, first][:, 0].float() for level in features.levels]
+    own = [features.levels[features.names.index(name)] for name in model.config.level_names]
+    levels = [level[rows, first][:, 0].float() for level in own]
     return float(pyramid.distance(levels).quantile(QUANTILE))
 
 
