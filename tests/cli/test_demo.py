@@ -17,7 +17,7 @@ def test_demo_scores_made_pictures_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.warns(UserWarning, match="hardly which things"):
+    with pytest.warns(UserWarning, match="hardly reads the prompt"):
         assert run(["demo", str(tmp_path)]) == 0
     with (tmp_path / "scores.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -33,7 +33,7 @@ def test_demo_scores_made_pictures_offline(
 
 def test_the_embedded_model_says_what_it_is_not_good_for() -> None:
     """While the notice is there, nobody loads the embedded model without reading it."""
-    with pytest.warns(UserWarning, match="hardly which things"):
+    with pytest.warns(UserWarning, match="hardly reads the prompt"):
         scorer = Scorer.from_pretrained(device="cpu")
     assert scorer.tasks == ("perception", "alignment")
     assert (DEFAULT_MODEL / "README.md").is_file()
