@@ -81,9 +81,9 @@ def test_every_kind_of_input_gives_the_same_score(
     tensor = torch.from_numpy(array).permute(2, 0, 1) / 255.0
     wanted = scorer(array, "a fox")["alignment"]
     for same in (file, str(file), file.as_uri(), file.read_bytes(), Image.open(file), tensor):
-        assert scorer(same, "a fox")["alignment"] == pytest.approx(wanted, abs=1e-6)
+        assert scorer(same, "a fox")["alignment"] == pytest.approx(wanted, abs=1e-5)
     batch = scorer(torch.stack([tensor, tensor]), "a fox")
-    assert [s["alignment"] for s in batch] == pytest.approx([wanted] * 2, abs=1e-6)
+    assert [s["alignment"] for s in batch] == pytest.approx([wanted] * 2, abs=1e-5)
 
 
 def test_mos_scale(reference: Path, pictures: list[np.ndarray]) -> None:

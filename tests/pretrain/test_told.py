@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffagiqa.pretrain.objectives import words_loss
+from diffagiqa.pretrain.objectives import _balanced, words_loss
 from diffagiqa.pretrain.run import made_pictures
 from diffagiqa.pretrain.tokenizer import train_tokenizer
 from diffagiqa.pretrain.told import (
@@ -143,4 +143,6 @@ def test_loss_rewards_the_truth(tmp_path: Path) -> None:
     )  # "a tree" is false where a cat is the only one of its kind
     assert good["named"] < 1.5
     blind = words_loss([(0 * queries, keys)], [values], tokens, truth, pictures)
-    assert float(blind["words"]) == pytest.approx(np.log(2), abs=1e-5)
+    assert float(blind["wrong"]) == 1.0  # no side taken is the wrong side
+    zeros, mixed = torch.zeros(6), torch.tensor([1, 0, 0, 0, UNKNOWN, 1])
+    assert float(_balanced(zeros, mixed)) == pytest.approx(np.log(2), abs=1e-6)
