@@ -38,7 +38,12 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("epoch   0") == 1  # one process speaks
-    train(config, rows, thirds(COUNT), tmp_path / "one", device="cpu", log=lambda text: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the two have: sums in another order round otherwise
+    try:
+        train(config, rows, thirds(COUNT), tmp_path / "one", device="cpu", log=lambda text: None)
+    finally:
+        torch.set_num_threads(threads)
     one, two = (load_file(tmp_path / run / "last" / "model.safetensors") for run in ("one", "two"))
     start = initial(config, rows)
     for name in one:
@@ -46,8 +51,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         apart = (one[name].float() - two[name].float()).abs().max().item()
         # AdamW turns rounding in a tiny gradient into a step, so compare with how far training went:
         # this tensor, or where it hardly moved, a thousandth of a step of the others (lr 0.01).
-        # Two per cent apart on one kind of CPU with two threads.
-        assert apart <= 0.05 * moved + 1e-5, (name, moved, apart)
+        assert apart <= 0.02 * moved + 1e-5, (name, moved, apart)
     tables = [list(csv.DictReader((tmp_path / f / "metrics.csv").open())) for f in ("one", "two")]
     for first, second in zip(*tables, strict=True):
         assert float(first["loss"]) == pytest.approx(float(second["loss"]), rel=1e-3)
