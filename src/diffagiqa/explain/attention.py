@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa.explain.words import Word
-from diffagiqa.model.features import walk_unet
+from diffagiqa.model.evidence import queries_and_keys
+from diffagiqa.model.features import cross_attended, walk_unet
 
 
 @torch.no_grad()
@@ -46,17 +47,10 @@ def probabilities(transformer: Any, hidden: Tensor, text: Tensor) -> Tensor:
     softmax(q k^T * scale) over the tokens, averaged over the heads.
     """
     height, width = hidden.shape[-2:]
-    tokens = transformer.norm(hidden)
-    if transformer.use_linear_projection:
-        tokens = transformer.proj_in(tokens.flatten(2).transpose(1, 2))
-    else:
-        tokens = transformer.proj_in(tokens).flatten(2).transpose(1, 2)
-    block = transformer.transformer_blocks[0]
-    tokens = tokens + block.attn1(block.norm1(tokens))
-    attention = block.attn2
-    query = _heads(attention.to_q(block.norm2(tokens)), attention.heads)
-    key = _heads(attention.to_k(text.to(tokens.dtype)), attention.heads)
-    weights = (query @ key.transpose(-1, -2) * attention.scale).float().softmax(-1)  # (B,n,hw,L)
+    attention = transformer.transformer_blocks[0].attn2
+    compared = queries_and_keys(attention, cross_attended(transformer, hidden), text)
+    query, key = (_heads(values, attention.heads) for values in compared)
+    weights = (query @ key.transpose(-1, -2)).float().softmax(-1)  # (B,n,hw,L)
     return weights.mean(1).transpose(1, 2).unflatten(2, (height, width))
 
 

@@ -14,7 +14,7 @@ from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.explain.attention import attention_maps, token_places, word_maps
 from diffagiqa.explain.spatial import quality_map
 from diffagiqa.explain.words import Word, split_words, without
-from diffagiqa.model.evidence import unet_token_maps
+from diffagiqa.model.evidence import pooled, unet_token_maps
 from diffagiqa.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -184,19 +184,23 @@ def _word_effects(
     if not words:
         return []
     drops = word_drops(scorer, pixels, prompt, words, whole)
-    maps = _attention(scorer, pixels, prompt)
     places = token_places(scorer.backbone.tokenizer, prompt, words)
-    seen = word_maps(maps, places).cpu().numpy()
     chances: list[float | None] = [None] * len(words)
     if scorer.config.words:
-        chances = list(word_chances(scorer, pixels, prompt, words))
+        looks = _looks(scorer, pixels, prompt)
+        chances = list(_chances(looks, places))
+        size = (scorer.config.image_size,) * 2
+        large = [F.interpolate(look, size, mode="bilinear") for look in looks]
+        maps = torch.stack(large).mean(0).sigmoid()[0]
+    else:
+        maps = _attention(scorer, pixels, prompt)
+    seen = word_maps(maps, places).cpu().numpy()
     return [
         WordEffect(word.text, word.start, word.end, drop, seen[i], chance)
         for i, (word, drop, chance) in enumerate(zip(words, drops, chances, strict=True))
     ]
 
 
-@torch.inference_mode()
 def word_chances(
     scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word]
 ) -> list[float]:
@@ -205,26 +209,33 @@ def word_chances(
     The mean evidence of the word's tokens and of all layers; 0.5 for a word beyond the text encoder's
     limit.
     """
-    text = scorer.backbone.encode_text([prompt], scorer.config.long_prompts)
-    found = scorer.model.evidence(pixels[None].to(scorer.device), text, scorer.backbone)
-    tokens = torch.stack(found).mean(0)[0]  # (L,)
     places = token_places(scorer.backbone.tokenizer, prompt, words)
+    return _chances(_looks(scorer, pixels, prompt), places)
+
+
+def _chances(looks: list[torch.Tensor], places: list[list[int]]) -> list[float]:
+    found = [pooled(look.flatten(2).transpose(1, 2)) for look in looks]
+    tokens = torch.stack(found).mean(0)[0]  # (L,)
     return [float(tokens[place].mean().sigmoid()) if place else 0.5 for place in places]
 
 
 @torch.inference_mode()
-def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tensor:
-    """(77 or more, S, S): where the alignment score's look sees each token."""
+def _looks(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> list[torch.Tensor]:
+    """How much each place looks like each token, (1, L, h, w) per layer of the look for words."""
     model, backbone, config = scorer.model, scorer.backbone, scorer.config
     text = backbone.encode_text([prompt], config.long_prompts)
-    size = config.image_size
-    if config.words:
-        small = model.small_latents(pixels[None].to(scorer.device), backbone)
-        maps = unet_token_maps(backbone.unet, small, config.timestep, text, config.words)
-        large = [F.interpolate(one, (size, size), mode="bilinear") for one in maps]
-        return torch.stack(large).mean(0).sigmoid()[0]
+    small = model.small_latents(pixels[None].to(scorer.device), backbone)
+    return unet_token_maps(backbone.unet, small, config.timestep, text, config.words)
+
+
+@torch.inference_mode()
+def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tensor:
+    """(77 or more, S, S) cross-attention, as the alignment branch sees the picture."""
+    model, backbone, config = scorer.model, scorer.backbone, scorer.config
     prompters = dict(model.prompters.items())
     prompter = prompters.get(WORD_TASK) or next(iter(prompters.values()))
     mean, std = backbone.encode_image(prompter(pixels[None].to(scorer.device)))
     latents = backbone.noisy_latents(mean, std, scorer._noise[0], config.timestep)
+    text = backbone.encode_text([prompt], config.long_prompts)
+    size = config.image_size
     return attention_maps(backbone.unet, latents, config.timestep, text, config.features, size)[0]

@@ -129,10 +129,9 @@ class Backbone(nn.Module):
         return (sample - self.shift_factor) * self.scaling_factor
 
     def encode_prompts(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Prompts:
-        """``encode_text`` and ``word_places`` together, (B, L, D) and (B, L)."""
-        return Prompts(
-            self.encode_text(prompts, long_prompts), self.word_places(prompts, long_prompts)
-        )
+        """``encode_text``, and which tokens are words of the prompt: letters or digits."""
+        ids = self._ids(prompts, long_prompts)
+        return Prompts(self._hidden(ids), self._are_words(ids.flatten(1)))
 
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
@@ -143,22 +142,28 @@ class Backbone(nn.Module):
         of 77 and truncates every other prompt, as the released code does.
         All prompts of a call must give the same length; call once per prompt to mix lengths.
         """
-        ids = torch.stack([self._token_ids(prompt, long_prompts) for prompt in prompts])  # (B,k,77)
+        return self._hidden(self._ids(prompts, long_prompts))
+
+    def _ids(self, prompts: Sequence[str], long_prompts: str) -> Tensor:
+        """(B, k, 77), k pieces of each prompt."""
+        return torch.stack([self._token_ids(prompt, long_prompts) for prompt in prompts])
+
+    def _hidden(self, ids: Tensor) -> Tensor:
+        """(B, k, 77) -> (B, 77k, D)."""
         batch, pieces, length = ids.shape
         hidden = self.text_encoder(ids.flatten(0, 1).to(self.device))[0]
         return hidden.reshape(batch, pieces * length, -1)
 
-    def word_places(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
-        """Which tokens of ``encode_text``'s are words of the prompt: letters or digits, (B, L) bool."""
+    def _are_words(self, ids: Tensor) -> Tensor:
+        """(B, L) ids -> (B, L) bool on the backbone's device."""
+        special = set(self.tokenizer.all_special_ids)
         rows = []
-        for prompt in prompts:
-            ids = self._token_ids(prompt, long_prompts).flatten().tolist()
-            texts = self.tokenizer.convert_ids_to_tokens(ids)
-            special = set(self.tokenizer.all_special_ids)
+        for row in ids.tolist():
+            texts = self.tokenizer.convert_ids_to_tokens(row)
             rows.append(
                 [
-                    i not in special and any(c.isalnum() for c in t)
-                    for i, t in zip(ids, texts, strict=True)
+                    number not in special and any(letter.isalnum() for letter in text)
+                    for number, text in zip(row, texts, strict=True)
                 ]
             )
         return torch.tensor(rows, device=self.device)

@@ -36,7 +36,11 @@ def evidence(queries: Tensor, keys: Tensor) -> Tensor:
     With products m of a token: log(mean over places of exp(2 m)) / 2, a smooth maximum. Its sigmoid is
     the chance that the word is shown; the number of places hardly matters.
     """
-    maps = queries @ keys.transpose(-1, -2)  # (B,HW,L)
+    return pooled(queries @ keys.transpose(-1, -2))
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """Products at every place, (B, HW, L) -> evidence, (B, L)."""
     values = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
     return (torch.logsumexp(SHARPNESS * values, dim=1) - math.log(values.shape[1])) / SHARPNESS
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffagiqa.pretrain.told import world_values
+from diffagiqa.pretrain.pictures import to_tensor
+from diffagiqa.pretrain.told import shows, world_values
 
 if TYPE_CHECKING:
     from diffagiqa.synth.scene import Scene
@@ -23,11 +24,13 @@ ASPECTS = ("kind", "colour", "background", "style")
 
 
 class Judge(nn.Module):
-    """Residual CNN over (B, 3, S, S) in [0, 1] -> one logit per value of the ``ASPECTS``, (B, V)."""
+    """A plain CNN over (B, 3, S, S) in [-1, 1] -> one logit per value of the ``ASPECTS``, (B, V)."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        self.values = [value for value in world_values() if value[0] in ASPECTS]
+        numbers = world_values()
+        self.values = [value for value in numbers if value[0] in ASPECTS]
+        self.columns = [numbers[value] for value in self.values]
         widths = [width, 2 * width, 4 * width, 6 * width]
         self.stem = nn.Conv2d(3, width, 5, stride=2, padding=2)
         self.stages = nn.ModuleList(
@@ -45,7 +48,7 @@ class Judge(nn.Module):
         self.place = nn.Parameter(torch.zeros(len(self.values)))
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = self.stem(2 * images - 1)
+        hidden = self.stem(images)
         for stage in self.stages:
             hidden = stage(hidden)
         maps = self.last(hidden).float().flatten(2)  # (B,V,hw)
@@ -54,13 +57,7 @@ class Judge(nn.Module):
 
     def truth(self, scenes: Sequence[Scene]) -> Tensor:
         """Which values each scene shows, (B, V) of 0 and 1."""
-        return torch.tensor([[float(_shows(scene, *v)) for v in self.values] for scene in scenes])
-
-
-def _shows(scene: Scene, aspect: str, value: object) -> bool:
-    if aspect in ("background", "style"):
-        return bool(getattr(scene, aspect) == value)
-    return any(one.count > 0 and getattr(one, aspect) == value for one in scene.entities)
+        return torch.tensor([shows(scene) for scene in scenes])[:, self.columns].float()
 
 
 def train_judge(
@@ -84,7 +81,7 @@ def train_judge(
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * share)))
         chosen = numbers.integers(len(images), size=batch)
-        stacked = as_batch([images[i] for i in chosen])
+        stacked = to_tensor([images[i] for i in chosen])
         if numbers.random() < 0.5:
             stacked = stacked.flip(3)
         found = judge(stacked.contiguous(memory_format=torch.channels_last))
@@ -96,11 +93,6 @@ def train_judge(
         optimiser.step()
         share = (time.monotonic() - began) / (60 * minutes)
     return judge.eval()
-
-
-def as_batch(images: Sequence[np.ndarray]) -> Tensor:
-    """uint8 (S, S, 3) each -> (B, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ def attribute_accuracy(
     judge: Judge, images: Sequence[np.ndarray], scenes: Sequence[Scene]
 ) -> list[Accuracy]:
     """How many of the attributes that scenes ask for the judge finds in the pictures, by aspect."""
-    logits = torch.cat([judge(as_batch(images[i : i + 64])) for i in range(0, len(images), 64)])
+    logits = torch.cat([judge(to_tensor(images[i : i + 64])) for i in range(0, len(images), 64)])
     truth = judge.truth(scenes)
     found = []
     for aspect in ASPECTS:

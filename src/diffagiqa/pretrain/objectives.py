@@ -167,9 +167,8 @@ def words_loss(
     wanted = truth.parts.to(device)[:, tokens.parts.to(device)]  # (P, T)
     told = tokens.captions.to(device)[None] == pictures[:, None]
     value = truth.values.to(device)[tokens.parts.to(device)]  # (T,)
-    usual = torch.tensor(
-        [*usual_values(), 0.1], device=device
-    )  # the last: of unnumbered real words
+    # The last stands for UNKNOWN, -1: the words of real captions.
+    usual = torch.tensor([*usual_values(), 0.1], device=device)
     words, seen, named, wrong = [], [], [], []
     for (queries, keys), known in zip(compared, values, strict=True):
         places, chosen = queries[pictures], keys[tokens.captions, tokens.places]  # (P,HW,E), (T,E)
@@ -186,13 +185,16 @@ def words_loss(
     return {name: torch.stack(list(parts)).mean() for name, parts in means.items()}
 
 
+def _sides(found: Tensor, truth: Tensor) -> list[Tensor]:
+    """Logits (N,) of what is true, and those of what is false negated: above 0 is right. Empty ones left
+    out, and what is ``UNKNOWN``."""
+    sides = (found[truth == 1], -found[truth == 0])
+    return [side for side in sides if side.numel()]
+
+
 def _balanced(found: Tensor, truth: Tensor) -> Tensor:
     """Binary cross-entropy of logits (N,) with 1, 0 or ``UNKNOWN``; true and false weigh the same."""
-    parts = [
-        F.softplus(-sign * found[truth == value]).mean()
-        for value, sign in ((1, 1.0), (0, -1.0))
-        if bool((truth == value).any())
-    ]
+    parts = [F.softplus(-side).mean() for side in _sides(found, truth)]
     return torch.stack(parts).mean() if parts else found.sum() * 0
 
 
@@ -209,11 +211,7 @@ def _weighed(found: Tensor, truth: Tensor, usual: Tensor) -> Tensor:
 
 def _errors(found: Tensor, truth: Tensor) -> Tensor:
     """Share of answers on the wrong side, true and false weighing the same; 0.5 by guessing."""
-    parts = [
-        (sign * found[truth == value].detach() <= 0).float().mean()
-        for value, sign in ((1, 1.0), (0, -1.0))
-        if bool((truth == value).any())
-    ]
+    parts = [(side <= 0).float().mean() for side in _sides(found.detach(), truth)]
     return torch.stack(parts).mean() if parts else found.new_tensor(0.5)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Collection
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,13 +107,10 @@ MISALIGNED = 0.35
 
 def made_pictures(count: int, seed: int, size: int = 256, workers: int = 1) -> Pictures:
     """``count`` pictures of the made world with their scenes; number i is a function of (seed, i)."""
+    from diffagiqa.synth.database import mapped
+
     draw = partial(_made_picture, seed=seed, size=size)
-    if workers > 1 and count > 1000:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            made = list(pool.map(draw, range(count), chunksize=64))
-    else:
-        made = [draw(i) for i in range(count)]
+    made = list(mapped(draw, count, workers if count > 1000 else 1))  # processes take time to start
     images, captions, scenes = (
         (list(column) for column in zip(*made, strict=True)) if made else ([], [], [])
     )

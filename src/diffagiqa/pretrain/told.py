@@ -68,16 +68,7 @@ class MadeLesson:
     @property
     def seen(self) -> list[int]:
         """Of every one of ``world_values``, whether anything of the picture has it."""
-        from diffagiqa.synth.grammar import INVERSES
-
-        here = {(a, getattr(self.shown, a)) for a in ("background", "style", "light")}
-        for one in self.shown.entities:
-            if one.count > 0:
-                here |= {(aspect, getattr(one, aspect)) for aspect in _OF_THINGS}
-        for relation in self.shown.relations:
-            predicate = relation.predicate
-            here |= {("relation", predicate), ("relation", INVERSES.get(predicate, predicate))}
-        return [int(value in here) for value in world_values()]
+        return shows(self.shown)
 
     def truth(self, other: MadeLesson | RealLesson) -> list[int]:
         """Of every claim of ``other``'s caption, whether this picture shows it."""
@@ -176,15 +167,27 @@ def world_values() -> dict[tuple[str, str | int], int]:
     return {value: number for number, value in enumerate(values)}
 
 
+def shows(scene: Scene) -> list[int]:
+    """Of every one of ``world_values``, 1 where anything of the scene has it, else 0."""
+    from diffagiqa.synth.grammar import INVERSES
+
+    here = {(a, getattr(scene, a)) for a in ("background", "style", "light")}
+    for one in scene.entities:
+        if one.count > 0:
+            here |= {(aspect, getattr(one, aspect)) for aspect in _OF_THINGS}
+    for relation in scene.relations:
+        predicate = relation.predicate
+        here |= {("relation", predicate), ("relation", INVERSES.get(predicate, predicate))}
+    return [int(value in here) for value in world_values()]
+
+
 @lru_cache(maxsize=1)
 def usual_values(scenes: int = 2000) -> tuple[float, ...]:
     """Of each of ``world_values``, the share of the made world's scenes that have it, 0.01 to 0.99."""
-    from diffagiqa.synth.captions import Caption
     from diffagiqa.synth.scene import sample_scene
 
     numbers = np.random.default_rng(0)
-    drawn = [sample_scene(numbers, "train") for _ in range(scenes)]
-    seen = [MadeLesson(Caption("", ()), scene, scene, True).seen for scene in drawn]
+    seen = [shows(sample_scene(numbers, "train")) for _ in range(scenes)]
     return tuple(np.clip(np.mean(seen, axis=0), 0.01, 0.99).tolist())
 
 

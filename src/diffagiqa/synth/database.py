@@ -11,12 +11,12 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from diffagiqa.synth.observers import (
 from diffagiqa.synth.render import render_layers
 from diffagiqa.synth.scene import Scene, sample_scene
 
+Made = TypeVar("Made")
 DatabaseSplit = Literal["all", "train", "test-prompts", "test-combinations", "test-defects"]
 # split -> (scenes drawn from, defects used)
 SOURCES: dict[DatabaseSplit, tuple[Split, tuple[str, ...]]] = {
@@ -228,7 +229,7 @@ def write_database(
         per_prompt=per_prompt,
     )
     panel = Panel(seed=seed) if panel is None else panel
-    truths = list(_mapped(write, n, workers))
+    truths = list(mapped(write, n, workers))
     with (root / "truth.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(truth) + "\n" for truth in truths)
     return _write_ratings(root, truths, panel)
@@ -246,7 +247,8 @@ def _check(root: Path, n: int, split: str, per_prompt: int, workers: int) -> Non
         raise DatabaseError(f"{root} is not an empty folder; name a new one")
 
 
-def _mapped(write: partial[dict[str, Any]], n: int, workers: int) -> Iterator[dict[str, Any]]:
+def mapped(write: Callable[[int], Made], n: int, workers: int) -> Iterator[Made]:
+    """``write(0)`` to ``write(n - 1)`` in order, by so many processes of their own."""
     if workers == 1:
         yield from map(write, range(n))
         return

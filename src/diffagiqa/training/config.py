@@ -175,16 +175,7 @@ def load_recipe(name_or_path: str) -> TrainingConfig:
     >>> load_recipe("agiqa-3k").databases
     ('agiqa-3k',)
     """
-    file = RECIPES / f"{name_or_path}.json"
-    if name_or_path not in recipe_names():
-        file = Path(name_or_path).expanduser()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(
-            f"recipe {name_or_path} cannot be read; "
-            f"expected a JSON file or one of {', '.join(recipe_names())}"
-        ) from None
+    file, text = _read_beside(name_or_path, "json", "recipe", "a JSON file")
     return TrainingConfig.from_json(text, str(file))
 
 
@@ -192,18 +183,23 @@ def prompts_to_test(config: TrainingConfig) -> list[str] | None:
     """The prompts of ``config.test_prompts``; None where any may be tested."""
     if config.test_prompts is None:
         return None
-    file = RECIPES / f"{config.test_prompts}.txt"
-    if not file.is_file():
-        file = Path(config.test_prompts).expanduser()
+    what = ("test_prompts", "a text file, one prompt a line,")
+    _, text = _read_beside(config.test_prompts, "txt", *what)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _read_beside(name_or_path: str, ending: str, what: str, expected: str) -> tuple[Path, str]:
+    """A file of ``recipes/`` by its name, or one of the user's by its path, and the text of it."""
+    known = sorted(file.stem for file in RECIPES.glob(f"*.{ending}"))
+    file = RECIPES / f"{name_or_path}.{ending}"
+    if name_or_path not in known:
+        file = Path(name_or_path).expanduser()
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        return file, file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        known = ", ".join(sorted(f.stem for f in RECIPES.glob("*.txt")))
         raise ConfigError(
-            f"test_prompts {config.test_prompts} cannot be read; "
-            f"expected a text file, one prompt a line, or one of {known}"
+            f"{what} {name_or_path} cannot be read; expected {expected} or one of {', '.join(known)}"
         ) from None
-    return [line.strip() for line in lines if line.strip()]
 
 
 def override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
