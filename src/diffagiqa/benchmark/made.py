@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffagiqa.benchmark.run import Log
+from diffagiqa.evaluation.protocol import spread
+from diffagiqa.evaluation.tables import number
 from diffagiqa.synth.database import DatabaseSplit, write_database
 from diffagiqa.synth.observers import Panel
 from diffagiqa.training.open_data import Opened, TableColumns, open_data
@@ -36,21 +38,21 @@ def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print)
     """Write what is missing of the four databases and the table that joins them; returns the table."""
     rows: list[dict[str, str]] = []
     parts: tuple[DatabaseSplit, ...] = ("train", *TESTS)
-    for number, part in enumerate(parts):
+    for index, part in enumerate(parts):
         folder = root / part
         if not (folder / "observers.json").is_file():
-            count = sizes.test if number else sizes.train
+            count = sizes.test if index else sizes.train
             log(f"making {count} pictures, {part}")
             # One panel for all: its observers must not differ between learning and testing.
             write_database(
-                folder, count, sizes.size, sizes.seed + number, part, workers=workers,
+                folder, count, sizes.size, sizes.seed + index, part, workers=workers,
                 per_prompt=3 if part == "test-defects" else 6, panel=Panel(seed=sizes.seed),
             )  # fmt: skip
         with (folder / "data.csv").open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 kept = {task: row[column] for task, column in TASKS.items()}
                 image = f"{part}/images/{row['name']}"
-                side = "test" if number else "train"
+                side = "test" if index else "train"
                 rows.append(
                     {"image": image, "prompt": row["prompt"], "part": part, "side": side} | kept
                 )
@@ -102,15 +104,10 @@ def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
             cells = []
             for part in TESTS:
                 values = [
-                    _median([e.tasks[task].generators[part][m] for e in repeats.evaluations])
+                    spread([e.tasks[task].generators[part][m] for e in repeats.evaluations]).median
                     for m in ("srcc", "plcc", "krcc")
                 ]
-                cells.append(" / ".join("none" if v is None else f"{v:.3f}" for v in values))
+                cells.append(" / ".join(map(number, values)))
             lines.append(f"| {repeats.regime} | " + " | ".join(cells) + " |")
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = sorted(value for value in values if value is not None)
-    return known[len(known) // 2] if known else None

@@ -23,7 +23,7 @@ from diffagiqa.benchmark.simple import (
 from diffagiqa.data.splits import Split
 from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.protocol import Evaluation
-from diffagiqa.evaluation.tables import results_table
+from diffagiqa.evaluation.tables import number, results_table
 from diffagiqa.training.checkpoint import write_text
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -143,7 +143,9 @@ def _one(
 
 def _srcc(result: Mapping[str, Any]) -> str:
     tasks = Evaluation.from_json(result["evaluation"]).tasks
-    return "  ".join(f"{task} {found.figures['srcc'].value:.3f}" for task, found in tasks.items())
+    return "  ".join(
+        f"{task} {number(found.figures['srcc'].value)}" for task, found in tasks.items()
+    )
 
 
 def table(done: Sequence[Repeats], tasks: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def generator_table(
     """One row per generator, with its number of rows."""
     found = evaluation.tasks[task].generators
     rows = [
-        [name, str(int(values["rows"] or 0)), *(_number(values.get(m)) for m in metrics)]
+        [name, str(int(values["rows"] or 0)), *(number(values.get(m)) for m in metrics)]
         for name, values in found.items()
     ]
     return markdown(["generator", "rows", *(NAMES[metric] for metric in metrics)], rows)
@@ -120,5 +120,6 @@ def _spread(spread: Spread | None) -> str:
     return f"{spread.median:.3f} ({spread.mean:.3f} ± {spread.std:.3f}, n = {len(spread.values)})"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three decimals, or that there is no value: constant scores have no correlation."""
     return NO_VALUE if value is None else f"{value:.3f}"

@@ -17,6 +17,7 @@ import numpy as np
 
 from diffagiqa.data.splits import Split
 from diffagiqa.evaluation.protocol import Evaluation, Summary, summarise_repeats
+from diffagiqa.evaluation.tables import number
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.training.checkpoint import STATE, write_text
 from diffagiqa.training.config import TrainingConfig
@@ -117,7 +118,7 @@ def repeat(
         for task, found in Evaluation.from_json(results[-1]["evaluation"]).tasks.items():
             log(
                 f"  {task}: "
-                + "  ".join(f"{m} {found.figures[m].value:.3f}" for m in ("srcc", "plcc"))
+                + "  ".join(f"{m} {number(found.figures[m].value)}" for m in ("srcc", "plcc"))
             )
     return Repeats(folder.name, config, tuple(results))
 
