@@ -113,7 +113,7 @@ def test_contrastive_scores_are_clipscores(trial: Trial, rows: Rows) -> None:
     scores = fit_contrastive(trial, load_pictures(rows, 96), budget)
     assert scores.shape == (14, 2)
     assert (scores >= 0).all()
-    assert (scores <= 100).all()
+    assert (scores <= 1).all()
 
 
 def test_words_are_hashed_alike_in_every_process() -> None:

@@ -10,7 +10,7 @@ from conftest import small_config
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.model.noise import draw_noise
-from diffagiqa.model.pyramid import statistics
+from diffagiqa.model.pyramid import statistics, textures
 from diffagiqa.model.scoring import build_model, scoring_noise
 
 
@@ -67,6 +67,32 @@ def test_statistics_in_float64() -> None:
         np.sqrt(np.log(away**2 + 1e-4).var(2) + 1e-6),
     ]
     np.testing.assert_allclose(found.numpy(), np.stack(wanted, 1), rtol=1e-9)
+
+
+def test_textures_are_correlations() -> None:
+    maps = torch.randn(2, 4, 6, 7, dtype=torch.float64)
+    places, pairs = (found[:, :, 0, 0] for found in textures(maps))
+    values = maps.numpy()
+    away = values - values.mean((2, 3), keepdims=True)
+    energy = np.log(away**2 + 1e-4).reshape(2, 4, -1)
+    wanted = np.stack([np.corrcoef(one)[np.triu_indices(4, 1)] for one in energy])
+    np.testing.assert_allclose(pairs, wanted, atol=1e-5)  # the floor under the deviations
+    size = np.abs(away) - np.abs(away).mean((2, 3), keepdims=True)
+    floor = (size**2).mean((2, 3)) + 1e-4
+    below = (size[:, :, 2:] * size[:, :, :-2]).mean((2, 3)) / floor
+    np.testing.assert_allclose(places.unflatten(1, (6, 4))[:, 2], below, rtol=1e-9)
+    right = (away[..., 1:] * away[..., :-1]).mean((2, 3)) / ((away**2).mean((2, 3)) + 1e-4)
+    np.testing.assert_allclose(places.unflatten(1, (6, 4))[:, 5], right, rtol=1e-9)
+
+
+def test_textures_of_a_flat_picture_and_of_one_place_are_finite() -> None:
+    for maps in (torch.ones(1, 3, 4, 4), torch.randn(1, 3, 1, 1)):
+        maps.requires_grad_(True)
+        found = torch.cat(textures(maps), dim=1)
+        (gradient,) = torch.autograd.grad(found.sum(), maps)
+        assert found.isfinite().all()
+        assert gradient.isfinite().all()
+        assert found.abs().max() < 1.01
 
 
 def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:

@@ -65,7 +65,8 @@ def make_pictures(folder: Path, count: int) -> list[Sample]:
         file = folder / f"{i:03d}.png"
         Image.fromarray((picture.clip(0, 1) * 255).astype(np.uint8)).save(file)
         labels = {"perception": 5 * contrast, "alignment": 1 + 9 * height}
-        samples.append(Sample(str(file), f"stripes {i % 8}", "table", i, labels))
+        made_by = ("weak", "strong")[int(contrast > 0.5)]
+        samples.append(Sample(str(file), f"stripes {i % 8}", "table", i, labels, made_by))
     return samples
 
 

@@ -32,7 +32,7 @@ def rows(tmp_path: Path) -> Rows:
 @pytest.fixture
 def model(rows: Rows, backbone: Backbone, request: pytest.FixtureRequest) -> DiffAGIQA:
     """With both branches, and prompters that do change the picture."""
-    config = small_config({"pooling": getattr(request, "param", "pyramid")})
+    config = small_config(getattr(request, "param", {}))
     built = make_model(config, rows.tasks, backbone, QUIET).eval()
     generator = torch.Generator().manual_seed(0)
     for prompter in built.prompters.values():
@@ -45,7 +45,11 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 3)
 
 
-@pytest.mark.parametrize("model", ["pyramid", "statistics"], indirect=True)
+@pytest.mark.parametrize(
+    "model",
+    [{}, {"pooling": "statistics"}, {"pooling": "statistics", "textures": True}],
+    indirect=True,
+)
 def test_scores_from_the_cache_are_those_from_pictures(
     tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
 ) -> None:

@@ -7,17 +7,18 @@ import torch
 from made_up import small_model
 
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.pyramid import STATISTICS
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.pyramid import figures
 from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.training.merge import merge
 
 
-def member(seed: int) -> DiffAGIQA:
+def member(seed: int, config: ModelConfig) -> DiffAGIQA:
     """A model that has seen some batches, so that its statistics differ from another's."""
     torch.manual_seed(seed)
-    model = build_model(small_model(pooling="statistics", prompting="none")).double().train()
+    model = build_model(config).double().train()
     for _ in range(3):
-        model.score_features(features(seed + 7, 8))
+        model.score_features(features(seed + 7, 8, config))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
             module.weight.data.uniform_(0.5, 2)
@@ -25,20 +26,23 @@ def member(seed: int) -> DiffAGIQA:
     return model.eval()
 
 
-def features(seed: int, count: int) -> list[torch.Tensor]:
+def features(seed: int, count: int, config: ModelConfig) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    widths = small_model().feature_channels
-    return [
-        torch.randn(count, STATISTICS * width, 1, 1, generator=generator, dtype=torch.float64)
-        * (1 + seed)
-        for width in widths
+    maps = [
+        torch.randn(count, width, 5, 4, generator=generator, dtype=torch.float64) * (1 + seed)
+        for width in config.feature_channels
     ]
+    return [one for m in maps for one in figures(m, config.textures)]
 
 
-def test_the_merged_network_gives_the_mean_logit() -> None:
-    members = [member(seed) for seed in range(3)]
+@pytest.mark.parametrize("textures", [False, True])
+def test_the_merged_network_gives_the_mean_logit(textures: bool) -> None:
+    config = small_model(
+        pooling="statistics", prompting="none", textures=textures, feature_channels=(16, 8, 8, 8, 8)
+    )
+    members = [member(seed, config) for seed in range(3)]
     merged = merge(members).double()
-    shown = features(1, 5)
+    shown = features(1, 5, config)
     with torch.no_grad():
         found = merged.score_features(shown)
         for task, value in found.items():

@@ -20,7 +20,9 @@ COUNT = 12
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    config = small_config(epochs=2, batch_size=4, relation="fidelity", lr_heads=1e-2)
+    config = small_config(
+        epochs=2, batch_size=4, relation="fidelity", lr_heads=1e-2, naming_weight=0.1
+    )
     pictures = tmp_path / "pictures"
     rows = made_up_rows(pictures, COUNT)
     (tmp_path / "config.json").write_text(config.to_json())

@@ -1,6 +1,6 @@
 """The CLIPScore of a small world: a contrastive image-text model trained from scratch on the captions.
 
-Hessel et al. (2021) score a caption by max(100 * cosine, 0) of CLIP's two embeddings. Here both
+Hessel et al. (2021) score a caption by the cosine of CLIP's two embeddings, at least 0. Here both
 encoders learn on the training pictures and their prompts alone, by CLIP's symmetric loss (Radford et
 al. 2021); no opinion score is used, so the score speaks of alignment only.
 """
@@ -36,7 +36,7 @@ class ImageTextModel(nn.Module):
 
 
 def fit_contrastive(trial: Trial, pictures: Tensor, budget: Budget) -> Predictions:
-    """Train on the training prompts; predict 100 * cosine (at least 0) for every task's column."""
+    """Train on the training prompts; predict the cosine (at least 0) for every task's column."""
     torch.manual_seed(trial.seed)
     prompts = trial.rows.prompts
     model = ImageTextModel()
@@ -63,7 +63,7 @@ def fit_contrastive(trial: Trial, pictures: Tensor, budget: Budget) -> Predictio
     with torch.inference_mode():
         for row in trial.test:
             image, text = model(_whole(pictures[[row]], budget.crop), [prompts[row]])
-            scores.append(max(100 * float((image * text).sum()), 0.0))
+            scores.append(max(float((image * text).sum()), 0.0))
     return np.repeat(np.array(scores)[:, None], trial.labels.shape[1], axis=1)
 
 

@@ -27,4 +27,4 @@ class Trial:
 
 
 Predictions = np.ndarray
-"""(len(test), tasks), in the order of ``Trial.test`` and the rows' tasks; any monotone scale."""
+"""(len(test), tasks), in the order of ``Trial.test`` and the rows' tasks; labels are in [0, 1]."""

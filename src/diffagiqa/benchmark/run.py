@@ -43,7 +43,7 @@ SIMPLE: Mapping[str, str] = {
 BASELINES: Mapping[str, str] = {
     **SIMPLE,
     **{name: f"{name} from scratch on crops at the picture's own detail" for name in NETWORKS},
-    "contrastive": "image-text model from scratch on the prompts, 100 x cosine; alignment only",
+    "contrastive": "image-text model from scratch on the prompts, cosine; alignment only",
 }
 
 

@@ -14,13 +14,13 @@ from diffagiqa.data.images import decode_image
 from diffagiqa.evaluation.baselines_generator import generator_means
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.data import Rows
-from diffagiqa.training.measures import labelled_table
 
 
 def generator_mean(trial: Trial) -> Predictions:
     """An oracle told which generator made a picture and nothing else: that one's mean training label."""
-    table, train = labelled_table(trial.rows), [*trial.train, *trial.validation]
+    table, train = trial.rows.table(), [*trial.train, *trial.validation]
     tasks = trial.rows.task_names
+    table[list(tasks)] = trial.labels
     return np.stack([generator_means(table, train, trial.test, task) for task in tasks], axis=1)
 
 

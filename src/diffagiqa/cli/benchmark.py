@@ -13,7 +13,10 @@ from diffagiqa.cli import training_options as options
 def benchmark(
     databases: Annotated[
         list[str],
-        typer.Argument(help="Databases by name, a table of ratings, or 'synth': the made world."),
+        typer.Argument(
+            help="Databases by name, a table of ratings, or 'synth': the made world.",
+            callback=options.spelt,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
     root: options.Root = None,
@@ -81,6 +84,8 @@ def benchmark(
             split_column, allow_partial,
         )  # fmt: skip
     names = [] if baseline == ["none"] else (baseline or list(BASELINES))
+    if world and not baseline:
+        names.remove("generator mean")  # the made world has none
     done = run_baselines(
         config, opened.rows, out / "baselines", names=names, repeats=repeats,
         network_repeats=network_repeats, budget=Budget(epochs=network_epochs),

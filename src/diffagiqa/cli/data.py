@@ -45,9 +45,10 @@ def check(
     Example:
         diffagiqa data check agiqa-3k databases/AGIQA-3K
     """
-    from diffagiqa.data.databases import DATABASES, check_database, read_database
+    from diffagiqa.data.databases import DATABASES, check_database, database_name, read_database
     from diffagiqa.errors import DatabaseError
 
+    name = database_name(name)
     if name not in DATABASES:
         raise DatabaseError(f"{name!r} is no known database; known are {', '.join(DATABASES)}")
     try:

@@ -11,9 +11,20 @@ if TYPE_CHECKING:
     from diffagiqa.training.config import TrainingConfig
     from diffagiqa.training.open_data import Opened
 
+
+def spelt(names: list[str]) -> list[str]:
+    """``agiqa3k`` for ``agiqa-3k``, and the like."""
+    from diffagiqa.data.databases import database_name
+
+    return [database_name(name) for name in names]
+
+
 Databases = Annotated[
     list[str],
-    typer.Argument(help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, or a table."),
+    typer.Argument(
+        help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, or a table.",
+        callback=spelt,
+    ),
 ]
 Root = Annotated[
     list[str] | None,

@@ -93,6 +93,8 @@ class ModelConfig:
     pooling: Pooling = "pyramid"
     """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps four
     figures of every channel over the picture, for small databases and small backbones."""
+    textures: bool = False
+    """With "statistics": also how neighbouring places and pairs of channels go together."""
     unfamiliar_above: float = 0.0
     """With "statistics": the mean squared deviation from the training pictures above which a picture is
     called unfamiliar; 0 where that was not measured."""
@@ -130,6 +132,12 @@ class ModelConfig:
         if self.words and self.pooling != "statistics":
             raise ConfigError(
                 f'words are named and pooling is {self.pooling!r}; they go with pooling "statistics"'
+            )
+        if self.textures and (self.pooling != "statistics" or max(self.feature_channels) > 128):
+            raise ConfigError(
+                f"textures compare every pair of channels, and pooling is {self.pooling!r} with up to "
+                f'{max(self.feature_channels)} channels; they go with pooling "statistics" and features '
+                "of at most 128 channels, such as latents"
             )
         _check_range("timestep", self.timestep, 0, 999)
         _check_range("noise_draws", self.noise_draws, 1, 64)
@@ -181,7 +189,9 @@ class ModelConfig:
     @property
     def level_names(self) -> tuple[str, ...]:
         """Names of all that the pyramid is given, in its order."""
-        return (*self.features, *(f"words of {name}" for name in self.words))
+        kinds = ("{}", "places of {}", "pairs of {}") if self.textures else ("{}",)
+        pictured = (kind.format(name) for name in self.features for kind in kinds)
+        return (*pictured, *(f"words of {name}" for name in self.words))
 
     @property
     def needs_float32(self) -> bool:

@@ -151,8 +151,47 @@ def statistics(maps: Tensor) -> Tensor:
     return torch.cat([mean, spread, peaked, uneven], dim=1)[:, :, None, None]
 
 
+PLACES = 6
+
+
+def textures(maps: Tensor) -> list[Tensor]:
+    """What channels do next to one another: (B, C, h, w) -> (B, 6C, 1, 1) and (B, C(C-1)/2, 1, 1).
+
+    Correlations over the picture, 0 where nothing varies. Places: of each channel's distance from its
+    mean, with the place one and two below and to the right, then of the channel itself, one below and
+    to the right. Pairs: of the log energies of every two channels. As in texture synthesis (Portilla
+    and Simoncelli, 2000), on latents in place of wavelets.
+    """
+    values = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
+    away = values - values.mean((2, 3), keepdim=True)
+    size = away.abs()
+    size = size - size.mean((2, 3), keepdim=True)
+    places = [_beside(size, lag, axis) for lag in (1, 2) for axis in (2, 3)]
+    places += [_beside(away, 1, axis) for axis in (2, 3)]
+    energy = torch.log(away.square() + 1e-4).flatten(2)
+    energy = energy - energy.mean(2, keepdim=True)
+    energy = energy / (energy.square().mean(2, keepdim=True) + 1e-6).sqrt()
+    first, second = torch.triu_indices(maps.shape[1], maps.shape[1], 1, device=maps.device)
+    pairs = (energy @ energy.transpose(1, 2) / energy.shape[2])[:, first, second]
+    return [torch.cat(places, dim=1)[:, :, None, None], pairs[:, :, None, None]]
+
+
+def _beside(centred: Tensor, lag: int, axis: int) -> Tensor:
+    """Correlation of (B, C, h, w) with itself ``lag`` places on, (B, C); 0 where there are so few."""
+    length = centred.shape[axis] - lag
+    if length < 1:
+        return centred.new_zeros(centred.shape[:2])
+    product = centred.narrow(axis, 0, length) * centred.narrow(axis, lag, length)
+    return product.mean((2, 3)) / (centred.square().mean((2, 3)) + 1e-4)
+
+
+def figures(maps: Tensor, with_textures: bool) -> list[Tensor]:
+    """One map (B, C, h, w) -> its kinds of figures, (B, F, 1, 1) each."""
+    return [statistics(maps), *(textures(maps) if with_textures else [])]
+
+
 class StatisticsPooling(nn.Module):
-    """``statistics`` of every channel, standardised and joined; no place is kept."""
+    """``figures`` of every feature, standardised and joined; no place is kept."""
 
     def __init__(
         self,
@@ -160,34 +199,46 @@ class StatisticsPooling(nn.Module):
         *,
         channels: int,
         dropout: float = 0.0,
-        figures: Sequence[int] = (),
+        textures: bool = False,
+        words: Sequence[int] = (),
     ) -> None:
-        """``figures``: widths of further levels that come as figures, (B, F, 1, 1)."""
+        """``words``: widths of further levels that come as figures, (B, F, 1, 1)."""
         super().__init__()
-        self.pictured = len(feature_channels)
-        self.widths = [*(STATISTICS * c for c in feature_channels), *figures]
+        self.textures = textures
+        self.features = len(feature_channels)
+        own = [
+            width
+            for c in feature_channels
+            for width in (
+                (STATISTICS * c, PLACES * c, c * (c - 1) // 2) if textures else (STATISTICS * c,)
+            )
+        ]
+        self.pictured = len(own)
+        self.widths = [*own, *words]
         self.out_channels = channels * len(self.widths)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in self.widths)
         self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in self.widths)
         self.levels = nn.ModuleList(conv_bn_relu(width, channels) for width in self.widths)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Features (B, C_i, h_i, w_i), or their ``statistics`` -> (B, levels * channels, 1, 1)."""
+        """Features (B, C_i, h_i, w_i), or their ``figures`` -> (B, levels * channels, 1, 1)."""
         standard = self.standardised(features)
         parts = zip(standard, self.dropouts, self.levels, strict=True)
         return torch.cat([level(dropout(found)) for found, dropout, level in parts], dim=1)
 
     def standardised(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Statistics in units of the training pictures' deviations, (B, 4C_i, 1, 1) per level."""
-        return [
-            norm((one if one.shape[1] == width else statistics(one)).to(one.dtype))
-            for one, width, norm in zip(features, self.widths, self.norms, strict=True)
-        ]
+        """Figures in units of the training pictures' deviations, (B, F, 1, 1) per level."""
+        levels = list(features)
+        if levels[0].shape[1] != self.widths[0]:  # maps, not yet their figures
+            maps, shown = levels[: self.features], levels[self.features :]
+            found = [one.to(maps[0].dtype) for m in maps for one in figures(m, self.textures)]
+            levels = found + shown
+        return [norm(one) for one, norm in zip(levels, self.norms, strict=True)]
 
     def distance(self, features: Sequence[Tensor]) -> Tensor:
         """How unlike the training pictures, (B,): the mean squared deviation, about 1 for those.
 
-        A Mahalanobis distance with a diagonal covariance, per statistic.
+        A Mahalanobis distance with a diagonal covariance, per figure.
         """
         standard = torch.cat(self.standardised(features)[: self.pictured], dim=1).flatten(1)
         return standard.float().square().clamp(max=1e4).mean(1)

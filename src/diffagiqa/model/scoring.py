@@ -155,7 +155,7 @@ class DiffAGIQA(nn.Module):
         return backbone.clean_latents(mean)
 
     def score_features(self, features: list[Tensor]) -> dict[str, Tensor]:
-        """Features of all passes, or their ``statistics`` -> scores by task, (B,) in [0, 1]."""
+        """Features of all passes, or their ``figures`` -> scores by task, (B,) in [0, 1]."""
         maps = self.pyramid(features).chunk(len(self.passes))
         return {task: head(maps[self.pass_of[task]]) for task, head in self.heads.items()}
 
@@ -191,7 +191,8 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
             config.feature_channels,
             channels=config.pyramid_channels,
             dropout=config.statistics_dropout,
-            figures=[FIGURES] * len(config.words),
+            textures=config.textures,
+            words=[FIGURES] * len(config.words),
         )
     else:
         pyramid = PlainPooling(
@@ -200,7 +201,7 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
     heads = nn.ModuleDict(
         {
             name: ScoreHead(
-                config.pyramid_channels * (len(config.feature_channels) + len(config.words)),
+                config.pyramid_channels * len(config.level_names),
                 fusion_channels=config.fusion_channels,
                 fusion_groups=config.fusion_groups,
                 head_channels=config.head_channels,

@@ -62,7 +62,7 @@ class DenoiserConfig:
     weight_decay: float = 0.01
     caption_dropout: float = 0.1
     min_snr_gamma: float = 5.0
-    shares: tuple[float, ...] = (0.25, 0.12, 0.63)
+    shares: tuple[float, ...] = (0.42, 0.0, 0.58)
     """Of each batch: denoising, pairs of crops, words of captions (``Role``)."""
     low_timestep: int = 100
     """The side tasks see latents at t below this, as the scorer does."""

@@ -169,9 +169,13 @@ def draw_batch(
 
 
 def _roles(config: DenoiserConfig, size: int) -> list[Role]:
-    """The roles of a batch in order: at least one of each, the crops in pairs, the rest denoises."""
-    _, pair, words = (max(1, round(share * size)) for share in config.shares)
-    side_tasks = [Role.PAIR] * (2 * max(1, pair // 2)) + [Role.WORDS] * words
+    """The roles of a batch in order: the crops in pairs, the rest denoises, one at least.
+
+    A share above 0 gets one pair or one picture at least.
+    """
+    _, pair, words = (share * size for share in config.shares)
+    side_tasks = [Role.PAIR] * (2 * max(1, round(pair) // 2)) if pair else []
+    side_tasks += [Role.WORDS] * max(1, round(words))
     return [Role.DENOISE] * max(1, size - len(side_tasks)) + side_tasks
 
 

@@ -36,7 +36,7 @@ def cache_spec(
         "prompters": prompters.hexdigest(),
         "model": {key: getattr(config, key) for key in keys}
         | {"use_text": [one.use_text for one in model.passes]}
-        | {"statistics": config.pooling == "statistics"}
+        | {"statistics": config.pooling == "statistics", "textures": config.textures}
         | ({"words": config.words, "words_size": config.words_size} if config.words else {}),
         "levels": config.level_names,
         "options": options,

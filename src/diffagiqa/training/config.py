@@ -57,6 +57,8 @@ class TrainingConfig:
     relation_weight: float = 0.5
     task_weights: tuple[float, ...] = ()
     """One per task, in the model's order; empty means 1 each."""
+    naming_weight: float = 0.0
+    """Of a second task in training: every head names the generator of the picture (``naming``)."""
 
     lr_heads: float = 1e-3
     lr_prompters: float = 1e-4
@@ -124,6 +126,7 @@ class TrainingConfig:
             ("ema", 0.0, 0.999999),
             ("regression_weight", 0.0, 1e6),
             ("relation_weight", 0.0, 1e6),
+            ("naming_weight", 0.0, 1e6),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} to {high}")

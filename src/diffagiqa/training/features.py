@@ -24,7 +24,7 @@ from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.noise import draw_noise
-from diffagiqa.model.pyramid import statistics
+from diffagiqa.model.pyramid import figures
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.cache_spec import cache_spec, check_spec
 from diffagiqa.training.checkpoint import write_whole
@@ -195,7 +195,7 @@ def _compute(
             noise = draw_noise(SCORING_SEED, draw, shape, config.posterior)
             features = model.features(mean, std, prompts.text, backbone, noise)
             if config.pooling == "statistics":
-                features = [statistics(feature) for feature in features]
+                features = [one for f in features for one in figures(f, config.textures)]
             features = features + shown
             views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in features])
     levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]

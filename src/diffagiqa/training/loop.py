@@ -23,6 +23,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, data_order
 from diffagiqa.training.determinism import Step, seed_dropout, set_step
 from diffagiqa.training.losses import objective
+from diffagiqa.training.naming import Naming
 from diffagiqa.training.optimiser import (
     Averaged,
     make_optimiser,
@@ -85,13 +86,16 @@ def fit(
     if processes.count > 1:
         share_batch_norm(model)
     averaged = Averaged(model, config.ema)
-    optimiser = make_optimiser(model, config)
-    parameters = trained_parameters(model)
+    naming = None
+    if config.naming_weight:
+        naming = Naming(model, rows, split["train"], config.seed).to(processes.device)
+    optimiser = make_optimiser(model, config, naming)
+    parameters = trained_parameters(model) + (trained_parameters(naming) if naming else [])
     now = Progress()
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] | None = None
     if resume and run is not None:
-        now, history = _restore(run.load(), model, averaged, optimiser)
+        now, history = _restore(run.load(), model, averaged, optimiser, naming)
 
     batch_size = _whole_batch(config, len(split["train"]), processes)
     batches = len(split["train"]) // batch_size  # the rest of an epoch waits: its order changes
@@ -101,7 +105,7 @@ def fit(
 
     def checkpoint() -> None:
         if run is not None and processes.main:
-            run.save(_state(now, history, model, averaged, optimiser), averaged.model)
+            run.save(_state(now, history, model, averaged, optimiser, naming), averaged.model)
 
     for epoch in range(now.epoch, config.epochs):
         if _finished(now, config):
@@ -123,6 +127,9 @@ def fit(
                 loss, _ = objective(
                     scores, labels[chosen], sources[chosen], rows.task_names, config
                 )
+                if naming:
+                    named = [processes.gather(logits) for logits in naming.logits.values()]
+                    loss = loss + config.naming_weight * naming.loss(chosen, named)
                 _check_finite(loss, "loss", now, chosen, rows)
                 if loss.requires_grad:  # a piece may hold no label at all
                     (loss / config.accumulation).backward()
@@ -164,6 +171,8 @@ def fit(
             run.log(history)
         log(_line(row, now))
 
+    if naming:
+        naming.remove()
     if run is not None:
         if processes.main:
             run.draw(history)
@@ -262,7 +271,7 @@ def _check_finite(
 
 def _state(
     now: Progress, history: list[dict[str, float]], model: DiffAGIQA, averaged: Averaged,
-    optimiser: torch.optim.Optimizer,
+    optimiser: torch.optim.Optimizer, naming: Naming | None,
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "progress": dict(now.__dict__),
@@ -270,16 +279,20 @@ def _state(
         "model": model.state_dict(),
         "averaged": averaged.model.state_dict() if averaged.decay else {},
         "optimiser": optimiser.state_dict(),
+        "naming": naming.state_dict() if naming else {},
     }
 
 
 def _restore(
-    state: dict[str, Any], model: DiffAGIQA, averaged: Averaged, optimiser: torch.optim.Optimizer
-) -> tuple[Progress, list[dict[str, float]]]:
+    state: dict[str, Any], model: DiffAGIQA, averaged: Averaged, optimiser: torch.optim.Optimizer,
+    naming: Naming | None,
+) -> tuple[Progress, list[dict[str, float]]]:  # fmt: skip
     model.load_state_dict(state["model"])
     if averaged.decay:
         averaged.model.load_state_dict(state["averaged"])
     optimiser.load_state_dict(state["optimiser"])
+    if naming:
+        naming.load_state_dict(state["naming"])
     return Progress(**state["progress"]), state["history"]
 
 

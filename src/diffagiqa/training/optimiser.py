@@ -10,9 +10,12 @@ from torch import nn
 
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.naming import Naming
 
 
-def make_optimiser(model: DiffAGIQA, config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimiser(
+    model: DiffAGIQA, config: TrainingConfig, naming: Naming | None = None
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, 2019): prompters and heads apart, no decay on vectors.
 
     Biases, BatchNorm and the attention's gamma are not decayed; neither are the prompters, whose
@@ -20,7 +23,7 @@ def make_optimiser(model: DiffAGIQA, config: TrainingConfig) -> torch.optim.Adam
     """
     heads = [
         parameter
-        for part in (model.pyramid, model.heads)
+        for part in (model.pyramid, model.heads, *([naming] if naming else []))
         for parameter in part.parameters()
         if parameter.requires_grad
     ]

@@ -5,7 +5,12 @@ To add one: a function from ``Folder`` to ``Listing``, and a ``Source`` in ``loa
 
 from diffagiqa.data.databases.check import CheckReport, LabelSummary, check_database
 from diffagiqa.data.databases.database import Database, Expected
-from diffagiqa.data.databases.loading import DATABASES, load_database, read_database
+from diffagiqa.data.databases.loading import (
+    DATABASES,
+    database_name,
+    load_database,
+    read_database,
+)
 from diffagiqa.data.databases.table import load_table
 
 __all__ = [
@@ -15,6 +20,7 @@ __all__ = [
     "Expected",
     "LabelSummary",
     "check_database",
+    "database_name",
     "load_database",
     "load_table",
     "read_database",

@@ -19,6 +19,16 @@ DATABASES: dict[str, Source] = {
 }
 
 
+def database_name(text: str) -> str:
+    """The key in ``DATABASES`` of a name written with or without hyphens and capitals.
+
+    >>> database_name("AGIQA3K"), database_name("ratings.csv")
+    ('agiqa-3k', 'ratings.csv')
+    """
+    plain = text.lower().replace("-", "").replace("_", "")
+    return {name.replace("-", ""): name for name in DATABASES}.get(plain, text)
+
+
 def read_database(name: str, root: str | os.PathLike[str]) -> Database:
     """The database as it lies there, faults and all: for ``check_database``.
 
