@@ -20,11 +20,13 @@ from diffagiqa.pretrain.config import (
     PretrainConfig,
     TextConfig,
 )
+from diffagiqa.pretrain.denoiser import Role, _roles
 from diffagiqa.pretrain.norm import FastGroupNorm
 from diffagiqa.pretrain.objectives import DEFECTS, damage
 from diffagiqa.pretrain.pictures import Pictures, read_folder
 from diffagiqa.pretrain.run import pretrain
-from diffagiqa.pretrain.tokenizer import token_ids, train_tokenizer
+from diffagiqa.pretrain.tokenizer import LENGTH, train_tokenizer
+from diffagiqa.pretrain.told import Told, tokenise
 
 TINY = PretrainConfig(
     autoencoder=AutoencoderConfig(
@@ -209,8 +211,23 @@ def test_tokenizer_covers_any_text(tmp_path: Path) -> None:
 
         wanted = unicodedata.normalize("NFC", text).lower()
         assert "".join(back.split()) == "".join(wanted.split())
-    assert token_ids(tokenizer, ["a", "red " * 200]).shape == (2, 77)
+    told = [Told("a"), Told("red " * 200)]
+    assert tokenise(tokenizer, told, LENGTH).ids.shape == (2, 77)
     assert len(tokenizer("red cube")["input_ids"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("shares", "counts"),
+    [
+        ((0.25, 0.12, 0.63), (8, 4, 20)),
+        ((0.42, 0.0, 0.58), (13, 0, 19)),
+        ((0.5, 0.01, 0.4), (17, 2, 13)),
+    ],
+)
+def test_a_batch_has_its_shares(shares: tuple[float, ...], counts: tuple[int, ...]) -> None:
+    """A share above 0 gets one pair or one picture at least, and a share of 0 nothing."""
+    roles = _roles(DenoiserConfig(shares=shares), 32)
+    assert tuple(roles.count(role) for role in Role) == counts
 
 
 def test_damage_grows_with_severity() -> None:

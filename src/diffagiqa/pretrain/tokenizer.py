@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 77
@@ -99,12 +96,6 @@ def _alphabet() -> list[str]:
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return [chr(byte) for byte in plain] + [chr(256 + i) for i in range(len(others))]
-
-
-def token_ids(tokenizer: Any, prompts: Sequence[str]) -> Tensor:
-    """(B, 77) ids: start, text, end, padded with end; longer prompts are cut."""
-    found = tokenizer(list(prompts), padding="max_length", max_length=LENGTH, truncation=True)
-    return torch.tensor(found["input_ids"])
 
 
 def build_text_encoder(tokenizer: Any, width: int, layers: int, heads: int) -> Any:
