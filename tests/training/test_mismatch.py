@@ -9,6 +9,7 @@ import pytest
 import torch
 from made_up import SCALES, made_up_rows, make_pictures, small_config
 
+from diffagiqa.errors import TrainingError
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.training import measures
 from diffagiqa.training.config import TrainingConfig
@@ -44,6 +45,16 @@ def test_they_train_only_where_both_origins_do(tmp_path: Path) -> None:
     assert extra
     for row in extra:
         assert set(rows.made_of[row - len(rows.rated)]) <= set(plain["train"])
+
+
+def test_one_database_alone_can_get_them(tmp_path: Path) -> None:
+    pictures = [(make_pictures(tmp_path / name, 12), SCALES) for name in "ab"]
+    rows = make_rows(dict(zip(("first", "second"), pictures, strict=True)))
+    more = with_mismatches(rows, 1.0, seed=0, among=["second"])
+    assert len(more) > len(rows)
+    assert all(rows.sources[picture] == rows.sources[other] == 1 for picture, other in more.made_of)
+    with pytest.raises(TrainingError, match="names third, and the databases are first, second"):
+        with_mismatches(rows, 1.0, seed=0, among=["third"])
 
 
 def test_each_database_is_measured_by_itself(

@@ -79,7 +79,7 @@ def train(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
         allow_partial,
     )  # fmt: skip
-    rows = with_mismatches(opened.rows, config.mismatched, config.seed)
+    rows = with_mismatches(opened.rows, config.mismatched, config.seed, config.mismatched_in)
     parts = make_split(config, rows, opened.official)
     typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()))
     fitted = run_training(

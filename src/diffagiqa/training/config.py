@@ -83,6 +83,8 @@ class TrainingConfig:
 
     mismatched: float = 0.0
     """Rows with another picture's prompt that are added to the training part, per rated row."""
+    mismatched_in: tuple[str, ...] = ()
+    """Databases that get such rows; all of them without a name."""
     flip: bool = True
     """Mirror half of the pictures, except where the prompt says left or right."""
     cached_draws: int = 1

@@ -7,12 +7,14 @@ own, the other labels stay as they are, and no test or validation part holds any
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from diffagiqa.data.splits import prompt_key
+from diffagiqa.errors import TrainingError
 from diffagiqa.training.data import Rows
 
 TASK = "alignment"
@@ -20,18 +22,28 @@ KEPT = 0.2
 """Share of a picture's own alignment label that is left with a wrong prompt."""
 
 
-def with_mismatches(rows: Rows, share: float, seed: int) -> Rows:
+def with_mismatches(rows: Rows, share: float, seed: int, among: Sequence[str] = ()) -> Rows:
     """``rows`` and, for a ``share`` of them drawn by ``seed``, the picture with another one's prompt.
 
-    The other picture is of the same database. Without the task "alignment" nothing is added.
+    The other picture is of the same database; ``among`` names those that get such rows, all without
+    it. Without the task "alignment" nothing is added.
+
+    Raises ``TrainingError`` where ``among`` names a database that is not there.
     """
+    if unknown := [name for name in among if name not in rows.names]:
+        raise TrainingError(
+            f"mismatched_in names {unknown[0]}, and the databases are {', '.join(rows.names)}; "
+            "name one of these"
+        )
     if share == 0 or TASK not in rows.task_names:
         return rows
     column = rows.task_names.index(TASK)
     numbers = np.random.default_rng(seed)
     keys = [prompt_key(prompt) for prompt in rows.prompts]
     made_of = []
-    for number in range(len(rows.names)):
+    for number, name in enumerate(rows.names):
+        if among and name not in among:
+            continue
         own = np.flatnonzero((rows.sources == number).numpy())
         chosen = numbers.permutation(own)[: round(share * len(own))]
         for picture, other in zip(chosen, numbers.choice(own, len(chosen)), strict=True):

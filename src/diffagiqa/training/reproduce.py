@@ -77,7 +77,7 @@ def reproduce(
     With several databases, figures are those of the first; ``Repeats.on`` gives another's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = with_mismatches(rows, config.mismatched, config.seed)
+    rows = with_mismatches(rows, config.mismatched, config.seed, config.mismatched_in)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     frozen = replace(config, freeze_prompters=True)
