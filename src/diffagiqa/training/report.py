@@ -58,6 +58,8 @@ def render(
             ]
     for other in rows.names[1:]:
         own = {regime: repeats.on(other) for regime, repeats in by_regime.items()}
+        if not any(_tested(repeats) for repeats in own.values()):
+            continue
         sections.append(
             f"## The same repeats on the test part of {other}, which they trained on too"
         )
@@ -66,6 +68,11 @@ def render(
     sections += ["## How this differs from the published settings"]
     sections += ["\n".join(f"* {note}" for note in notes)]
     return "\n\n".join(sections) + "\n"
+
+
+def _tested(repeats: Repeats) -> int:
+    """Rated rows of the test parts, over repeats and tasks; prompts to test may be another database's."""
+    return sum(task.rows for found in repeats.evaluations for task in found.tasks.values())
 
 
 def differences(config: TrainingConfig, opened: Opened) -> list[str]:
