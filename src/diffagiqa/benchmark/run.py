@@ -23,7 +23,7 @@ from diffagiqa.benchmark.simple import (
 from diffagiqa.data.splits import Split
 from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.protocol import Evaluation
-from diffagiqa.evaluation.tables import number, results_table
+from diffagiqa.evaluation.tables import intervals_table, number, results_table
 from diffagiqa.training.checkpoint import write_text
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -149,9 +149,10 @@ def _srcc(result: Mapping[str, Any]) -> str:
 
 
 def table(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
-    """One Markdown table per task: median, mean and deviation over repeats, a row per method."""
+    """Two Markdown tables per task, a row per method: figures over repeats, and their intervals."""
     sections = []
     for task in tasks:
         rows = {repeats.regime: repeats.summary for repeats in done}
-        sections.append(f"### {task.capitalize()}\n\n{results_table(rows, task)}")
+        intervals = intervals_table({r.regime: r.evaluations for r in done}, task)
+        sections.append(f"### {task.capitalize()}\n\n{results_table(rows, task)}\n\n{intervals}")
     return "\n\n".join(sections) + "\n"

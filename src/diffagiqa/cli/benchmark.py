@@ -77,7 +77,8 @@ def benchmark(
         sizes = made.MadeSizes(made_train, made_test, made_size, config.seed)
         place = out / "made"
         opened = made.open_made(made.write_made(place, sizes, os.cpu_count() or 1, typer.echo))
-        config = replace(config, split="official", test_prompts=None)
+        # Its "generators" are the parts of the split: there is nothing to name.
+        config = replace(config, split="official", test_prompts=None, naming_weight=0.0)
     else:
         opened = options.open_rows(
             databases, root, label, scale, image_column, prompt_column, generator_column,

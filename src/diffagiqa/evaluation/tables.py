@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from diffagiqa.evaluation.protocol import Evaluation, Figure, Spread, Summary
 from diffagiqa.evaluation.published import Published, published
 
@@ -44,6 +46,20 @@ def results_table(
         else:
             rows.append([name, *(_figure(_find(result, task, metric)) for metric in metrics)])
     return markdown(["", *(NAMES.get(metric, metric) for metric in metrics)], rows)
+
+
+def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
+    """95 % bootstrap intervals by method, their bounds averaged over repeats."""
+    cells = []
+    for name, evaluations in rows.items():
+        own = [name]
+        for metric in ("srcc", "plcc", "krcc"):
+            figures = [found.tasks[task].figures[metric] for found in evaluations]
+            bounds = [(f.low, f.high) for f in figures if f.low is not None]
+            low, high = np.mean(np.array(bounds, np.float64), axis=0) if bounds else (None, None)
+            own.append(f"{number(low)} to {number(high)}" if bounds else number(None))
+        cells.append(own)
+    return markdown(["95 % interval", "SRCC", "PLCC", "KRCC"], cells)
 
 
 def generator_table(

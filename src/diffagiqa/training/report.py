@@ -10,7 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from diffagiqa.evaluation.protocol import summarise_repeats
-from diffagiqa.evaluation.tables import generator_table, markdown, published_table, results_table
+from diffagiqa.evaluation.tables import (
+    generator_table,
+    intervals_table,
+    published_table,
+    results_table,
+)
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.scorer import DEFAULT_MODEL
 from diffagiqa.training.config import TrainingConfig
@@ -189,13 +194,6 @@ def _ours(task: str, by_regime: Mapping[str, Repeats]) -> str:
 
 
 def _intervals(task: str, by_regime: Mapping[str, Repeats]) -> str:
-    rows = []
-    for regime, repeats in by_regime.items():
-        cells = [NAMES[regime]]
-        for metric in ("srcc", "plcc", "krcc"):
-            figures = [found.tasks[task].figures[metric] for found in repeats.evaluations]
-            bounds = [(f.low, f.high) for f in figures if f.low is not None]
-            low, high = np.mean(np.array(bounds, np.float64), axis=0)
-            cells.append(f"{low:.3f} to {high:.3f}")
-        rows.append(cells)
-    return markdown(["95 % interval", "SRCC", "PLCC", "KRCC"], rows)
+    return intervals_table(
+        {NAMES[regime]: repeats.evaluations for regime, repeats in by_regime.items()}, task
+    )
