@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -86,3 +87,9 @@ def test_each_database_is_measured_by_itself(
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
     assert "## The same repeats on the test part of second" in report
+
+    untested = copy.deepcopy(done)  # as where the prompts to test are all of the first database
+    for result in untested.results:
+        for task in result["others"]["second"]["evaluation"]["tasks"].values():
+            task["rows"] = 0
+    assert "The same repeats" not in render(config, rows, [untested], [], "command")

@@ -1,0 +1,51 @@
+"""The model in the package says of pictures and prompts unlike its training ones that they are so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from diffagiqa import Scorer
+from diffagiqa.synth import made_sample
+
+WHITE = (255, 255, 255)
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer.from_pretrained(device="cpu")
+
+
+def document() -> Image.Image:
+    page = Image.new("RGB", (512, 512), WHITE)
+    draw = ImageDraw.Draw(page)
+    for y in range(20, 500, 18):
+        draw.text(
+            (20, y), "It was printed line by line, and nobody had asked for a picture", "black"
+        )
+    return page
+
+
+def chart() -> Image.Image:
+    page = Image.new("RGB", (512, 512), WHITE)
+    draw = ImageDraw.Draw(page)
+    for i in range(8):
+        draw.rectangle([40 + 55 * i, 470 - 40 * i, 80 + 55 * i, 500], fill=(30, 90 + 15 * i, 200))
+    return page
+
+
+def noise() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8))
+
+
+@pytest.mark.parametrize("draw", [document, chart, noise])
+def test_what_is_no_generated_picture_is_unfamiliar(scorer: Scorer, draw) -> None:  # type: ignore[no-untyped-def]
+    assert scorer(draw(), "a castle by a lake").unfamiliar == "picture"
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_made_picture_is_familiar_and_english_is(scorer: Scorer, index: int) -> None:
+    image, caption, _ = made_sample(5, index, 256, "test-prompts")
+    assert scorer(image, caption).unfamiliar == ""
+    assert scorer(image, "ein rotes Haus am See mit einem kleinen Boot").unfamiliar == "prompt"
