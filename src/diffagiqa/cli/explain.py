@@ -34,7 +34,7 @@ def explain(
     method: Annotated[
         Method,
         typer.Option(metavar="METHOD", help="Of the map: occlusion, gradient or activation."),
-    ] = Method.OCCLUSION,
+    ] = Method.ACTIVATION,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     model: Model = None,
     backbone: BackboneOption = None,

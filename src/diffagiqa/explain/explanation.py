@@ -130,7 +130,7 @@ def explain(
     image: Any,
     prompt: str = "",
     *,
-    method: str = "occlusion",
+    method: str = "activation",
     words: bool = True,
     missing_above: float = MISSING_ABOVE,
 ) -> Explanation:

@@ -111,7 +111,7 @@ def quality_map(
     image: Tensor,
     prompt: str,
     task: str,
-    method: str = "occlusion",
+    method: str = "activation",
     **options: int,
 ) -> Tensor:
     """One of ``METHODS``; ``image`` (3, S, S) in [0, 1] at the model's size.
