@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from diffagiqa import Scorer
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, WeightsError
 from diffagiqa.model.config import TaskConfig
+from diffagiqa.scorer import check_fit
 
 
 def spread_out(scorer: Scorer, images: list[np.ndarray]) -> Scorer:
@@ -194,6 +196,15 @@ def test_wrong_use_is_one_sentence(
     config.write_text(text)
     with pytest.raises(WeightsError, match="has shape"):
         Scorer.from_pretrained(tmp_path / "model")
+
+
+def test_a_model_wants_a_backbone_of_its_own_size(scorer: Scorer) -> None:
+    config = scorer.config
+    check_fit(config, scorer.backbone)
+    with pytest.raises(WeightsError, match=r"the model was trained on \(4, 128"):
+        check_fit(
+            replace(config, feature_channels=(4, *config.feature_channels[1:])), scorer.backbone
+        )
 
 
 def test_says_what_is_unlike_its_training_data() -> None:

@@ -5,7 +5,7 @@
 Pictures go into tar shards of 1,000 with their prompts beside them. ``diffagiqa score`` runs as a
 process of its own; its resident memory is noted against the rows that it has done, and SIGKILL comes
 at random moments. At the end every row is looked up, and with ``--compare`` a second, uninterrupted
-run must have given the same numbers to the last bit.
+run, beside the first on the other half of the cores, must have given the same numbers to the last bit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import random
 import re
 import subprocess
@@ -68,19 +69,26 @@ def memory_of(pid: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def start(shards: Path, out: Path, options: argparse.Namespace) -> subprocess.Popen[str]:
+    """``diffagiqa score`` in a process of its own, on as many threads as there are for it."""
+    arguments = ["score", f"{shards}/*.tar", "--out", str(out), "--json"]
+    arguments += ["--batch-size", str(options.batch_size)]
+    arguments += ["--model", options.model] if options.model else []
+    threads = max(1, (os.cpu_count() or 1) // (2 if options.compare else 1))
+    own = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, env=own)
+
+
 def score(
     shards: Path, out: Path, options: argparse.Namespace, kills: int
 ) -> tuple[list[list[tuple[int, float]]], float]:
     """Run, kill and resume until the job is done; (rows, MB) of each run, and all its seconds."""
-    arguments = ["score", f"{shards}/*.tar", "--out", str(out), "--json"]
-    arguments += ["--batch-size", str(options.batch_size)]
-    arguments += ["--model", options.model] if options.model else []
     chance = random.Random(options.seed)
     stops = sorted(chance.uniform(0.02, 0.98) * options.rows for _ in range(kills))
     runs: list[list[tuple[int, float]]] = []
     begin = time.monotonic()
     while True:
-        process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
+        process = start(shards, out, options)
         seen: list[tuple[int, float]] = []
         while process.poll() is None:
             time.sleep(0.5)
@@ -180,6 +188,8 @@ def main() -> None:
         print(
             f"{options.rows:,} pictures of {options.size} x {options.size}, {total:.0f} MB of tars"
         )
+        begin = time.monotonic()
+        beside = start(shards, folder / "whole", options) if options.compare else None
         runs, seconds = score(shards, out, options, options.kills)
         print(
             f"{seconds:.0f} s with {options.kills} kills, {options.rows / seconds:.1f} rows per second"
@@ -188,14 +198,19 @@ def main() -> None:
         report(runs)
         if options.plot:
             plot(runs, options.plot)
-        if options.compare:
-            _, seconds = score(shards, folder / "whole", options, 0)
+        if beside is not None:
+            text = beside.communicate()[0]
+            if beside.returncode:
+                raise SystemExit(f"the uninterrupted run ended with {beside.returncode}: {text}")
             same = sum(
                 parquet.read_table(part) == parquet.read_table(folder / "whole" / part.name)
                 for part in out.glob("part-*")
             )
             parts = len(list((folder / "whole").glob("part-*")))
-            print(f"uninterrupted: {seconds:.0f} s; {same} of {parts} parts are equal in every bit")
+            print(
+                f"uninterrupted, beside it: both done after {time.monotonic() - begin:.0f} s; "
+                f"{same} of {parts} parts are equal in every bit"
+            )
             if same != parts:
                 raise SystemExit(1)
 

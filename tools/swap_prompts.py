@@ -1,8 +1,10 @@
 """How often a wrong prompt lowers the alignment score, and how far it moves the quality score.
 
-    python tools/swap_prompts.py DATABASE ROOT [--model MODEL] [--count 300] [--seed 0]
+    python tools/swap_prompts.py DATABASE ROOT [--model MODEL] [--count 300] [--seed 0] [--met 4]
 
 Every picture drawn is scored with its own prompt and with that of another row, drawn at random.
+Databases hold pictures that miss their own prompt, and one wrong prompt is no worse than another:
+``--met`` draws among those alone whose alignment is rated so high.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--met", type=float, default=None, help="alignment rating, at least")
     options = parser.parse_args()
     samples = list(load_database(options.database, options.root, allow_partial=True).samples())
+    if options.met is not None:
+        samples = [one for one in samples if one.labels.get("alignment", 0.0) >= options.met]
     numbers = np.random.default_rng(options.seed)
     scorer = Scorer.from_pretrained(options.model)
     pairs = []

@@ -29,6 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_step_gives_the_released_scores(model: Path) -> None:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     trained = load_model(model).double()
@@ -37,7 +38,8 @@ def test_every_step_gives_the_released_scores(model: Path) -> None:
     backbone = load_backbone(str(place), config.features).double()
     whole = UNet2DConditionModel.from_pretrained(Path(place) / "unet").double().eval()
     backbone.unet = whole
-    path = ReleasedPath(trained, backbone, whole, scoring_noise(config, backbone, 0)[0])
+    encoder = AutoencoderKL.from_pretrained(Path(place) / "vae").encoder.double().eval()
+    path = ReleasedPath(trained, backbone, encoder, whole, scoring_noise(config, backbone, 0)[0])
     image = torch.rand(3, config.image_size, config.image_size, dtype=torch.float64)
     found = [path(image, "a red fox", steps) for _, steps in ladder()]
     for scores in found[1:]:
@@ -50,7 +52,7 @@ def test_bench_measures_tables_and_plots(model: Path, tmp_path: Path) -> None:
         str(model), device="cpu", dtype="bfloat16", batch=2, repeats=1, log=lambda _: None
     )
     found = json.loads(json.dumps(found))
-    assert [row["title"][0] for row in found["ladder"]] == ["r", *"++++++"]
+    assert [row["title"][0] for row in found["ladder"]] == ["r", *"+++++++"]
     assert max(row["change"] for row in found["ladder"]) < 1e-4
     assert all(stage["seconds"] > 0 for stage in found["stages"])
     assert {s["name"] for s in found["stages"] if s["flop"]} >= {"VAE encoder", "U-Net", "pyramid"}

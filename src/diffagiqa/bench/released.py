@@ -24,6 +24,7 @@ from diffagiqa.model.scoring import DiffAGIQA
 class Steps:
     """Which optimisations are on."""
 
+    lean_encoder: bool = False
     stop_early: bool = False
     text_once: bool = False
     true_resolution: bool = False
@@ -33,6 +34,7 @@ class Steps:
 
 
 LADDER: tuple[tuple[str, str], ...] = (
+    ("lean_encoder", "VAE encoder without what its weights make needless"),
     ("stop_early", "U-Net stops inside its last wanted block"),
     ("text_once", "each prompt encoded once, the empty one never"),
     ("true_resolution", "pyramid convolutions at the maps' own resolution"),
@@ -54,16 +56,21 @@ def ladder() -> list[tuple[str, Steps]]:
 
 @dataclass
 class ReleasedPath:
-    """Scores one picture after the other; ``unet`` is the whole one, with its last blocks."""
+    """Scores one picture after the other.
+
+    ``encoder`` is the VAE's as it was saved, ``unet`` the whole one, with its last blocks.
+    """
 
     model: DiffAGIQA
     backbone: Backbone
+    encoder: Any
     unet: Any
     noise: Noise
     texts: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folded = for_inference(self.model)
+        self.lean = self.backbone.vae_encoder
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, prompt: str, steps: Steps) -> dict[str, Tensor]:
@@ -105,6 +112,7 @@ class ReleasedPath:
     def _lay_out(self, steps: Steps) -> None:
         layout = torch.channels_last if steps.channels_last else torch.contiguous_format
         self.unet.to(memory_format=layout)
+        self.backbone.vae_encoder = self.lean if steps.lean_encoder else self.encoder
         self.backbone.vae_encoder.to(memory_format=layout)
 
     def _latents(self, prompted: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     """``ladder``: seconds per image and scores of the released path and of each step away from it, in
     float32. ``pyramid_and_head``: the seconds of these parts of one branch, plain and fast.
     """
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
     from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
@@ -101,7 +102,10 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     backbone = load_backbone(str(place), config.unet_names, device=device)
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet")
     backbone.unet = whole = whole.to(device, torch.float32).eval().requires_grad_(False)
-    path = ReleasedPath(trained, backbone, whole, scoring_noise(config, backbone, 0)[0])
+    encoder: Any = AutoencoderKL.from_pretrained(place / "vae").encoder  # type: ignore[attr-defined]
+    encoder = encoder.to(device, torch.float32).eval().requires_grad_(False)
+    noise = scoring_noise(config, backbone, 0)[0]
+    path = ReleasedPath(trained, backbone, encoder, whole, noise)
     size = config.image_size
     image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     rows: list[dict[str, Any]] = []

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.model.encoder import PatchEncoder, downsampling_of
 from diffagiqa.model.noise import Noise
 
 ENCODED_AT_ONCE = 512 * 512
@@ -89,7 +90,7 @@ class Backbone(nn.Module):
     @property
     def downsampling(self) -> int:
         """Image pixels per latent position: 8 for Stable Diffusion."""
-        return 2 ** (len(self.vae_encoder.down_blocks) - 1)
+        return downsampling_of(self.vae_encoder)
 
     def latent_shape(self, image_size: int) -> tuple[int, int, int]:
         side = image_size // self.downsampling
@@ -101,7 +102,8 @@ class Backbone(nn.Module):
         Std is exp(0.5 * clamp(logvar, -30, 20)), as in latent diffusion's diagonal Gaussian.
         """
         images = images.to(self.dtype)
-        if self.checkpoint_activations and torch.is_grad_enabled():
+        large = not isinstance(self.vae_encoder, PatchEncoder)
+        if self.checkpoint_activations and torch.is_grad_enabled() and large:
             moments = _checkpointed_encoder(self.vae_encoder, images)
         elif images.device.type == "cpu" and not torch.is_grad_enabled():
             pieces = images.split(max(1, ENCODED_AT_ONCE // images[0, 0].numel()))

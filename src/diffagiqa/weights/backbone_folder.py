@@ -13,6 +13,7 @@ from torch import nn
 from diffagiqa.data.samples import reason_of
 from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.encoder import lean
 from diffagiqa.model.features import drop_unused
 from diffagiqa.weights.tensors import read_tensors
 
@@ -122,7 +123,7 @@ def _load_vae_encoder(
 
     vae: Any = _load_module(build, folder, device, dtype)
     return (
-        vae.encoder,
+        lean(vae.encoder),
         vae.quant_conv,
         float(vae.config.scaling_factor),
         float(vae.config.shift_factor or 0.0),
