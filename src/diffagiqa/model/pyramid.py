@@ -230,10 +230,12 @@ class StatisticsPooling(nn.Module):
         """Figures in units of the training pictures' deviations, (B, F, 1, 1) per level."""
         levels = list(features)
         if levels[0].shape[1] != self.widths[0]:  # maps, not yet their figures
-            maps, shown = levels[: self.features], levels[self.features :]
-            found = [one.to(maps[0].dtype) for m in maps for one in figures(m, self.textures)]
-            levels = found + shown
+            levels = self.figures(levels[: self.features]) + levels[self.features :]
         return [norm(one) for one, norm in zip(levels, self.norms, strict=True)]
+
+    def figures(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """``figures`` of every map (B, C_i, h_i, w_i), (B, F, 1, 1) each."""
+        return [one.to(maps[0].dtype) for m in maps for one in figures(m, self.textures)]
 
     def distance(self, features: Sequence[Tensor]) -> Tensor:
         """How unlike the training pictures, (B,): the mean squared deviation, about 1 for those, of the

@@ -59,6 +59,10 @@ class DiffAGIQA(nn.Module):
         }
         self.passes = tuple(dict.fromkeys(pass_of.values()))
         """What the U-Net computes per picture and draw; tasks that agree share one."""
+        # Where the words have a look of their own, passes may be one and the same: computed once.
+        told = [Pass(one.prompter, one.use_text and not config.words) for one in self.passes]
+        self.looks = tuple(dict.fromkeys(told))
+        self.look_of = [self.looks.index(one) for one in told]
         self.pass_of = {task: self.passes.index(own) for task, own in pass_of.items()}
 
     def forward(
@@ -81,7 +85,10 @@ class DiffAGIQA(nn.Module):
         shown = self.word_features(images, prompts, backbone)
         draws, distances = [], []
         for noise in noises:
-            features = self.features(mean, std, prompts.text, backbone, noise) + shown
+            found = self.look(mean, std, prompts.text, backbone, noise)
+            if isinstance(self.pyramid, StatisticsPooling):
+                found = self.pyramid.figures(found)  # once for all passes, and for the distance
+            features = self.for_passes(found) + shown
             draws.append(self.score_features(features))
             if self.config.unfamiliar_above and isinstance(self.pyramid, StatisticsPooling):
                 first = [feature[: len(images)] for feature in features]
@@ -93,20 +100,24 @@ class DiffAGIQA(nn.Module):
 
     def prompt(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> one prompted copy per prompter, (prompters * B, 3, S, S)."""
-        return torch.cat([prompter(images) for prompter in self.prompters.values()])
+        prompted = [prompter(images) for prompter in self.prompters.values()]
+        return prompted[0] if len(prompted) == 1 else torch.cat(prompted)
 
     def features(
         self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
     ) -> list[Tensor]:
         """Posterior of all prompters -> features of every pass, (passes * B, C_i, h_i, w_i)."""
-        config = self.config
+        return self.for_passes(self.look(mean, std, text, backbone, noise))
+
+    def look(
+        self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
+    ) -> list[Tensor]:
+        """``features`` of the passes that differ, (looks * B, C_i, h_i, w_i)."""
+        config, looks = self.config, self.looks
         prompters = mean.shape[0] // text.shape[0]
         latents = backbone.noisy_latents(
             mean, std, _for_branches(noise, prompters), config.timestep
         ).chunk(prompters)
-        # Where the words have a look of their own, passes may be one and the same: computed once.
-        told = [Pass(one.prompter, one.use_text and not config.words) for one in self.passes]
-        looks = list(dict.fromkeys(told))
         silent = text
         if not all(look.use_text for look in looks):
             silent = backbone.no_text(text.shape[1]).expand_as(text)
@@ -119,11 +130,14 @@ class DiffAGIQA(nn.Module):
             backbone.checkpoint_activations,
         )
         dtype = next(self.pyramid.parameters()).dtype
-        features = [feature.to(dtype) for feature in found.values()]
-        if len(looks) == len(told):
-            return features
-        parts = [feature.chunk(len(looks)) for feature in features]
-        return [torch.cat([part[looks.index(one)] for one in told]) for part in parts]
+        return [feature.to(dtype) for feature in found.values()]
+
+    def for_passes(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Levels of every look, (looks * B, ...) -> of every pass, (passes * B, ...)."""
+        if len(self.looks) == len(self.passes):
+            return list(levels)
+        parts = [level.chunk(len(self.looks)) for level in levels]
+        return [torch.cat([part[i] for i in self.look_of]) for part in parts]
 
     def word_features(self, images: Tensor, prompts: Prompts, backbone: Backbone) -> list[Tensor]:
         """How strongly the words of the prompts are shown, (passes * B, F, 1, 1) per layer of ``words``.
