@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-from diffagiqa.model.encoder import PatchEncoder, Shortcut, downsampling_of, lean
+from diffagiqa.model.encoder import PatchEncoder, Shortcut, downsampling_of, lean, narrowed
 from diffagiqa.pretrain.linear_start import start_from_components
 
 
@@ -75,6 +75,7 @@ def test_an_encoder_of_patches_is_one_convolution(set_by_components: Any) -> Non
     found = lean(set_by_components.encoder)
     assert isinstance(found, PatchEncoder)
     assert downsampling_of(found) == 8
+    assert found.conv_out.kernel_size == (1, 1)
     for old, new in zip(moments_and_gradient(whole), moments_and_gradient(found), strict=True):
         torch.testing.assert_close(new, old, rtol=1e-9, atol=1e-9)
 
@@ -84,5 +85,6 @@ def test_what_sees_its_neighbours_is_no_convolution_of_patches(set_by_components
     whole = copy.deepcopy(set_by_components.encoder)
     found = lean(set_by_components.encoder)
     assert not isinstance(found, PatchEncoder)
+    assert narrowed(found.conv_in) is found.conv_in
     old, new = moments_and_gradient(whole)[0], moments_and_gradient(found)[0]
     torch.testing.assert_close(new, old, rtol=1e-12, atol=1e-12)

@@ -34,7 +34,7 @@ class PatchEncoder(nn.Module):
         self.patches = patches
         self.conv_norm_out = encoder.conv_norm_out
         self.conv_act = encoder.conv_act
-        self.conv_out = encoder.conv_out
+        self.conv_out = narrowed(encoder.conv_out)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> moments, (B, 2C, S/8, S/8)."""
@@ -105,6 +105,19 @@ def as_patches(encoder: Any) -> Any:
     patches.weight.copy_(kernel)
     patches.bias.copy_(bias)  # type: ignore[union-attr]
     return PatchEncoder(patches.to(memory_format=torch.channels_last), encoder)  # type: ignore[call-overload]
+
+
+@torch.no_grad()
+def narrowed(conv: nn.Conv2d) -> nn.Conv2d:
+    """A padded 3x3 convolution that looks at its own place alone, as one of 1x1; others as they are."""
+    own = conv.weight[:, :, 1:2, 1:2]
+    alike = conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.stride == (1, 1)
+    if not alike or int(conv.weight.count_nonzero()) != int(own.count_nonzero()):
+        return conv
+    small = nn.Conv2d(conv.in_channels, conv.out_channels, 1).to(own.device, own.dtype)
+    small.weight.copy_(own)
+    small.bias.copy_(conv.bias)  # type: ignore[arg-type, union-attr]
+    return small
 
 
 def _to_the_norm(encoder: Any, images: Tensor) -> Tensor:

@@ -166,8 +166,9 @@ def textures(maps: Tensor) -> list[Tensor]:
     away = values - values.mean((2, 3), keepdim=True)
     size = away.abs()
     size = size - size.mean((2, 3), keepdim=True)
-    places = [_beside(size, lag, axis) for lag in (1, 2) for axis in (2, 3)]
-    places += [_beside(away, 1, axis) for axis in (2, 3)]
+    own = [(map_, map_.square().mean((2, 3)) + 1e-4) for map_ in (size, away)]
+    places = [_beside(*own[0], lag, axis) for lag in (1, 2) for axis in (2, 3)]
+    places += [_beside(*own[1], 1, axis) for axis in (2, 3)]
     energy = torch.log(away.square() + 1e-4).flatten(2)
     energy = energy - energy.mean(2, keepdim=True)
     energy = energy / (energy.square().mean(2, keepdim=True) + 1e-6).sqrt()
@@ -176,13 +177,16 @@ def textures(maps: Tensor) -> list[Tensor]:
     return [torch.cat(places, dim=1)[:, :, None, None], pairs[:, :, None, None]]
 
 
-def _beside(centred: Tensor, lag: int, axis: int) -> Tensor:
-    """Correlation of (B, C, h, w) with itself ``lag`` places on, (B, C); 0 where there are so few."""
+def _beside(centred: Tensor, power: Tensor, lag: int, axis: int) -> Tensor:
+    """Correlation of (B, C, h, w) with itself ``lag`` places on, (B, C); 0 where there are so few.
+
+    ``power`` (B, C): its mean square.
+    """
     length = centred.shape[axis] - lag
     if length < 1:
         return centred.new_zeros(centred.shape[:2])
     product = centred.narrow(axis, 0, length) * centred.narrow(axis, lag, length)
-    return product.mean((2, 3)) / (centred.square().mean((2, 3)) + 1e-4)
+    return product.mean((2, 3)) / power
 
 
 def figures(maps: Tensor, with_textures: bool) -> list[Tensor]:
