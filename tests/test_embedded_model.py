@@ -49,3 +49,14 @@ def test_a_made_picture_is_familiar_and_english_is(scorer: Scorer, index: int) -
     image, caption, _ = made_sample(5, index, 256, "test-prompts")
     assert scorer(image, caption).unfamiliar == ""
     assert scorer(image, "ein rotes Haus am See mit einem kleinen Boot").unfamiliar == "prompt"
+
+
+def test_a_wrong_prompt_lowers_alignment_and_moves_nothing_else(scorer: Scorer) -> None:
+    made = [made_sample(7, index, 256, "test-prompts") for index in range(24)]
+    captions = [caption for _, caption, _ in made]
+    right = list(scorer.score_many((image, caption) for image, caption, _ in made))
+    others = captions[1:] + captions[:1]
+    wrong = list(scorer.score_many((made[i][0], other) for i, other in enumerate(others)))
+    lower = [w["alignment"] < r["alignment"] for r, w in zip(right, wrong, strict=True)]  # type: ignore[index]
+    assert sum(lower) >= 21  # 98 of 100 in docs/embedded.md
+    assert [one["perception"] for one in right] == [one["perception"] for one in wrong]  # type: ignore[index]

@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--size", type=int, default=64, help="pixels per side")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--model", help="model folder; default: the embedded model")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     parser.add_argument(
