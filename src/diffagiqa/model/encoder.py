@@ -74,7 +74,8 @@ def drop_silent_branches(network: nn.Module) -> int:
             if plain and _is_silent(block.to_out[0]):
                 found[name] = Shortcut(None)
     for name, shortcut in found.items():
-        network.set_submodule(name, shortcut)
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, shortcut)
     return len(found)
 
 
