@@ -73,16 +73,17 @@ def _comparisons(
 ) -> list[tuple[Tensor, Tensor]]:
     """Queries and keys of each named transformer's first block."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
-    entering = latents
-    for name, feature in walk_unet(unet, latents, timestep, text):
-        if name in names:  # the map that entered this transformer was yielded just before
+    # A residual block gives its transformer what enters it; of the last one nothing more is computed.
+    before = {name.replace(".attentions.", ".resnets."): name for name in names}
+    for place, entering in walk_unet(unet, latents, timestep, text):
+        if place in before:
+            name = before[place]
             transformer = unet.get_submodule(name)
             attention = transformer.transformer_blocks[0].attn2
             hidden = cross_attended(transformer, entering)
             found[name] = queries_and_keys(attention, hidden, text)
-            if len(found) == len(set(names)):
+            if len(found) == len(before):
                 break
-        entering = feature
     return [found[name] for name in names]
 
 
