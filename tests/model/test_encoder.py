@@ -80,6 +80,19 @@ def test_an_encoder_of_patches_is_one_convolution(set_by_components: Any) -> Non
         torch.testing.assert_close(new, old, rtol=1e-9, atol=1e-9)
 
 
+def test_patches_have_a_largest_size() -> None:
+    deep = AutoencoderKL(
+        block_out_channels=(4,) * 6, down_block_types=("DownEncoderBlock2D",) * 6,
+        up_block_types=("UpDecoderBlock2D",) * 6, layers_per_block=1, norm_num_groups=1,
+    ).encoder  # fmt: skip
+    for name, module in deep.named_modules():
+        if name.endswith((".conv2", ".to_out.0")):
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    assert lean(deep) is deep  # 32 x 32 pixels of three colours
+    assert isinstance(deep.mid_block.resnets[0], Shortcut)
+
+
 def test_what_sees_its_neighbours_is_no_convolution_of_patches(set_by_components: Any) -> None:
     set_by_components.encoder.conv_in.weight[0, 0, 0, 1] = 0.01  # the pixel above
     whole = copy.deepcopy(set_by_components.encoder)

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MOST_VALUES = 3 * 16 * 16
+"""Of a patch: trying each by itself takes memory as its square, and a stranger's encoder may be deep."""
+
 
 class Shortcut(nn.Module):
     """A residual block without its branch: the identity, or the block's own 1x1 convolution."""
@@ -92,8 +95,10 @@ def as_patches(encoder: Any) -> Any:
         return encoder
     side, channels = downsampling_of(encoder), encoder.conv_in.in_channels
     weight = encoder.conv_in.weight
-    exact = copy.deepcopy(encoder).to("cpu", torch.float64)
     count = channels * side * side
+    if count > MOST_VALUES:
+        return encoder
+    exact = copy.deepcopy(encoder).to("cpu", torch.float64)
     pixels = torch.eye(count, dtype=torch.float64).view(count, channels, side, side)
     bias = _to_the_norm(exact, torch.zeros_like(pixels[:1]))[0, :, 0, 0]  # (C,)
     kernel = _to_the_norm(exact, pixels)[:, :, 0, 0].T - bias[:, None]  # (C, 3 * side * side)
