@@ -141,6 +141,9 @@ def test_variants_change_one_thing_each() -> None:
     assert own["text for every score"].cache == "all-text"
     assert all(task.use_text for task in own["text for every score"].model.tasks)
     assert all(variant.model.pooling == "statistics" for variant in own.values())
+    assert own["no look for words"].model.words == ()
+    layers = [variant.model.words for name, variant in own.items() if name.startswith("only ")]
+    assert layers == [(layer,) for layer in embedded.words]
 
 
 def test_splits_and_tables_that_do_not_fit(folder: Path) -> None:

@@ -18,6 +18,7 @@ from diffagiqa.model.fold import for_inference
 from diffagiqa.model.noise import Noise
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, pool_to
 from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.model.winograd import switch_short_way
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Steps:
     true_resolution: bool = False
     folded: bool = False
     channels_last: bool = False
+    winograd: bool = False
     one_batch: bool = False
 
 
@@ -40,6 +42,7 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("true_resolution", "pyramid convolutions at the maps' own resolution"),
     ("folded", "batch normalisation folded, dropout gone"),
     ("channels_last", "convolutions' weights laid out channels last"),
+    ("winograd", "wide 3x3 convolutions with a quarter of the multiplications"),
     ("one_batch", "branches of an image in one batch"),
 )
 
@@ -114,6 +117,8 @@ class ReleasedPath:
         self.unet.to(memory_format=layout)
         self.backbone.vae_encoder = self.lean if steps.lean_encoder else self.encoder
         self.backbone.vae_encoder.to(memory_format=layout)
+        for network in (self.unet, self.backbone.vae_encoder):
+            switch_short_way(network, steps.winograd)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)

@@ -20,6 +20,7 @@ from diffagiqa.bench.training_step import measure_step
 from diffagiqa.device import choose_device, choose_dtype
 from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import build_model, scoring_noise
+from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.scorer import Scorer
 from diffagiqa.weights.folder import backbone_reference, find_model, load_config
 
@@ -102,6 +103,7 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     backbone = load_backbone(str(place), config.unet_names, device=device)
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet")
     backbone.unet = whole = whole.to(device, torch.float32).eval().requires_grad_(False)
+    winograd_where_wide(whole)
     encoder: Any = AutoencoderKL.from_pretrained(place / "vae").encoder  # type: ignore[attr-defined]
     encoder = encoder.to(device, torch.float32).eval().requires_grad_(False)
     noise = scoring_noise(config, backbone, 0)[0]

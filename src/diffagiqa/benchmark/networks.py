@@ -52,7 +52,7 @@ class PlainViT(nn.Module):
             width,
             heads,
             4 * width,
-            dropout=0.1,
+            dropout=0.0,
             activation="gelu",
             batch_first=True,
             norm_first=True,

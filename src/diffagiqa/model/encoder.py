@@ -57,8 +57,8 @@ def downsampling_of(encoder: Any) -> int:
     return int(2 ** (len(encoder.down_blocks) - 1))
 
 
-def drop_silent_branches(network: nn.Module) -> int:
-    """Replace diffusers' residual blocks and attentions whose branch is zero; how many there were.
+def drop_silent_branches(network: nn.Module) -> None:
+    """Replace diffusers' residual blocks and attentions whose branch is zero.
 
     What the network computes, and its gradient with respect to its input, stay the same.
     """
@@ -79,7 +79,6 @@ def drop_silent_branches(network: nn.Module) -> int:
     for name, shortcut in found.items():
         parent, _, last = name.rpartition(".")
         setattr(network.get_submodule(parent), last, shortcut)
-    return len(found)
 
 
 @torch.no_grad()

@@ -85,10 +85,7 @@ class DiffAGIQA(nn.Module):
         shown = self.word_features(images, prompts, backbone)
         draws, distances = [], []
         for noise in noises:
-            found = self.look(mean, std, prompts.text, backbone, noise)
-            if isinstance(self.pyramid, StatisticsPooling):
-                found = self.pyramid.figures(found)  # once for all passes, and for the distance
-            features = self.for_passes(found) + shown
+            features = self.levels(mean, std, prompts.text, backbone, noise) + shown
             draws.append(self.score_features(features))
             if self.config.unfamiliar_above and isinstance(self.pyramid, StatisticsPooling):
                 first = [feature[: len(images)] for feature in features]
@@ -102,6 +99,18 @@ class DiffAGIQA(nn.Module):
         """(B, 3, S, S) in [0, 1] -> one prompted copy per prompter, (prompters * B, 3, S, S)."""
         prompted = [prompter(images) for prompter in self.prompters.values()]
         return prompted[0] if len(prompted) == 1 else torch.cat(prompted)
+
+    def levels(
+        self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
+    ) -> list[Tensor]:
+        """What the pyramid is given of a picture: ``features``, or the figures that it takes of them.
+
+        Figures are computed once for all passes that share a look.
+        """
+        found = self.look(mean, std, text, backbone, noise)
+        if isinstance(self.pyramid, StatisticsPooling):
+            found = self.pyramid.figures(found)
+        return self.for_passes(found)
 
     def features(
         self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise

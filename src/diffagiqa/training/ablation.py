@@ -16,6 +16,7 @@ from diffagiqa.data.splits import Split
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
+from diffagiqa.training.mismatch import with_mismatches
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
 from diffagiqa.training.train import open_backbone
@@ -58,6 +59,10 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
         found.append(Variant(f"{DRAWS} noise draws averaged", averaged, f"draws{DRAWS}"))
     if base.pooling == "pyramid":
         found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
+    if base.words:
+        found.append(Variant("no look for words", replace(base, words=()), "no-words"))
+    if len(base.words) > 1:
+        found += [Variant(f"only {name}", replace(base, words=(name,))) for name in base.words]
     if len(base.features) > 1:
         every = range(len(base.features))
         found += [Variant(f"only {base.features[i]}", _levels(base, [i])) for i in every]
@@ -75,6 +80,7 @@ def ablate(
 ) -> str:  # fmt: skip
     """Run every variant and return the table as Markdown; finished repeats are not run again."""
     folder.mkdir(parents=True, exist_ok=True)
+    rows = with_mismatches(rows, config.mismatched, config.seed, config.mismatched_in)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     table: list[tuple[Variant, Repeats | None]] = []
@@ -93,6 +99,7 @@ def ablate(
             shared = replace(
                 own.model, features=config.model.features,
                 feature_channels=config.model.feature_channels, pooling=config.model.pooling,
+                words=config.model.words if own.model.words else (),
             )  # fmt: skip
             cached = replace(own, model=shared)
             where = folder / "features" / variant.cache

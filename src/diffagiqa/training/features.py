@@ -24,7 +24,6 @@ from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.noise import draw_noise
-from diffagiqa.model.pyramid import figures
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.cache_spec import cache_spec, check_spec
 from diffagiqa.training.checkpoint import write_whole
@@ -193,11 +192,8 @@ def _compute(
         for draw in range(options.draws):
             # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
             noise = draw_noise(SCORING_SEED, draw, shape, config.posterior)
-            features = model.features(mean, std, prompts.text, backbone, noise)
-            if config.pooling == "statistics":
-                features = [one for f in features for one in figures(f, config.textures)]
-            features = features + shown
-            views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in features])
+            levels = model.levels(mean, std, prompts.text, backbone, noise) + shown
+            views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in levels])
     levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
     if not all(level.isfinite().all() for level in levels):
         raise TrainingError(

@@ -71,9 +71,9 @@ class ImageSource:
         shown = model.word_features(images, prompts, self.backbone)
         draws = []
         for noise in noises:
-            features = model.features(mean, std, prompts.text, self.backbone, noise) + shown
+            levels = model.levels(mean, std, prompts.text, self.backbone, noise) + shown
             with self.arithmetic():
-                draws.append(model.score_features(features))
+                draws.append(model.score_features(levels))
         return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
 
     def prefetch(self, rows: Sequence[int]) -> None:

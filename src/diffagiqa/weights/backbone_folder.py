@@ -15,6 +15,7 @@ from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.encoder import lean
 from diffagiqa.model.features import drop_unused
+from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.weights.tensors import read_tensors
 
 _PATTERNS = [
@@ -62,6 +63,8 @@ def load_backbone(
             raise BackboneError(f"{folder} has no folder {part}/; {_HOW}")
     unet = _load_unet(folder / "unet", features, device, dtype)
     encoder, quant_conv, scaling, shift = _load_vae_encoder(folder / "vae", device, dtype)
+    for network in (unet, encoder):
+        winograd_where_wide(network)
     return Backbone(
         vae_encoder=encoder,
         quant_conv=quant_conv,

@@ -1,0 +1,118 @@
+"""Winograd's convolution is the plain one, and is taken only where it pays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diffagiqa.model import winograd as module
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import RELEASED_FEATURES
+from diffagiqa.model.features import unet_features
+from diffagiqa.model.winograd import (
+    WinogradConv2d,
+    carried_kernel,
+    switch_short_way,
+    winograd,
+    winograd_where_wide,
+)
+from diffagiqa.weights.backbone_folder import load_backbone
+
+
+def conv_and_maps(channels: int = 256, side: int = 64) -> tuple[nn.Conv2d, Tensor]:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, 256, 3, padding=1).requires_grad_(False)
+    return conv, torch.randn(2, channels, side, side)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 20), (68, 132)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_equals_the_plain_convolution_borders_included(
+    height: int, width: int, with_bias: bool
+) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(2, 5, height, width, dtype=torch.float64)
+    weight = torch.randn(7, 5, 3, 3, dtype=torch.float64)
+    bias = torch.randn(7, dtype=torch.float64) if with_bias else None
+    found = winograd(maps, carried_kernel(weight), bias)
+    torch.testing.assert_close(found, F.conv2d(maps, weight, bias, padding=1), rtol=0, atol=1e-11)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_in_single_precision_a_wide_layer_is_close_and_does_not_depend_on_the_batch() -> None:
+    conv, maps = conv_and_maps()
+    own = WinogradConv2d.of(conv)
+    with torch.inference_mode():
+        exact = F.conv2d(maps.double(), conv.weight.double(), conv.bias.double(), padding=1)
+        found = own(maps)
+        assert own._carried is not None
+        assert float((found - exact).abs().max() / exact.std()) < 2e-4
+        assert not torch.equal(found, conv(maps))
+        assert torch.equal(found[1:], own(maps[1:]))
+
+
+def test_gradients_and_small_odd_or_low_precision_maps_take_the_plain_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conv, maps = conv_and_maps()
+    monkeypatch.setattr(module, "winograd", lambda *_: pytest.fail("the short way was taken"))
+    own = WinogradConv2d.of(conv)
+    maps.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(own(maps).sum(), maps)
+    (plain,) = torch.autograd.grad(conv(maps).sum(), maps)
+    assert torch.equal(gradient, plain)
+    maps.requires_grad_(False)
+    with torch.inference_mode():
+        assert torch.equal(own(maps[..., :62, :62]), conv(maps[..., :62, :62]))
+        assert torch.equal(own(maps[..., :28, :28]), conv(maps[..., :28, :28]))
+        switch_short_way(own, False)
+        assert torch.equal(own(maps), conv(maps))
+        switch_short_way(own, True)
+        assert own.to(torch.bfloat16)(maps.bfloat16()).dtype == torch.bfloat16
+
+
+def test_only_wide_plain_convolutions_are_replaced_and_parameters_stay_the_same() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.Conv2d(256, 128, 3, padding=1),
+        nn.Conv2d(256, 256, 3, padding=1, stride=2),
+        nn.Conv2d(256, 256, 1),
+        nn.Sequential(nn.Conv2d(512, 256, 3, padding=1, bias=False)),
+    )
+    before = dict(network.named_parameters())
+    winograd_where_wide(network)
+    after = dict(network.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(after[name] is before[name] for name in before)
+    replaced = [name for name, m in network.named_modules() if isinstance(m, WinogradConv2d)]
+    assert replaced == ["0", "4.0"]
+    assert network.state_dict().keys() == before.keys()
+
+
+def test_a_loaded_backbone_takes_the_short_way(
+    backbone: Backbone,
+    reference: Path,
+    reference_images: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LEAST_CHANNELS", 16)
+    monkeypatch.setattr(module, "LEAST_TILES", 4)
+    quick = load_backbone(str(reference / "backbone"), RELEASED_FEATURES)
+    images = 2 * reference_images[:, :, :128, :128] - 1
+    text = backbone.encode_text(["a red fox"] * len(images))
+    for own in (quick, backbone):
+        with torch.inference_mode():
+            mean, _ = own.encode_image(images)
+            features = unet_features(own.unet, mean, 51, text, RELEASED_FEATURES)
+        found = [mean, *features.values()]
+        if own is quick:
+            first = found
+    for network in (quick.vae_encoder, quick.unet):
+        convs = [conv for conv in network.modules() if isinstance(conv, WinogradConv2d)]
+        assert any(conv._carried is not None for conv in convs)
+    for one, plain in zip(first, found, strict=True):
+        torch.testing.assert_close(one, plain, rtol=0, atol=1e-3)
