@@ -55,19 +55,24 @@ def write_sd15(folder: Path) -> Path:
         shutil.copytree(DEFAULT_MODEL / "backbone" / name, backbone / name, dirs_exist_ok=True)
     classes = {"_class_name": "StableDiffusionPipeline"}
     (backbone / "model_index.json").write_text(json.dumps(classes), encoding="utf-8")
-    fill(trained, generator)
+    fill(trained, generator, gain=math.sqrt(2))  # behind ReLUs: else scores hardly leave 0.5
     save_model(trained, folder, half=True)
     return folder
 
 
-def fill(module: nn.Module, generator: torch.Generator) -> None:
-    """Random float16 weights that keep activations near 1; norms are the identity, biases zero."""
+def fill(module: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
+    """Random float16 weights that keep activations near 1; norms are the identity, biases zero.
+
+    ``gain``: of every layer, for what the nonlinearity behind it takes away (He et al., 2015).
+    """
     for own in module.modules():
         for name, tensor in [*own.named_parameters(recurse=False)]:
             value = torch.zeros(tensor.shape, dtype=torch.float16)
             if tensor.dim() >= 2:
                 fan_in = math.prod(tensor.shape[1:])
-                value = torch.empty(tensor.shape).normal_(0, fan_in**-0.5, generator=generator)
+                value = torch.empty(tensor.shape).normal_(
+                    0, gain * fan_in**-0.5, generator=generator
+                )
             elif name == "weight":
                 value = torch.ones(tensor.shape)
             setattr(own, name, nn.Parameter(value.half(), requires_grad=False))

@@ -16,7 +16,7 @@ TILE = 4
 LEAST_CHANNELS = 256
 """In and out. Below it the two transforms, whose cost is that of 52 channels, eat what is saved."""
 LEAST_TILES = 64
-"""Of a picture: 32 x 32 values. Smaller maps pay less; the kernels take four times the weights' memory."""
+"""Of a picture: 32 x 32 values. Smaller maps pay less; the kernels take four times the memory."""
 _TILES_AT_ONCE = 256
 
 _B = torch.tensor(
