@@ -104,15 +104,15 @@ def test_a_loaded_backbone_takes_the_short_way(
     quick = load_backbone(str(reference / "backbone"), RELEASED_FEATURES)
     images = 2 * reference_images[:, :, :128, :128] - 1
     text = backbone.encode_text(["a red fox"] * len(images))
-    for own in (quick, backbone):
+
+    def looked(own: Backbone) -> list[Tensor]:
         with torch.inference_mode():
             mean, _ = own.encode_image(images)
-            features = unet_features(own.unet, mean, 51, text, RELEASED_FEATURES)
-        found = [mean, *features.values()]
-        if own is quick:
-            first = found
+            return [mean, *unet_features(own.unet, mean, 51, text, RELEASED_FEATURES).values()]
+
+    pairs = zip(looked(quick), looked(backbone), strict=True)
     for network in (quick.vae_encoder, quick.unet):
         convs = [conv for conv in network.modules() if isinstance(conv, WinogradConv2d)]
         assert any(conv._carried is not None for conv in convs)
-    for one, plain in zip(first, found, strict=True):
+    for one, plain in pairs:
         torch.testing.assert_close(one, plain, rtol=0, atol=1e-3)

@@ -52,7 +52,7 @@ class PlainViT(nn.Module):
             width,
             heads,
             4 * width,
-            dropout=0.0,
+            dropout=0.0,  # drawing the masks is half of a training step on a CPU
             activation="gelu",
             batch_first=True,
             norm_first=True,
