@@ -42,7 +42,7 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("true_resolution", "pyramid convolutions at the maps' own resolution"),
     ("folded", "batch normalisation folded, dropout gone"),
     ("channels_last", "convolutions' weights laid out channels last"),
-    ("winograd", "wide 3x3 convolutions with a quarter of the multiplications"),
+    ("winograd", "wide convolutions with a third to a sixth of the multiplications"),
     ("one_batch", "branches of an image in one batch"),
 )
 
@@ -117,7 +117,7 @@ class ReleasedPath:
         self.unet.to(memory_format=layout)
         self.backbone.vae_encoder = self.lean if steps.lean_encoder else self.encoder
         self.backbone.vae_encoder.to(memory_format=layout)
-        for network in (self.unet, self.backbone.vae_encoder):
+        for network in (self.unet, self.backbone.vae_encoder, self.folded.pyramid):
             switch_short_way(network, steps.winograd)
 
     def _latents(self, prompted: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffagiqa.model.winograd import WinogradConv2d
+
 
 def repeat_ratio(height: int, width: int, size: int) -> int:
     """How often a (height, width) map is repeated to fill (size, size); 1 where it is not."""
@@ -57,11 +59,13 @@ def conv_of_repeated(maps: Tensor, conv: nn.Conv2d, ratio: int) -> Tensor:
 def wide_conv(maps: Tensor, conv: nn.Conv2d) -> Tensor:
     """``conv(maps)`` for many channels and a channels-last weight, in the form that is fastest here.
 
-    On a CPU in float32 that is the sum of shifted products from a kernel of 5 on: the library's
-    channels-last convolution takes 1.5 times as long (2560 to 256 channels, 7 x 7, on 32 x 32).
+    On a CPU in float32 that is Winograd's where it is given, else the sum of shifted products from a
+    kernel of 5 on: the library's channels-last convolution takes 1.5 times as long (2560 to 256
+    channels, 7 x 7, on 32 x 32).
     """
     slow = maps.device.type == "cpu" and conv.weight.dtype == torch.float32
-    if not slow or conv.kernel_size[0] < 5:
+    short = isinstance(conv, WinogradConv2d) and conv.pays(maps)
+    if short or not slow or conv.kernel_size[0] < 5:
         return conv(maps)  # type: ignore[no-any-return]
     # One picture at a time: the products of a 7 x 7 kernel are 49 times as large as the output.
     return torch.cat([conv_of_repeated(one, conv, 1) for one in maps.split(1)])
