@@ -8,6 +8,7 @@ feature cache: the pictures there decide above which distance a picture is calle
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -37,12 +38,14 @@ def embed(run: Path, backbone: Path, cache: Path, out: Path) -> None:
 
 @torch.inference_mode()
 def familiar_limit(model: DiffAGIQA, cache: Path) -> float:
-    """The distance below which ``QUANTILE`` of the cached pictures lie; 0 without statistics."""
+    """The distance below which ``QUANTILE`` of the cached pictures lie, damaged copies apart; 0 without
+    statistics."""
     pyramid = model.pyramid
     if not isinstance(pyramid, StatisticsPooling):
         return 0.0
     features = open_features(cache)
-    rows = torch.arange(features.levels[0].shape[0])
+    damaged = json.loads((cache / "spec.json").read_text(encoding="utf-8")).get("damaged", 0)
+    rows = torch.arange(features.levels[0].shape[0] - damaged)  # those are the last
     first = torch.zeros_like(rows)
     own = [features.levels[features.names.index(name)] for name in model.config.level_names]
     levels = [level[rows, first][:, 0].float() for level in own]

@@ -61,10 +61,10 @@ def train(
             --scale perception=1:5 --out runs/mine
     """
     from diffagiqa.training.measures import evaluate_scores
-    from diffagiqa.training.mismatch import with_mismatches
     from diffagiqa.training.open_data import make_split
     from diffagiqa.training.processes import Processes
     from diffagiqa.training.train import train as run_training
+    from diffagiqa.training.unrated import with_unrated
 
     flags = {
         "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
@@ -79,7 +79,7 @@ def train(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
         allow_partial,
     )  # fmt: skip
-    rows = with_mismatches(opened.rows, config.mismatched, config.seed, config.mismatched_in)
+    rows = with_unrated(opened.rows, config)
     parts = make_split(config, rows, opened.official)
     typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()))
     fitted = run_training(

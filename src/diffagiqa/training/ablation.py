@@ -16,10 +16,10 @@ from diffagiqa.data.splits import Split
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
-from diffagiqa.training.mismatch import with_mismatches
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
 from diffagiqa.training.train import open_backbone
+from diffagiqa.training.unrated import with_unrated
 
 TIMESTEPS = (1, 51, 101, 201, 401)
 DRAWS = 4
@@ -80,7 +80,7 @@ def ablate(
 ) -> str:  # fmt: skip
     """Run every variant and return the table as Markdown; finished repeats are not run again."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = with_mismatches(rows, config.mismatched, config.seed, config.mismatched_in)
+    rows = with_unrated(rows, config)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     table: list[tuple[Variant, Repeats | None]] = []

@@ -25,9 +25,12 @@ def cache_spec(
     for tensor in model.prompters.state_dict().values():
         prompters.update(tensor.cpu().numpy().tobytes())
     pictures = hashlib.sha256()
-    for sample in rows.samples:
+    damages = rows.damages
+    for row, sample in enumerate(rows.samples):
         name = sample.image.replace("\\", "/").rsplit("/", 1)[-1]
-        pictures.update(f"{name}\0{_bytes_of(sample.source)}\0{sample.prompt}\n".encode())
+        pictures.update(
+            f"{name}\0{_bytes_of(sample.source)}\0{sample.prompt}{damages.get(row, '')}\n".encode()
+        )
     spec = {
         "rows": len(rows),
         "pictures": pictures.hexdigest(),
@@ -40,7 +43,7 @@ def cache_spec(
         | ({"words": config.words, "words_size": config.words_size} if config.words else {}),
         "levels": config.level_names,
         "options": options,
-    }
+    } | ({"damaged": len(damages)} if damages else {})
     return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
 
 

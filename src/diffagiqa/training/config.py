@@ -85,6 +85,9 @@ class TrainingConfig:
     """Rows with another picture's prompt that are added to the training part, per rated row."""
     mismatched_in: tuple[str, ...] = ()
     """Databases that get such rows; all of them without a name."""
+    damaged: float = 0.0
+    """Share of the rated pictures that get two damaged copies, which must score lower (``ordering``)."""
+    damaged_weight: float = 1.0
     flip: bool = True
     """Mirror half of the pictures, except where the prompt says left or right."""
     cached_draws: int = 1
@@ -125,10 +128,12 @@ class TrainingConfig:
             ("weight_decay", 0.0, 10.0),
             ("warmup", 0.0, 1.0),
             ("mismatched", 0.0, 1.0),
+            ("damaged", 0.0, 1.0),
             ("ema", 0.0, 0.999999),
             ("regression_weight", 0.0, 1e6),
             ("relation_weight", 0.0, 1e6),
             ("naming_weight", 0.0, 1e6),
+            ("damaged_weight", 0.0, 1e6),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} to {high}")

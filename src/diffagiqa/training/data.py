@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffagiqa.data.prompts import clean_prompt
@@ -28,6 +29,32 @@ if TYPE_CHECKING:
 
 Scales = Mapping[str, tuple[float, float]]
 _SIDES = re.compile(r"\b(left|right|leftmost|rightmost|clockwise|counterclockwise)\b", re.I)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What was done to a picture: a defect of ``synth.defects`` at a severity in (0, 1]."""
+
+    defect: str
+    severity: float
+    seed: int
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) -> the same size; below 16 pixels a side, where no defect has room, unchanged."""
+        from diffagiqa.synth.defects import damage
+
+        if min(image.shape[:2]) < 16:
+            return image
+        return damage(image, {self.defect: self.severity}, self.seed)[0]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Of a row that nobody rated: the rows whose picture and whose prompt it has."""
+
+    picture: int
+    prompt: int
+    damage: Damage | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +74,8 @@ class Rows:
     tasks: tuple[TaskConfig, ...]
     sources: Tensor
     names: tuple[str, ...]
-    made_of: tuple[tuple[int, int], ...] = ()
-    """For rows at the end that nobody rated: whose picture and whose prompt they are (``mismatch``)."""
+    origins: tuple[Origin, ...] = ()
+    """Of the rows at the end that nobody rated (``unrated``)."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -80,14 +107,20 @@ class Rows:
     @property
     def rated(self) -> Rows:
         """The rows that people rated."""
-        count = len(self) - len(self.made_of)
+        count = len(self) - len(self.origins)
         return replace(
             self,
             samples=self.samples[:count],
             labels=self.labels[:count],
             sources=self.sources[:count],
-            made_of=(),
+            origins=(),
         )
+
+    @property
+    def damages(self) -> dict[int, Damage]:
+        """Of the rows whose picture is a damaged copy."""
+        first = len(self) - len(self.origins)
+        return {first + i: o.damage for i, o in enumerate(self.origins) if o.damage}
 
     def without_labels(self, rows: Sequence[int]) -> Rows:
         """The same rows, with the labels of some taken away: they no longer count."""

@@ -31,6 +31,7 @@ from diffagiqa.training.optimiser import (
     set_rate,
     trained_parameters,
 )
+from diffagiqa.training.ordering import Ordering
 from diffagiqa.training.processes import Processes, in_order, share_batch_norm
 from diffagiqa.training.run_folder import RunFolder, Split
 from diffagiqa.training.sources import Source
@@ -89,6 +90,7 @@ def fit(
     naming = None
     if config.naming_weight:
         naming = Naming(model, rows, split["train"], config.seed).to(processes.device)
+    ordering = Ordering(rows) if rows.damages and config.damaged_weight else None
     optimiser = make_optimiser(model, config, naming)
     parameters = trained_parameters(model) + (trained_parameters(naming) if naming else [])
     now = Progress()
@@ -130,6 +132,9 @@ def fit(
                 if naming:
                     named = [processes.gather(logits) for logits in naming.logits.values()]
                     loss = loss + config.naming_weight * naming.loss(chosen, named)
+                if ordering:
+                    ordered = ordering.loss(model, source, chosen, slice(first, last), processes)
+                    loss = loss + config.damaged_weight * ordered
                 _check_finite(loss, "loss", now, chosen, rows)
                 if loss.requires_grad:  # a piece may hold no label at all
                     (loss / config.accumulation).backward()

@@ -11,7 +11,7 @@ from diffagiqa.data.splits import Split, official_split, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
-from diffagiqa.training.mismatch import usable
+from diffagiqa.training.unrated import usable
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def make_split(
     """Rows of the train, validation and test part, as ``config`` says.
 
     ``split_seed`` decides a random split. An official split without a validation part has one taken
-    from its training part, by prompt. Mismatched rows follow theirs into the training part.
+    from its training part, by prompt. Unrated rows follow theirs into the training part.
     """
     parts = _rated_split(config, rows.rated, official)
     parts["train"] += usable(rows, parts["train"])

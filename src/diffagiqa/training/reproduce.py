@@ -24,10 +24,10 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import Features
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores
-from diffagiqa.training.mismatch import with_mismatches
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
+from diffagiqa.training.unrated import with_unrated
 
 Log = Callable[[str], None]
 RESULT = "result.json"
@@ -77,7 +77,7 @@ def reproduce(
     With several databases, figures are those of the first; ``Repeats.on`` gives another's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = with_mismatches(rows, config.mismatched, config.seed, config.mismatched_in)
+    rows = with_unrated(rows, config)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     frozen = replace(config, freeze_prompters=True)

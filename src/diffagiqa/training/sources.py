@@ -47,6 +47,7 @@ class ImageSource:
         flip: bool = True, workers: int = 2,
     ) -> None:  # fmt: skip
         self.rows = rows
+        self.damages = rows.damages
         self.config = config
         self.backbone = backbone
         self.arithmetic = arithmetic
@@ -90,7 +91,10 @@ class ImageSource:
     def image(self, row: int) -> Tensor:
         sample = self.rows.samples[row]
         try:
-            return fit_image(decode_image(sample.source), self.config.image_size, self.config.fit)
+            picture = decode_image(sample.source)
+            if damage := self.damages.get(row):
+                picture = damage(picture)
+            return fit_image(picture, self.config.image_size, self.config.fit)
         except ImageError as error:
             raise TrainingError(
                 f"row {sample.row} cannot be read: {error} "

@@ -1,0 +1,223 @@
+"""Rows that nobody rated: whose they are, that they stay in the training part, and what is measured."""
+
+from __future__ import annotations
+
+import copy
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from made_up import SCALES, made_up_rows, make_pictures, small_config
+
+from diffagiqa.data.images import decode_image, fit_image
+from diffagiqa.errors import TrainingError
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.config import TaskConfig
+from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.synth.defects import HELD_OUT_DEFECTS
+from diffagiqa.training import measures
+from diffagiqa.training.cache_spec import cache_spec
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.features import open_features
+from diffagiqa.training.open_data import make_split
+from diffagiqa.training.ordering import MARGIN, Ordering
+from diffagiqa.training.processes import Processes
+from diffagiqa.training.report import render
+from diffagiqa.training.reproduce import reproduce
+from diffagiqa.training.sources import FeatureSource, ImageSource
+from diffagiqa.training.train import open_backbone, train
+from diffagiqa.training.unrated import KEPT, with_damages, with_mismatches, with_unrated
+
+
+def test_a_picture_with_another_ones_prompt(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 24)
+    more = with_mismatches(rows, 0.5, seed=0)
+    assert 6 <= len(more.origins) <= 12  # a draw of the same prompt adds nothing
+    assert len(more.rated) == len(rows)
+    for extra, origin in enumerate(more.origins, len(rows)):
+        picture, other = origin.picture, origin.prompt
+        assert more.samples[extra].image == rows.samples[picture].image
+        assert more.prompts[extra] == rows.prompts[other] != rows.prompts[picture]
+        torch.testing.assert_close(
+            more.labels[extra], rows.labels[picture] * torch.tensor([1.0, KEPT])
+        )
+    assert with_mismatches(rows, 0.5, seed=0).origins == more.origins
+    assert with_mismatches(rows, 0.0, seed=0) is rows
+
+
+def test_they_train_only_where_both_origins_do(tmp_path: Path) -> None:
+    rows = with_mismatches(made_up_rows(tmp_path, 40), 1.0, seed=1)
+    config = TrainingConfig(test_fraction=0.3, validation_fraction=0.2)
+    parts, plain = make_split(config, rows), make_split(config, rows.rated)
+    assert parts["test"] == plain["test"]
+    assert parts["validation"] == plain["validation"]
+    extra = parts["train"][len(plain["train"]) :]
+    assert extra
+    for row in extra:
+        origin = rows.origins[row - len(rows.rated)]
+        assert {origin.picture, origin.prompt} <= set(plain["train"])
+
+
+def test_one_database_alone_can_get_them(tmp_path: Path) -> None:
+    pictures = [(make_pictures(tmp_path / name, 12), SCALES) for name in "ab"]
+    rows = make_rows(dict(zip(("first", "second"), pictures, strict=True)))
+    more = with_mismatches(rows, 1.0, seed=0, among=["second"])
+    assert len(more) > len(rows)
+    assert all(rows.sources[o.picture] == rows.sources[o.prompt] == 1 for o in more.origins)
+    with pytest.raises(TrainingError, match="names third, and the databases are first, second"):
+        with_mismatches(rows, 1.0, seed=0, among=["third"])
+
+
+def test_each_database_is_measured_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measures, "RESAMPLES", 20)
+    rows = make_rows(
+        {
+            "first": (make_pictures(tmp_path / "a", 24), SCALES),
+            "second": (make_pictures(tmp_path / "b", 16), SCALES),
+        }
+    )
+    silent = TaskConfig("perception", use_text=False)
+    config = small_config(
+        {"pooling": "statistics", "tasks": (silent, TaskConfig("alignment"))},
+        epochs=1, batch_size=8, flip=False, freeze_prompters=True, mismatched=0.5, damaged=0.5, members=2,
+        test_fraction=0.4,
+    )  # fmt: skip
+    (done,) = reproduce(config, rows, tmp_path / "run", repeats=1, device="cpu", log=lambda _: None)
+    counts = [
+        repeats.evaluations[0].tasks["alignment"].rows for repeats in (done, done.on("second"))
+    ]
+    split = make_split(config, rows)
+    wanted = [sum(int(rows.sources[row]) == i for row in split["test"]) for i in (0, 1)]
+    assert counts == wanted
+    saved = json.loads((tmp_path / "run/head-only/00/best/config.json").read_text())
+    assert [task["use_text"] for task in saved["tasks"]] == [False, True]
+    assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
+    report = render(config, rows, [done], [], "command")
+    assert "# Results on first" in report
+    assert "## The same repeats on the test part of second" in report
+
+    untested = copy.deepcopy(done)  # as where the prompts to test are all of the first database
+    for result in untested.results:
+        for task in result["others"]["second"]["evaluation"]["tasks"].values():
+            task["rows"] = 0
+    assert "The same repeats" not in render(config, rows, [untested], [], "command")
+
+
+def test_two_damaged_copies(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 24)
+    more = with_damages(rows, 0.5, seed=0)
+    assert len(more.damages) == len(more) - len(rows) == 24
+    assert more.labels[len(rows) :].isnan().all()
+    for first in range(len(rows), len(more), 2):
+        mild, strong = more.damages[first], more.damages[first + 1]
+        assert mild.defect == strong.defect
+        assert 0 < mild.severity < strong.severity <= 1
+        origins = more.origins[first - len(rows) : first + 2 - len(rows)]
+        assert {o.picture for o in origins} == {o.prompt for o in origins} == {mild.seed}
+        assert more.prompts[first] == rows.prompts[mild.seed]
+    assert len({damage.seed for damage in more.damages.values()}) == 12
+    assert {damage.defect for damage in more.damages.values()}.isdisjoint(HELD_OUT_DEFECTS)
+    assert with_damages(rows, 0.5, seed=0).origins == more.origins
+    assert with_damages(rows, 0.5, seed=1).origins != more.origins
+    config = TrainingConfig(test_fraction=0.3)
+    assert make_split(config, more) == make_split(config, rows)
+
+
+def _backbone() -> Backbone:
+    return open_backbone(small_config(), torch.device("cpu"))
+
+
+def test_damage_reaches_the_picture_and_its_features(tmp_path: Path) -> None:
+    rows = with_damages(made_up_rows(tmp_path, 8), 1.0, seed=0)
+    row, damage = next(iter(rows.damages.items()))
+    config = small_config().model
+    source = ImageSource(rows, config, _backbone(), nullcontext)
+    plain = decode_image(rows.samples[row].source)
+    wanted = fit_image(damage(plain), config.image_size)
+    torch.testing.assert_close(source.image(row), wanted, rtol=0, atol=0)
+    assert not torch.equal(source.image(row), source.image(rows.origins[row - 8].picture))
+
+
+def test_features_of_damaged_copies_are_not_taken_for_others(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 8)
+    model, backbone = build_model(small_config().model), _backbone()
+
+    def pictures(of: Rows) -> str:
+        return str(cache_spec(of, model, backbone, {}, "")["pictures"])
+
+    specs = [pictures(with_damages(rows, 1.0, seed)) for seed in (0, 0, 1)]
+    assert specs[0] == specs[1]
+    assert len({pictures(rows), *specs}) == 3
+
+
+def test_both_kinds_together(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 40)
+    more = with_unrated(rows, TrainingConfig(mismatched=0.5, damaged=0.5))
+    mismatched = sum(origin.damage is None for origin in more.origins)
+    assert len(more.damages) == 40
+    assert mismatched > 0
+    assert more.rated.origins == ()
+    # Only rated pictures are damaged, those with a wrong prompt are not.
+    assert all(origin.picture < len(rows) for origin in more.origins)
+    train = make_split(TrainingConfig(test_fraction=0.3), more)["train"]
+    assert 0 < sum(row >= len(rows) for row in train) < mismatched
+    assert not set(train) & set(more.damages)
+
+
+def _ordering(rows: Rows) -> tuple[DiffAGIQA, FeatureSource]:
+    """A model on one level of one channel, whose scores rise with it, and such features of every row."""
+    config = small_config({"feature_channels": (4,), "features": ("latents",), "prompting": "none"})
+    model = build_model(config.model)
+    return model, FeatureSource([torch.randn(len(rows), 1, 1, 4, 4, 4)], nullcontext)
+
+
+def test_the_loss_is_that_of_pairs_as_the_scorer_sees_them(tmp_path: Path) -> None:
+    rows = with_damages(made_up_rows(tmp_path, 12), 0.5, seed=0)
+    torch.manual_seed(0)
+    model, source = _ordering(rows)
+    ordering, chosen = Ordering(rows), list(range(12))
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    loss = ordering.loss(model, source, chosen, slice(0, 12), Processes("cpu"))
+    assert model.training
+    for name, tensor in model.state_dict().items():  # running statistics did not move
+        assert torch.equal(tensor, before[name]), name
+    scores = source.scores(model.eval(), range(len(rows)), None)["perception"]
+    pairs = []
+    for picture, (mild, strong) in ordering.copies.items():
+        for better, worse in ((picture, mild), (mild, strong), (picture, strong)):
+            pairs.append(max(0.0, MARGIN - (scores[better] - scores[worse]).item()))
+    assert loss.item() == pytest.approx(sum(pairs) / len(pairs), abs=1e-7)
+    loss.backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.heads["perception"].parameters())
+    alone = [row for row in chosen if row not in ordering.copies]
+    assert float(ordering.loss(model, source, alone, slice(0, 12), Processes("cpu"))) == 0
+
+
+def test_training_learns_the_order(tmp_path: Path) -> None:
+    rows = with_damages(made_up_rows(tmp_path, 32), 1.0, seed=0)
+    config = small_config(
+        {"pooling": "statistics", "features": ("latents",), "feature_channels": (4,),
+         "pyramid_channels": 16},
+        epochs=40, batch_size=8, freeze_prompters=True, flip=False, relation="none", lr_heads=1e-2,
+    )  # fmt: skip
+
+    def in_order(weight: float) -> float:
+        own = replace(config, damaged_weight=weight)
+        split = {"train": list(range(32)), "validation": []}
+        model = train(
+            own, rows, split, cache=tmp_path / "features", device="cpu", log=lambda _: None
+        ).model
+        scores = open_features(tmp_path / "features").source(rows, nullcontext, model.config)
+        found = scores.scores(model.eval(), range(len(rows)), None)["perception"]
+        copies = Ordering(rows).copies
+        return sum(float(found[p] > found[c[1]]) for p, c in copies.items()) / len(copies)
+
+    assert in_order(0.0) < 0.7
+    assert in_order(3.0) > 0.8
