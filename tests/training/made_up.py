@@ -16,6 +16,7 @@ from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
 from diffagiqa.training.train import train
+from diffagiqa.training.unrated import with_unrated
 
 BACKBONE = str(Path(__file__).parents[1] / "reference" / "backbone")
 
@@ -90,4 +91,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     config = TrainingConfig.from_json(Path(sys.argv[1]).read_text())
     count = int(sys.argv[3])
-    train(config, made_up_rows(Path(sys.argv[2]), count), thirds(count), sys.argv[4], device="cpu")
+    rows = with_unrated(made_up_rows(Path(sys.argv[2]), count), config)
+    train(config, rows, thirds(count), sys.argv[4], device="cpu")

@@ -15,16 +15,17 @@ from made_up import made_up_rows, small_config, thirds
 from safetensors.torch import load_file
 
 from diffagiqa.training.train import train
+from diffagiqa.training.unrated import with_unrated
 
 COUNT = 12
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     config = small_config(
-        epochs=2, batch_size=4, relation="fidelity", lr_heads=1e-2, naming_weight=0.1
+        epochs=2, batch_size=4, relation="fidelity", lr_heads=1e-2, naming_weight=0.1, damaged=0.5
     )
     pictures = tmp_path / "pictures"
-    rows = made_up_rows(pictures, COUNT)
+    rows = with_unrated(made_up_rows(pictures, COUNT), config)
     (tmp_path / "config.json").write_text(config.to_json())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -23,10 +23,10 @@ from diffagiqa.training.cache_spec import cache_spec
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
 from diffagiqa.training.features import open_features
-from diffagiqa.training.open_data import make_split
+from diffagiqa.training.open_data import Opened, make_split
 from diffagiqa.training.ordering import MARGIN, Ordering
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.report import render
+from diffagiqa.training.report import differences, render
 from diffagiqa.training.reproduce import reproduce
 from diffagiqa.training.sources import FeatureSource, ImageSource
 from diffagiqa.training.train import open_backbone, train
@@ -100,6 +100,8 @@ def test_each_database_is_measured_by_itself(
     assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
+    notes = differences(config, Opened(rows, None, (), ()))
+    assert any("of 50% of the pictures two damaged copies" in note for note in notes)
     assert "## The same repeats on the test part of second" in report
 
     untested = copy.deepcopy(done)  # as where the prompts to test are all of the first database

@@ -105,6 +105,11 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
         f"{chosen} and the test part is scored once; where a paper reports the best epoch on its test "
         "part, its figure is higher by that choice"
     )
+    if config.damaged and config.damaged_weight:
+        found.append(
+            f"of {config.damaged:.0%} of the pictures two damaged copies each must score below them "
+            "(`training/ordering.py`); nobody rated those"
+        )
     if config.init is None:
         found.append(
             "pyramid and heads start from random weights: nothing was pretrained on ratings"
