@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from diffagiqa import Scorer
 from diffagiqa.synth import made_sample
+from diffagiqa.training.data import Damage
 
 WHITE = (255, 255, 255)
 
@@ -60,3 +61,15 @@ def test_a_wrong_prompt_lowers_alignment_and_moves_nothing_else(scorer: Scorer) 
     lower = [w["alignment"] < r["alignment"] for r, w in zip(right, wrong, strict=True)]  # type: ignore[index]
     assert sum(lower) >= 21  # 98 of 100 in docs/embedded.md
     assert [one["perception"] for one in right] == [one["perception"] for one in wrong]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("defect", ["blur", "sensor noise", "latent noise", "checkerboard"])
+def test_damage_lowers_quality(scorer: Scorer, defect: str) -> None:
+    pictures = [made_sample(9, index, 256, "test-prompts")[0] for index in range(12)]
+    copies = [Damage(defect, 0.8, index)(picture) for index, picture in enumerate(pictures)]
+    scores = list(scorer.score_many((picture, "") for picture in [*pictures, *copies]))
+    falls = [
+        whole["perception"] > worse["perception"]
+        for whole, worse in zip(scores[:12], scores[12:], strict=True)
+    ]  # type: ignore[index]
+    assert sum(falls) >= 11
