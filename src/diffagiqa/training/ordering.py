@@ -1,7 +1,7 @@
 """A picture must look better than its damaged copy, and a mild defect better than the same one stronger.
 
 Databases hold no picture before and after a defect, so a head can do well on them by telling generators
-apart, and then take no notice of blur. Nobody rated the copies: only their order counts.
+apart, and then take little notice of damage. Nobody rated the copies: only their order counts.
 """
 
 from __future__ import annotations
