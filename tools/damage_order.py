@@ -8,30 +8,23 @@ Every picture drawn is scored as it is and with one defect at two severities, 0.
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 
 import numpy as np
 import pandas as pd
+from drawn_pictures import arguments, pictures
 
 from diffagiqa import Scorer
-from diffagiqa.data.databases import load_database
 from diffagiqa.data.images import decode_image
 from diffagiqa.synth.defects import DEFECTS, HELD_OUT_DEFECTS
-from diffagiqa.training.data import Damage
-from diffagiqa.training.unrated import MILD, STRONG
+from diffagiqa.training.unrated import mild_and_strong
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("database")
-    parser.add_argument("root")
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments(__doc__)
     parser.add_argument("--rows", default=None, help="rows.csv of a run: its test part alone")
     options = parser.parse_args()
-    samples = list(load_database(options.database, options.root, allow_partial=True).samples())
+    samples = pictures(options)
     if options.rows is not None:
         table = pd.read_csv(options.rows)
         tested = {str(name).split("/")[-1] for name in table.image[table.part == "test"]}
@@ -44,8 +37,7 @@ def main() -> None:
         picture, prompt = decode_image(samples[row].source), samples[row].prompt
         kinds.append(names[i % len(names)])
         pairs.append((picture, prompt))
-        for low, high in (MILD, STRONG):
-            damage = Damage(kinds[-1], float(numbers.uniform(low, high)), int(row))
+        for damage in mild_and_strong(kinds[-1], numbers, int(row)):
             pairs.append((damage(picture), prompt))
     scores = np.array([score["perception"] for score in scorer.score_many(pairs)])  # type: ignore[index]
     whole, mild, strong = scores.reshape(-1, 3).T
@@ -61,7 +53,7 @@ def main() -> None:
         "| defect | pictures | mild < none | strong < none | strong < mild |\n|---|---|---|---|---|"
     )
     for name, own in parts.items():
-        cells = [(mild < whole), (strong < whole), (strong < mild)]
+        cells = [mild < whole, strong < whole, strong < mild]
         print(
             f"| {name} | {len(own)} | " + " | ".join(f"{c[own].mean():.1%}" for c in cells) + " |"
         )

@@ -8,7 +8,6 @@ feature cache: the pictures there decide above which distance a picture is calle
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -44,8 +43,7 @@ def familiar_limit(model: DiffAGIQA, cache: Path) -> float:
     if not isinstance(pyramid, StatisticsPooling):
         return 0.0
     features = open_features(cache)
-    damaged = json.loads((cache / "spec.json").read_text(encoding="utf-8")).get("damaged", 0)
-    rows = torch.arange(features.levels[0].shape[0] - damaged)  # those are the last
+    rows = torch.arange(features.levels[0].shape[0] - features.damaged)
     first = torch.zeros_like(rows)
     own = [features.levels[features.names.index(name)] for name in model.config.level_names]
     levels = [level[rows, first][:, 0].float() for level in own]

@@ -9,25 +9,18 @@ Databases hold pictures that miss their own prompt, and one wrong prompt is no w
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
+from drawn_pictures import arguments, pictures
 
 from diffagiqa import Scorer
-from diffagiqa.data.databases import load_database
 from diffagiqa.data.splits import prompt_key
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("database")
-    parser.add_argument("root")
-    parser.add_argument("--model", default=None)
-    parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = arguments(__doc__)
     parser.add_argument("--met", type=float, default=None, help="alignment rating, at least")
     options = parser.parse_args()
-    samples = list(load_database(options.database, options.root, allow_partial=True).samples())
+    samples = pictures(options)
     if options.met is not None:
         samples = [one for one in samples if one.labels.get("alignment", 0.0) >= options.met]
     numbers = np.random.default_rng(options.seed)

@@ -173,7 +173,7 @@ def test_both_kinds_together(tmp_path: Path) -> None:
 
 
 def _ordering(rows: Rows) -> tuple[DiffAGIQA, FeatureSource]:
-    """A model on one level of one channel, whose scores rise with it, and such features of every row."""
+    """A random model on one level of four channels, and random features of every row."""
     config = small_config({"feature_channels": (4,), "features": ("latents",), "prompting": "none"})
     model = build_model(config.model)
     return model, FeatureSource([torch.randn(len(rows), 1, 1, 4, 4, 4)], nullcontext)

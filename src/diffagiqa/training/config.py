@@ -88,6 +88,7 @@ class TrainingConfig:
     damaged: float = 0.0
     """Share of the rated pictures that get two damaged copies, which must score lower (``ordering``)."""
     damaged_weight: float = 1.0
+    """Of the loss on that order."""
     flip: bool = True
     """Mirror half of the pictures, except where the prompt says left or right."""
     cached_draws: int = 1

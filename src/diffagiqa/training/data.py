@@ -117,10 +117,14 @@ class Rows:
         )
 
     @property
+    def unrated(self) -> dict[int, Origin]:
+        """The rows that nobody rated, and where they come from."""
+        return dict(enumerate(self.origins, len(self) - len(self.origins)))
+
+    @property
     def damages(self) -> dict[int, Damage]:
         """Of the rows whose picture is a damaged copy."""
-        first = len(self) - len(self.origins)
-        return {first + i: o.damage for i, o in enumerate(self.origins) if o.damage}
+        return {row: origin.damage for row, origin in self.unrated.items() if origin.damage}
 
     def without_labels(self, rows: Sequence[int]) -> Rows:
         """The same rows, with the labels of some taken away: they no longer count."""

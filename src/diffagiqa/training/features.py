@@ -56,6 +56,8 @@ class Features:
     levels: tuple[Tensor, ...]
     options: CacheOptions
     unreadable: tuple[int, ...]
+    damaged: int = 0
+    """So many of the last rows are damaged copies."""
 
     def source(
         self, rows: Rows, arithmetic: Autocast, config: ModelConfig, device: torch.device | str = "cpu"
@@ -133,7 +135,8 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
     stacks: list[Any] = [_Stacked([shard[name] for shard in shards]) for name in names]
     if size <= in_memory:
         stacks = [stack.joined() for stack in stacks]
-    return Features(tuple(names), tuple(stacks), CacheOptions(**spec["options"]), tuple(unreadable))
+    options = CacheOptions(**spec["options"])
+    return Features(tuple(names), tuple(stacks), options, tuple(unreadable), spec.get("damaged", 0))
 
 
 def _pooled(level: Tensor, config: ModelConfig) -> Tensor:

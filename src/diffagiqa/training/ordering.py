@@ -26,9 +26,9 @@ class Ordering:
 
     def __init__(self, rows: Rows) -> None:
         self.copies: dict[int, list[int]] = {}
-        first = len(rows) - len(rows.origins)
-        for row in rows.damages:  # milder copies come before stronger ones
-            self.copies.setdefault(rows.origins[row - first].picture, []).append(row)
+        for row, origin in rows.unrated.items():
+            if origin.damage:  # milder copies come before stronger ones
+                self.copies.setdefault(origin.picture, []).append(row)
 
     def loss(
         self, model: DiffAGIQA, source: Source, chosen: Sequence[int], own: slice, processes: Processes

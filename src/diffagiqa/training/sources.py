@@ -111,8 +111,12 @@ class ImageSource:
                 return True
             return False
 
-        faults = self._readers.map(fails, range(len(self.rows)))
-        return [row for row, fault in enumerate(faults) if fault]
+        # Rows that nobody rated show pictures of those that somebody did.
+        rated = range(len(self.rows) - len(self.rows.origins))
+        found = zip(rated, self._readers.map(fails, rated), strict=True)
+        faults = [row for row, fault in found if fault]
+        known = set(faults)
+        return faults + [row for row, o in self.rows.unrated.items() if o.picture in known]
 
     def prompts(self, rows: Sequence[int]) -> Prompts:
         """Encoded prompts of some rows; each distinct one is encoded once."""

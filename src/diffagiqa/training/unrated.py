@@ -79,18 +79,23 @@ def with_damages(rows: Rows, share: float, seed: int) -> Rows:
     origins = []
     for picture in numbers.permutation(own)[: round(share * len(own))].tolist():
         defect = TRAIN_DEFECTS[int(numbers.integers(len(TRAIN_DEFECTS)))]
-        for low, high in (MILD, STRONG):
-            damage = Damage(defect, float(numbers.uniform(low, high)), picture)
+        for damage in mild_and_strong(defect, numbers, picture):
             origins.append(Origin(picture, picture, damage))
     return _with(rows, origins, torch.full((len(origins), len(rows.tasks)), float("nan")))
 
 
+def mild_and_strong(defect: str, numbers: np.random.Generator, seed: int) -> tuple[Damage, Damage]:
+    """One defect twice, severities drawn from ``MILD`` and ``STRONG``; ``seed`` decides its pattern."""
+    mild, strong = (float(numbers.uniform(low, high)) for low, high in (MILD, STRONG))
+    return Damage(defect, mild, seed), Damage(defect, strong, seed)
+
+
 def usable(rows: Rows, train: list[int]) -> list[int]:
     """The rows of wrong prompts whose picture and prompt are both of the training part."""
-    known, first = set(train), len(rows) - len(rows.origins)
+    known = set(train)
     return [
-        first + i
-        for i, origin in enumerate(rows.origins)
+        row
+        for row, origin in rows.unrated.items()
         if origin.damage is None and {origin.picture, origin.prompt} <= known
     ]
 
