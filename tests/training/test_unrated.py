@@ -131,6 +131,14 @@ def test_two_damaged_copies(tmp_path: Path) -> None:
     assert make_split(config, more) == make_split(config, rows)
 
 
+def test_a_picture_without_a_rating_of_perception_has_copies_too(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 8)
+    labels = rows.labels.clone()
+    labels[:4, rows.task_names.index("perception")] = float("nan")
+    more = with_damages(replace(rows, labels=labels), 1.0, seed=0)
+    assert {origin.picture for origin in more.origins} == set(range(8))
+
+
 def _backbone() -> Backbone:
     return open_backbone(small_config(), torch.device("cpu"))
 

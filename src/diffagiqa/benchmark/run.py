@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from diffagiqa.benchmark.contrastive import fit_contrastive
+from diffagiqa.benchmark.differences import differences_table
 from diffagiqa.benchmark.fitting import NETWORKS, Budget, fit_network, load_pictures
 from diffagiqa.benchmark.frame import Predictions, Trial
 from diffagiqa.benchmark.simple import (
@@ -138,6 +139,7 @@ def _one(
         "split_seed": config.split_seed,
         "seconds": time.perf_counter() - began,
         "evaluation": asdict(evaluate_scores(scores, rows, split["test"])),
+        "test": {"rows": list(split["test"]), "scores": scores},
     }
 
 
@@ -148,11 +150,15 @@ def _srcc(result: Mapping[str, Any]) -> str:
     )
 
 
-def table(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
-    """Two Markdown tables per task, a row per method: figures over repeats, and their intervals."""
+def table(done: Sequence[Repeats], rows: Rows) -> str:
+    """Three Markdown tables per task, a row per method: figures over repeats, their intervals, and the
+    intervals of what lies between the last method and each other one."""
     sections = []
-    for task in tasks:
-        rows = {repeats.regime: repeats.summary for repeats in done}
+    for task in rows.task_names:
+        figures = results_table({repeats.regime: repeats.summary for repeats in done}, task)
         intervals = intervals_table({r.regime: r.evaluations for r in done}, task)
-        sections.append(f"### {task.capitalize()}\n\n{results_table(rows, task)}\n\n{intervals}")
+        parts = [f"### {task.capitalize()}", figures, intervals]
+        if len(done) > 1:
+            parts.append(differences_table(done, rows, task))
+        sections.append("\n\n".join(parts))
     return "\n\n".join(sections) + "\n"

@@ -101,7 +101,7 @@ def benchmark(
     text = (
         f"# Benchmark on {' + '.join(opened.rows.names)}\n\nWritten by `{command_line()}`. Median over "
         f"repeats, then mean ± standard deviation.\n\n{what}\n{notes}\n\n"
-        f"{table(done, opened.rows.task_names)}"
+        f"{table(done, opened.rows)}"
     )
     if world:
         text += (

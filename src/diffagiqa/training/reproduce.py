@@ -146,6 +146,7 @@ def one_repeat(
         return {
             "evaluation": asdict(evaluate_scores(scores, labelled, test)),
             "baseline": asdict(evaluate_baseline(labelled, known, test)),
+            "test": {"rows": test, "scores": scores},
         }
 
     return {

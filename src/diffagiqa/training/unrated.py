@@ -69,15 +69,14 @@ def with_damages(rows: Rows, share: float, seed: int) -> Rows:
 
     Both have the same defect, of the kinds that the made world trains on, the second one stronger. They
     have no label, so they are in no part of a split; ``ordering`` compares them with their picture.
-    Without the task "perception" nothing is added, nor for rows that lack that label.
+    Which labels the picture has is no matter, but without the task "perception" nothing is added.
     """
     if share == 0 or PERCEPTION not in rows.task_names:
         return rows
-    column = rows.task_names.index(PERCEPTION)
     numbers = np.random.default_rng(seed)
-    own = np.flatnonzero(~rows.rated.labels[:, column].isnan().numpy())
+    count = len(rows.rated)
     origins = []
-    for picture in numbers.permutation(own)[: round(share * len(own))].tolist():
+    for picture in numbers.permutation(count)[: round(share * count)].tolist():
         defect = TRAIN_DEFECTS[int(numbers.integers(len(TRAIN_DEFECTS)))]
         for damage in mild_and_strong(defect, numbers, picture):
             origins.append(Origin(picture, picture, damage))

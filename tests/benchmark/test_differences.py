@@ -1,0 +1,59 @@
+"""The method against a baseline on the same pictures: paired, by prompt, over repeats that both ran."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+
+from diffagiqa.benchmark.differences import differences_table
+from diffagiqa.data.samples import Sample
+from diffagiqa.evaluation.correlations import srcc
+from diffagiqa.model.config import TaskConfig
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Rows
+from diffagiqa.training.reproduce import Repeats
+
+COUNT = 80
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.uniform(size=COUNT).astype(np.float32)
+ROWS = Rows(
+    tuple(Sample(f"{i}.png", f"prompt {i // 2}", "table", i, {}, None) for i in range(COUNT)),
+    torch.tensor(LABELS)[:, None],
+    (TaskConfig("perception"),),
+    torch.zeros(COUNT, dtype=torch.long),
+    ("made",),
+)
+TEST = list(range(20, COUNT))
+
+
+def repeats(name: str, *noises: float | None) -> Repeats:
+    """One repeat per noise: labels and that much noise; constant scores for None."""
+    results = []
+    for seed, noise in enumerate(noises):
+        random = np.random.default_rng(seed)
+        scores = LABELS[TEST] + random.normal(0, noise, len(TEST)) if noise else np.zeros(len(TEST))
+        results.append({"test": {"rows": TEST, "scores": {"perception": scores.tolist()}}})
+    return Repeats(name, TrainingConfig(), tuple(results))
+
+
+def numbers(table: str, row: str) -> list[float]:
+    (line,) = [line for line in table.splitlines() if row in line]
+    return [float(value) for value in re.findall(r"-?\d+\.?\d*", line)]
+
+
+def test_a_better_method_lies_above() -> None:
+    method, weak = repeats("ours", 0.05, 0.05), repeats("weak", 1.0)
+    table = differences_table([weak, repeats("same", 0.05, 0.05), method], ROWS, "perception")
+    value, low, high, count = numbers(table, "ours minus weak")
+    ours, theirs = (of.results[0]["test"]["scores"]["perception"] for of in (method, weak))
+    assert value == round(srcc(ours, LABELS[TEST]) - srcc(theirs, LABELS[TEST]), 3)
+    assert 0 < low < value < high
+    assert count == 1  # the weak one was run once
+    assert numbers(table, "ours minus same") == [0, 0, 0, 2]
+
+
+def test_scores_without_an_order_have_no_difference() -> None:
+    table = differences_table([repeats("constant", None), repeats("ours", 0.1)], ROWS, "perception")
+    assert "| ours minus constant | no value | no value | 0 |" in table
