@@ -3,7 +3,8 @@
     python tools/damage_order.py DATABASE ROOT [--model MODEL] [--count 300] [--seed 0] [--rows rows.csv]
 
 Every picture drawn is scored as it is and with one defect at two severities, 0.25 to 0.55 and 0.65 to 1.
-``--rows`` of a run's folder draws among the pictures of its test part.
+``--rows`` of a run's folder draws among the pictures of its test part. With the database ``made``,
+those are clean scenes of the made world's held-out prompts, and ROOT is their side in pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 
 import numpy as np
 import pandas as pd
-from drawn_pictures import arguments, pictures
+from drawn_pictures import arguments, clean_scenes, pictures
 
 from diffagiqa import Scorer
 from diffagiqa.data.images import decode_image
@@ -24,7 +25,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rows", default=None, help="rows.csv of a run: its test part alone")
     options = parser.parse_args()
-    samples = pictures(options)
+    samples = clean_scenes(options) if options.database == "made" else pictures(options)
     if options.rows is not None:
         table = pd.read_csv(options.rows)
         tested = {str(name).split("/")[-1] for name in table.image[table.part == "test"]}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
+
+from PIL import Image
 
 from diffagiqa.data.databases import load_database
 from diffagiqa.data.samples import Sample
+from diffagiqa.synth import made_sample
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
@@ -22,3 +26,16 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 def pictures(options: argparse.Namespace) -> list[Sample]:
     database = load_database(options.database, options.root, allow_partial=True)
     return list(database.samples())
+
+
+def clean_scenes(options: argparse.Namespace) -> list[Sample]:
+    """As many as are wanted, in order of their number."""
+    found = []
+    for number in range(options.count):
+        made = made_sample(options.seed, number, int(options.root), "test-prompts")
+        file = io.BytesIO()
+        Image.fromarray(made.image).save(file, "PNG")
+        found.append(
+            Sample(f"{number}.png", made.caption, "argument", number, data=file.getvalue())
+        )
+    return found

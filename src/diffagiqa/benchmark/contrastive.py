@@ -23,7 +23,7 @@ class ImageTextModel(nn.Module):
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
-        self.image, self.text = PlainCNN(), BagOfWords()
+        self.image, self.text = PlainCNN(channels=3), BagOfWords()
         self.project_image = nn.Linear(self.image.out_channels, width)
         self.project_text = nn.Linear(self.text.out_channels, width)
         self.log_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
@@ -84,4 +84,4 @@ def contrastive_loss(similarity: Tensor, prompts: list[str]) -> Tensor:
 
 def _whole(pictures: Tensor, size: int) -> Tensor:
     """The whole picture at the network's size: what it shows matters here, not its detail."""
-    return F.interpolate(pictures.float() / 255, size=size, mode="bilinear", antialias=True)
+    return F.interpolate(pictures[:, :3].float() / 255, size=size, mode="bilinear", antialias=True)

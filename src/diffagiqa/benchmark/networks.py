@@ -1,7 +1,7 @@
 """Baselines trained from scratch on the same images, labels and splits: a CNN and a ViT.
 
-Each takes the image alone, or the image and its prompt. About as many trained parameters as the
-embedded scorer has.
+Each takes the image alone, or the image and its prompt; of an image the four channels that
+``fitting.load_pictures`` gives. About as many trained parameters as the embedded scorer has.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ WORDS = 8192  # hashed vocabulary of the text branch
 class PlainCNN(nn.Module):
     """Residual CNN: four stages of two blocks, stride 2 each after a stride-4 stem."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, channels: int = 4) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
         self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 7, stride=4, padding=3, bias=False),
+            nn.Conv2d(channels, width, 7, stride=4, padding=3, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
@@ -36,7 +36,7 @@ class PlainCNN(nn.Module):
         self.out_channels = 2 * widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> (B, out_channels): mean and deviation over positions."""
+        """(B, channels, S, S) in [0, 1] -> (B, out_channels): mean and deviation over positions."""
         maps = self.blocks(self.stem(2 * images - 1)).flatten(2)
         return torch.cat([maps.mean(2), maps.float().std(2).to(maps.dtype)], dim=1)
 
@@ -46,7 +46,7 @@ class PlainViT(nn.Module):
 
     def __init__(self, size: int = 224, width: int = 192, depth: int = 7, heads: int = 6) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(3, width, 16, stride=16)
+        self.patches = nn.Conv2d(4, width, 16, stride=16)
         self.positions = nn.Parameter(torch.randn(1, (size // 16) ** 2, width) * 0.02)
         layer = nn.TransformerEncoderLayer(
             width,
@@ -62,7 +62,7 @@ class PlainViT(nn.Module):
         self.out_channels = width
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, size, size) in [0, 1] -> (B, out_channels)."""
+        """(B, 4, size, size) in [0, 1] -> (B, out_channels)."""
         tokens = self.patches(2 * images - 1).flatten(2).transpose(1, 2) + self.positions
         return self.norm(self.layers(tokens)).mean(1)  # type: ignore[no-any-return]
 

@@ -73,7 +73,9 @@ def benchmark(
     flags = {"model.backbone": backbone, "model.image_size": image_size, "epochs": epochs}
     config = options.configuration(databases, recipe, flags, change)
     world = databases == ["synth"]
+    budget = Budget(epochs=network_epochs)
     if world:
+        budget = replace(budget, image_size=made_size, crop=min(budget.crop, made_size))
         sizes = made.MadeSizes(made_train, made_test, made_size, config.seed)
         place = out / "made"
         opened = made.open_made(made.write_made(place, sizes, os.cpu_count() or 1, typer.echo))
@@ -89,7 +91,7 @@ def benchmark(
         names.remove("generator mean")  # the made world has none
     done = run_baselines(
         config, opened.rows, out / "baselines", names=names, repeats=repeats,
-        network_repeats=network_repeats, budget=Budget(epochs=network_epochs),
+        network_repeats=network_repeats, budget=budget,
         official=opened.official, log=typer.echo,
     )  # fmt: skip
     done += run_method(
