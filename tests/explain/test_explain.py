@@ -11,7 +11,7 @@ from diffagiqa import Scorer
 from diffagiqa.errors import ConfigError
 from diffagiqa.explain import Explanation, WordEffect, explain
 from diffagiqa.explain.attention import attention_maps, probabilities, token_places
-from diffagiqa.explain.figures import overlay, unit_range
+from diffagiqa.explain.figures import overlay, visible
 from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map
 from diffagiqa.explain.words import split_words, without
 from diffagiqa.model.backbone import Backbone
@@ -197,10 +197,21 @@ def test_figure_takes_hostile_prompts(scorer: Scorer, made: MadeSample) -> None:
 def test_overlay_is_readable_in_grey() -> None:
     """The hotter a place, the lighter, on a plain picture: order survives without colour."""
     pytest.importorskip("matplotlib")
-    heat = unit_range(np.linspace(-1, 1, 64)[None].repeat(64, 0))
+    heat = visible(np.linspace(-1, 1, 64)[None].repeat(64, 0))
     drawn = overlay(np.full((64, 64, 3), 60, np.uint8), heat)
     light = drawn.astype(float) @ [0.299, 0.587, 0.114]
     assert light[0, 63] > light[0, 48] > light[0, 40]
+
+
+def test_a_single_place_can_be_seen_and_hides_no_other() -> None:
+    values = np.full((128, 128), -1.0)
+    values[40, 60] = 1.0
+    alone = visible(values)
+    assert alone[40, 60] == 1
+    assert 20 < (alone > 0.5).sum() < 100  # 8 x 8 of 128 x 128
+    values[100, 20] = 0.5
+    assert visible(values)[100, 20] > 0.4
+    assert not visible(np.full((128, 128), -1.0)).any()
 
 
 def test_a_model_that_pools_statistics_has_a_map_too() -> None:

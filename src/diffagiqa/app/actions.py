@@ -16,7 +16,7 @@ from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import printable
 from diffagiqa.errors import DiffAGIQAError, ImageError
 from diffagiqa.explain import Explanation
-from diffagiqa.explain.figures import contrast, overlay, unit_range
+from diffagiqa.explain.figures import contrast, overlay, visible
 from diffagiqa.scorer import Score, Scorer
 
 LIMITS = ImageLimits(max_bytes=50_000_000, max_pixels=50_000_000)
@@ -83,7 +83,7 @@ def score_picture(
     found: Explanation = scorer.explain(picture, prompt, method=method, words=words)
     return Shown(
         scores,
-        overlay(found.image, unit_range(found.quality_map)),
+        overlay(found.image, visible(found.quality_map)),
         f'<p class="sentence">{html.escape(found.sentence)}</p>' if found.sentence else "",
         [
             [

@@ -29,11 +29,19 @@ def new_figure(width: float, height: float) -> Figure:
     return NewFigure(figsize=(width, height), layout="constrained")
 
 
-def unit_range(values: np.ndarray) -> np.ndarray:
-    """What is above 0, scaled to a largest value of 1; zeros stay zeros."""
-    kept = np.clip(values, 0, None)
-    peak = float(kept.max())
-    return kept / peak if peak > 0 else kept
+def visible(values: np.ndarray) -> np.ndarray:
+    """A map (S, S) as heat in [0, 1]: what is above 0, each place widened to S / 16 pixels.
+
+    Maps are often a few single places, too small to be seen beside a picture. 1 is what one pixel in
+    500 reaches, so that one outlier hides less of the rest; zeros stay zeros.
+    """
+    from scipy import ndimage
+
+    size = values.shape[-1]
+    wide = ndimage.maximum_filter(np.clip(values, 0, None), max(1, size // 16))
+    heat = ndimage.gaussian_filter(wide, size / 96)
+    top = float(np.percentile(heat, 99.8))
+    return np.clip(heat / top, 0, 1) if top > 0 else heat
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -73,9 +81,7 @@ def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
     axes[0].imshow(found.image)
     axes[0].set_title(scores, fontsize=10, parse_math=False)
     axes[0].set_axis_off()
-    draw_overlay(
-        axes[1], found.image, unit_range(found.quality_map), f"what lowers {found.map_task}"
-    )
+    draw_overlay(axes[1], found.image, visible(found.quality_map), f"what lowers {found.map_task}")
     if shown:
         _word_bars(axes[2], found)
         below = np.atleast_1d(rows[1].subplots(1, len(shown)))
