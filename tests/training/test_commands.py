@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from made_up import make_pictures, small_config
+from made_up import made_up_rows, make_pictures, small_config
 from typer.testing import CliRunner
 
 from diffagiqa.cli.ablate import ablate
@@ -19,6 +19,7 @@ from diffagiqa.data.splits import Split, prompt_key
 from diffagiqa.errors import ConfigError, DiffAGIQAError
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.training import measures
+from diffagiqa.training.ablation import ablate as run_variants
 from diffagiqa.training.ablation import variants
 from diffagiqa.training.config import TrainingConfig, load_recipe
 from diffagiqa.training.open_data import TableColumns, make_split, open_data, parse_scales
@@ -127,6 +128,23 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
     assert len(rows) == 9  # base, no text, t=201, 4 draws, plain, 2 x only, 2 x without
     caches = sorted(f.name for f in (out / "features").iterdir())
     assert caches == ["base", "draws4", "no-text", "t201"]
+
+    run(
+        ablate, *common(folder), "--out", tmp_path / "some", "--repeats", "1", "--epochs", "1",
+        "--only", "empty prompt", "--only", "timestep 101",
+    )  # fmt: skip
+    table = (tmp_path / "some/ablation.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("| ") and " | 1 | " in line]
+    assert [row.split(" | ")[0] for row in rows] == [
+        "| no text (empty prompt)", "| timestep 101 instead of 51",
+    ]  # fmt: skip
+    assert "| timestep 201 instead of 51 | not run |" in table
+    with pytest.raises(
+        ConfigError, match="anything with 'colour'; there are: a prompter per score"
+    ):
+        run_variants(
+            TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["colour"]
+        )
 
 
 def test_variants_change_one_thing_each() -> None:

@@ -21,6 +21,12 @@ def ablate(
     full: Annotated[
         bool, typer.Option("--full", help="Run the variant whose prompters learn, too: slow.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run only rows whose name holds this, several times, such as 'timestep'."
+        ),
+    ] = None,
     timesteps: Annotated[
         str, typer.Option(help="To try, separated by commas.")
     ] = "1,51,101,201,401",
@@ -64,7 +70,7 @@ def ablate(
         allow_partial,
     )  # fmt: skip
     table = run_variants(
-        config, opened.rows, out, repeats=repeats, full=full, timesteps=steps,
+        config, opened.rows, out, repeats=repeats, full=full, timesteps=steps, only=only or (),
         official=opened.official, device=device, log=typer.echo,
     )  # fmt: skip
     options.write(report or out / "ablation.md", f"{table}\nWritten by `{command_line()}`.\n")

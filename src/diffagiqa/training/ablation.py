@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from diffagiqa.data.splits import Split
+from diffagiqa.errors import ConfigError
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -75,21 +76,34 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
 
 def ablate(
     config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 3, full: bool = False,
-    timesteps: Sequence[int] = TIMESTEPS, official: Split | None = None,
+    timesteps: Sequence[int] = TIMESTEPS, only: Sequence[str] = (), official: Split | None = None,
     device: str | None = None, log: Log = print,
 ) -> str:  # fmt: skip
-    """Run every variant and return the table as Markdown; finished repeats are not run again."""
+    """Run every variant and return the table as Markdown; finished repeats are not run again.
+
+    ``only``: of the variants, those whose name holds one of these; "not run" stands in the others' rows.
+
+    Raises:
+        ConfigError: no variant's name holds one of ``only``.
+    """
+    chosen = variants(config.model, timesteps)
+    names = [variant.name for variant in chosen]
+    if unknown := [part for part in only if not any(part in name for name in names)]:
+        raise ConfigError(
+            f"no variant is called anything with {unknown[0]!r}; there are: {'; '.join(names)}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     rows = with_unrated(rows, config)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     table: list[tuple[Variant, Repeats | None]] = []
-    for variant in variants(config.model, timesteps):
+    for variant in chosen:
         own = replace(config, model=variant.model, freeze_prompters=not variant.full)
         if variant.full:
             own = replace(own, members=1)  # networks are folded on frozen features only
         place = folder / "".join(c if c.isalnum() else "-" for c in variant.name)
-        if variant.full and not full:
+        wanted = not only or any(part in variant.name for part in only)
+        if not wanted or (variant.full and not full):
             table.append((variant, None))
             continue
         log(f"variant: {variant.name}")
