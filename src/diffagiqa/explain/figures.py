@@ -58,7 +58,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> None:
-    """An overlay with a line around what is above 60 % of the largest value."""
+    """An overlay with a line around what is above 0.6."""
     axis.imshow(overlay(image, heat))
     if heat.max() > 0.6 > heat.min():
         axis.contour(heat, levels=[0.6], colors="black", linewidths=2.6)

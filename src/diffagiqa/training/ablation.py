@@ -86,27 +86,28 @@ def ablate(
     Raises:
         ConfigError: no variant's name holds one of ``only``.
     """
-    chosen = variants(config.model, timesteps)
-    names = [variant.name for variant in chosen]
-    if unknown := [part for part in only if not any(part in name for name in names)]:
+    known = variants(config.model, timesteps)
+    names = [variant.name for variant in known]
+    found = {part: {name for name in names if part in name} for part in only}
+    if unknown := [part for part, called in found.items() if not called]:
         raise ConfigError(
             f"no variant is called anything with {unknown[0]!r}; there are: {'; '.join(names)}"
         )
+    wanted = set().union(*found.values()) if only else set(names)
     folder.mkdir(parents=True, exist_ok=True)
     rows = with_unrated(rows, config)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     table: list[tuple[Variant, Repeats | None]] = []
-    for variant in chosen:
+    for variant in known:
+        if variant.name not in wanted or (variant.full and not full):
+            table.append((variant, None))
+            continue
+        log(f"variant: {variant.name}")
         own = replace(config, model=variant.model, freeze_prompters=not variant.full)
         if variant.full:
             own = replace(own, members=1)  # networks are folded on frozen features only
         place = folder / "".join(c if c.isalnum() else "-" for c in variant.name)
-        wanted = not only or any(part in variant.name for part in only)
-        if not wanted or (variant.full and not full):
-            table.append((variant, None))
-            continue
-        log(f"variant: {variant.name}")
         features = None
         if not variant.full:
             # Levels and pooling come after the features: such variants share the base's cache.
