@@ -80,3 +80,20 @@ def test_without_proc_pytorch_says_what_the_cpu_has(
 def test_statistics_are_computed_in_float32() -> None:
     assert not ModelConfig().needs_float32
     assert ModelConfig(pooling="statistics").needs_float32
+
+
+def test_exact_float32_is_left_as_it_was_found() -> None:
+    switch = torch.backends.cudnn
+    before = switch.allow_tf32
+    try:
+        for found in (True, False):
+            switch.allow_tf32 = found
+            first, second = exact_float32(), exact_float32()
+            first.__enter__()
+            second.__enter__()
+            first.__exit__(None, None, None)  # as threads that overlap do
+            assert not switch.allow_tf32
+            second.__exit__(None, None, None)
+            assert switch.allow_tf32 is found
+    finally:
+        switch.allow_tf32 = before

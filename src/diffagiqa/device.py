@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -93,6 +95,33 @@ def vendor_and_flags(cpuinfo: str) -> tuple[str, frozenset[str]]:
         name, _, value = line.partition(":")
         entries.setdefault(name.strip(), value.strip())
     return entries.get("vendor_id", ""), frozenset(entries.get("flags", "").split())
+
+
+class _Exact:  # how many threads are inside exact_float32; first in and last out turn the switch
+    lock = threading.Lock()
+    inside = 0
+    before = False
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """Within it, convolutions in float32 are computed in float32 on CUDA too.
+
+    PyTorch's default there is TF32, with 10 bits of mantissa; for matrix products it is float32
+    already. The process's own switch is turned, and turned back.
+    """
+    switch = torch.backends.cudnn
+    with _Exact.lock:
+        if _Exact.inside == 0:
+            _Exact.before, switch.allow_tf32 = switch.allow_tf32, False
+        _Exact.inside += 1
+    try:
+        yield
+    finally:
+        with _Exact.lock:
+            _Exact.inside -= 1
+            if _Exact.inside == 0:
+                switch.allow_tf32 = _Exact.before
 
 
 def default_batch_size(device: torch.device) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from diffagiqa.device import (
     choose_device,
     choose_dtype,
     default_batch_size,
+    exact_float32,
     ran_out_of_memory,
     release_memory,
 )
@@ -33,6 +34,7 @@ from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import feature_channels
 from diffagiqa.model.fold import fold
+from diffagiqa.model.replay import Replays
 from diffagiqa.model.scoring import DiffAGIQA, Judgement, build_model, scoring_noise
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
 from diffagiqa.weights.folder import (
@@ -93,8 +95,10 @@ class Scorer:
         self._fits = sys.maxsize
         self.limits = limits
         self.fingerprint = fingerprint
-        self._noise = scoring_noise(model.config, backbone, seed)
-        self._prompts = _LastUsed(self._encode, size=4096)
+        drawn = scoring_noise(model.config, backbone, seed)
+        self._noise = [noise.to(backbone.device, torch.float32) for noise in drawn]
+        self._prompts = _LastUsed(self._encode, size=1024)
+        self._alone = Replays(self._pass)
 
     @classmethod
     def from_pretrained(
@@ -224,6 +228,7 @@ class Scorer:
         Flat memory: one batch at a time. An image or prompt that cannot be used yields its error.
         """
         batch: list[tuple[Tensor, str] | RowError] = []
+        waiting: deque[Callable[[], list[Score | RowError]]] = deque()
         ready = 0
         for image, prompt in pairs:
             try:
@@ -232,9 +237,13 @@ class Scorer:
             except (ImageError, PromptError) as error:
                 batch.append(error)
             if ready == self.batch_size or len(batch) >= 4 * self.batch_size:
-                yield from self.score_prepared(batch)
+                waiting.append(self.launch(batch))
                 batch, ready = [], 0
-        yield from self.score_prepared(batch)
+                if len(waiting) > self.ahead:
+                    yield from waiting.popleft()()
+        waiting.append(self.launch(batch))
+        for scores in waiting:
+            yield from scores()
 
     def prepare(self, image: Any) -> Tensor:
         """Decode one image and fit it to the model: (3, S, S) float32 in [0, 1] on the CPU."""
@@ -250,9 +259,14 @@ class Scorer:
                 f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) in [0, 1]"
             )
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
-        names = _spread(prompts, len(images))
-        encoded = _stack_prompts([self._prompts(clean_prompt(name)) for name in names])
-        return self.model.judge(images, encoded, self.backbone, self._noise)
+        names = [clean_prompt(name) for name in _spread(prompts, len(images))]
+        encoded = _stack_prompts(self._prompts(names))
+        alone = self.device.type == "cuda" and len(images) == 1 and not torch.is_grad_enabled()
+        with exact_float32():
+            return (self._alone if alone else self._pass)(images, encoded)
+
+    def _pass(self, images: Tensor, prompts: Prompts) -> Judgement:
+        return self.model.judge(images, prompts, self.backbone, self._noise)
 
     def loss(
         self,
@@ -284,7 +298,6 @@ class Scorer:
 
         return import_module("diffagiqa.explain").explain(self, image, prompt, **options)
 
-    @torch.inference_mode()
     def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> list[Score | RowError]:
@@ -292,25 +305,53 @@ class Scorer:
 
         For callers that decode on their own threads or decide what shares a batch.
         """
-        results: dict[int, Score] = {}
+        return self.launch(batch)()
+
+    @property
+    def ahead(self) -> int:
+        """How many batches are best launched before the first one's scores are asked for."""
+        return 1 if self.device.type == "cuda" else 0
+
+    @torch.inference_mode()
+    def launch(
+        self, batch: Sequence[tuple[Tensor, str] | RowError]
+    ) -> Callable[[], list[Score | RowError]]:
+        """Begin what ``score_prepared`` does; what comes back, once called, waits for the scores.
+
+        On a GPU the work is queued, and the next batch can be made ready meanwhile; elsewhere it is
+        done when this returns.
+        """
+        good = [row for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)]
+        pairs = {row: batch[row] for row in good}
+        encoded = self._prompts([pairs[row][1] for row in good])  # type: ignore[index]
         # Prompts of unlike token length cannot share a batch.
         by_length: dict[int, list[int]] = {}
-        for row, item in enumerate(batch):
-            if not isinstance(item, DiffAGIQAError):
-                by_length.setdefault(len(self._prompts(item[1]).text), []).append(row)
+        for row, prompt in zip(good, encoded, strict=True):
+            by_length.setdefault(len(prompt.text), []).append(row)
+        found: list[tuple[list[int], _Queued]] = []
         for rows in by_length.values():
-            pairs = [batch[row] for row in rows]
-            images = torch.stack([pair[0] for pair in pairs])  # type: ignore[index]
-            prompts = [pair[1] for pair in pairs]  # type: ignore[index]
-            found = self._score_fitting(images, prompts)
-            results |= dict(zip(rows, found, strict=True))
-        return [
-            item if isinstance(item, DiffAGIQAError) else results[row]
-            for row, item in enumerate(batch)
-        ]
+            images = _together([pairs[row][0] for row in rows], self.device)  # type: ignore[index]
+            prompts = [pairs[row][1] for row in rows]  # type: ignore[index]
+            start = 0
+            for judged in self._fitting(images, prompts):
+                found.append((rows[start : start + judged.count], judged))
+                start += judged.count
 
-    def _score_fitting(self, images: Tensor, prompts: Sequence[str]) -> Iterator[Score]:
-        """Score in pieces that fit the memory: one that does not is halved, and so are later ones."""
+        def results() -> list[Score | RowError]:
+            scores = {
+                row: self._score(values, distance, pairs[row][1])  # type: ignore[index]
+                for rows, judged in found
+                for row, (values, distance) in zip(rows, judged.values(), strict=True)
+            }
+            return [
+                item if isinstance(item, DiffAGIQAError) else scores[row]
+                for row, item in enumerate(batch)
+            ]
+
+        return results
+
+    def _fitting(self, images: Tensor, prompts: Sequence[str]) -> Iterator[_Queued]:
+        """Judge in pieces that fit the memory: one that does not is halved, and so are later ones."""
         start = 0
         while start < len(images):
             piece = slice(start, min(start + self._fits, len(images)))
@@ -318,11 +359,7 @@ class Scorer:
             if judged is None:
                 self._fits = (piece.stop - start) // 2
                 continue
-            columns = {task: value.float().cpu().tolist() for task, value in judged.scores.items()}
-            distances = None if judged.distance is None else judged.distance.tolist()
-            for i, prompt in enumerate(prompts[piece]):
-                values = {task: columns[task][i] for task in columns}
-                yield self._score(values, distances[i] if distances else 0.0, prompt)
+            yield _Queued(judged)
             start = piece.stop
 
     def _try(self, images: Tensor, prompts: Sequence[str]) -> Judgement | None:
@@ -352,8 +389,8 @@ class Scorer:
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
-    def _encode(self, prompt: str) -> Prompts:
-        return self.backbone.encode_prompts([prompt], self.config.long_prompts).single
+    def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
+        return self.backbone.encode_each(prompts, self.config.long_prompts)
 
 
 def warn_of_the_default() -> None:
@@ -375,22 +412,58 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
         )
 
 
-class _LastUsed:
-    """The results of a function of one text, the least recently used dropped first."""
+class _Queued:
+    """Scores of one pass, on their way from the device."""
 
-    def __init__(self, function: Callable[[str], Prompts], size: int) -> None:
+    def __init__(self, judged: Judgement) -> None:
+        self.tasks = list(judged.scores)
+        columns = [*judged.scores.values()]
+        if judged.distance is not None:
+            columns.append(judged.distance)
+        self.count = len(columns[0])
+        table = torch.stack(
+            [column.float() for column in columns], dim=1
+        )  # (B, tasks and distance)
+        self._table = table.to("cpu", non_blocking=True)
+        self._there: torch.cuda.Event | None = None
+        if table.is_cuda:
+            self._there = torch.cuda.Event()
+            self._there.record(torch.cuda.current_stream(table.device))
+
+    def values(self) -> Iterator[tuple[dict[str, float], float]]:
+        """Scores by task and distance (0 where the model knows none) of every picture; waits."""
+        if self._there is not None:
+            self._there.synchronize()
+        for row in self._table.tolist():
+            yield dict(zip(self.tasks, row, strict=False)), (*row, 0.0)[len(self.tasks)]
+
+
+class _LastUsed:
+    """The results of a function of texts, one each; the least recently used are dropped first."""
+
+    def __init__(self, function: Callable[[Sequence[str]], list[Prompts]], size: int) -> None:
         self._function = function
         self._size = size
         self._kept: OrderedDict[str, Prompts] = OrderedDict()
 
-    def __call__(self, text: str) -> Prompts:
-        if text in self._kept:
+    def __call__(self, texts: Sequence[str]) -> list[Prompts]:
+        distinct = dict.fromkeys(texts)
+        missing = [text for text in distinct if text not in self._kept]
+        self._kept |= dict(zip(missing, self._function(missing), strict=True))
+        for text in distinct:
             self._kept.move_to_end(text)
-        else:
-            self._kept[text] = self._function(text)
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        return self._kept[text]
+        found = [self._kept[text] for text in texts]
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return found
+
+
+def _together(images: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Pictures (3, S, S) of the CPU -> (B, 3, S, S) on ``device``, whose work goes on meanwhile."""
+    if device.type != "cuda" or images[0].is_cuda:
+        return torch.stack(list(images)).to(device)
+    pinned = torch.empty((len(images), *images[0].shape), dtype=images[0].dtype, pin_memory=True)
+    return torch.stack(list(images), out=pinned).to(device, non_blocking=True)
 
 
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:

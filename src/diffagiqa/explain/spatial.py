@@ -76,7 +76,7 @@ def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Ten
     """
     model, backbone = scorer.model, scorer.backbone
     images = image[None].to(scorer.device)
-    prompts = Prompts.stack([scorer._prompts(prompt)])
+    prompts = Prompts.stack(scorer._prompts([prompt]))
     head: Any = model.heads[task]
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))

@@ -15,6 +15,8 @@ from diffagiqa.model.noise import Noise
 ENCODED_AT_ONCE = 512 * 512
 """Pixels per pass of the VAE encoder on a CPU: its activations are the largest, and more pictures at a
 time make it no faster there (docs/speed.md)."""
+TEXTS_AT_ONCE = 16
+"""Pieces of 77 tokens per pass of the text encoder on a GPU, where one costs what sixteen do."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,24 @@ class Backbone(nn.Module):
         ids = self._ids(prompts, long_prompts)
         return Prompts(self._hidden(ids), self._are_words(ids.flatten(1)))
 
+    def encode_each(self, prompts: Sequence[str], long_prompts: str = "truncate") -> list[Prompts]:
+        """``encode_prompts`` of every prompt by itself, without that dimension; lengths may differ.
+
+        On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere every
+        prompt has its own. Either way its embedding does not depend on the prompts beside it.
+        """
+        ids = [self._token_ids(prompt, long_prompts) for prompt in prompts]  # (k,77) each
+        if self.device.type != "cuda":
+            hidden = [self._hidden(one[None])[0] for one in ids]
+        elif ids:
+            pieces = torch.cat(ids)
+            filled = torch.cat([pieces, pieces[-1:].expand(-len(pieces) % TEXTS_AT_ONCE, -1)])
+            passes = to_device(filled, self.device).split(TEXTS_AT_ONCE)
+            joined = torch.cat([self.text_encoder(part)[0] for part in passes])[: len(pieces)]
+            hidden = [one.flatten(0, 1) for one in joined.split([len(one) for one in ids])]
+        words = [self._are_words(one.flatten()[None])[0] for one in ids]
+        return [Prompts(*one) for one in zip(hidden if ids else [], words, strict=True)]
+
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
 
@@ -168,7 +188,7 @@ class Backbone(nn.Module):
                     for number, text in zip(row, texts, strict=True)
                 ]
             )
-        return torch.tensor(rows, device=self.device)
+        return to_device(torch.tensor(rows), self.device)
 
     def no_text(self, length: int) -> Tensor:
         """The empty prompt's embedding, (1, length, D), computed once; ``length`` a multiple of 77."""
@@ -198,6 +218,13 @@ class Backbone(nn.Module):
             return torch.tensor([piece + [pad] * (limit - len(piece)) for piece in framed])
         padded = tokenizer(prompt, padding="max_length", max_length=limit, truncation=True)
         return torch.tensor([padded["input_ids"]])
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on ``device``; a GPU's queue of work goes on meanwhile."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _is_low(tensor: Tensor) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
+from diffagiqa.scale.chunks import Chunk
 from diffagiqa.scale.job import ChunkResult, Inputs, Layout, own_chunks
 from diffagiqa.scale.journal import Done
 from diffagiqa.scale.model_spec import arithmetic
-from diffagiqa.scale.rows import prepare_ahead, score_rows
+from diffagiqa.scale.rows import Row, launch_rows, prepare_ahead
 from diffagiqa.scale.stop import StopRequest
 from diffagiqa.scorer import Scorer
 
@@ -26,9 +28,21 @@ class LocalEngine:
         """Results in the order of the rows."""
         kind = arithmetic(self.scorer)
         chunks = own_chunks(inputs, layout, done)
+        waiting: deque[tuple[Chunk, Callable[[], list[Row]] | None]] = deque()
+
+        def finished() -> ChunkResult:
+            chunk, rows = waiting.popleft()
+            return ChunkResult(
+                chunk.index, chunk.digest, chunk.rows, None if rows is None else rows(), kind
+            )
+
         for chunk, prepared in prepare_ahead(
             self.scorer, chunks, threads=self.threads, need_prompt=inputs.need_prompt
         ):
             stop.check()
-            rows = None if prepared is None else score_rows(self.scorer, prepared, stop)
-            yield ChunkResult(chunk.index, chunk.digest, chunk.rows, rows, kind)
+            rows = None if prepared is None else launch_rows(self.scorer, prepared, stop)
+            waiting.append((chunk, rows))
+            if len(waiting) > self.scorer.ahead:
+                yield finished()
+        while waiting:
+            yield finished()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -113,20 +113,34 @@ def prepare_ahead(
 
 
 def score_rows(scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest) -> list[Row]:
-    """Rows of one chunk, in batches that depend on nothing but the chunk itself.
+    """Rows of one chunk; ``launch_rows`` and the wait for it."""
+    return launch_rows(scorer, chunk, stop)()
+
+
+def launch_rows(
+    scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest
+) -> Callable[[], list[Row]]:
+    """Begin to score one chunk, in batches that depend on nothing but the chunk itself; what comes
+    back, once called, waits for the rows (``Scorer.launch``).
 
     A score's last bits may depend on the pictures in its batch. Since no batch leaves its chunk,
     a resumed, sharded or distributed run computes the very numbers of an uninterrupted one.
     """
-    results: dict[int, Any] = {}
     good = [item for item in chunk if item.tensor is not None]
+    launched: list[tuple[list[Prepared], Callable[[], list[Any]]]] = []
     for start in range(0, len(good), scorer.batch_size):
         stop.check()
         batch = good[start : start + scorer.batch_size]
         pairs = [(item.tensor, item.prompt or "") for item in batch]
-        scored = scorer.score_prepared(pairs)  # type: ignore[arg-type]
-        results |= {item.row: score for item, score in zip(batch, scored, strict=True)}
-    return [_row(scorer, item, results.get(item.row)) for item in chunk]
+        launched.append((batch, scorer.launch(pairs)))  # type: ignore[arg-type]
+
+    def rows() -> list[Row]:
+        results: dict[int, Any] = {}
+        for batch, scores in launched:
+            results |= {item.row: score for item, score in zip(batch, scores(), strict=True)}
+        return [_row(scorer, item, results.get(item.row)) for item in chunk]
+
+    return rows
 
 
 def _row(scorer: Scorer, item: Prepared, score: Any) -> Row:

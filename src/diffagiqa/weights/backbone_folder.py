@@ -65,6 +65,12 @@ def load_backbone(
     encoder, quant_conv, scaling, shift = _load_vae_encoder(folder / "vae", device, dtype)
     for network in (unet, encoder):
         winograd_where_wide(network)
+    if torch.device(device).type == "cuda":
+        from diffagiqa.model.fused import fuse, kernels_work
+
+        if kernels_work(torch.device(device)):
+            for network in (unet, encoder):
+                fuse(network)
     return Backbone(
         vae_encoder=encoder,
         quant_conv=quant_conv,
