@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffagiqa import device
-from diffagiqa.device import choose_dtype
+from diffagiqa.device import choose_dtype, exact_float32
 from diffagiqa.model.config import ModelConfig
 
 CPU = torch.device("cpu")

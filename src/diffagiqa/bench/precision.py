@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,9 @@ def measure_precision(
 
     Every second picture carries a made defect, so that the scores spread.
     """
-    exact = _scores(model, backbone, device, "float32", count, size)
-    fast = _scores(model, backbone, device, dtype, count, size)
+    pairs = list(_pairs(count, size))
+    exact = _scores(model, backbone, device, "float32", pairs)
+    fast = _scores(model, backbone, device, dtype, pairs)
     found = {}
     for task, wanted in exact.items():
         difference = np.abs(fast[task] - wanted)
@@ -31,22 +33,22 @@ def measure_precision(
     return found
 
 
-def _scores(
-    model: str | None, backbone: str | None, device: str, dtype: str, count: int, size: int
-) -> dict[str, np.ndarray]:
+def _pairs(count: int, size: int) -> Iterator[tuple[Any, str]]:
     from diffagiqa.synth import made_sample
     from diffagiqa.synth.defects import damage
 
+    for index in range(count):
+        sample = made_sample(5, index, size)
+        image = sample.image
+        if index % 2:
+            severity = (index % 20) / 20
+            image, _ = damage(image, {"low detail": severity, "sensor noise": severity}, index)
+        yield image, sample.caption
+
+
+def _scores(
+    model: str | None, backbone: str | None, device: str, dtype: str, pairs: list[tuple[Any, str]]
+) -> dict[str, np.ndarray]:
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype)
-
-    def pairs() -> object:
-        for index in range(count):
-            sample = made_sample(5, index, size)
-            image = sample.image
-            if index % 2:
-                severity = (index % 20) / 20
-                image, _ = damage(image, {"low detail": severity, "sensor noise": severity}, index)
-            yield image, sample.caption
-
-    results = list(scorer.score_many(pairs()))  # type: ignore[arg-type]
+    results = list(scorer.score_many(pairs))
     return {task: np.array([r[task] for r in results]) for task in scorer.tasks}  # type: ignore[index]

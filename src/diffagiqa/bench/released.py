@@ -15,6 +15,7 @@ from torch import Tensor
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
+from diffagiqa.model.fused import switch_kernels
 from diffagiqa.model.noise import Noise
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, pool_to
 from diffagiqa.model.scoring import DiffAGIQA
@@ -32,6 +33,7 @@ class Steps:
     folded: bool = False
     channels_last: bool = False
     winograd: bool = False
+    kernels: bool = False
     one_batch: bool = False
 
 
@@ -43,17 +45,21 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("folded", "batch normalisation folded, dropout gone"),
     ("channels_last", "convolutions' weights laid out channels last"),
     ("winograd", "wide convolutions with a third to a sixth of the multiplications"),
+    ("kernels", "norms, activations and sums of residual blocks fused"),
     ("one_batch", "branches of an image in one batch"),
 )
+ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd"}}
+"""Steps that are not taken on a kind of device."""
 
 
-def ladder() -> list[tuple[str, Steps]]:
-    """The released path, then each optimisation switched on on top of those before."""
+def ladder(device: str = "cpu") -> list[tuple[str, Steps]]:
+    """The released path, then each optimisation of this kind of device on top of those before."""
     steps = Steps()
     found = [("released path, float32", steps)]
     for name, title in LADDER:
-        steps = replace(steps, **{name: True})
-        found.append((f"+ {title}", steps))
+        if name not in ELSEWHERE.get(device, ()):
+            steps = replace(steps, **{name: True})
+            found.append((f"+ {title}", steps))
     return found
 
 
@@ -119,6 +125,7 @@ class ReleasedPath:
         self.backbone.vae_encoder.to(memory_format=layout)
         for network in (self.unet, self.backbone.vae_encoder, self.folded.pyramid):
             switch_short_way(network, steps.winograd)
+            switch_kernels(network, steps.kernels)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)

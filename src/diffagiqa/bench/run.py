@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from diffagiqa.bench.files import measure_files
 from diffagiqa.bench.memory import measure_memory
 from diffagiqa.bench.peak import bandwidth_peak, matmul_peak, seconds_of
 from diffagiqa.bench.released import ReleasedPath, ladder
 from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
-from diffagiqa.device import choose_device, choose_dtype
+from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
 from diffagiqa.model.fold import fold
+from diffagiqa.model.fused import fuse, kernels_work
 from diffagiqa.model.scoring import build_model, scoring_noise
 from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.scorer import Scorer
@@ -29,11 +31,12 @@ PROMPT = "a red fox in a green suit, oil painting"
 
 
 def bench(
-    model: str, *, device: str | None = None, dtype: str | None = None, batch: int = 4,
+    model: str, *, device: str | None = None, dtype: str | None = None, batch: int | None = None,
     repeats: int = 3, compare: bool = True, training: bool = False, log: Log = print,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the model in ``model`` (a folder or hub id): see ``cli.bench`` for what comes out."""
     place = choose_device(device)
+    batch = batch or (default_batch_size(place) if place.type == "cuda" else 4)
     config = load_config(find_model(model))
     fast = choose_dtype(place, dtype, exact=config.needs_float32)
     name = str(fast).removeprefix("torch.")
@@ -45,28 +48,20 @@ def bench(
     if compare:
         found |= _against_released(model, place, repeats, log)
     if training:
-        found["training"] = []
-        for checkpoint, kind in (
-            (False, "float32"),
-            (True, "float32"),
-            (False, name),
-            (True, name),
-        ):
-            row = {"dtype": kind, "checkpoint": checkpoint}
-            if row in [{k: r[k] for k in row} for r in found["training"]]:
-                continue
-            log(f"training step, {kind}{', activations recomputed' if checkpoint else ''}")
-            step = measure_step(model, str(place), kind, checkpoint, 1, max(1, repeats - 1))
-            found["training"].append(row | step)
+        # Batch statistics of single values want several pictures; maps have many values.
+        count = 4 if place.type == "cuda" or config.pooling == "statistics" else 1
+        found["training"] = _training_steps(model, place, name, count, max(1, repeats - 1), log)
     scorer = Scorer.from_pretrained(model, device=place, dtype=fast, batch_size=batch)
     size = scorer.config.image_size
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     log("stages")
     stages = measure_stages(scorer, images, PROMPT, repeats)
-    found["peak"] = {"flops": matmul_peak(place, fast), "bandwidth": bandwidth_peak(place)}
+    rate, side = matmul_peak(place, fast)
+    found["peak"] = {"flops": rate, "side": side, "bandwidth": bandwidth_peak(place)}
     found["stages"] = [asdict(stage) for stage in stages]
     for count in sorted({1, batch}):
         rows = [(image, PROMPT) for image in images[:count]]
+        scorer.score_prepared(rows)  # the first of two calls that warm up
         times = seconds_of(lambda rows=rows: scorer.score_prepared(rows), place, repeats)  # type: ignore[misc]
         found.setdefault("fast", []).append(
             {"batch": count, "seconds": float(np.median(times)) / count}
@@ -76,7 +71,27 @@ def bench(
         single = _first_branch(scorer)
         times = seconds_of(lambda: single.score_prepared(rows), place, repeats)
         found["one_branch"] = {"batch": batch, "seconds": float(np.median(times)) / batch}
+    log("from JPEG files")
+    found["files"] = measure_files(scorer, PROMPT, found["fast"][-1]["seconds"])
     return found
+
+
+def _training_steps(
+    model: str, place: torch.device, dtype: str, batch: int, repeats: int, log: Log
+) -> list[dict[str, Any]]:
+    """Rows for float32 and the fast type: activations kept and recomputed, and on a GPU without the
+    fused kernels."""
+    rows = []
+    for kind in dict.fromkeys(("float32", dtype)):
+        for checkpoint, kernels in ((False, False), (False, True), (True, True)):
+            if not kernels and place.type != "cuda":
+                continue
+            how = {"dtype": kind, "checkpoint": checkpoint, "kernels": kernels, "batch": batch}
+            log(f"training step, {kind}{', activations recomputed' if checkpoint else ''}"
+                f"{'' if kernels else ', without fused kernels'}")  # fmt: skip
+            step = measure_step(model, str(place), kind, checkpoint, kernels, batch, repeats)
+            rows.append(how | step)
+    return rows
 
 
 def _first_branch(scorer: Scorer) -> Scorer:
@@ -101,43 +116,49 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     config = trained.config
     place = find_backbone(backbone_reference(config, folder), config.backbone_revision)
     backbone = load_backbone(str(place), config.unet_names, device=device)
-    whole: Any = UNet2DConditionModel.from_pretrained(place / "unet")
-    backbone.unet = whole = whole.to(device, torch.float32).eval().requires_grad_(False)
+    whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
+    backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
     winograd_where_wide(whole)
-    encoder: Any = AutoencoderKL.from_pretrained(place / "vae").encoder  # type: ignore[attr-defined]
-    encoder = encoder.to(device, torch.float32).eval().requires_grad_(False)
+    if kernels_work(device):
+        fuse(whole)
+    vae: Any = AutoencoderKL.from_pretrained(place / "vae", torch_dtype=torch.float32)
+    encoder = vae.encoder.to(device).eval().requires_grad_(False)
     noise = scoring_noise(config, backbone, 0)[0]
     path = ReleasedPath(trained, backbone, encoder, whole, noise)
     size = config.image_size
     image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     rows: list[dict[str, Any]] = []
-    for title, steps in ladder():
+    for title, steps in ladder(device.type):
         log(title)
-        scores = {task: float(value) for task, value in path(image, PROMPT, steps).items()}
-        times = seconds_of(
-            lambda steps=steps: path(image, PROMPT, steps),  # type: ignore[misc]
-            device,
-            repeats,
-        )
+        with exact_float32():
+            scores = {task: float(value) for task, value in path(image, PROMPT, steps).items()}
+            times = seconds_of(
+                lambda steps=steps: path(image, PROMPT, steps),  # type: ignore[misc]
+                device,
+                repeats,
+            )
         first = rows[0]["scores"] if rows else scores
         change = max(abs(scores[task] - first[task]) for task in scores)
         rows.append(
             {"title": title, "seconds": float(np.median(times)), "scores": scores, "change": change}
         )
+    found: dict[str, Any] = {"ladder": rows}
+    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        times = seconds_of(lambda: path(image, PROMPT, ladder()[0][1]), device, repeats)
+        found["released_tf32"] = float(np.median(times))
     log("pyramid and head alone")
     features = path.one_branch(image, PROMPT)
-    alone = {
-        name: seconds_of(
-            lambda steps=steps: path.pyramid_and_head(features, steps),  # type: ignore[misc]
-            device,
-            3 * repeats,
-        )
-        for name, steps in (("plain", ladder()[0][1]), ("fast", ladder()[-1][1]))
-    }
-    return {
-        "ladder": rows,
-        "pyramid_and_head": {name: float(np.median(times)) for name, times in alone.items()},
-    }
+    with exact_float32():
+        alone = {
+            name: seconds_of(
+                lambda steps=steps: path.pyramid_and_head(features, steps),  # type: ignore[misc]
+                device,
+                3 * repeats,
+            )
+            for name, steps in (("plain", ladder()[0][1]), ("fast", ladder(device.type)[-1][1]))
+        }
+    found["pyramid_and_head"] = {name: float(np.median(times)) for name, times in alone.items()}
+    return found
 
 
 def describe(device: torch.device) -> str:

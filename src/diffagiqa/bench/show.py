@@ -19,26 +19,26 @@ def tables(found: Mapping[str, Any]) -> str:
         parts.append(_ladder(found))
     parts += _ratios(found)
     peak = found["peak"]["flops"]
+    stages = found["stages"]
+    seconds, flop = (sum(stage[name] for stage in stages) for name in ("seconds", "flop"))
+    whole = {"name": "together", "seconds": seconds, "flop": flop}
+    unit = _Unit(seconds)
     rows = [
         [
-            stage["name"], f"{stage['seconds']:.3f}", f"{stage['flop'] / 1e12:.3f}",
+            stage["name"], unit(stage["seconds"]), f"{stage['flop'] / 1e12:.3f}",
             f"{stage['flop'] / stage['seconds'] / 1e12:.2f}",
             f"{stage['flop'] / stage['seconds'] / peak:.0%}",
         ]
-        for stage in found["stages"]
+        for stage in [*stages, whole]
     ]  # fmt: skip
-    seconds = sum(stage["seconds"] for stage in found["stages"])
-    flop = sum(stage["flop"] for stage in found["stages"])
-    rows.append(
-        ["together", f"{seconds:.3f}", f"{flop / 1e12:.3f}", f"{flop / seconds / 1e12:.2f}",
-         f"{flop / seconds / peak:.0%}"]
-    )  # fmt: skip
-    head = ["stage (all branches)", "s per image", "TFLOP", "TFLOP/s", "of measured matmul peak"]
-    parts.append(markdown(head, rows))
+    head = ["stage (all branches)", f"{unit.name} per image", "TFLOP", "TFLOP/s"]
+    parts.append(markdown([*head, "of measured matmul peak"], rows))
+    side = found["peak"]["side"]
     parts.append(
-        f"Matrix products of 4096 x 4096 reach {peak / 1e12:.2f} TFLOP/s, copies "
+        f"Matrix products of {side} x {side} reach {peak / 1e12:.2f} TFLOP/s, copies "
         f"{found['peak']['bandwidth'] / 1e9:.1f} GB/s."
     )
+    parts.append(_end_to_end(found, flop, peak))
     memory = found["memory"]
     text = (
         f"A process that loads the model and scores one image: {memory['peak_gb']:.2f} GB peak "
@@ -55,47 +55,88 @@ def tables(found: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+class _Unit:
+    """Seconds as text, in the unit that fits the largest of them."""
+
+    def __init__(self, largest: float) -> None:
+        self.name, self.scale = ("s", 1.0) if largest >= 1 else ("ms", 1e3)
+
+    def __call__(self, seconds: float) -> str:
+        value = seconds * self.scale
+        return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
 def _ladder(found: Mapping[str, Any]) -> str:
     first = found["ladder"][0]["seconds"]
+    unit = _Unit(first)
     rows = [
-        [row["title"], f"{row['seconds']:.2f}", f"{first / row['seconds']:.2f}",
-         f"{row['change']:.1e}"]
+        [
+            row["title"],
+            unit(row["seconds"]),
+            f"{first / row['seconds']:.2f}",
+            f"{row['change']:.1e}",
+        ]
         for row in found["ladder"]
-    ]  # fmt: skip
+    ]
     for row in found["fast"]:
         title = f"the scorer: {found['dtype']}, batch of {row['batch']}"
-        rows.append([title, f"{row['seconds']:.2f}", f"{first / row['seconds']:.2f}", ""])
-    return markdown(["path", "s per image", "times as fast", "largest change of a score"], rows)
+        rows.append([title, unit(row["seconds"]), f"{first / row['seconds']:.2f}", ""])
+    head = ["path", f"{unit.name} per image", "times as fast", "largest change of a score"]
+    text = markdown(head, rows)
+    if "released_tf32" in found:
+        loose, fast = found["released_tf32"], found["fast"][-1]["seconds"]
+        text += (
+            "\n\nWith PyTorch's own setting, TF32 in convolutions, the released path takes "
+            f"{unit(loose)} {unit.name}: the scorer is {loose / fast:.2f} times as fast as that."
+        )
+    return text
+
+
+def _end_to_end(found: Mapping[str, Any], flop: float, peak: float) -> str:
+    """Whole rates: from tensors, with their transfer, and from files."""
+    fast, files = found["fast"][-1], found["files"]
+    rate = flop / fast["seconds"]
+    return (
+        f"From tensors in the computer's memory, batches of {fast['batch']}: {1 / fast['seconds']:.3g} "
+        f"images/s, {rate / 1e12:.3g} TFLOP/s, {rate / peak:.0%} of the matrix products' rate. From "
+        f"{files['images']} JPEG files to a table of scores: {1 / files['seconds']:.3g} images/s, "
+        f"{fast['seconds'] / files['seconds']:.0%} of that."
+    )
 
 
 def _ratios(found: Mapping[str, Any]) -> list[str]:
     sentences = []
     if "pyramid_and_head" in found:
         plain, fast = (found["pyramid_and_head"][name] for name in ("plain", "fast"))
+        unit = _Unit(plain)
         sentences.append(
-            f"Pyramid and head alone, one branch, float32: {plain:.3f} s plain, {fast:.3f} s fast, "
-            f"{plain / fast:.2f} times as fast."
+            f"Pyramid and head alone, one branch, float32: {unit(plain)} {unit.name} plain, "
+            f"{unit(fast)} {unit.name} fast, {plain / fast:.2f} times as fast."
         )
     if "one_branch" in found:
         one = found["one_branch"]["seconds"]
         both = found["fast"][-1]["seconds"]
+        unit = _Unit(one)
         sentences.append(
-            f"One branch alone, {found['dtype']}, batch of {found['one_branch']['batch']}: {one:.2f} s "
-            f"per image; all branches cost {both / one:.2f} times that."
+            f"One branch alone, {found['dtype']}, batch of {found['one_branch']['batch']}: {unit(one)} "
+            f"{unit.name} per image; all branches cost {both / one:.2f} times that."
         )
     return sentences
 
 
 def _training(found: Mapping[str, Any]) -> str:
+    steps = found["training"]
+    unit = _Unit(max([row.get("seconds", 0.0) for row in steps]))
+    fused = any(not row["kernels"] for row in steps)
     rows = []
-    for row in found["training"]:
+    for row in steps:
         cells = (
-            ["failed", ""]
-            if "failed" in row
-            else [f"{row['seconds']:.1f}", f"{row['peak_gb']:.1f}"]
+            ["failed", ""] if "failed" in row else [unit(row["seconds"]), f"{row['peak_gb']:.1f}"]
         )
-        rows.append([row["dtype"], "recomputed" if row["checkpoint"] else "kept", *cells])
-    return markdown(["training step", "activations", "s per image", "peak GB"], rows)
+        how = [("fused" if row["kernels"] else "plain")] if fused else []
+        rows.append([row["dtype"], *how, "recomputed" if row["checkpoint"] else "kept", *cells])
+    head = [f"training step, batch of {steps[0]['batch']}", *["residual blocks"] * fused]
+    return markdown([*head, "activations", f"{unit.name} per image", "peak GB"], rows)
 
 
 def _precision(found: Mapping[str, Any]) -> str:
@@ -126,12 +167,13 @@ def roofline(found: Mapping[str, Any], file: Path) -> None:
     high = max([x for x, _ in points] + [peak / bandwidth]) * 3
     x = np.geomspace(low, high, 200)
     axes.loglog(x, np.minimum(peak, x * bandwidth) / 1e12, color="black", label="measured limits")
+    unit = _Unit(sum(stage["seconds"] for stage in stages))
     colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
     markers = "osD^vP"
     for number, (stage, (at, rate)) in enumerate(zip(stages, points, strict=True)):
         axes.plot(
             at, rate / 1e12, markers[number % 6], color=colours[number % 6], markersize=9,
-            linestyle="none", label=f"{stage['name']}, {stage['seconds']:.3f} s",
+            linestyle="none", label=f"{stage['name']}, {unit(stage['seconds'])} {unit.name}",
         )  # fmt: skip
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(plain)

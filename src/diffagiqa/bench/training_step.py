@@ -1,6 +1,6 @@
 """One step of the full regime: forward, loss, backward to the prompters and heads, in its own process.
 
-python -m diffagiqa.bench.training_step MODEL DEVICE DTYPE CHECKPOINT BATCH REPEATS
+python -m diffagiqa.bench.training_step MODEL DEVICE DTYPE CHECKPOINT KERNELS BATCH REPEATS
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import time
 
 
 def measure_step(
-    model: str, device: str, dtype: str, checkpoint: bool, batch: int, repeats: int
+    model: str, device: str, dtype: str, checkpoint: bool, kernels: bool, batch: int, repeats: int
 ) -> dict[str, float]:
-    """Seconds per image and peak memory (GB) of training steps."""
-    arguments = [model, device, dtype, str(int(checkpoint)), str(batch), str(repeats)]
+    """Seconds per image and peak memory (GB) of training steps; ``kernels``: with the fused ones."""
+    numbers = [str(int(value)) for value in (checkpoint, kernels, batch, repeats)]
+    arguments = [model, device, dtype, *numbers]
     done = subprocess.run(
         [sys.executable, "-m", "diffagiqa.bench.training_step", *arguments],
         capture_output=True, text=True, check=False,
@@ -25,12 +26,15 @@ def measure_step(
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def main(model: str, device: str, dtype: str, checkpoint: str, batch: str, repeats: str) -> None:
+def main(
+    model: str, device: str, dtype: str, checkpoint: str, kernels: str, batch: str, repeats: str
+) -> None:
     import torch
 
     from diffagiqa.bench.memory import peak_resident
     from diffagiqa.bench.peak import synchronise
     from diffagiqa.device import choose_dtype
+    from diffagiqa.model.fused import switch_kernels
     from diffagiqa.model.scoring import scoring_noise
     from diffagiqa.weights.backbone_folder import load_backbone
     from diffagiqa.weights.folder import backbone_reference, find_model, load_model
@@ -46,6 +50,7 @@ def main(model: str, device: str, dtype: str, checkpoint: str, batch: str, repea
         dtype=choose_dtype(place, dtype),
     )
     backbone.checkpoint_activations = bool(int(checkpoint))
+    switch_kernels(backbone, bool(int(kernels)))
     trained.to(place).train()
     size, count = config.image_size, int(batch)
     images = torch.rand(count, 3, size, size, device=place)
@@ -71,4 +76,4 @@ def main(model: str, device: str, dtype: str, checkpoint: str, batch: str, repea
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:7])
+    main(*sys.argv[1:8])

@@ -17,7 +17,10 @@ def bench(
     out: Annotated[
         Path, typer.Option(help="Folder for bench.json, bench.md and roofline.png.")
     ] = Path("bench"),
-    batch_size: Annotated[int, typer.Option(help="Images per batch of the fast path.", min=1)] = 4,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images per batch of the fast path; default: 4, on CUDA 32.", min=1),
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Timed runs of each path; medians count.", min=1)] = 3,
     compare: Annotated[
         bool, typer.Option(help="Also the released path and each optimisation on top of it.")

@@ -20,6 +20,8 @@ from torch.nn import functional as F
 class FusedGroupNorm(nn.GroupNorm):
     """The same norm in one pass that reads and one that writes, for maps laid out channels last."""
 
+    with_kernels = True
+
     @classmethod
     def of(cls, norm: nn.GroupNorm) -> FusedGroupNorm:
         """The same norm, holding the same parameters."""
@@ -29,7 +31,7 @@ class FusedGroupNorm(nn.GroupNorm):
 
     def forward(self, maps: Tensor, before: Tensor | None = None, silu: bool = False) -> Tensor:
         """(B, C, ...) -> the same; ``before`` (C,) or (B, C) is added first, ``silu`` is taken last."""
-        if not pays(maps) or self.weight.requires_grad:
+        if not pays(self, maps) or self.weight.requires_grad:
             if before is not None:
                 maps = maps + before.reshape(-1, before.shape[-1], *[1] * (maps.ndim - 2))
             found = super().forward(maps)
@@ -86,9 +88,11 @@ class _BiasedSum(torch.autograd.Function):
 class FusedResnet(ResnetBlock2D):
     """diffusers' residual block; biases, norms, activations and the sum take five passes, not fifteen."""
 
+    with_kernels = True
+
     def forward(self, hidden: Tensor, temb: Any = None, *args: Any, **kw: Any) -> Tensor:  # type: ignore[override]
         """(B, C, H, W), and (B, T) of the timestep in a U-Net -> (B, O, H, W)."""
-        if not pays(hidden) or self.conv1.weight.requires_grad:
+        if not pays(self, hidden) or self.conv1.weight.requires_grad:
             return super().forward(hidden, temb, *args, **kw)  # type: ignore[no-any-return]
         inner = _without_bias(self.conv1, self.norm1(hidden, silu=True))
         before = self.conv1.bias
@@ -114,9 +118,16 @@ def fuse(network: nn.Module) -> None:
             module.__class__ = FusedResnet  # it adds no state, and a copy would need every option
 
 
-def pays(maps: Tensor) -> bool:
-    """Whether the kernels are used for these maps."""
-    return maps.is_cuda
+def switch_kernels(network: nn.Module, on: bool) -> None:
+    """Let a network that was ``fuse``d use the kernels, or do what it did before."""
+    for module in network.modules():
+        if isinstance(module, (FusedGroupNorm, FusedResnet)):
+            module.with_kernels = on
+
+
+def pays(module: FusedGroupNorm | FusedResnet, maps: Tensor) -> bool:
+    """Whether this module uses the kernels for these maps."""
+    return module.with_kernels and maps.is_cuda
 
 
 @lru_cache(maxsize=8)
