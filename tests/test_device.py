@@ -38,9 +38,28 @@ def test_bfloat16_by_vendor_and_instruction_sets(cpuinfo: str, fast: bool) -> No
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    device.cpu_has_bfloat16.cache_clear()
+    for known in (device.cpu_has_bfloat16, device.cpu_is_zen5):
+        known.cache_clear()
     yield
-    device.cpu_has_bfloat16.cache_clear()
+    for known in (device.cpu_has_bfloat16, device.cpu_is_zen5):
+        known.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("cpuinfo", "zen5"),
+    [
+        ("vendor_id: AuthenticAMD\nflags: fpu avx512f avx512_bf16 avx512_vp2intersect", True),
+        ("vendor_id: AuthenticAMD\nflags: fpu avx512f avx512_bf16", False),
+        ("vendor_id: GenuineIntel\nflags: fpu avx512f avx512_vp2intersect", False),  # Tiger Lake
+        ("", False),
+    ],
+)
+def test_zen_5_by_vendor_and_instruction_sets(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: str, zen5: bool
+) -> None:
+    monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: cpuinfo)
+    assert device.cpu_is_zen5() is zen5
 
 
 @pytest.mark.usefixtures("fresh")

@@ -67,13 +67,25 @@ def choose_dtype(
 def cpu_has_bfloat16() -> bool:
     """Whether this CPU computes faster in bfloat16: read from what it is, never from a timing, so that
     the same machine always gives the same scores."""
+    return bfloat16_is_fast(*this_cpu())
+
+
+@lru_cache(maxsize=1)
+def cpu_is_zen5() -> bool:
+    """Whether this is a CPU of AMD's fifth Zen generation or a later one of its instruction sets."""
+    vendor, flags = this_cpu()
+    return vendor == "AuthenticAMD" and {"avx512f", "avx512_vp2intersect"} <= set(flags)
+
+
+def this_cpu() -> tuple[str, frozenset[str]]:
+    """``vendor_and_flags`` of this machine; of the flags, fewer are known where it runs no Linux."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux
+    except OSError:
         ask: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
         flags = {name for name, has in ask().items() if has is True}  # none in older PyTorch
-        return bfloat16_is_fast(platform.processor().rpartition(", ")[2], flags)
-    return bfloat16_is_fast(*vendor_and_flags(text))
+        return platform.processor().rpartition(", ")[2], frozenset(flags)
+    return vendor_and_flags(text)
 
 
 def bfloat16_is_fast(vendor: str, flags: Collection[str]) -> bool:

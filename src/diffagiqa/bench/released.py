@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa.device import cpu_is_zen5
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
@@ -56,8 +57,9 @@ def ladder(device: str = "cpu") -> list[tuple[str, Steps]]:
     """The released path, then each optimisation of this kind of device on top of those before."""
     steps = Steps()
     found = [("released path, float32", steps)]
+    left_out = ELSEWHERE.get(device, set()) | ({"winograd"} if cpu_is_zen5() else set())
     for name, title in LADDER:
-        if name not in ELSEWHERE.get(device, ()):
+        if name not in left_out:
             steps = replace(steps, **{name: True})
             found.append((f"+ {title}", steps))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from diffagiqa.bench.files import measure_files
 from diffagiqa.bench.memory import measure_memory
 from diffagiqa.bench.peak import bandwidth_peak, matmul_peak, seconds_of
+from diffagiqa.bench.precision import measure_precision
 from diffagiqa.bench.released import ReleasedPath, ladder
 from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
@@ -27,14 +28,19 @@ from diffagiqa.scorer import Scorer
 from diffagiqa.weights.folder import backbone_reference, find_model, load_config
 
 Log = Callable[[str], None]
+Keep = Callable[[dict[str, Any]], None]
 PROMPT = "a red fox in a green suit, oil painting"
 
 
 def bench(
     model: str, *, device: str | None = None, dtype: str | None = None, batch: int | None = None,
-    repeats: int = 3, compare: bool = True, training: bool = False, log: Log = print,
+    repeats: int = 3, compare: bool = True, training: bool = False, precision: int = 0,
+    log: Log = print, keep: Keep = lambda found: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Measure the model in ``model`` (a folder or hub id): see ``cli.bench`` for what comes out."""
+    """Measure the model in ``model`` (a folder or hub id): see ``cli.bench`` for what comes out.
+
+    ``keep`` is given what has been found after every part, so that a run that is cut short loses one.
+    """
     place = choose_device(device)
     batch = batch or (default_batch_size(place) if place.type == "cuda" else 4)
     config = load_config(find_model(model))
@@ -45,27 +51,47 @@ def bench(
     found["image_size"] = config.image_size
     log("memory and start-up, in a process of their own")
     found["memory"] = measure_memory(model, str(place), name)
+    found |= _of_the_scorer(model, place, fast, batch, repeats, log)
+    keep(found)
     if compare:
         found |= _against_released(model, place, repeats, log)
+        keep(found)
     if training:
         # Batch statistics of single values want several pictures; maps have many values.
         count = 4 if place.type == "cuda" or config.pooling == "statistics" else 1
-        found["training"] = _training_steps(model, place, name, count, max(1, repeats - 1), log)
-    scorer = Scorer.from_pretrained(model, device=place, dtype=fast, batch_size=batch)
+        found["training"] = []
+        for row in _training_steps(model, place, name, count, max(1, repeats - 1), log):
+            found["training"].append(row)
+            keep(found)
+    if precision:
+        log(f"precision on {precision} made pictures")
+        rows = measure_precision(model, None, str(place), name, precision, config.image_size)
+        found |= {"precision_images": precision, "precision": rows}
+        keep(found)
+    return found
+
+
+def _of_the_scorer(
+    model: str, place: torch.device, dtype: torch.dtype, batch: int, repeats: int, log: Log
+) -> dict[str, Any]:
+    """Its stages, and its whole: from tensors, with one branch, from files."""
+    scorer = Scorer.from_pretrained(model, device=place, dtype=dtype, batch_size=batch)
     size = scorer.config.image_size
     images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     log("stages")
     stages = measure_stages(scorer, images, PROMPT, repeats)
-    rate, side = matmul_peak(place, fast)
-    found["peak"] = {"flops": rate, "side": side, "bandwidth": bandwidth_peak(place)}
-    found["stages"] = [asdict(stage) for stage in stages]
+    rate, side = matmul_peak(place, dtype)
+    found: dict[str, Any] = {
+        "peak": {"flops": rate, "side": side, "bandwidth": bandwidth_peak(place)},
+        "stages": [asdict(stage) for stage in stages],
+        "fast": [],
+    }
+    log("the scorer")
     for count in sorted({1, batch}):
         rows = [(image, PROMPT) for image in images[:count]]
         scorer.score_prepared(rows)  # the first of two calls that warm up
         times = seconds_of(lambda rows=rows: scorer.score_prepared(rows), place, repeats)  # type: ignore[misc]
-        found.setdefault("fast", []).append(
-            {"batch": count, "seconds": float(np.median(times)) / count}
-        )
+        found["fast"].append({"batch": count, "seconds": float(np.median(times)) / count})
     if len(scorer.model.passes) > 1:
         log("one branch alone")
         single = _first_branch(scorer)
@@ -78,10 +104,9 @@ def bench(
 
 def _training_steps(
     model: str, place: torch.device, dtype: str, batch: int, repeats: int, log: Log
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Rows for float32 and the fast type: activations kept and recomputed, and on a GPU without the
     fused kernels."""
-    rows = []
     for kind in dict.fromkeys(("float32", dtype)):
         for checkpoint, kernels in ((False, False), (False, True), (True, True)):
             if not kernels and place.type != "cuda":
@@ -90,8 +115,7 @@ def _training_steps(
             log(f"training step, {kind}{', activations recomputed' if checkpoint else ''}"
                 f"{'' if kernels else ', without fused kernels'}")  # fmt: skip
             step = measure_step(model, str(place), kind, checkpoint, kernels, batch, repeats)
-            rows.append(how | step)
-    return rows
+            yield how | step
 
 
 def _first_branch(scorer: Scorer) -> Scorer:

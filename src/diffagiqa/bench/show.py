@@ -25,8 +25,8 @@ def tables(found: Mapping[str, Any]) -> str:
     unit = _Unit(seconds)
     rows = [
         [
-            stage["name"], unit(stage["seconds"]), f"{stage['flop'] / 1e12:.3f}",
-            f"{stage['flop'] / stage['seconds'] / 1e12:.2f}",
+            stage["name"], unit(stage["seconds"]), f"{stage['flop'] / 1e12:.3g}",
+            f"{stage['flop'] / stage['seconds'] / 1e12:.3g}",
             f"{stage['flop'] / stage['seconds'] / peak:.0%}",
         ]
         for stage in [*stages, whole]
@@ -35,7 +35,7 @@ def tables(found: Mapping[str, Any]) -> str:
     parts.append(markdown([*head, "of measured matmul peak"], rows))
     side = found["peak"]["side"]
     parts.append(
-        f"Matrix products of {side} x {side} reach {peak / 1e12:.2f} TFLOP/s, copies "
+        f"Matrix products of {side} x {side} reach {peak / 1e12:.3g} TFLOP/s, copies "
         f"{found['peak']['bandwidth'] / 1e9:.1f} GB/s."
     )
     parts.append(_end_to_end(found, flop, peak))

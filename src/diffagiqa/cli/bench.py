@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,23 +46,28 @@ def bench(
     """
     import json
     import tempfile
+    import time
 
     import torch
 
-    from diffagiqa.bench.precision import measure_precision
     from diffagiqa.bench.run import bench as measure
     from diffagiqa.bench.show import roofline, tables
     from diffagiqa.bench.sizes import write_sd15
-    from diffagiqa.device import choose_device
     from diffagiqa.scorer import DEFAULT_MODEL
-    from diffagiqa.weights.folder import find_model, load_config
 
     if threads is not None:
         torch.set_num_threads(threads)
+    began = time.perf_counter()
 
     def say(text: str) -> None:
-        typer.echo(text, err=True)
+        typer.echo(f"[{time.perf_counter() - began:5.0f} s] {text}", err=True)
 
+    def keep(found: dict[str, Any]) -> None:
+        found["model"] = "random, of Stable Diffusion 1.5's size" if model == "sd15" else model
+        (out / "bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (out / "bench.md").write_text(tables(found), encoding="utf-8")
+
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         chosen = str(DEFAULT_MODEL) if model is None else model
         if model == "sd15":
@@ -70,23 +75,11 @@ def bench(
             chosen = str(write_sd15(Path(scratch)))
         found = measure(
             chosen, device=device, dtype=dtype, batch=batch_size, repeats=repeats, compare=compare,
-            training=training_step, log=say,
+            training=training_step, precision=precision, log=say, keep=keep,
         )  # fmt: skip
-        found["model"] = "random, of Stable Diffusion 1.5's size" if model == "sd15" else model
-        if precision:
-            say(f"precision on {precision} made pictures")
-            size = load_config(find_model(chosen)).image_size
-            found["precision_images"] = precision
-            found["precision"] = measure_precision(
-                chosen, None, str(choose_device(device)), found["dtype"], precision, size
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=1) + "\n"
-    (out / "bench.json").write_text(text, encoding="utf-8")
-    (out / "bench.md").write_text(tables(found), encoding="utf-8")
     roofline(found, out / "roofline.png")
     if as_json:
-        typer.echo(text, nl=False)
+        typer.echo(json.dumps(found, indent=1))
         return
     typer.echo(tables(found))
     typer.echo(f"bench.json, bench.md and roofline.png are in {out}/")
