@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= auto
 EXTRAS ?= test,train,ray,app,report,metrics,docs
 
-.PHONY: demo test lint types docs audit setup clean
+.PHONY: demo test lint types docs kernels audit setup clean
 
 demo: $(VENV)/.ready-base
 	$(BIN)/diffagiqa demo
@@ -24,6 +24,12 @@ types: setup
 # Not --quiet: that would hide warnings from --strict.
 docs: setup
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --site-dir build/site
+
+# The GPU's kernels on a CPU, in Triton's interpreter; 1 GB to install, so not part of setup.
+# Where there is a GPU, `make test` runs them on it.
+kernels: setup
+	$(BIN)/python -m pip install --quiet triton
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/model/test_fused.py
 
 audit: setup
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from diffagiqa import __version__
@@ -114,6 +115,17 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:
     assert "computing in" in checks["device"]["found"]
     assert command(["doctor", "--model", str(tiny_model)]) == 0
     assert "perception, alignment" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("fault", "state"), [("", "ok"), ("Triton is not installed", "note")])
+def test_doctor_says_whether_the_kernels_are_used(
+    fault: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffagiqa.model.fused.fault_of_kernels", lambda device: fault)
+    check = doctor._kernels(torch.device("cuda"))
+    assert check.state == state
+    assert fault in check.found
+    assert bool(check.advice) == bool(fault)
 
 
 def test_doctor_says_what_is_missing(

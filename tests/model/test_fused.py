@@ -192,6 +192,14 @@ def test_gradients_are_what_they_were() -> None:
     )
 
 
+def test_why_kernels_are_not_used() -> None:
+    from diffagiqa.model.fused import fault_of_kernels
+
+    assert fault_of_kernels(torch.device("cpu")) == "no CUDA device"
+    if CUDA:
+        assert fault_of_kernels(DEVICE) == ""
+
+
 def test_networks_that_learn_take_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
     from diffagiqa.model.fused import FusedGroupNorm, fuse
 

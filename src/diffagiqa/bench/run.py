@@ -21,7 +21,7 @@ from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
 from diffagiqa.model.fold import fold
-from diffagiqa.model.fused import fuse, kernels_work
+from diffagiqa.model.fused import fuse_where_it_pays
 from diffagiqa.model.scoring import build_model, scoring_noise
 from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.scorer import Scorer
@@ -143,8 +143,7 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
     backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
     winograd_where_wide(whole)
-    if kernels_work(device):
-        fuse(whole)
+    fuse_where_it_pays(whole, device)
     vae: Any = AutoencoderKL.from_pretrained(place / "vae", torch_dtype=torch.float32)
     encoder = vae.encoder.to(device).eval().requires_grad_(False)
     noise = scoring_noise(config, backbone, 0)[0]

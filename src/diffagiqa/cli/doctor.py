@@ -9,7 +9,7 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -96,6 +96,8 @@ def _device() -> list[Check]:
     dtype = str(choose_dtype(device)).removeprefix("torch.")
     size = f", {memory / 1e9:.0f} GB" if memory else ""
     checks = [Check("device", GOOD, f"{device.type} ({name}{size}), computing in {dtype}")]
+    if device.type == "cuda":
+        checks.append(_kernels(device))
     if device.type == "cpu":
         if shutil.which("nvidia-smi"):
             advice = "install a CUDA build of PyTorch, see https://pytorch.org/get-started/locally"
@@ -103,6 +105,16 @@ def _device() -> list[Check]:
         threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
         checks.append(Check("threads", GOOD, threads))
     return checks
+
+
+def _kernels(device: Any) -> Check:
+    from diffagiqa.model.fused import fault_of_kernels
+
+    fault = fault_of_kernels(device)
+    if not fault:
+        return Check("kernels", GOOD, f"fused ones, built by Triton {_version('triton')}")
+    advice = "scoring works and takes twice as long; install triton and a C compiler"
+    return Check("kernels", NOTE, f"PyTorch's own only: {fault}", advice)
 
 
 def _model(name: str | None) -> Check:

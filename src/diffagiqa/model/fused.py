@@ -131,10 +131,12 @@ def pays(module: FusedGroupNorm | FusedResnet, maps: Tensor) -> bool:
 
 
 @lru_cache(maxsize=8)
-def kernels_work(device: torch.device) -> bool:
-    """Whether Triton is there and builds for this device; tried once on a small map."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return False
+def fault_of_kernels(device: torch.device) -> str:
+    """Why they cannot be used on this device, in a few words; nothing where they can. Tried once."""
+    if device.type != "cuda":
+        return "no CUDA device"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
     tokens = torch.linspace(-1, 3, 2 * 64 * 32, device=device).view(2, 64, 32)
     weight = torch.linspace(0.5, 1.5, 32, device=device)
     with torch.inference_mode():
@@ -143,9 +145,16 @@ def kernels_work(device: torch.device) -> bool:
             from diffagiqa.model.kernels import group_norm
 
             found = group_norm(tokens, 8, weight, weight, 1e-5).maps
-        except Exception:  # no C compiler, no headers, a GPU that is too old
-            return False
-        return torch.allclose(found.transpose(1, 2), wanted, atol=1e-4)
+        except Exception as fault:  # no C compiler, no headers, a GPU that is too old
+            return f"Triton cannot build them: {type(fault).__name__}: {fault}"[:200]
+        same = torch.allclose(found.transpose(1, 2), wanted, atol=1e-4)
+    return "" if same else "they give other numbers than PyTorch's own"
+
+
+def fuse_where_it_pays(network: nn.Module, device: torch.device) -> None:
+    """``fuse`` where the kernels work on this device."""
+    if not fault_of_kernels(device):
+        fuse(network)
 
 
 def _is_plain(block: Any) -> bool:

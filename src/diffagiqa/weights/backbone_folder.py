@@ -57,6 +57,8 @@ def load_backbone(
     ``dtype`` on ``device``; the VAE decoder and all U-Net modules after the last feature are never
     read. Raises ``BackboneError`` with what is missing and where to put it.
     """
+    from diffagiqa.model.fused import fuse_where_it_pays
+
     folder = find_backbone(name_or_path, revision)
     for part in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
         if not (folder / part).is_dir():
@@ -65,12 +67,7 @@ def load_backbone(
     encoder, quant_conv, scaling, shift = _load_vae_encoder(folder / "vae", device, dtype)
     for network in (unet, encoder):
         winograd_where_wide(network)
-    if torch.device(device).type == "cuda":
-        from diffagiqa.model.fused import fuse, kernels_work
-
-        if kernels_work(torch.device(device)):
-            for network in (unet, encoder):
-                fuse(network)
+        fuse_where_it_pays(network, torch.device(device))
     return Backbone(
         vae_encoder=encoder,
         quant_conv=quant_conv,
