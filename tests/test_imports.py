@@ -20,6 +20,7 @@ RANK = {
     "data": 2,
     "weights": 3,
     "evaluation": 3,
+    "batches": 3,
     "scorer": 4,
     "synth": 4,
     "pretrain": 5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa.batches import LastUsed, Queued, together
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign
 from diffagiqa.device import (
@@ -97,7 +98,7 @@ class Scorer:
         self.fingerprint = fingerprint
         drawn = scoring_noise(model.config, backbone, seed)
         self._noise = [noise.to(backbone.device, torch.float32) for noise in drawn]
-        self._prompts = _LastUsed(self._encode, size=1024)
+        self._prompts = LastUsed(self._encode, size=1024)
         self._alone = Replays(self._pass)
 
     @classmethod
@@ -328,9 +329,9 @@ class Scorer:
         by_length: dict[int, list[int]] = {}
         for row, prompt in zip(good, encoded, strict=True):
             by_length.setdefault(len(prompt.text), []).append(row)
-        found: list[tuple[list[int], _Queued]] = []
+        found: list[tuple[list[int], Queued]] = []
         for rows in by_length.values():
-            images = _together([pairs[row][0] for row in rows], self.device)  # type: ignore[index]
+            images = together([pairs[row][0] for row in rows], self.device)  # type: ignore[index]
             prompts = [pairs[row][1] for row in rows]  # type: ignore[index]
             start = 0
             for judged in self._fitting(images, prompts):
@@ -350,7 +351,7 @@ class Scorer:
 
         return results
 
-    def _fitting(self, images: Tensor, prompts: Sequence[str]) -> Iterator[_Queued]:
+    def _fitting(self, images: Tensor, prompts: Sequence[str]) -> Iterator[Queued]:
         """Judge in pieces that fit the memory: one that does not is halved, and so are later ones."""
         start = 0
         while start < len(images):
@@ -359,7 +360,7 @@ class Scorer:
             if judged is None:
                 self._fits = (piece.stop - start) // 2
                 continue
-            yield _Queued(judged)
+            yield Queued(judged)
             start = piece.stop
 
     def _try(self, images: Tensor, prompts: Sequence[str]) -> Judgement | None:
@@ -410,60 +411,6 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
             f"backbone {backbone.name} gives features of {found} channels; the model was trained on "
             f"{config.feature_channels}, so give the backbone it names, {config.backbone}"
         )
-
-
-class _Queued:
-    """Scores of one pass, on their way from the device."""
-
-    def __init__(self, judged: Judgement) -> None:
-        self.tasks = list(judged.scores)
-        columns = [*judged.scores.values()]
-        if judged.distance is not None:
-            columns.append(judged.distance)
-        self.count = len(columns[0])
-        table = torch.stack(
-            [column.float() for column in columns], dim=1
-        )  # (B, tasks and distance)
-        self._table = table.to("cpu", non_blocking=True)
-        self._there: torch.cuda.Event | None = None
-        if table.is_cuda:
-            self._there = torch.cuda.Event()
-            self._there.record(torch.cuda.current_stream(table.device))
-
-    def values(self) -> Iterator[tuple[dict[str, float], float]]:
-        """Scores by task and distance (0 where the model knows none) of every picture; waits."""
-        if self._there is not None:
-            self._there.synchronize()
-        for row in self._table.tolist():
-            yield dict(zip(self.tasks, row, strict=False)), (*row, 0.0)[len(self.tasks)]
-
-
-class _LastUsed:
-    """The results of a function of texts, one each; the least recently used are dropped first."""
-
-    def __init__(self, function: Callable[[Sequence[str]], list[Prompts]], size: int) -> None:
-        self._function = function
-        self._size = size
-        self._kept: OrderedDict[str, Prompts] = OrderedDict()
-
-    def __call__(self, texts: Sequence[str]) -> list[Prompts]:
-        distinct = dict.fromkeys(texts)
-        missing = [text for text in distinct if text not in self._kept]
-        self._kept |= dict(zip(missing, self._function(missing), strict=True))
-        for text in distinct:
-            self._kept.move_to_end(text)
-        found = [self._kept[text] for text in texts]
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-        return found
-
-
-def _together(images: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Pictures (3, S, S) of the CPU -> (B, 3, S, S) on ``device``, whose work goes on meanwhile."""
-    if device.type != "cuda" or images[0].is_cuda:
-        return torch.stack(list(images)).to(device)
-    pinned = torch.empty((len(images), *images[0].shape), dtype=images[0].dtype, pin_memory=True)
-    return torch.stack(list(images), out=pinned).to(device, non_blocking=True)
 
 
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:

@@ -145,6 +145,10 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
         run_variants(
             TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["colour"]
         )
+    with pytest.raises(ConfigError, match="these run with --full alone; give it too"):
+        run_variants(
+            TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["learning"]
+        )
 
 
 def test_variants_change_one_thing_each() -> None:

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 
 def measure_memory(model: str, device: str, dtype: str) -> dict[str, float]:
@@ -46,6 +47,12 @@ def main(model: str, device: str, dtype: str) -> None:
 
 def peak_resident() -> int:
     """Bytes of the process's largest resident set so far."""
+    status = Path("/proc/self/status")
+    if (
+        status.is_file()
+    ):  # Linux: getrusage would count what the parent held when it started this process
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -53,9 +54,11 @@ def bench(
     found["memory"] = measure_memory(model, str(place), name)
     found |= _of_the_scorer(model, place, fast, batch, repeats, log)
     keep(found)
+    gc.collect()  # models hold on to themselves in circles, and what follows wants the memory
     if compare:
         found |= _against_released(model, place, repeats, log)
         keep(found)
+        gc.collect()
     if training:
         # Batch statistics of single values want several pictures; maps have many values.
         count = 4 if place.type == "cuda" or config.pooling == "statistics" else 1

@@ -84,7 +84,7 @@ def ablate(
     ``only``: of the variants, those whose name holds one of these; "not run" stands in the others' rows.
 
     Raises:
-        ConfigError: no variant's name holds one of ``only``.
+        ConfigError: no variant's name holds one of ``only``, or those that do want ``full``.
     """
     known = variants(config.model, timesteps)
     names = [variant.name for variant in known]
@@ -94,6 +94,11 @@ def ablate(
             f"no variant is called anything with {unknown[0]!r}; there are: {'; '.join(names)}"
         )
     wanted = set().union(*found.values()) if only else set(names)
+    if not full and all(variant.full for variant in known if variant.name in wanted):
+        raise ConfigError(
+            f"only prompters that learn are wanted ({'; '.join(sorted(wanted))}), and these run with "
+            "--full alone; give it too"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     rows = with_unrated(rows, config)
     processes = Processes(device)
