@@ -49,9 +49,9 @@ class Decoding:
     def prepare(self, data: Any) -> Any:
         return torch.zeros(decode_image(data, self.limits).shape[-1])
 
-    def score_prepared(self, batch: Any) -> Any:
+    def launch(self, batch: Any) -> Any:
         scores = dict.fromkeys(self.tasks, 0.5)
-        return [Score(scores, scores) for _ in batch]
+        return lambda: [Score(scores, scores) for _ in batch]
 
 
 class DecodingEngine:
