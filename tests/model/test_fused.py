@@ -172,7 +172,7 @@ def test_networks_give_what_they_gave() -> None:
         for name in names:
             torch.testing.assert_close(found[name], wanted[name], rtol=1e-3, atol=1e-4)
         switch_kernels(fused[0], False)
-        torch.testing.assert_close(fused[0](images), plain[0](images), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(fused[0](images), plain[0](images), rtol=1e-3, atol=1e-5)
 
 
 def test_gradients_are_what_they_were() -> None:
