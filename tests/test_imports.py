@@ -15,6 +15,7 @@ SOURCE = Path(diffagiqa.__file__).parent
 RANK = {
     "errors": 0,
     "startup": 0,
+    "overlap": 0,
     "device": 1,
     "model": 2,
     "data": 2,

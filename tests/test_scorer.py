@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from conftest import small_config
 from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.batches import together
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, WeightsError
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.scorer import check_fit
@@ -249,6 +251,23 @@ def test_a_batch_that_does_not_fit_is_halved_and_loses_no_row(
     found = [score["perception"] for score in scorer(pictures, PROMPTS)]
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_pictures_that_do_not_fit_on_their_way_to_the_device_are_halved_too(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def small_memory(images: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return together(images, device)
+
+    monkeypatch.setattr("diffagiqa.scorer.together", small_memory)
+    monkeypatch.setattr(scorer, "_fits", 8)
+    assert len(scorer(pictures, PROMPTS)) == 7
+    assert sizes == [7, 3, 3, 1]
 
 
 def test_one_picture_that_does_not_fit_is_said_in_a_sentence(

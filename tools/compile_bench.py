@@ -12,30 +12,23 @@ import time
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from diffagiqa.bench.peak import seconds_of, synchronise
+from diffagiqa.bench.sizes import sd15_vae
 from diffagiqa.device import choose_device
 from diffagiqa.model.fused import fuse_where_it_pays
-
-WIDTHS = (128, 256, 512, 512)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS)
+    parser.add_argument("--widths", type=int, nargs=4, default=(128, 256, 512, 512))
     options = parser.parse_args()
     device = choose_device()
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     torch.manual_seed(0)
-    vae: Any = AutoencoderKL(
-        block_out_channels=tuple(options.widths),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-    )
+    vae = sd15_vae(tuple(options.widths))
     plain = vae.encoder.to(device, dtype).to(memory_format=torch.channels_last)
     plain = plain.requires_grad_(False).eval()
     fused = copy.deepcopy(plain)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from diffagiqa.errors import ConfigError
+from diffagiqa.overlap import Overlapping
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -74,7 +74,7 @@ def cpu_has_bfloat16() -> bool:
 def cpu_is_zen5() -> bool:
     """Whether this is a CPU of AMD's fifth Zen generation or a later one of its instruction sets."""
     vendor, flags = this_cpu()
-    return vendor == "AuthenticAMD" and {"avx512f", "avx512_vp2intersect"} <= set(flags)
+    return vendor == "AuthenticAMD" and {"avx512f", "avx512_vp2intersect"} <= flags
 
 
 def this_cpu() -> tuple[str, frozenset[str]]:
@@ -109,31 +109,26 @@ def vendor_and_flags(cpuinfo: str) -> tuple[str, frozenset[str]]:
     return entries.get("vendor_id", ""), frozenset(entries.get("flags", "").split())
 
 
-class _Exact:  # how many threads are inside exact_float32; first in and last out turn the switch
-    lock = threading.Lock()
-    inside = 0
-    before = False
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
+def exact_float32() -> Overlapping:
     """Within it, convolutions in float32 are computed in float32 on CUDA too.
 
     PyTorch's default there is TF32, with 10 bits of mantissa; for matrix products it is float32
     already. The process's own switch is turned, and turned back.
     """
+    return _EXACT
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
     switch = torch.backends.cudnn
-    with _Exact.lock:
-        if _Exact.inside == 0:
-            _Exact.before, switch.allow_tf32 = switch.allow_tf32, False
-        _Exact.inside += 1
+    before, switch.allow_tf32 = switch.allow_tf32, False
     try:
         yield
     finally:
-        with _Exact.lock:
-            _Exact.inside -= 1
-            if _Exact.inside == 0:
-                switch.allow_tf32 = _Exact.before
+        switch.allow_tf32 = before
+
+
+_EXACT = Overlapping(_without_tf32)
 
 
 def default_batch_size(device: torch.device) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ from diffagiqa.model.features import feature_channels
 from diffagiqa.model.fold import fold
 from diffagiqa.model.replay import Replays
 from diffagiqa.model.scoring import DiffAGIQA, Judgement, build_model, scoring_noise
+from diffagiqa.overlap import in_order
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
 from diffagiqa.weights.folder import (
     backbone_reference,
@@ -228,8 +228,14 @@ class Scorer:
 
         Flat memory: one batch at a time. An image or prompt that cannot be used yields its error.
         """
+        begun = (self.launch(batch) for batch in self._batches(pairs))
+        for scores in in_order(begun, self.ahead):
+            yield from scores
+
+    def _batches(
+        self, pairs: Iterable[tuple[Any, str]]
+    ) -> Iterator[list[tuple[Tensor, str] | RowError]]:
         batch: list[tuple[Tensor, str] | RowError] = []
-        waiting: deque[Callable[[], list[Score | RowError]]] = deque()
         ready = 0
         for image, prompt in pairs:
             try:
@@ -238,13 +244,9 @@ class Scorer:
             except (ImageError, PromptError) as error:
                 batch.append(error)
             if ready == self.batch_size or len(batch) >= 4 * self.batch_size:
-                waiting.append(self.launch(batch))
+                yield batch
                 batch, ready = [], 0
-                if len(waiting) > self.ahead:
-                    yield from waiting.popleft()()
-        waiting.append(self.launch(batch))
-        for scores in waiting:
-            yield from scores()
+        yield batch
 
     def prepare(self, image: Any) -> Tensor:
         """Decode one image and fit it to the model: (3, S, S) float32 in [0, 1] on the CPU."""
@@ -252,19 +254,19 @@ class Scorer:
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
         """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images."""
-        return self._judge(images, prompts).scores
-
-    def _judge(self, images: Tensor, prompts: str | Sequence[str]) -> Judgement:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ImageError(
                 f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) in [0, 1]"
             )
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = [clean_prompt(name) for name in _spread(prompts, len(images))]
-        encoded = _stack_prompts(self._prompts(names))
+        return self._judge(images, _stack_prompts(self._prompts(names))).scores
+
+    def _judge(self, images: Tensor, prompts: Prompts) -> Judgement:
+        """(B, 3, S, S) on the device, and their encoded prompts; a picture alone by its recording."""
         alone = self.device.type == "cuda" and len(images) == 1 and not torch.is_grad_enabled()
         with exact_float32():
-            return (self._alone if alone else self._pass)(images, encoded)
+            return (self._alone if alone else self._pass)(images, prompts)
 
     def _pass(self, images: Tensor, prompts: Prompts) -> Judgement:
         return self.model.judge(images, prompts, self.backbone, self._noise)
@@ -322,17 +324,17 @@ class Scorer:
         On a GPU the work is queued, and the next batch can be made ready meanwhile; elsewhere it is
         done when this returns.
         """
-        good = [row for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)]
-        pairs = {row: batch[row] for row in good}
-        encoded = self._prompts([pairs[row][1] for row in good])  # type: ignore[index]
+        pairs = {
+            row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
+        }
+        encoded = dict(zip(pairs, self._prompts([text for _, text in pairs.values()]), strict=True))
         # Prompts of unlike token length cannot share a batch.
         by_length: dict[int, list[int]] = {}
-        for row, prompt in zip(good, encoded, strict=True):
+        for row, prompt in encoded.items():
             by_length.setdefault(len(prompt.text), []).append(row)
         found: list[tuple[list[int], Queued]] = []
         for rows in by_length.values():
-            images = together([pairs[row][0] for row in rows], self.device)  # type: ignore[index]
-            prompts = [pairs[row][1] for row in rows]  # type: ignore[index]
+            images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
             start = 0
             for judged in self._fitting(images, prompts):
                 found.append((rows[start : start + judged.count], judged))
@@ -340,7 +342,7 @@ class Scorer:
 
         def results() -> list[Score | RowError]:
             scores = {
-                row: self._score(values, distance, pairs[row][1])  # type: ignore[index]
+                row: self._score(values, distance, pairs[row][1])
                 for rows, judged in found
                 for row, (values, distance) in zip(rows, judged.values(), strict=True)
             }
@@ -351,7 +353,7 @@ class Scorer:
 
         return results
 
-    def _fitting(self, images: Tensor, prompts: Sequence[str]) -> Iterator[Queued]:
+    def _fitting(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Iterator[Queued]:
         """Judge in pieces that fit the memory: one that does not is halved, and so are later ones."""
         start = 0
         while start < len(images):
@@ -363,10 +365,10 @@ class Scorer:
             yield Queued(judged)
             start = piece.stop
 
-    def _try(self, images: Tensor, prompts: Sequence[str]) -> Judgement | None:
+    def _try(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Judgement | None:
         """None where several pictures do not fit the memory; ``DeviceError`` where one does not."""
         try:
-            return self._judge(images, prompts)
+            return self._judge(together(images, self.device), Prompts.stack(prompts))
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise

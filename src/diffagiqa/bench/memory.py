@@ -47,12 +47,12 @@ def main(model: str, device: str, dtype: str) -> None:
 
 def peak_resident() -> int:
     """Bytes of the process's largest resident set so far."""
+    # Linux: getrusage would count what the parent held when it started this process.
     status = Path("/proc/self/status")
-    if (
-        status.is_file()
-    ):  # Linux: getrusage would count what the parent held when it started this process
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

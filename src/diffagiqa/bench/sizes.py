@@ -23,7 +23,6 @@ def write_sd15(folder: Path) -> Path:
     Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does. The
     tokenizer is the embedded model's: prompts become 77 tokens with it too.
     """
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -35,14 +34,7 @@ def write_sd15(folder: Path) -> Path:
         unet: Any = UNet2DConditionModel(
             sample_size=64, cross_attention_dim=768, attention_head_dim=8
         )
-        vae: Any = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-            sample_size=512,
-        )
+        vae = sd15_vae()
         encoder: Any = CLIPTextModel(text)
         config = ModelConfig(backbone="./backbone")
         trained = build_model(config)
@@ -58,6 +50,20 @@ def write_sd15(folder: Path) -> Path:
     fill(trained, generator, gain=math.sqrt(2))  # behind ReLUs: else scores hardly leave 0.5
     save_model(trained, folder, half=True)
     return folder
+
+
+def sd15_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> Any:
+    """A VAE of Stable Diffusion 1.5's sizes, or of other widths."""
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=widths,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=512,
+    )
 
 
 def fill(module: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:

@@ -18,7 +18,6 @@ import io
 import os
 import re
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from PIL import Image, features
 
 from diffagiqa.data.samples import printable, read_limited, read_location, reason_of
 from diffagiqa.errors import ConfigError, ImageError
+from diffagiqa.overlap import Overlapping
 
 if TYPE_CHECKING:
     import torch
@@ -244,31 +244,19 @@ def _eight_bits(values: np.ndarray, shown: str) -> np.ndarray:
     return np.rint(values.astype(np.float32) * 255.0).astype(np.uint8)
 
 
-class _Quiet:  # how many threads are inside without_warnings; first in and last out switch it
-    lock = threading.Lock()
-    inside = 0
-    filters: Any = None
+def without_warnings() -> Overlapping:
+    """Within it, Pillow's warnings about odd files stay off the terminal: what matters is an error."""
+    return _QUIET
 
 
 @contextmanager
-def without_warnings() -> Iterator[None]:
-    """Pillow's warnings about odd files stay off the terminal: what matters is an error here.
-
-    ``warnings.catch_warnings`` alone would leave its filter behind when threads overlap.
-    """
-    with _Quiet.lock:
-        if _Quiet.inside == 0:
-            _Quiet.filters = warnings.catch_warnings()
-            _Quiet.filters.__enter__()
-            warnings.simplefilter("ignore")
-        _Quiet.inside += 1
-    try:
+def _ignoring() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
-    finally:
-        with _Quiet.lock:
-            _Quiet.inside -= 1
-            if _Quiet.inside == 0:
-                _Quiet.filters.__exit__(None, None, None)
+
+
+_QUIET = Overlapping(_ignoring)
 
 
 def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") -> torch.Tensor:

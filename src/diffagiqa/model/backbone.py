@@ -143,17 +143,19 @@ class Backbone(nn.Module):
         On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere every
         prompt has its own. Either way its embedding does not depend on the prompts beside it.
         """
+        if not prompts:
+            return []
         ids = [self._token_ids(prompt, long_prompts) for prompt in prompts]  # (k,77) each
-        if self.device.type != "cuda":
-            hidden = [self._hidden(one[None])[0] for one in ids]
-        elif ids:
+        if self.device.type == "cuda":
             pieces = torch.cat(ids)
             filled = torch.cat([pieces, pieces[-1:].expand(-len(pieces) % TEXTS_AT_ONCE, -1)])
-            passes = to_device(filled, self.device).split(TEXTS_AT_ONCE)
-            joined = torch.cat([self.text_encoder(part)[0] for part in passes])[: len(pieces)]
-            hidden = [one.flatten(0, 1) for one in joined.split([len(one) for one in ids])]
+            passes = [self._hidden(part[:, None]) for part in filled.split(TEXTS_AT_ONCE)]
+            each = torch.cat(passes)[: len(pieces)].split([len(one) for one in ids])
+            hidden = [one.flatten(0, 1) for one in each]
+        else:
+            hidden = [self._hidden(one[None])[0] for one in ids]
         words = [self._are_words(one.flatten()[None])[0] for one in ids]
-        return [Prompts(*one) for one in zip(hidden if ids else [], words, strict=True)]
+        return [Prompts(*one) for one in zip(hidden, words, strict=True)]
 
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
@@ -173,7 +175,7 @@ class Backbone(nn.Module):
     def _hidden(self, ids: Tensor) -> Tensor:
         """(B, k, 77) -> (B, 77k, D)."""
         batch, pieces, length = ids.shape
-        hidden = self.text_encoder(ids.flatten(0, 1).to(self.device))[0]
+        hidden = self.text_encoder(to_device(ids.flatten(0, 1), self.device))[0]
         return hidden.reshape(batch, pieces * length, -1)
 
     def _are_words(self, ids: Tensor) -> Tensor:

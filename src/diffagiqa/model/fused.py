@@ -36,10 +36,7 @@ class FusedGroupNorm(nn.GroupNorm):
                 maps = maps + before.reshape(-1, before.shape[-1], *[1] * (maps.ndim - 2))
             found = super().forward(maps)
             return F.silu(found) if silu else found
-        tokens = _tokens(maps)
-        if torch.is_grad_enabled() and maps.requires_grad:
-            return _like(_GroupNorm.apply(tokens, self, before, silu), maps)  # type: ignore[no-untyped-call]
-        return _like(self.normalised(tokens, before, silu).maps, maps)
+        return _like(_GroupNorm.apply(_tokens(maps), self, before, silu), maps)  # type: ignore[no-untyped-call]
 
     def normalised(self, tokens: Tensor, before: Tensor | None, silu: bool) -> Any:
         """(B, positions, C) -> ``kernels.Normalised``."""

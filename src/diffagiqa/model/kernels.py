@@ -34,6 +34,31 @@ class Normalised(NamedTuple):
 
 
 @triton.jit
+def _tile(rows, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """This program's tile of (B, rows, channels): places there, channels, and which are inside."""
+    picture = tl.program_id(2)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < channels
+    mask = (row < rows)[:, None] & inside[None, :]
+    place = picture.to(tl.int64) * rows * channels + row[:, None] * channels + column[None, :]
+    return place, mask, column, inside
+
+
+@triton.jit
+def _members(channels, splits, width, SPLITS: tl.constexpr, WIDTH: tl.constexpr):
+    """This program's group: splits, channels, and places of its sums in (B, splits, 2, channels)."""
+    group, picture = tl.program_id(0), tl.program_id(1)
+    member = tl.arange(0, WIDTH)
+    column = group * width + member
+    inside = member < width
+    split = tl.arange(0, SPLITS)
+    mask = (split < splits)[:, None] & inside[None, :]
+    place = (picture * splits + split[:, None]) * 2 * channels + column[None, :]
+    return split, column, inside, mask, place
+
+
+@triton.jit
 def _moments(
     values, found, rows, channels, splits, split_rows,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -77,15 +102,10 @@ def _affine(
     ``before`` (B, channels), or its single row with a stride of 0, is added to the values first.
     ``total``: values of a group.
     """
-    group, picture = tl.program_id(0), tl.program_id(1)
-    member = tl.arange(0, WIDTH)
-    column = group * width + member
-    inside = member < width
-    split = tl.arange(0, SPLITS)
-    mask = (split < splits)[:, None] & inside[None, :]
-    place = moments + (picture * splits + split[:, None]) * 2 * channels + column[None, :]
-    mean = tl.load(place, mask, 0.0)
-    deviations = tl.load(place + channels, mask, 0.0)
+    split, column, inside, mask, place = _members(channels, splits, width, SPLITS, WIDTH)
+    picture = tl.program_id(1)
+    mean = tl.load(moments + place, mask, 0.0)
+    deviations = tl.load(moments + place + channels, mask, 0.0)
     added = tl.load(before + picture * before_stride + column, inside, 0.0).to(tl.float32)
     mean = tl.where(mask, mean + added[None, :], 0.0)
     count = tl.minimum(split_rows, rows - split * split_rows).to(tl.float32)[:, None]
@@ -99,7 +119,7 @@ def _affine(
     tl.store(scale + place, own_scale, inside)
     tl.store(shift + place, own_shift, inside)
     tl.store(centred + place, added - centre, inside)
-    tl.store(inverse + picture * tl.num_programs(0) + group, own_inverse)
+    tl.store(inverse + picture * tl.num_programs(0) + tl.program_id(0), own_inverse)
 
 
 @triton.jit
@@ -108,15 +128,11 @@ def _apply(
     SILU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """values * scale + shift, and SiLU of it; (B, rows, channels)."""
-    picture = tl.program_id(2)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = column < channels
-    mask = (row < rows)[:, None] & inside[None, :]
-    place = picture.to(tl.int64) * rows * channels + row[:, None] * channels + column[None, :]
+    place, mask, column, inside = _tile(rows, channels, ROWS, COLUMNS)
+    own = tl.program_id(2) * channels + column
     value = tl.load(values + place, mask, 0.0).to(tl.float32)
-    own_scale = tl.load(scale + picture * channels + column, inside, 0.0)
-    own_shift = tl.load(shift + picture * channels + column, inside, 0.0)
+    own_scale = tl.load(scale + own, inside, 0.0)
+    own_shift = tl.load(shift + own, inside, 0.0)
     value = value * own_scale[None, :] + own_shift[None, :]
     if SILU:
         value = value / (1.0 + tl.exp(-value))
@@ -170,18 +186,13 @@ def _gradient_affine(
     SPLITS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """What a norm's statistics add to the gradient: values * slope + level, (B, channels) each."""
-    group, picture = tl.program_id(0), tl.program_id(1)
-    member = tl.arange(0, WIDTH)
-    column = group * width + member
-    inside = member < width
-    split = tl.arange(0, SPLITS)
-    mask = (split < splits)[:, None] & inside[None, :]
-    place = sums + (picture * splits + split[:, None]) * 2 * channels + column[None, :]
-    gradients = tl.sum(tl.load(place, mask, 0.0), 0)
-    products = tl.sum(tl.load(place + channels, mask, 0.0), 0)
+    _, column, inside, mask, place = _members(channels, splits, width, SPLITS, WIDTH)
+    picture = tl.program_id(1)
+    gradients = tl.sum(tl.load(sums + place, mask, 0.0), 0)
+    products = tl.sum(tl.load(sums + place + channels, mask, 0.0), 0)
     own_scale = tl.load(scale + picture * channels + column, inside, 0.0)
     own_centred = tl.load(centred + picture * channels + column, inside, 0.0)
-    own_inverse = tl.load(inverse + picture * tl.num_programs(0) + group)
+    own_inverse = tl.load(inverse + picture * tl.num_programs(0) + tl.program_id(0))
     own_slope = -own_inverse * own_inverse * tl.sum(own_scale * products, 0) / total
     own_level = own_centred * own_slope - tl.sum(own_scale * gradients, 0) / total
     place = picture * channels + column
@@ -195,13 +206,8 @@ def _gradient_apply(
     SILU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The gradient before the norm, from the one behind it."""
-    picture = tl.program_id(2)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = column < channels
-    mask = (row < rows)[:, None] & inside[None, :]
-    place = picture.to(tl.int64) * rows * channels + row[:, None] * channels + column[None, :]
-    own = picture * channels + column
+    place, mask, column, inside = _tile(rows, channels, ROWS, COLUMNS)
+    own = tl.program_id(2) * channels + column
     own_scale = tl.load(scale + own, inside, 0.0)[None, :]
     own_shift = tl.load(shift + own, inside, 0.0)[None, :]
     value = tl.load(values + place, mask, 0.0).to(tl.float32)
@@ -217,12 +223,7 @@ def _sum(
     values, bias, others, found, rows, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):  # fmt: skip
     """values + bias + others; (B, rows, channels), bias (channels)."""
-    picture = tl.program_id(2)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = column < channels
-    mask = (row < rows)[:, None] & inside[None, :]
-    place = picture.to(tl.int64) * rows * channels + row[:, None] * channels + column[None, :]
+    place, mask, column, inside = _tile(rows, channels, ROWS, COLUMNS)
     value = tl.load(values + place, mask, 0.0).to(tl.float32)
     value += tl.load(others + place, mask, 0.0).to(tl.float32)
     value += tl.load(bias + column, inside, 0.0).to(tl.float32)[None, :]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from diffagiqa.overlap import in_order
 from diffagiqa.scale.chunks import Chunk
 from diffagiqa.scale.job import ChunkResult, Inputs, Layout, own_chunks
 from diffagiqa.scale.journal import Done
@@ -28,21 +29,18 @@ class LocalEngine:
         """Results in the order of the rows."""
         kind = arithmetic(self.scorer)
         chunks = own_chunks(inputs, layout, done)
-        waiting: deque[tuple[Chunk, Callable[[], list[Row]] | None]] = deque()
 
-        def finished() -> ChunkResult:
-            chunk, rows = waiting.popleft()
-            return ChunkResult(
-                chunk.index, chunk.digest, chunk.rows, None if rows is None else rows(), kind
-            )
+        def begun() -> Iterator[Callable[[], ChunkResult]]:
+            for chunk, prepared in prepare_ahead(
+                self.scorer, chunks, threads=self.threads, need_prompt=inputs.need_prompt
+            ):
+                stop.check()
+                rows = None if prepared is None else launch_rows(self.scorer, prepared, stop)
+                yield partial(_result, chunk, rows, kind)
 
-        for chunk, prepared in prepare_ahead(
-            self.scorer, chunks, threads=self.threads, need_prompt=inputs.need_prompt
-        ):
-            stop.check()
-            rows = None if prepared is None else launch_rows(self.scorer, prepared, stop)
-            waiting.append((chunk, rows))
-            if len(waiting) > self.scorer.ahead:
-                yield finished()
-        while waiting:
-            yield finished()
+        return in_order(begun(), self.scorer.ahead)
+
+
+def _result(chunk: Chunk, rows: Callable[[], list[Row]] | None, kind: str) -> ChunkResult:
+    found = None if rows is None else rows()
+    return ChunkResult(chunk.index, chunk.digest, chunk.rows, found, kind)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.images import read_image_bytes
 from diffagiqa.data.prompts import clean_prompt, find_prompt
 from diffagiqa.data.samples import PromptSource, Sample
 from diffagiqa.errors import DiffAGIQAError, ImageError, PromptError
+from diffagiqa.overlap import in_order
 from diffagiqa.scale.chunks import Chunk
 from diffagiqa.scale.stop import StopRequest
 
@@ -88,14 +89,9 @@ def prepare_ahead(
     Chunks marked as done come with None. Memory: the pictures of two chunks; the chunks that come
     out hold no samples any more.
     """
-    waiting: deque[tuple[Chunk, list[Future[Prepared]] | None]] = deque()
     pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="decode")
 
-    def finished() -> tuple[Chunk, list[Prepared] | None]:
-        chunk, futures = waiting.popleft()
-        return chunk, None if futures is None else [future.result() for future in futures]
-
-    try:
+    def begun() -> Iterator[Callable[[], tuple[Chunk, list[Prepared] | None]]]:
         for chunk, done in chunks:
             futures = None
             if not done:
@@ -103,13 +99,18 @@ def prepare_ahead(
                     pool.submit(prepare_sample, scorer, sample, need_prompt)
                     for sample in chunk.samples
                 ]
-            waiting.append((chunk.without_samples(), futures))
-            if len(waiting) == 2:
-                yield finished()
-        while waiting:
-            yield finished()
+            yield partial(_finished, chunk.without_samples(), futures)
+
+    try:
+        yield from in_order(begun(), ahead=1)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finished(
+    chunk: Chunk, futures: list[Future[Prepared]] | None
+) -> tuple[Chunk, list[Prepared] | None]:
+    return chunk, None if futures is None else [future.result() for future in futures]
 
 
 def score_rows(scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest) -> list[Row]:

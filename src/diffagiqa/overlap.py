@@ -1,0 +1,52 @@
+"""Work that overlaps: the next begun before the last is done, and what is the whole process's shared."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def in_order(begun: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
+    """The results of tasks that begin when they are taken from ``begun`` and, once called, wait.
+
+    A result is asked for when ``ahead`` further tasks have begun.
+
+    >>> list(in_order((lambda n=n: n * n for n in range(4)), ahead=1))
+    [0, 1, 4, 9]
+    """
+    waiting: deque[Callable[[], T]] = deque()
+    for result in begun:
+        waiting.append(result)
+        if len(waiting) > ahead:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+class Overlapping:
+    """A context of the whole process for threads that overlap: the first one in enters it, the last one
+    out leaves it. A context of each thread's own would leave behind what it found on entering."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._context: AbstractContextManager[Any] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._context = self._make()
+                self._context.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._context is not None:
+                self._context.__exit__(None, None, None)
