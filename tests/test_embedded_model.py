@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from diffagiqa import Scorer
@@ -61,6 +62,15 @@ def test_a_wrong_prompt_lowers_alignment_and_moves_nothing_else(scorer: Scorer) 
     lower = [w["alignment"] < r["alignment"] for r, w in zip(right, wrong, strict=True)]  # type: ignore[index]
     assert sum(lower) >= 21  # 98 of 100 in docs/embedded.md
     assert [one["perception"] for one in right] == [one["perception"] for one in wrong]  # type: ignore[index]
+
+
+def test_bfloat16_changes_scores_by_less_than_half_a_hundredth(scorer: Scorer) -> None:
+    low = Scorer.from_pretrained(device="cpu", dtype="bfloat16")
+    assert {p.dtype for p in low.backbone.unet.parameters()} == {torch.bfloat16}
+    made = [made_sample(11, index, 256, "test-prompts")[:2] for index in range(16)]
+    for exact, rounded in zip(scorer.score_many(made), low.score_many(made), strict=True):
+        for task in scorer.tasks:
+            assert rounded[task] == pytest.approx(exact[task], abs=0.005)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("defect", ["blur", "sensor noise", "latent noise", "checkerboard"])

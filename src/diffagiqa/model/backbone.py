@@ -103,7 +103,7 @@ class Backbone(nn.Module):
 
         Std is exp(0.5 * clamp(logvar, -30, 20)), as in latent diffusion's diagonal Gaussian.
         """
-        images = images.to(self.dtype)
+        images = images.to(next(self.vae_encoder.parameters()).dtype)
         large = not isinstance(self.vae_encoder, PatchEncoder)
         if self.checkpoint_activations and torch.is_grad_enabled() and large:
             moments = _checkpointed_encoder(self.vae_encoder, images)

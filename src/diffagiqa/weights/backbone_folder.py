@@ -13,7 +13,7 @@ from torch import nn
 from diffagiqa.data.samples import reason_of
 from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
-from diffagiqa.model.encoder import lean
+from diffagiqa.model.encoder import PatchEncoder, lean
 from diffagiqa.model.features import drop_unused
 from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.weights.tensors import read_tensors
@@ -128,8 +128,12 @@ def _load_vae_encoder(
         return vae  # type: ignore[no-any-return]
 
     vae: Any = _load_module(build, folder, device, dtype)
+    encoder = lean(vae.encoder)
+    if isinstance(encoder, PatchEncoder) and dtype.itemsize < torch.float32.itemsize:
+        # One convolution costs nothing in float32, and all that follows feels the latents' rounding.
+        return _load_vae_encoder(folder, device, torch.float32)
     return (
-        lean(vae.encoder),
+        encoder,
         vae.quant_conv,
         float(vae.config.scaling_factor),
         float(vae.config.shift_factor or 0.0),
