@@ -48,11 +48,14 @@ def save_folder(model: DiffAGIQA, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         try:
             save_model(model, partial)
-            folder.mkdir(parents=True, exist_ok=True)
-            # The configuration is the same all run long, so replacing the weights is the one change.
             for name in (CONFIG, WEIGHTS):
                 with (partial / name).open("rb+") as stream:
                     os.fsync(stream.fileno())
+            if not folder.exists():
+                os.replace(partial, folder)
+                return
+            # The configuration is the same all run long, so replacing the weights is the one change.
+            for name in (CONFIG, WEIGHTS):
                 os.replace(partial / name, folder / name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
