@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from diffagiqa.benchmark.simple import (
     statistics_of,
 )
 from diffagiqa.data.samples import Sample
-from diffagiqa.errors import ConfigError
+from diffagiqa.errors import ConfigError, TrainingError
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
@@ -134,6 +135,24 @@ def test_finished_repeats_are_read_back(rows: Rows, tmp_path: Path) -> None:
     assert first[0].values("perception", "srcc")
     with pytest.raises(ConfigError, match="no baseline 'magic'"):
         run_baselines(config, rows, tmp_path, names=["magic"])
+
+
+def test_repeats_of_something_else_are_refused(rows: Rows, tmp_path: Path) -> None:
+    config = TrainingConfig(test_fraction=0.3)
+
+    def again(config: TrainingConfig, rows: Rows, **more: Any) -> None:
+        run_baselines(config, rows, tmp_path, repeats=1, **more)
+
+    again(config, rows, names=["generator mean"])
+    again(replace(config, epochs=3), rows, names=["generator mean"])  # of the method alone
+    with pytest.raises(TrainingError, match="made with another parts; give the same again, delete"):
+        again(replace(config, test_fraction=0.2), rows, names=["generator mean"])
+    with pytest.raises(TrainingError, match="made with another rows"):
+        again(config, rows.without_labels([0]), names=["generator mean"])
+    budget = Budget(epochs=1, batch_size=12, image_size=96, crop=64)
+    again(config, rows, names=["contrastive"], budget=budget)
+    with pytest.raises(TrainingError, match="made with another budget"):
+        again(config, rows, names=["contrastive"], budget=replace(budget, epochs=2))
 
 
 def test_a_recipe_without_validation_gives_baselines_a_part_of_training(
