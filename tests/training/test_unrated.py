@@ -100,7 +100,7 @@ def test_each_database_is_measured_by_itself(
     assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
-    notes = differences(config, Opened(rows, None, (), ()))
+    notes = differences(config, Opened(rows, None, ()))
     assert any("of 50% of the pictures two damaged copies" in note for note in notes)
     assert "## The same repeats on the test part of second" in report
 

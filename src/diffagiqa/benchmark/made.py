@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diffagiqa.benchmark.run import Log
 from diffagiqa.errors import DatabaseError
-from diffagiqa.evaluation.protocol import spread
+from diffagiqa.evaluation.protocol import AGREEMENT, spread
 from diffagiqa.evaluation.tables import number
 from diffagiqa.synth.database import DatabaseSplit, write_database
 from diffagiqa.synth.observers import Panel
@@ -135,7 +135,7 @@ def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
             for part in TESTS:
                 values = [
                     spread([e.tasks[task].generators[part][m] for e in repeats.evaluations]).median
-                    for m in ("srcc", "plcc", "krcc")
+                    for m in AGREEMENT
                 ]
                 cells.append(" / ".join(map(number, values)))
             lines.append(f"| {repeats.regime} | " + " | ".join(cells) + " |")

@@ -42,9 +42,9 @@ def pretrain(
     from diffagiqa.device import choose_device
     from diffagiqa.errors import ConfigError
     from diffagiqa.pretrain.config import PretrainConfig
-    from diffagiqa.pretrain.pictures import read_prompts
     from diffagiqa.pretrain.run import gather
     from diffagiqa.pretrain.run import pretrain as train
+    from diffagiqa.training.config import read_prompts
 
     if images is None and made_images == 0:
         raise ConfigError("there is nothing to train on; give --images or --made-images above 0")
@@ -61,7 +61,7 @@ def pretrain(
         made_images=made_images,
         seed=seed,
     )
-    exclude = read_prompts(exclude_prompts) if exclude_prompts is not None else []
+    exclude = read_prompts(str(exclude_prompts)) if exclude_prompts is not None else []
     real, made = gather(images, config, exclude)
     typer.echo(f"{len(real)} real pictures, {len(made)} made pictures")
     folder = train(out, real, made, config, resume=resume, device=choose_device(device))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES: dict[str, Measure] = {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "mae": mae}
+AGREEMENT = ("srcc", "plcc", "krcc")  # the correlations, which need no unit
 FITTED = {"plcc_logistic4": 4, "plcc_logistic5": 5}  # name -> parameters of the mapping
 METRICS = ("srcc", "plcc", *FITTED, "krcc", "rmse", "mae")
 
@@ -166,7 +167,7 @@ def _evaluate(
         for metric, measure in MEASURES.items():
             for name, (value, count) in by_group(measure, predicted, mos, names).items():
                 generators.setdefault(name, {"rows": count})[metric] = _value(value)
-        for metric in ("srcc", "plcc", "krcc"):
+        for metric in AGREEMENT:
             within[metric] = _value(within_groups(MEASURES[metric], predicted, mos, names))
     return TaskEvaluation(
         rows=len(rows),

@@ -81,14 +81,6 @@ def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
     return Pictures(images, captions)
 
 
-def read_prompts(file: Path) -> list[str]:
-    """One prompt per line; empty lines are skipped."""
-    try:
-        return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise DatabaseError(f"the prompt list {file} cannot be read ({error})") from None
-
-
 def crop(image: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:
     """A random crop at native detail, (side, side, 3); a smaller picture is mirrored at its edges."""
     height, width = image.shape[:2]

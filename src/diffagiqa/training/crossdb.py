@@ -11,12 +11,11 @@ import numpy as np
 
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import ImageError, PromptError, TrainingError
-from diffagiqa.evaluation.correlations import bootstrap_interval, krcc, plcc, srcc
+from diffagiqa.evaluation.correlations import bootstrap_interval
+from diffagiqa.evaluation.protocol import AGREEMENT, MEASURES
 from diffagiqa.scorer import Scorer
 from diffagiqa.training import measures
 from diffagiqa.training.data import Rows
-
-MEASURES = {"srcc": srcc, "plcc": plcc, "krcc": krcc}
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def render_cross(result: CrossResult) -> str:
                 f"{found[name]:.3f} [{found['interval'][name][0]:.3f}, {found['interval'][name][1]:.3f}]"
                 if np.isfinite(found[name])
                 else "too few"
-                for name in MEASURES
+                for name in AGREEMENT
             ]
             lines.append(f"| {task} | {part} | {found['pictures']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -109,13 +108,13 @@ def render_cross(result: CrossResult) -> str:
 
 def _figures(scores: np.ndarray, labels: np.ndarray, prompts: list[str]) -> dict[str, Any]:
     figures: dict[str, Any] = {"pictures": len(scores)}
-    figures |= {name: measure(scores, labels) for name, measure in MEASURES.items()}
+    figures |= {name: MEASURES[name](scores, labels) for name in AGREEMENT}
     if len(scores) >= 3:
         figures["interval"] = {
             name: bootstrap_interval(
-                measure, scores, labels, groups=prompts, resamples=measures.RESAMPLES
+                MEASURES[name], scores, labels, groups=prompts, resamples=measures.RESAMPLES
             )
-            for name, measure in MEASURES.items()
+            for name in AGREEMENT
         }
     return figures
 

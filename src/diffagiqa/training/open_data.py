@@ -33,7 +33,6 @@ class Opened:
     rows: Rows
     official: Split | None
     notes: tuple[str, ...]
-    citations: tuple[str, ...]
 
 
 def open_data(
@@ -57,7 +56,6 @@ def open_data(
         rows,
         official,
         tuple(note for database in databases for note in database.notes),
-        tuple(database.citation for database in databases if database.citation),
     )
 
 
@@ -132,12 +130,6 @@ def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
             ) from None
         scales[task] = (low, high)
     return scales
-
-
-def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
-    from diffagiqa.data.splits import prompt_key
-
-    return {prompt_key(rows.prompts[row]) for row in part}
 
 
 def _open(name: str, root: str | None, own: TableColumns | None, allow_partial: bool) -> Database:
