@@ -91,7 +91,9 @@ def test_regression_on_statistics_beats_knowing_the_generator(trial: Trial, rows
 def test_networks_train_and_predict_in_order(name: str, trial: Trial, rows: Rows) -> None:
     budget = Budget(epochs=3, batch_size=12, image_size=96, crop=64, lr=2e-3)
     pictures = load_pictures(rows, 96)
+    before = torch.get_rng_state()
     predicted = fit_network(name, trial, pictures, budget)
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's stream is left alone
     assert predicted.shape == (14, 2)
     assert np.isfinite(predicted).all()
     again = fit_network(name, trial, pictures, budget)
@@ -111,8 +113,10 @@ def test_contrastive_loss_counts_every_picture_of_a_prompt_as_right() -> None:
 
 def test_contrastive_scores_are_clipscores(trial: Trial, rows: Rows) -> None:
     budget = Budget(epochs=1, batch_size=12, image_size=96, crop=64)
+    before = torch.get_rng_state()
     scores = fit_contrastive(trial, load_pictures(rows, 96), budget)
     assert scores.shape == (14, 2)
+    assert torch.equal(torch.get_rng_state(), before)
     assert (scores >= 0).all()
     assert (scores <= 1).all()
 

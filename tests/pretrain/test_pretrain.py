@@ -73,7 +73,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretrain") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "LOG_EVERY", 3)
+        before = torch.get_rng_state()
         pretrain(out, pictures(), Pictures([], []), TINY)
+        assert torch.equal(torch.get_rng_state(), before)  # the caller's stream is left alone
     return out
 
 

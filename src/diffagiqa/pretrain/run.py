@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diffagiqa.synth.scene import Scene
 
 
+@torch.random.fork_rng(devices=[])  # initial weights come from a stream of its own
 def pretrain(
     out: Path,
     real: Pictures,
@@ -46,7 +47,7 @@ def pretrain(
     if first():
         _claim(out, config, resume)
     backbone = out / "backbone"
-    torch.manual_seed(config.seed)  # only the initial weights come from the global stream
+    torch.manual_seed(config.seed)
     vae = build_autoencoder(config.autoencoder)
     captions = [*real.captions, *made.captions]
     # Every process learns the same merges; each writes a folder of its own.
