@@ -95,7 +95,8 @@ class RunFolder:
         save_folder(model, self.folder / "best")
 
     def load(self) -> dict[str, Any]:
-        return load_state(self.folder / STATE)
+        instead = "start again in another folder, from the model in best/ with --init if you like"
+        return load_state(self.folder / STATE, instead)
 
     def log(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write ``metrics.csv`` anew (so a resumed run has no row twice), TensorBoard and the curves."""
