@@ -53,6 +53,7 @@ class RunFolder:
         self.folder = folder
         self.best = folder / "best" if config.members == 1 else member_folder(folder, 0) / "best"
         self.config = config
+        self.resume = resume
         self._board: Any = None
         written = folder / "config.json"
         if resume:
@@ -70,12 +71,19 @@ class RunFolder:
         self._write("config.json", config.to_json())
 
     def describe(self, rows: Rows, split: Split) -> None:
-        """Write versions and split, so that anyone can rerun this."""
+        """Write versions and split, so that anyone can rerun this; a resumed run has the same rows."""
         table = labelled_table(rows)
         table.insert(0, "part", "")
         for name, part in split.items():
             table.loc[list(part), "part"] = name
-        self._write("rows.csv", table[table["part"] != ""].to_csv(index=False))
+        text = table[table["part"] != ""].to_csv(index=False)
+        written = self.folder / "rows.csv"
+        if self.resume and written.is_file() and written.read_bytes() != text.encode():
+            raise TrainingError(
+                f"{self.folder} was begun with other rows, labels or parts of the split; "
+                "resume with the same data, or start in another folder"
+            )
+        self._write("rows.csv", text)
         names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
