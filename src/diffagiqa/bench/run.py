@@ -156,7 +156,7 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     rows: list[dict[str, Any]] = []
     for title, steps in ladder(device.type):
         log(title)
-        with exact_float32():
+        with exact_float32(device):
             scores = {task: float(value) for task, value in path(image, PROMPT, steps).items()}
             times = seconds_of(
                 lambda steps=steps: path(image, PROMPT, steps),  # type: ignore[misc]
@@ -169,12 +169,12 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
             {"title": title, "seconds": float(np.median(times)), "scores": scores, "change": change}
         )
     found: dict[str, Any] = {"ladder": rows}
-    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+    if device.type == "cuda":
         times = seconds_of(lambda: path(image, PROMPT, ladder()[0][1]), device, repeats)
         found["released_tf32"] = float(np.median(times))
     log("pyramid and head alone")
     features = path.one_branch(image, PROMPT)
-    with exact_float32():
+    with exact_float32(device):
         alone = {
             name: seconds_of(
                 lambda steps=steps: path.pyramid_and_head(features, steps),  # type: ignore[misc]

@@ -308,6 +308,30 @@ def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") 
     raise ConfigError(f"fit is {fit!r}; expected 'resize', 'crop' or 'pad'.")
 
 
+def check_batch(images: torch.Tensor) -> None:
+    """Raise ``ImageError`` where a tensor is no batch of pictures: (B, 3, H, W), uint8 or about [0, 1].
+
+    A picture on its way through an optimiser may leave [0, 1] by half; one in [-1, 1] or up to 255
+    would be scored as something else. On a GPU this waits for the pictures.
+    """
+    import torch
+
+    if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
+        raise ImageError(
+            f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) with B of 1 or more"
+        )
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise ImageError(f"images are of type {images.dtype}; expected uint8, or float in [0, 1]")
+    low, high = (float(value) for value in images.detach().aminmax())
+    if not (low >= -0.5 and high <= 1.5):  # false for NaN
+        raise ImageError(
+            f"images hold values from {low:g} to {high:g}; expected float in [0, 1], so divide by 255 "
+            "or take (x + 1) / 2"
+        )
+
+
 def _scale(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """(..., 3, H, W) -> (..., 3, rows, columns), float32 in [0, 1]."""
     if image.dtype.is_floating_point or image.ndim > 3:

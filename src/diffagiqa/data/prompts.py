@@ -49,11 +49,16 @@ def clean_prompt(text: str) -> str:
     Line breaks and tabs become a space. Control characters, bidi overrides, embeddings and isolates
     (they make text show in another order), zero-width spaces and tag characters are removed. The
     zero-width joiners stay between characters outside ASCII, where scripts and emoji need them.
-    Lone surrogates become U+FFFD. Spaces at the ends go. PromptError above MAX_PROMPT_CHARACTERS.
+    Lone surrogates become U+FFFD. Spaces at the ends go. PromptError above MAX_PROMPT_CHARACTERS,
+    and for what is no text, such as the NaN of an empty cell.
 
     >>> clean_prompt(" a\\tred\\x00 \\u202ecat\\n")
     'a red cat'
     """
+    if not isinstance(text, str):
+        raise PromptError(
+            f'the prompt is {str(text)[:40]} of type {type(text).__name__}; give a text, "" for none'
+        )
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise PromptError(
             f"the prompt has {len(text):,} characters, and the limit is "

@@ -235,7 +235,7 @@ def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tenso
     prompters = dict(model.prompters.items())
     prompter = prompters.get(WORD_TASK) or next(iter(prompters.values()))
     mean, std = backbone.encode_image(prompter(pixels[None].to(scorer.device)))
-    latents = backbone.noisy_latents(mean, std, scorer._noise[0], config.timestep)
+    latents = backbone.noisy_latents(mean, std, scorer.noises[0], config.timestep)
     text = backbone.encode_text([prompt], config.long_prompts)
     size = config.image_size
     return attention_maps(backbone.unet, latents, config.timestep, text, config.features, size)[0]

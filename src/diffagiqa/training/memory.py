@@ -87,10 +87,11 @@ def _score(
     images = torch.empty(batch, 3, size, size, device="meta")
     embedding = torch.empty(batch, *text, device="meta")
     noise = torch.empty(batch, *backbone.latent_shape(size), device="meta")
-    mean, std = backbone.encode_image(model.prompt(images.bfloat16()))
     model.train()
-    features = model.features(mean, std, embedding, backbone, Noise(noise, noise))
-    model.score_features(features)
+    mean, std = backbone.encode_image(model.prompt(images.bfloat16()))
+    model.score_features(
+        model.levels(model.look(mean, std, embedding, backbone, Noise(noise, noise)))
+    )
 
 
 @contextlib.contextmanager

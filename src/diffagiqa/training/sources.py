@@ -68,11 +68,8 @@ class ImageSource:
             )
             shape = self.backbone.latent_shape(self.config.image_size)
             noises = [step.noise(shape, self.config.posterior)]
-        mean, std = self.backbone.encode_image(model.prompt(images))
-        shown = model.word_features(images, prompts, self.backbone)
         draws = []
-        for noise in noises:
-            levels = model.levels(mean, std, prompts.text, self.backbone, noise) + shown
+        for levels in model.draws(images, prompts, self.backbone, noises):
             with self.arithmetic():
                 draws.append(model.score_features(levels))
         return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
