@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_A RUN_B...", help="What diffagiqa score --out wrote."),
+        typer.Argument(metavar="RUN", help="What diffagiqa score --out wrote."),
     ],
     by: Annotated[
         str | None,
