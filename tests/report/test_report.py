@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,85 @@ def test_page_shows_hostile_text_as_text(page: Page) -> None:
 
 def test_every_picture_has_a_text(page: Page) -> None:
     assert page.tags.count("img") == sum(name == "alt" and bool(v) for name, v in page.attributes)
+
+
+def test_texts_of_pictures_say_what_is_shown(page: Page) -> None:
+    """A card's picture is named by its file, the prompt need not be what it shows; charts tell theirs."""
+    texts = [value for name, value in page.attributes if name == "alt"]
+    assert "picture gen2/2.png" in texts
+    assert any(text.startswith("Histograms: perception from 0.") for text in texts)
+    assert any("have more perception than alignment" in text for text in texts)
+
+
+def report_of(rows: pd.DataFrame, folder: Path) -> str:
+    rows.to_csv(folder / "scores.csv", index=False)
+    return write_report(read_run(folder / "scores.csv"), folder / "r.html").read_text("utf-8")
+
+
+def galleries(html: str) -> dict[str, list[str]]:
+    """Title -> the pictures under it."""
+    found = {}
+    for part in html.split('<section id="gallery-')[1:]:
+        title = re.search("<h2[^>]*>(.*?)</h2>", part)
+        assert title
+        found[title[1]] = re.findall('class="file" title="(.*?)"', part.split("</section>")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("count", "best", "worst"), [(1, 1, 0), (2, 1, 1), (9, 5, 4), (60, 12, 12)]
+)
+def test_no_picture_is_shown_twice(count: int, best: int, worst: int, tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=count))
+    rows["perception"] = rows["alignment"] = 0.5  # equal scores, too
+    shown = galleries(report_of(rows, tmp_path))
+    assert (len(shown["Best"]), len(shown.get("Worst", []))) == (best, worst)
+    every = [picture for pictures in shown.values() for picture in pictures]
+    assert len(every) == len(set(every))
+
+
+def test_only_fine_pictures_are_fine_pictures_of_something_else(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=60))
+    rows["perception"], rows["alignment"] = np.linspace(0.1, 0.9, 60), np.linspace(0.1, 0.9, 60)
+    title = "Fine pictures of something else"
+    assert title not in galleries(report_of(rows, tmp_path))
+    rows.loc[20, "alignment"] = 0.0  # perception 0.37, no fine picture
+    rows.loc[40, "alignment"] = 0.55  # perception 0.64, and met well enough
+    assert title not in galleries(report_of(rows, tmp_path))
+    rows.loc[41, "alignment"] = 0.40  # perception 0.66
+    assert galleries(report_of(rows, tmp_path))[title] == ["gen2/41.png"]
+
+
+def test_counts_are_those_of_score(tmp_path: Path) -> None:
+    """The empty prompt is none, and a row that failed is not one without a prompt."""
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows["error"] = rows["error"].astype(object)
+    rows.loc[[0, 5], ["prompt", "prompt_source"]] = ["", "none"]
+    rows.loc[5, ["perception", "alignment"]] = np.nan
+    rows.loc[5, "error"] = "no picture"
+    html = report_of(rows, tmp_path)
+    for name, count in (("prompts", 3), ("without a prompt", 1), ("failed", 1)):
+        assert f"<dt>{name}</dt><dd>{count}</dd>" in html
+
+
+def test_long_texts_are_shortened_with_a_sign_and_kept(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=2))
+    rows["prompt"], rows["image"] = "a fox, " * 50, "folder/" * 20 + "a.png"
+    html = report_of(rows, tmp_path)
+    assert f"<p>{'a fox, ' * 50}".strip() in html
+    assert '<span class="short">a fox' in html
+    assert ">…" in html
+    assert f'title="{"folder/" * 20}a.png"' in html
+
+
+def test_the_embedded_model_brings_its_notice(tmp_path: Path) -> None:
+    from diffagiqa.scale.model_spec import ModelSpec
+
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=2))
+    assert 'class="caveat"' not in report_of(rows, tmp_path)
+    assert 'class="caveat"' not in report_of(rows.assign(model="0123456789abcdef"), tmp_path)
+    own = ModelSpec().describe().fingerprint
+    assert "the embedded model is small" in report_of(rows.assign(model=own), tmp_path)
 
 
 def test_same_scores_give_the_same_bytes(tmp_path: Path) -> None:
