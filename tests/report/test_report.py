@@ -16,7 +16,7 @@ from scipy import stats
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import paired_bootstrap
+from diffagiqa.report.compare import Comparison, paired_bootstrap
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
@@ -118,6 +118,38 @@ def test_equal_runs_tie(tmp_path: Path) -> None:
         assert (row.difference, row.win_rate, row.clear) == (0, 0.5, False)
 
 
+def test_the_mark_goes_with_the_printed_interval() -> None:
+    for low, high, clear in ((0.0004, 0.1, False), (0.0006, 0.1, True), (-0.1, -0.0004, False)):
+        row = Comparison("b", "a", "perception", "all", 9, 0.5, 0.4, 0.05, low, high, 1.0)
+        assert row.clear is clear
+
+
+def test_one_group_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=4)).assign(image="one/a.png")
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert command(["compare", str(tmp_path / "a.csv"), "--by", "folder"]) == 2
+    assert "--by folder finds one group" in capsys.readouterr().err
+    assert command(["compare", str(tmp_path / "a.csv")]) == 2
+    assert "--by" in capsys.readouterr().err
+
+
+def test_rank_knows_no_empty_prompt_and_keeps_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows.loc[[0, 1], "prompt"] = ""
+    rows["unfamiliar"] = [None, None, "picture", "picture", None, None]
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    kept = rank(read_run(tmp_path / "a.csv"))
+    assert list(kept["prompt"]) == ["prompt 1", "prompt 2"]
+    assert list(kept["unfamiliar"]) == ["picture", ""]
+    assert command(["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv")]) == 0
+    assert "2 without a prompt left out" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "b.csv")["unfamiliar"][0] == "picture"
+    rows.assign(prompt="").to_csv(tmp_path / "a.csv", index=False)
+    assert len(rank(read_run(tmp_path / "a.csv"), top=None)) == 6
+
+
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     inside = 0
@@ -133,7 +165,7 @@ def test_runs_that_share_nothing(tmp_path: Path) -> None:
     other.rows["prompt"] += " other"
     with pytest.raises(TableError, match="share no scored prompt"):
         compare([base, other])
-    with pytest.raises(ConfigError, match="give two or more"):
+    with pytest.raises(ConfigError, match="give two or more, or --by COLUMN"):
         compare([base])
 
 
