@@ -33,7 +33,7 @@ Root = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="JSON file, or a recipe of the package: the first database's name, mixed, small."
+        help="JSON file, or a recipe of the package: the first database's name, embedded, mixed, small."
     ),
 ]
 BackboneOption = Annotated[
