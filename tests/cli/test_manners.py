@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,14 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert "Example" in said
     assert f"$ diffagiqa {name}" in said
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "data", "data check"])
+def test_help_names_types_in_plain_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command([*name.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"<[a-z]+|bool|list\[", said)
+    assert "Example" in said
 
 
 @pytest.mark.parametrize("name", COMMANDS)
