@@ -126,6 +126,27 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:
     assert "perception, alignment" in " ".join(capsys.readouterr().out.split())
 
 
+def test_doctor_asks_for_what_the_package_declares() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    declared = {"": project["dependencies"], **project["optional-dependencies"]}
+    names = {k: [re.split(r"[^\w.-]", one)[0] for one in v] for k, v in declared.items()}
+    assert doctor._wanted() == names
+
+
+def test_doctor_names_the_number_format_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model computes in float32 on a GPU, too."""
+    assert doctor._model(None)[1]
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        "diffagiqa.device.choose_dtype",
+        lambda device, exact: seen.append(exact) or torch.float32,
+    )
+    with pytest.raises(typer.Exit):
+        doctor.doctor(model=None, as_json=True)
+    assert seen == [True]
+
+
 @pytest.mark.parametrize(("fault", "state"), [("", "ok"), ("Triton is not installed", "note")])
 def test_doctor_says_whether_the_kernels_are_used(
     fault: str, state: str, monkeypatch: pytest.MonkeyPatch
@@ -144,7 +165,7 @@ def test_doctor_says_what_is_missing(
     assert command(["doctor", "--model", str(tmp_path / "empty"), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert next(c for c in found if c["topic"] == "model")["state"] == "bad"
-    monkeypatch.setattr(doctor, "EXTRAS", {"magic": ("no-such-library",)})
+    monkeypatch.setattr(doctor, "_wanted", lambda: {"magic": ["no-such-library"], "test": ["x"]})
     with pytest.raises(typer.Exit):
         doctor.doctor(as_json=True)
     last = json.loads(capsys.readouterr().out)[-1]
