@@ -222,6 +222,11 @@ class Scorer:
         return self._seed
 
     @property
+    def notice(self) -> str:
+        """What the model says itself that it is not good for; mostly nothing."""
+        return read_notice(self.saved_in) if self.saved_in else ""
+
+    @property
     def device(self) -> torch.device:
         return self.backbone.device
 
@@ -386,9 +391,14 @@ def warn_of_the_default() -> None:
     """Say what the embedded model is not good for, where it has a notice about that."""
     import warnings
 
-    notice = DEFAULT_MODEL / "NOTICE.txt"
-    if notice.is_file():
-        warnings.warn(notice.read_text(encoding="utf-8").strip(), stacklevel=3)
+    if notice := read_notice(DEFAULT_MODEL):
+        warnings.warn(notice, stacklevel=3)
+
+
+def read_notice(folder: Path) -> str:
+    """The text of NOTICE.txt beside a model's weights, "" where there is none."""
+    notice = folder / "NOTICE.txt"
+    return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 
 def check_fit(config: ModelConfig, backbone: Backbone) -> None:

@@ -304,6 +304,7 @@ def report(small_scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Pa
             rows.append(row | {"unfamiliar": score.unfamiliar})
     if not SCREENSHOTS:
         rows[0]["prompt"] = "<script>document.title='x'</script>"
+        Image.new("RGB", (15, 200)).save(folder / "clean" / "0.png")
     rows.append({"image": "damaged/bad.png", "prompt": "", "error": "bad.png is no picture"})
     pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
     run = read_run(folder / "scores.csv")
@@ -313,7 +314,7 @@ def report(small_scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_report_opens_from_disk_without_network(browser: Any, report: Path) -> None:
     browser.get_log("browser")
     browser.get(report.as_uri())
-    assert browser.title == "A run: scores"
+    assert browser.title == "Report: A run"
     keep(browser, "report/desktop.png")
     if not SCREENSHOTS:
         assert "document.title" in texts(browser, ".card")
@@ -335,5 +336,9 @@ def test_report_on_a_phone(browser: Any, report: Path) -> None:
                 .filter(e => e.innerText.trim()).map(e => parseFloat(getComputedStyle(e).fontSize));
             return [document.documentElement.scrollWidth, Math.min(...sizes)];
         """)
+        frames = browser.execute_script("""
+            return [...document.querySelectorAll('.frame')].map(e => e.offsetHeight / e.offsetWidth)
+        """)
     assert wide <= 390
     assert small >= 12
+    assert all(0.95 < shape < 1.05 for shape in frames)  # tall pictures, too, stand in a square

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_A RUN_B...", help="What diffagiqa score --out wrote."),
+        typer.Argument(metavar="RUN", help="What diffagiqa score --out wrote."),
     ],
     by: Annotated[
         str | None,
@@ -56,6 +56,11 @@ def compare(
         if len(opened) > 1:
             raise ConfigError(f"--by splits one run, and {len(opened)} were given; leave it out")
         opened = split_run(opened[0], by)
+        if len(opened) < 2:
+            raise ConfigError(
+                f"--by {by} finds one group in {runs[0]}, {opened[0].name!r}; name a column that "
+                "differs between generators, or give two runs"
+            )
     rows = opened[0].rows
     if categories is not None:
         rows = add_columns(opened[0], categories, key="prompt").rows

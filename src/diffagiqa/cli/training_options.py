@@ -35,7 +35,7 @@ Root = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="JSON file, or a recipe of the package: the first database's name, mixed, small, embedded."
+        help="JSON file, or a recipe of the package: the first database's name, embedded, mixed, small."
     ),
 ]
 BackboneOption = Annotated[

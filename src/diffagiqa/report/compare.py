@@ -44,8 +44,8 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out 0 in the three digits that are printed of it."""
+        return round(self.low, 3) > 0 or round(self.high, 3) < 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -67,7 +67,9 @@ def compare(
         TableError: two runs share no prompt or no task.
     """
     if len(runs) < 2:
-        raise ConfigError(f"{len(runs)} run was given; give two or more to compare")
+        raise ConfigError(
+            f"{len(runs)} run was given; give two or more, or --by COLUMN to split one"
+        )
     base, found = runs[0], []
     for run in runs[1:]:
         tasks = [task for task in base.tasks if task in run.tasks]
