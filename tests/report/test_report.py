@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import json
 import re
@@ -16,7 +17,7 @@ from scipy import stats
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import Comparison, paired_bootstrap
+from diffagiqa.report.compare import FEWEST, Comparison, paired_bootstrap
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
@@ -112,6 +113,21 @@ def test_difference_interval_and_wins(tmp_path: Path) -> None:
     assert found.win_rate == pytest.approx((gap > 0).mean())
 
 
+def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Path) -> None:
+    base = read_run(table(tmp_path / "a.csv"))
+    other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
+    few = list(dict.fromkeys(base.rows["prompt"]))[: FEWEST - 1]
+    for run in (base, other):
+        run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
+    for row in compare([base, other]):
+        assert row.prompts == FEWEST - 1
+        assert (row.low, row.high, row.clear) == (None, None, False)
+    for run in (base, other):
+        run.rows["prompt"] = ""
+    with pytest.raises(TableError, match="share no scored prompt"):
+        compare([base, other])
+
+
 def test_equal_runs_tie(tmp_path: Path) -> None:
     run = read_run(table(tmp_path / "a.csv"))
     for row in compare([run, run]):
@@ -167,6 +183,19 @@ def test_runs_that_share_nothing(tmp_path: Path) -> None:
         compare([base, other])
     with pytest.raises(ConfigError, match="give two or more, or --by COLUMN"):
         compare([base])
+
+
+def test_a_full_disk_leaves_no_half_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str, data: bytes) -> None:
+        Path(path).write_bytes(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = read_run(table(tmp_path / "a.csv"))
+    monkeypatch.setattr("diffagiqa.scale.folder.OutputFolder._write_local", staticmethod(full))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TableError, match="No space left"):
+        write_report(run, tmp_path / "out" / "r.html")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_groups(tmp_path: Path) -> None:

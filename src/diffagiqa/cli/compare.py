@@ -90,9 +90,15 @@ def _show(found: list[Comparison]) -> None:
         names = [Text(name) for name in (row.run, row.task, row.category)]
         table.add_row(
             *names[: 2 + several], f"{row.prompts}", f"{row.mean:.3f}", f"{row.base_mean:.3f}",
-            f"{row.difference:+.3f}{mark}", f"{row.low:+.3f}..{row.high:+.3f}",
+            f"{row.difference:+.3f}{mark}", _interval(row),
             f"{100 * row.win_rate:.0f} %",
         )  # fmt: skip
     console = Console(width=None if Console().is_terminal else 140)
     console.print(Text(f"against {found[0].base}; * the interval leaves out 0"))
     console.print(table)
+
+
+def _interval(row: Comparison) -> str:
+    if row.low is None or row.high is None:
+        return "too few prompts"
+    return f"{row.low:+.3f}..{row.high:+.3f}"

@@ -14,6 +14,7 @@ from diffagiqa.data.samples import printable
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
 from diffagiqa.report import charts
 from diffagiqa.report.runs import Run, group_column
+from diffagiqa.scale.folder import OutputFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,16 +86,12 @@ def write_report(
         title: heading; default: the run's name.
 
     Raises:
-        TableError: no row has scores, or the column is missing.
+        TableError: no row has scores, the column is missing, or the page cannot be written.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(out)
     html = render_report(run, by=by, root=root, beside=beside, each=each, title=title)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html, encoding="utf-8")
-    except OSError as fault:
-        raise TableError(f"{out} cannot be written ({fault.strerror}); check its folder") from None
+    OutputFolder(str(out.parent)).write(out.name, html.encode())
     return out
 
 
