@@ -87,7 +87,7 @@ def score_picture(
     return Shown(
         scores,
         overlay(found.image, visible(found.quality_map)),
-        markup.words_html(found, markup.WORDS_CAVEAT if caveat else ""),
+        markup.words_html(found),
         [(overlay(found.image, contrast(w.attention)), w.text) for w in found.words],
     )
 

@@ -18,7 +18,6 @@ ALIGNMENT_CAVEAT = (
     "The model in the package hardly reads the prompts of real pictures: "
     "their alignment says little."
 )
-WORDS_CAVEAT = "On real pictures the model in the package often calls words missing that are shown."
 
 
 def hint_html(text: str) -> str:
@@ -69,11 +68,12 @@ def better_html(first: Score, second: Score, has_prompt: bool = True, caveat: st
     return f'<ul class="sentence">{"".join(lines)}</ul>{hint_html(caveat if has_prompt else "")}'
 
 
-def words_html(found: Explanation, caveat: str = "") -> str:
+def words_html(found: Explanation) -> str:
     """Which words seem missing: a sentence, and below it a table of all; empty without words."""
     if not found.words:
         return ""
-    heads = ("word", "chance it is shown", "without it, alignment", "seems missing")
+    missing = "finds little of it" if found.doubtful else "seems missing"
+    heads = ("word", "chance it is shown", "without it, alignment", missing)
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(word.text)}</th>'
@@ -82,7 +82,7 @@ def words_html(found: Explanation, caveat: str = "") -> str:
         for word in found.words
     )
     return (
-        f'<p class="sentence">{html.escape(found.sentence)}</p>{hint_html(caveat)}'
+        f'<p class="sentence">{html.escape(found.sentence)}</p>'
         f'<div class="wide"><table class="words"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
