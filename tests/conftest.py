@@ -59,14 +59,47 @@ def small_config(**changes: object) -> ModelConfig:
     return ModelConfig(**(settings | changes))  # type: ignore[arg-type]
 
 
+def unlike_pictures(count: int, size: int = 128) -> list[np.ndarray]:
+    """(size, size, 3) uint8 each: noise of unlike contrast on unlike shades."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (count, size, size, 3))
+    shades = rng.integers(0, 256, (count, 1, 1, 3))
+    contrast = rng.uniform(0, 1, (count, 1, 1, 1))
+    return list((contrast * noise + (1 - contrast) * shades).astype(np.uint8))
+
+
+def unlike_prompts(count: int) -> list[str]:
+    return [f"a picture of {number} foxes" for number in range(count)]
+
+
+def spread_out(scorer: Scorer, pictures: int = 7) -> Scorer:
+    """Give an untrained model normalisation statistics and a steep head, so that its scores differ.
+
+    Without, all pictures score alike to five digits, and no test can tell one from the other.
+    """
+    size = scorer.config.image_size
+    batch = torch.stack([scorer.prepare(one) for one in unlike_pictures(pictures, size)])
+    for module in scorer.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # a plain average of what it sees
+    scorer.model.pyramid.train()
+    for head in scorer.model.heads.values():
+        head.fusion.train()  # type: ignore[union-attr, operator]
+    with torch.no_grad():
+        scorer.score_tensor(batch, unlike_prompts(pictures))
+        for head in scorer.model.heads.values():
+            head.regressor[-2].weight *= 20  # type: ignore[index]
+    scorer.model.eval()
+    return scorer
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved untrained model that scores some ten 64 x 64 pictures a second on one core."""
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    scorer = Scorer.untrained(
-        str(REFERENCE / "backbone"), small_config(image_size=64, pyramid_size=4)
-    )
-    scorer.save_pretrained(folder)
+    config = small_config(image_size=64, pyramid_size=4)
+    untrained = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    spread_out(untrained).save_pretrained(folder)
     return folder
 
 
@@ -80,4 +113,4 @@ def tiny_scorer(tiny_model: Path) -> Scorer:
 def small_scorer() -> Scorer:
     """Untrained, 128 x 128 pixels: the backbone's deepest map has more than one place."""
     config = small_config(pyramid_size=8)
-    return Scorer.untrained(str(REFERENCE / "backbone"), config, device="cpu", dtype="float32")
+    return spread_out(Scorer.untrained(config.backbone, config, device="cpu", dtype="float32"))

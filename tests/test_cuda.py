@@ -8,24 +8,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REFERENCE, small_config
+from conftest import REFERENCE, small_config, spread_out, unlike_pictures, unlike_prompts
 from PIL import Image
 
 from diffagiqa import Scorer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="wants a GPU")
-PROMPTS = [f"a red fox, number {i}" for i in range(11)]
+COUNT = 11
+PROMPTS = unlike_prompts(COUNT)
 
 
 @pytest.fixture(scope="module")
 def pictures() -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    return [generator.integers(0, 255, (128, 128, 3), np.uint8) for _ in PROMPTS]
+    return unlike_pictures(COUNT)
 
 
-def make(device: str, dtype: str = "float32") -> Scorer:
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spread") / "model"
     config = small_config()
-    return Scorer.untrained(config.backbone, config, device=device, dtype=dtype)
+    untrained = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    spread_out(untrained).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wanted(model: Path, pictures: list[np.ndarray]) -> np.ndarray:
+    """(pictures, tasks) scores of the CPU in float32; they differ by far more than is allowed below."""
+    found = scores(make(model, "cpu"), pictures)
+    assert np.ptp(found, axis=0).min() > 0.05
+    return found
+
+
+def make(model: Path, device: str, dtype: str = "float32") -> Scorer:
+    return Scorer.from_pretrained(model, device=device, dtype=dtype)
 
 
 def scores(scorer: Scorer, pictures: list[np.ndarray]) -> np.ndarray:
@@ -33,71 +49,86 @@ def scores(scorer: Scorer, pictures: list[np.ndarray]) -> np.ndarray:
     return np.array([[one[task] for task in scorer.tasks] for one in found])
 
 
-def test_float32_is_that_of_the_cpu(pictures: list[np.ndarray]) -> None:
-    wanted = scores(make("cpu"), pictures)
-    np.testing.assert_allclose(scores(make("cuda"), pictures), wanted, rtol=0, atol=2e-5)
+def test_float32_is_that_of_the_cpu(
+    model: Path, pictures: list[np.ndarray], wanted: np.ndarray
+) -> None:
+    np.testing.assert_allclose(scores(make(model, "cuda"), pictures), wanted, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_low_precision_is_near(pictures: list[np.ndarray], dtype: str) -> None:
-    wanted = scores(make("cpu"), pictures)
-    np.testing.assert_allclose(scores(make("cuda", dtype), pictures), wanted, rtol=0, atol=0.02)
+def test_low_precision_is_near(
+    model: Path, pictures: list[np.ndarray], wanted: np.ndarray, dtype: str
+) -> None:
+    found = scores(make(model, "cuda", dtype), pictures)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=0.02)
 
 
-def test_batches_keep_their_order_and_errors(pictures: list[np.ndarray]) -> None:
-    scorer = make("cuda")
-    wanted = scores(scorer, pictures)
+def test_batches_keep_their_order_and_errors(
+    model: Path, pictures: list[np.ndarray], wanted: np.ndarray
+) -> None:
+    scorer = make(model, "cuda")
     scorer.batch_size = 3
     pairs = [*zip(pictures, PROMPTS, strict=True)]
     pairs.insert(4, (b"no picture", "a fox"))  # type: ignore[arg-type]
     found = list(scorer.score_many(pairs))
     assert "not a picture" in str(found.pop(4))
     table = [[one[task] for task in scorer.tasks] for one in found]  # type: ignore[index]
-    np.testing.assert_allclose(table, wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(table, wanted, rtol=0, atol=2e-4)
 
 
-def test_the_same_picture_has_the_same_score_twice(pictures: list[np.ndarray]) -> None:
-    scorer = make("cuda", "bfloat16")
+def test_the_same_picture_has_the_same_score_twice(model: Path, pictures: list[np.ndarray]) -> None:
+    scorer = make(model, "cuda", "bfloat16")
     np.testing.assert_array_equal(scores(scorer, pictures), scores(scorer, pictures))
 
 
-def test_one_picture_is_recorded_and_replayed(pictures: list[np.ndarray]) -> None:
-    scorer = make("cuda")
-    wanted = scores(scorer, pictures)
-    found = []
-    for picture, prompt in zip(pictures, PROMPTS, strict=True):
-        one = scorer(picture, prompt)
-        found.append([one[task] for task in scorer.tasks])
-    assert [known is not None for known in scorer._alone._recorded.values()] == [True]
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
-    again = [
-        [scorer(p, t)[task] for task in scorer.tasks]
-        for p, t in zip(pictures, PROMPTS, strict=True)
-    ]
-    np.testing.assert_array_equal(again[1:], found[1:])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_one_picture_is_recorded_and_replayed(
+    model: Path, pictures: list[np.ndarray], wanted: np.ndarray, device: str
+) -> None:
+    if device == "cuda:1" and torch.cuda.device_count() < 2:
+        pytest.skip("wants a second GPU")
+    scorer = make(model, device)
+
+    def alone() -> list[list[float]]:
+        found = [scorer(p, t) for p, t in zip(pictures, PROMPTS, strict=True)]
+        return [[one[task] for task in scorer.tasks] for one in found]
+
+    found = alone()
+    assert [known is not None for known in scorer.passes._alone._recorded.values()] == [True]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
+    np.testing.assert_array_equal(alone()[2:], found[2:])
+    with torch.no_grad():  # a caller with tensors of its own takes the same recording
+        image = scorer.prepare(pictures[5])[None]
+        own = scorer.score_tensor(image, PROMPTS[5])
+    np.testing.assert_array_equal([float(own[task]) for task in scorer.tasks], found[5])
 
 
-def test_the_embedded_model_is_the_same_on_the_gpu() -> None:
-    picture = Image.open(REFERENCE / "image0.png")
+def test_the_embedded_model_is_the_same_on_the_gpu_and_recorded() -> None:
+    pictures = [Image.open(REFERENCE / "image0.png").rotate(30 * i) for i in range(4)]
     found = {}
     for device in ("cpu", "cuda"):
         scorer = Scorer.from_pretrained(device=device)
-        results = [scorer(picture, "a red fox") for _ in range(3)]
-        results += scorer([picture] * 3, "a red fox")
+        results = [scorer(picture, "a red fox") for picture in pictures]
+        results += scorer(pictures, "a red fox")
         found[device] = [[one[task] for task in scorer.tasks] for one in results]
-    np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=0, atol=2e-3)
+    assert np.ptp(found["cpu"], axis=0).min() > 0.005
+    np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=0, atol=1e-3)
+    assert all(known is not None for known in scorer.passes._alone._recorded.values())
+    assert scorer.passes._alone._recorded
 
 
-def test_a_prompt_does_not_depend_on_its_neighbours() -> None:
-    backbone = make("cuda", "bfloat16").backbone
+def test_a_prompt_does_not_depend_on_its_neighbours(model: Path) -> None:
+    backbone = make(model, "cuda", "bfloat16").backbone
     alone = [backbone.encode_each([prompt])[0].text for prompt in PROMPTS]
     for one, other in zip(backbone.encode_each(PROMPTS * 3), alone * 3, strict=True):
         assert torch.equal(one.text, other)
 
 
-def test_memory_that_runs_out_halves_the_batch(pictures: list[np.ndarray]) -> None:
-    scorer = make("cuda")
-    wanted = scores(scorer, pictures)
+def test_memory_that_runs_out_halves_the_batch(
+    model: Path, pictures: list[np.ndarray], wanted: np.ndarray
+) -> None:
+    scorer = make(model, "cuda")
+    scores(scorer, pictures)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     scores(scorer, pictures)
@@ -108,12 +139,12 @@ def test_memory_that_runs_out_halves_the_batch(pictures: list[np.ndarray]) -> No
         found = scores(scorer, pictures)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert scorer._fits < len(pictures)
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+    assert scorer.passes.most < len(pictures)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
 
 
-def test_gradients_reach_the_picture() -> None:
-    scorer = make("cuda")
+def test_gradients_reach_the_picture(model: Path) -> None:
+    scorer = make(model, "cuda")
     image = torch.rand(1, 3, 128, 128, device="cuda", requires_grad=True)
     scorer.loss(image, "a red fox").backward()
     assert image.grad is not None

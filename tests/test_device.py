@@ -1,5 +1,7 @@
 """Which number format is chosen when the user does not say."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -101,18 +103,70 @@ def test_statistics_are_computed_in_float32() -> None:
     assert ModelConfig(pooling="statistics").needs_float32
 
 
-def test_exact_float32_is_left_as_it_was_found() -> None:
+SWITCHES = """
+import torch
+from diffagiqa.device import without_tf32
+
+def settings():
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    reads = [lambda: torch.get_float32_matmul_precision(), lambda: products.allow_tf32,
+             lambda: convolutions.allow_tf32, lambda: products.fp32_precision,
+             lambda: convolutions.conv.fp32_precision]
+    found = []
+    for read in reads:
+        try:
+            found.append(read())
+        except (AttributeError, RuntimeError):  # old PyTorch; a mix of old and new switches
+            found.append(None)
+    return found
+
+{set}
+before = settings()
+with without_tf32():
+    inside = settings()
+assert "tf32" not in inside[3:], inside
+assert inside[0] in ("highest", None), inside
+assert settings() == before, (before, settings())
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "pass",
+        "torch.backends.cudnn.allow_tf32 = False",
+        "torch.set_float32_matmul_precision('high')",
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+        "torch.backends.fp32_precision = 'ieee'",
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    ],
+)
+def test_tf32_is_off_and_left_as_it_was_found(setting: str) -> None:
+    if "fp32_precision" in setting and not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this PyTorch has no such switch")
+    code = SWITCHES.replace("{set}", setting)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_exact_float32_overlaps_and_leaves_cpus_alone() -> None:
     switch = torch.backends.cudnn
     before = switch.allow_tf32
-    try:
-        for found in (True, False):
-            switch.allow_tf32 = found
-            first, second = exact_float32(), exact_float32()
-            first.__enter__()
-            second.__enter__()
-            first.__exit__(None, None, None)  # as threads that overlap do
-            assert not switch.allow_tf32
-            second.__exit__(None, None, None)
-            assert switch.allow_tf32 is found
-    finally:
-        switch.allow_tf32 = before
+    first, second = exact_float32(torch.device("cuda")), exact_float32(torch.device("cuda"))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # as threads that overlap do
+    assert _convolutions() == "ieee"
+    second.__exit__(None, None, None)
+    assert switch.allow_tf32 is before
+    with exact_float32(torch.device("cpu")):
+        assert switch.allow_tf32 is before
+
+
+def _convolutions() -> str:
+    if hasattr(torch.backends.cudnn, "conv"):
+        return str(torch.backends.cudnn.conv.fp32_precision)
+    return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"

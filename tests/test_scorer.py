@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import small_config
+from conftest import small_config, spread_out, unlike_pictures, unlike_prompts
 from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.batches import together
-from diffagiqa.errors import ConfigError, DeviceError, ImageError, WeightsError
+from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
-from diffagiqa.scorer import check_fit
-
-
-def spread_out(scorer: Scorer, images: list[np.ndarray]) -> Scorer:
-    """Give an untrained model normalisation statistics and a steep head, so that its scores differ."""
-    batch = torch.stack([scorer.prepare(image) for image in images])
-    for module in scorer.model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # a plain average of what it sees
-    scorer.model.pyramid.train()
-    for head in scorer.model.heads.values():
-        head.fusion.train()  # type: ignore[union-attr, operator]
-    with torch.no_grad():
-        scorer.score_tensor(batch, PROMPTS[: len(batch)])
-        for head in scorer.model.heads.values():
-            head.regressor[-2].weight *= 20  # type: ignore[index]
-    scorer.model.eval()
-    return scorer
+from diffagiqa.scorer import Score, check_fit
 
 
 @pytest.fixture(scope="module")
-def scorer(reference: Path, pictures: list[np.ndarray]) -> Scorer:
+def scorer(reference: Path) -> Scorer:
     untrained = Scorer.untrained(str(reference / "backbone"), small_config(), dtype="float32")
-    return spread_out(untrained, pictures)
+    return spread_out(untrained)
 
 
 @pytest.fixture(scope="module")
 def pictures() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (7, 128, 128, 3))
-    shades = rng.integers(0, 256, (7, 1, 1, 3))
-    contrast = rng.uniform(0, 1, (7, 1, 1, 1))
-    return list((contrast * noise + (1 - contrast) * shades).astype(np.uint8))
+    return unlike_pictures(7)
 
 
-PROMPTS = [f"a picture of {n} foxes" for n in range(7)]
+PROMPTS = unlike_prompts(7)
 
 
 def test_same_score_alone_in_a_batch_first_and_last(
@@ -186,7 +168,9 @@ def test_wrong_use_is_one_sentence(
         scorer(pictures[:3], ["a", "b"])
     with pytest.raises(ImageError, match=r"expected \(B, 3, H, W\)"):
         scorer.score_tensor(torch.zeros(3, 64, 64), "a")
-    with pytest.raises(ConfigError, match="expected positive numbers for perception"):
+    with pytest.raises(
+        ConfigError, match="expected numbers of 0 or more, not all 0, for perception"
+    ):
         scorer.loss(torch.zeros(1, 3, 64, 64), "a", weights={"beauty": 1.0})
     with pytest.raises(ConfigError, match="device 'gpu' is unknown"):
         Scorer.untrained("anywhere", small_config(), device="gpu")
@@ -247,7 +231,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_loses_no_row(
         return judge(images, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scorer.model, "judge", small_memory)
-    monkeypatch.setattr(scorer, "_fits", 8)
+    monkeypatch.setattr(scorer.passes, "most", 8)
     found = [score["perception"] for score in scorer(pictures, PROMPTS)]
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
@@ -264,8 +248,8 @@ def test_pictures_that_do_not_fit_on_their_way_to_the_device_are_halved_too(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         return together(images, device)
 
-    monkeypatch.setattr("diffagiqa.scorer.together", small_memory)
-    monkeypatch.setattr(scorer, "_fits", 8)
+    monkeypatch.setattr("diffagiqa.batches.together", small_memory)
+    monkeypatch.setattr(scorer.passes, "most", 8)
     assert len(scorer(pictures, PROMPTS)) == 7
     assert sizes == [7, 3, 3, 1]
 
@@ -277,7 +261,7 @@ def test_one_picture_that_does_not_fit_is_said_in_a_sentence(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(scorer.model, "judge", no_memory)
-    monkeypatch.setattr(scorer, "_fits", 8)
+    monkeypatch.setattr(scorer.passes, "most", 8)
     with pytest.raises(DeviceError, match="one picture of 128 x 128 does not fit"):
         scorer(pictures[0], "a fox")
 
@@ -291,3 +275,89 @@ def test_other_faults_are_not_taken_for_lack_of_memory(
     monkeypatch.setattr(scorer.model, "judge", fault)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         scorer(pictures, PROMPTS)
+
+
+def test_a_size_that_fitted_for_long_is_doubled(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer.passes, "most", 2)
+    monkeypatch.setattr("diffagiqa.batches.FULL_PASSES", 3)
+    assert len(scorer(pictures, PROMPTS)) == 7  # 2, 2, 2, and then more would be tried
+    assert scorer.passes.most == 4
+
+
+@pytest.mark.parametrize("prompt", [None, float("nan"), 7])
+def test_a_prompt_that_is_no_text_is_an_error_of_its_row(
+    scorer: Scorer, pictures: list[np.ndarray], prompt: Any
+) -> None:
+    pairs = [(pictures[0], "a"), (pictures[1], prompt), (pictures[2], "c")]
+    first, fault, last = scorer.score_many(pairs)
+    assert isinstance(first, Score)
+    assert isinstance(last, Score)
+    assert isinstance(fault, PromptError)
+    assert "give a text" in str(fault)
+
+
+def test_what_came_before_a_fault_of_the_source_is_scored(
+    scorer: Scorer, pictures: list[np.ndarray]
+) -> None:
+    def source() -> Iterator[tuple[np.ndarray, str]]:
+        yield from zip(pictures[:3], PROMPTS, strict=False)
+        raise OSError("the share is gone")
+
+    scores = scorer.score_many(source())
+    assert all(isinstance(next(scores), Score) for _ in range(3))
+    with pytest.raises(OSError, match="the share is gone"):
+        next(scores)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda images: images * 255, "from 0 to 255; expected float in"),
+        (lambda images: images * 2 - 1, "from -1 to 1; expected float in"),
+        (lambda images: images / 0 - images / 0, "nan"),
+        (lambda images: images > 0.5, "type torch.bool; expected uint8"),
+        (lambda images: images[:0], "B of 1 or more"),
+    ],
+)
+def test_tensors_that_are_no_pictures_are_refused(
+    scorer: Scorer, spoil: Callable[[torch.Tensor], torch.Tensor], said: str
+) -> None:
+    pixels = (torch.arange(3 * 64 * 64) % 256).reshape(1, 3, 64, 64).to(torch.uint8)
+    images = pixels / 255
+    with pytest.raises(ImageError, match=said):
+        scorer.score_tensor(spoil(images), "a fox")
+    exact = scorer.score_tensor(images, "a fox")["perception"]
+    assert torch.equal(scorer.score_tensor(pixels, "a fox")["perception"], exact)
+
+
+def test_weights_below_zero_are_refused(scorer: Scorer) -> None:
+    with pytest.raises(ConfigError, match="0 or more"):
+        scorer.loss(torch.rand(1, 3, 64, 64), "a", {"perception": 2, "alignment": -1})
+
+
+def test_a_scorer_made_without_gradients_can_give_them_later(tiny_model: Path) -> None:
+    with torch.inference_mode():
+        scorer = Scorer.from_pretrained(tiny_model, device="cpu", dtype="float32")
+        scorer(unlike_pictures(1)[0], "a fox")
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    scorer.loss(image, "a fox").backward()
+    assert image.grad is not None
+    assert float(image.grad.abs().sum()) > 0
+
+
+def test_another_process_loads_it_and_a_copy_is_itself(tiny_scorer: Scorer) -> None:
+    picture = unlike_pictures(1)[0]
+    again = pickle.loads(pickle.dumps(tiny_scorer))
+    assert again is not tiny_scorer
+    assert again(picture, "a fox").scores == tiny_scorer(picture, "a fox").scores
+    assert copy.deepcopy(tiny_scorer) is tiny_scorer
+    built = Scorer(tiny_scorer.model, tiny_scorer.backbone)
+    with pytest.raises(TypeError, match="save_pretrained it"):
+        pickle.dumps(built)
+
+
+def test_the_seed_stays(scorer: Scorer) -> None:
+    with pytest.raises(AttributeError):
+        scorer.seed = 5  # type: ignore[misc]

@@ -1,10 +1,11 @@
-"""What goes to the device and what comes back: pictures, prompts once each, scores.
+"""Passes over batches: what goes to the device, what fits there, what comes back.
 
 On a GPU nothing here waits for the work that is queued, but ``Queued.values``.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from diffagiqa.model.backbone import Prompts
-from diffagiqa.model.scoring import Judgement
+from diffagiqa.device import current, exact_float32, ran_out_of_memory, release_memory
+from diffagiqa.errors import DeviceError
+from diffagiqa.model.backbone import Backbone, Prompts
+from diffagiqa.model.noise import Noise
+from diffagiqa.model.replay import Replays
+from diffagiqa.model.scoring import DiffAGIQA, Judgement
+
+FULL_PASSES = 64
+"""After so many at the largest size that fitted, one of twice the size is tried again."""
 
 
 def together(images: Sequence[Tensor], device: torch.device) -> Tensor:
@@ -75,3 +83,63 @@ class Queued:
             self._there.synchronize()
         for row in self._table.tolist():
             yield dict(zip(self.tasks, row, strict=False)), (*row, 0.0)[len(self.tasks)]
+
+
+class Passes:
+    """Passes of a model over pictures, on its backbone's device and within the memory there."""
+
+    def __init__(self, model: DiffAGIQA, backbone: Backbone, noises: Sequence[Noise]) -> None:
+        self.model = model
+        self.backbone = backbone
+        self.noises = noises
+        self.most = sys.maxsize
+        """Pictures per pass: halved where they do not fit, doubled when as many have fitted for long."""
+        self._full = 0
+        self._alone = Replays(self._pass)
+
+    def judge(self, images: Tensor, prompts: Prompts) -> Judgement:
+        """(B, 3, S, S) on the device and B prompts -> their scores; a picture alone by its recording."""
+        alone = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
+        with current(self.backbone.device), exact_float32(self.backbone.device):
+            return (self._alone if alone else self._pass)(images, prompts)
+
+    def queue(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Iterator[Queued]:
+        """Judge pictures of the CPU in pieces that fit the memory, in their order.
+
+        Raises:
+            DeviceError: a single picture does not fit.
+        """
+        start = 0
+        while start < len(images):
+            piece = slice(start, min(start + self.most, len(images)))
+            judged = self._try(images[piece], prompts[piece])
+            count = piece.stop - start
+            if judged is None:
+                self.most, self._full = count // 2, 0
+                continue
+            self._full += count == self.most
+            if self._full == FULL_PASSES:
+                self.most, self._full = 2 * self.most, 0
+            yield Queued(judged)
+            start = piece.stop
+
+    def _pass(self, images: Tensor, prompts: Prompts) -> Judgement:
+        return self.model.judge(images, prompts, self.backbone, self.noises)
+
+    def _try(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Judgement | None:
+        """None where several pictures do not fit the memory."""
+        device = self.backbone.device
+        try:
+            return self.judge(together(images, device), Prompts.stack(prompts))
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            if len(images) == 1:
+                size = self.model.config.image_size
+                raise DeviceError(
+                    f"one picture of {size} x {size} does not fit the free memory of {device}; "
+                    "free some, or use another --device or --dtype bfloat16"
+                ) from None
+        self._alone.forget()
+        release_memory(device)  # here the exception, which holds on to tensors, is gone
+        return None

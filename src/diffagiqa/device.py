@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -109,26 +110,60 @@ def vendor_and_flags(cpuinfo: str) -> tuple[str, frozenset[str]]:
     return entries.get("vendor_id", ""), frozenset(entries.get("flags", "").split())
 
 
-def exact_float32() -> Overlapping:
-    """Within it, convolutions in float32 are computed in float32 on CUDA too.
+def exact_float32(device: torch.device) -> AbstractContextManager[None]:
+    """Within it, float32 is float32 on a CUDA device too.
 
-    PyTorch's default there is TF32, with 10 bits of mantissa; for matrix products it is float32
-    already. The process's own switch is turned, and turned back.
+    PyTorch's default there is TF32 in convolutions, with 10 bits of mantissa, and a user can choose it
+    for matrix products. The process's own switches are turned, and turned back.
     """
-    return _EXACT
+    return _EXACT if device.type == "cuda" else nullcontext()
 
 
 @contextmanager
-def _without_tf32() -> Iterator[None]:
-    switch = torch.backends.cudnn
-    before, switch.allow_tf32 = switch.allow_tf32, False
+def without_tf32() -> Iterator[None]:
+    """``exact_float32`` of one thread.
+
+    PyTorch 2.9 has a second set of switches, and fails where one of the first is read that the second
+    have moved; so matrix products are turned by the set that their user took.
+    """
+    with ExitStack() as turned:
+        cudnn: Any = torch.backends.cudnn
+        if hasattr(cudnn, "conv"):
+            turned.enter_context(_set_to(cudnn.conv, "fp32_precision", "ieee"))
+        else:
+            turned.enter_context(_set_to(cudnn, "allow_tf32", False))
+        if (before := _matmul_precision()) != "highest":
+            turned.callback(torch.set_float32_matmul_precision, before)
+            torch.set_float32_matmul_precision("highest")
+        products: Any = torch.backends.cuda.matmul
+        if getattr(products, "fp32_precision", "") == "tf32":
+            turned.enter_context(_set_to(products, "fp32_precision", "ieee"))
+        yield
+
+
+def _matmul_precision() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # set by the second set of switches
+        return "highest"
+
+
+@contextmanager
+def _set_to(owner: Any, name: str, value: object) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        switch.allow_tf32 = before
+        setattr(owner, name, before)
 
 
-_EXACT = Overlapping(_without_tf32)
+_EXACT = Overlapping(without_tf32)
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, what PyTorch and Triton take for the current CUDA device is this one."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def default_batch_size(device: torch.device) -> int:

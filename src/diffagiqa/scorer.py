@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffagiqa.batches import LastUsed, Queued, together
-from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, decode_image, fit_image
+from diffagiqa.batches import LastUsed, Passes, Queued
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign
-from diffagiqa.device import (
-    choose_device,
-    choose_dtype,
-    default_batch_size,
-    exact_float32,
-    ran_out_of_memory,
-    release_memory,
-)
+from diffagiqa.device import choose_device, choose_dtype, default_batch_size
 from diffagiqa.errors import (
     ConfigError,
-    DeviceError,
     DiffAGIQAError,
     ImageError,
     PromptError,
     WeightsError,
 )
 from diffagiqa.model.backbone import Backbone, Prompts
-from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.config import ModelConfig, shares_of
 from diffagiqa.model.features import feature_channels
 from diffagiqa.model.fold import fold
-from diffagiqa.model.replay import Replays
-from diffagiqa.model.scoring import DiffAGIQA, Judgement, build_model, scoring_noise
+from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
-from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
-from diffagiqa.weights.folder import (
-    backbone_reference,
-    find_model,
-    fingerprint,
-    load_config,
-    load_model,
-    save_model,
-)
+from diffagiqa.weights.backbone_folder import load_backbone
+from diffagiqa.weights.folder import load_model, save_model
+from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
-DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
 
 
 @dataclass(frozen=True)
@@ -83,25 +67,31 @@ class Scorer:
         limits: ImageLimits = DEFAULT_LIMITS,
         fingerprint: str = "",
         saved_in: Path | None = None,
+        loader: Callable[[], Scorer] | None = None,
     ) -> None:
         """``batch_size``: pictures per pass, halved where memory runs out; default: 8, on CUDA 32.
 
         ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
+        ``loader``: what made it, for other processes.
         """
         self.saved_in = saved_in
+        self._loader = loader
         self.model = model.to(backbone.device).eval().requires_grad_(False)
         self.backbone = backbone
-        self.seed = seed
+        self._seed = seed
         self.batch_size = batch_size or default_batch_size(backbone.device)
-        self._fits = sys.maxsize
         self.limits = limits
         self.fingerprint = fingerprint
-        drawn = scoring_noise(model.config, backbone, seed)
-        self._noise = [noise.to(backbone.device, torch.float32) for noise in drawn]
-        self._prompts = LastUsed(self._encode, size=1024)
-        self._alone = Replays(self._pass)
+        with torch.inference_mode(False):  # wherever this is called, gradients may be wanted later
+            drawn = scoring_noise(model.config, backbone, seed)
+            self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
+        """The configured draws, the same for every picture."""
+        self.passes = Passes(self.model, backbone, self.noises)
+        self.prompts = LastUsed(self._encode, size=1024)
+        """Clean prompts -> encoded ones; the last 1024 are kept."""
 
     @classmethod
+    @torch.inference_mode(False)
     def from_pretrained(
         cls,
         name_or_path: str | Path | None = None,
@@ -122,17 +112,14 @@ class Scorer:
         Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it.
         """
         if name_or_path is None:
-            name_or_path = DEFAULT_MODEL
             warn_of_the_default()
-        folder = find_model(str(name_or_path), revision)
         chosen_device = choose_device(device)
-        config = load_config(folder)
+        located = locate(name_or_path, backbone=backbone, revision=revision)
+        folder, config = located.folder, located.config
         chosen_dtype = choose_dtype(chosen_device, dtype, exact=config.needs_float32)
         model = fold(load_model(folder), chosen_dtype)
-        source = backbone or backbone_reference(config, folder)
-        place = find_backbone(source, None if backbone else config.backbone_revision)
         frozen = load_backbone(
-            str(place),
+            str(located.backbone),
             config.unet_names,
             device=chosen_device,
             dtype=chosen_dtype,
@@ -144,11 +131,16 @@ class Scorer:
             seed=seed,
             batch_size=batch_size,
             limits=limits,
-            fingerprint=fingerprint(folder, place),
+            fingerprint=located.fingerprint,
             saved_in=folder,
-        )
+            loader=partial(
+                cls.from_pretrained, name_or_path, backbone=backbone, revision=revision, device=device,
+                dtype=dtype, seed=seed, batch_size=batch_size, limits=limits,
+            ),
+        )  # fmt: skip
 
     @classmethod
+    @torch.inference_mode(False)
     def untrained(
         cls,
         backbone: str,
@@ -195,6 +187,18 @@ class Scorer:
             self.save_pretrained(folder)
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes: loaded there by the same words, never sent."""
+        if self._loader is None:
+            raise TypeError(
+                "this scorer was built in memory and cannot be sent to another process; "
+                "save_pretrained it, and load it there"
+            )
+        return self._loader, ()
+
+    def __deepcopy__(self, memo: Any) -> Scorer:
+        return self  # nothing about it changes
+
     @property
     def config(self) -> ModelConfig:
         return self.model.config
@@ -202,6 +206,16 @@ class Scorer:
     @property
     def tasks(self) -> tuple[str, ...]:
         return self.config.task_names
+
+    @property
+    def seed(self) -> int:
+        """Of the noise; another one is another scorer."""
+        return self._seed
+
+    @property
+    def notice(self) -> str:
+        """What the model says itself that it is not good for; mostly nothing."""
+        return read_notice(self.saved_in) if self.saved_in else ""
 
     @property
     def device(self) -> torch.device:
@@ -237,7 +251,15 @@ class Scorer:
     ) -> Iterator[list[tuple[Tensor, str] | RowError]]:
         batch: list[tuple[Tensor, str] | RowError] = []
         ready = 0
-        for image, prompt in pairs:
+        source = iter(pairs)
+        while True:
+            try:
+                image, prompt = next(source)
+            except StopIteration:
+                break
+            except Exception:
+                yield batch  # what came before the fault of the source is scored
+                raise
             try:
                 batch.append((self.prepare(image), clean_prompt(prompt)))
                 ready += 1
@@ -253,23 +275,14 @@ class Scorer:
         return fit_image(decode_image(image, self.limits), self.config.image_size, self.config.fit)
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images."""
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ImageError(
-                f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) in [0, 1]"
-            )
+        """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images.
+
+        Raises ``ImageError`` for other shapes, types and ranges: see ``data.images.check_batch``.
+        """
+        check_batch(images)
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = [clean_prompt(name) for name in _spread(prompts, len(images))]
-        return self._judge(images, _stack_prompts(self._prompts(names))).scores
-
-    def _judge(self, images: Tensor, prompts: Prompts) -> Judgement:
-        """(B, 3, S, S) on the device, and their encoded prompts; a picture alone by its recording."""
-        alone = self.device.type == "cuda" and len(images) == 1 and not torch.is_grad_enabled()
-        with exact_float32():
-            return (self._alone if alone else self._pass)(images, prompts)
-
-    def _pass(self, images: Tensor, prompts: Prompts) -> Judgement:
-        return self.model.judge(images, prompts, self.backbone, self._noise)
+        return self.passes.judge(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(
         self,
@@ -279,17 +292,14 @@ class Scorer:
     ) -> Tensor:
         """1 - weighted mean score, a scalar in [0, 1] to minimise; differentiable in the images.
 
-        ``weights`` by task, default equal. Use it as a (negated) reward for a generator.
+        ``weights`` by task, default equal. Use it as a (negated) reward for a generator. On a GPU the
+        scores of a float32 model are float32; their gradient obeys PyTorch's own setting of TF32.
         """
-        weights = weights or dict.fromkeys(self.tasks, 1.0)
-        unknown = [task for task in weights if task not in self.tasks]
-        if unknown or sum(weights.values()) <= 0:
-            raise ConfigError(
-                f"weights are {dict(weights)}; expected positive numbers for {', '.join(self.tasks)}"
-            )
         scores = self.score_tensor(images, prompts)
-        means = torch.stack([weight * scores[task].mean() for task, weight in weights.items()])
-        return 1 - means.sum() / sum(weights.values())
+        shares = shares_of(self.tasks, weights)
+        return (
+            1 - torch.stack([share * scores[task].mean() for task, share in shares.items()]).sum()
+        )
 
     def explain(self, image: Any, prompt: str = "", **options: Any) -> Any:
         """Where this picture loses quality and which words it does not show.
@@ -327,7 +337,7 @@ class Scorer:
         pairs = {
             row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
         }
-        encoded = dict(zip(pairs, self._prompts([text for _, text in pairs.values()]), strict=True))
+        encoded = dict(zip(pairs, self.prompts([text for _, text in pairs.values()]), strict=True))
         # Prompts of unlike token length cannot share a batch.
         by_length: dict[int, list[int]] = {}
         for row, prompt in encoded.items():
@@ -336,7 +346,7 @@ class Scorer:
         for rows in by_length.values():
             images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
             start = 0
-            for judged in self._fitting(images, prompts):
+            for judged in self.passes.queue(images, prompts):
                 found.append((rows[start : start + judged.count], judged))
                 start += judged.count
 
@@ -352,34 +362,6 @@ class Scorer:
             ]
 
         return results
-
-    def _fitting(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Iterator[Queued]:
-        """Judge in pieces that fit the memory: one that does not is halved, and so are later ones."""
-        start = 0
-        while start < len(images):
-            piece = slice(start, min(start + self._fits, len(images)))
-            judged = self._try(images[piece], prompts[piece])
-            if judged is None:
-                self._fits = (piece.stop - start) // 2
-                continue
-            yield Queued(judged)
-            start = piece.stop
-
-    def _try(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Judgement | None:
-        """None where several pictures do not fit the memory; ``DeviceError`` where one does not."""
-        try:
-            return self._judge(together(images, self.device), Prompts.stack(prompts))
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-            if len(images) == 1:
-                size = self.config.image_size
-                raise DeviceError(
-                    f"one picture of {size} x {size} does not fit the free memory of {self.device}; "
-                    "free some, or use another --device or --dtype bfloat16"
-                ) from None
-        release_memory(self.device)  # here the exception, which holds on to tensors, is gone
-        return None
 
     def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
         limit = self.config.unfamiliar_above
@@ -400,9 +382,14 @@ def warn_of_the_default() -> None:
     """Say what the embedded model is not good for, where it has a notice about that."""
     import warnings
 
-    notice = DEFAULT_MODEL / "NOTICE.txt"
-    if notice.is_file():
-        warnings.warn(notice.read_text(encoding="utf-8").strip(), stacklevel=3)
+    if notice := read_notice(DEFAULT_MODEL):
+        warnings.warn(notice, stacklevel=3)
+
+
+def read_notice(folder: Path) -> str:
+    """The text of NOTICE.txt beside a model's weights, "" where there is none."""
+    notice = folder / "NOTICE.txt"
+    return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 
 def check_fit(config: ModelConfig, backbone: Backbone) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from conftest import small_config
+from conftest import small_config, spread_out
 
 from diffagiqa import Scorer
 from diffagiqa.bench.memory import measure_memory
@@ -15,6 +16,7 @@ from diffagiqa.bench.precision import measure_precision
 from diffagiqa.bench.released import ReleasedPath, ladder
 from diffagiqa.bench.run import bench
 from diffagiqa.bench.show import roofline, tables
+from diffagiqa.model.config import TaskConfig
 from diffagiqa.model.scoring import scoring_noise
 from diffagiqa.weights.backbone_folder import load_backbone
 from diffagiqa.weights.folder import backbone_reference, load_model
@@ -28,23 +30,44 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_step_gives_the_released_scores(model: Path) -> None:
+STATISTICS = {
+    "tasks": (TaskConfig("perception", use_text=False), TaskConfig("alignment")),
+    "features": ("latents", "down_blocks.0.resnets.0"),
+    "feature_channels": (4, 32),
+    "pooling": "statistics",
+    "prompting": "none",
+    "words": ("up_blocks.1.attentions.1",),
+    "words_size": 128,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, STATISTICS], ids=["pyramid", "statistics and words"])
+def test_every_step_gives_the_released_scores_and_the_last_the_scorers(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    trained = load_model(model).double()
-    config = trained.config
-    place = backbone_reference(config, model)
-    backbone = load_backbone(str(place), config.features).double()
+    config = small_config(**changes)
+    untrained = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    spread_out(untrained).save_pretrained(tmp_path)
+    trained = load_model(tmp_path).double()
+    place = backbone_reference(config, tmp_path)
+    backbone = load_backbone(str(place), config.unet_names).double()
     whole = UNet2DConditionModel.from_pretrained(Path(place) / "unet").double().eval()
     backbone.unet = whole
     encoder = AutoencoderKL.from_pretrained(Path(place) / "vae").encoder.double().eval()
     path = ReleasedPath(trained, backbone, encoder, whole, scoring_noise(config, backbone, 0)[0])
-    image = torch.rand(3, config.image_size, config.image_size, dtype=torch.float64)
-    found = [path(image, "a red fox", steps) for _, steps in ladder()]
+    image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
+    found = [path(image.double(), "a red fox", steps) for _, steps in ladder()]
     for scores in found[1:]:
         for task, value in scores.items():
             torch.testing.assert_close(value, found[0][task], rtol=0, atol=1e-9)
+    dark = path(image.double() / 2, "a red fox", ladder()[0][1])
+    scorer = Scorer.from_pretrained(tmp_path, device="cpu", dtype="float32")
+    for task, value in scorer.score_tensor(image[None], "a red fox").items():
+        assert float(value) == pytest.approx(float(found[0][task]), abs=1e-5)
+        assert abs(float(dark[task]) - float(value)) > 1e-3  # another picture has another score
 
 
 def test_bench_measures_tables_and_plots(model: Path, tmp_path: Path) -> None:

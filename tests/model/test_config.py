@@ -60,3 +60,27 @@ def test_hostile_json(text: str) -> None:
 
 def test_mos_scale() -> None:
     assert TaskConfig("perception", 1, 5).to_mos(0.5) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"unfamiliar_above": 5.0}, "unfamiliar_above is 5.0 and pooling is 'pyramid'"),
+        ({"statistics_dropout": 0.5}, 'it goes with pooling "statistics"'),
+        ({"pyramid_kernels": ()}, "number of pyramid_kernels"),
+        (
+            {"textures": True, "pooling": "statistics", "features": (), "feature_channels": ()},
+            "number of features",
+        ),
+        (
+            {
+                "long_prompts": "released",
+                "tasks": (TaskConfig("perception", use_text=False), TaskConfig("alignment")),
+            },
+            "expected all or none",
+        ),
+    ],
+)
+def test_settings_that_do_nothing_or_cannot_go_together(changes: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ModelConfig(**changes)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from diffagiqa.device import exact_float32
+from diffagiqa.device import without_tf32
 from diffagiqa.model.features import unet_features
 
 CUDA = torch.cuda.is_available()
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def on_any_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("diffagiqa.model.fused.pays", lambda module, maps: module.with_kernels)
-    with exact_float32():
+    with without_tf32():
         yield
 
 

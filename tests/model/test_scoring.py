@@ -187,3 +187,30 @@ def test_long_prompts_rules(backbone: Backbone) -> None:
     short = backbone.encode_text(["a fox"])
     torch.testing.assert_close(backbone.encode_text(["a fox"], "chunk"), short)
     torch.testing.assert_close(backbone.encode_text(["a fox"], "released"), short)
+
+
+def test_long_prompts_of_the_release_are_cut_in_pieces_and_not_filled_up(
+    backbone: Backbone,
+) -> None:
+    long = " ".join(f"word{number}" for number in range(90))
+    ids = backbone.tokenizer(long, truncation=False)["input_ids"]
+    assert len(ids) % 77
+    with torch.no_grad():
+        pieces = [
+            backbone.text_encoder(torch.tensor([ids[start : start + 77]]))[0][0]
+            for start in range(0, len(ids), 77)
+        ]
+        found = backbone.encode_each(["a fox", long], "released")
+    assert [len(one.text) for one in found] == [77, len(ids)]
+    torch.testing.assert_close(found[1].text, torch.cat(pieces))
+    assert len(found[1].words) == len(ids)
+
+
+def test_no_text_has_a_length_of_its_own(backbone: Backbone) -> None:
+    model = build_model(small_config(use_text=False, long_prompts="released")).eval()
+    noise = scoring_noise(model.config, backbone, 0)
+    long = backbone.encode_prompts(["word " * 89 + "word"] * 2, "released")
+    with torch.no_grad():
+        one = model(batch(), long, backbone, noise)
+        two = model(batch(), backbone.encode_prompts(["", ""]), backbone, noise)
+    assert torch.equal(one["perception"], two["perception"])

@@ -6,6 +6,7 @@ encoded for each, every pyramid convolution at 32 x 32 on repeated maps, batch n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +14,13 @@ import torch
 from torch import Tensor
 
 from diffagiqa.device import cpu_is_zen5
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
 from diffagiqa.model.fused import switch_kernels
 from diffagiqa.model.noise import Noise
-from diffagiqa.model.pyramid import Pyramid, PyramidLevel, pool_to
-from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
+from diffagiqa.model.scoring import DiffAGIQA, Pass
 from diffagiqa.model.winograd import switch_short_way
 
 
@@ -77,7 +78,7 @@ class ReleasedPath:
     encoder: Any
     unet: Any
     noise: Noise
-    texts: dict[str, Tensor] = field(default_factory=dict)
+    texts: dict[str, Prompts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folded = for_inference(self.model)
@@ -88,37 +89,28 @@ class ReleasedPath:
         """(3, S, S) in [0, 1] -> scores by task."""
         self._lay_out(steps)
         model = self.folded if steps.folded else self.model
-        groups = [list(model.prompters)] if steps.one_batch else [[n] for n in model.prompters]
         scores = {}
-        for names in groups:
-            latents = self._latents(torch.cat([model.prompters[n](image[None]) for n in names]))
-            text = self._text(prompt, steps).repeat(len(names), 1, 1)
-            features = self._features(latents, text, steps)
-            features += [level.repeat(len(names), 1, 1, 1) for level in self._words(image, prompt)]
-            maps = self._pyramid(model, features, steps).chunk(len(names))
+        for looks in [model.looks] if steps.one_batch else [(look,) for look in model.looks]:
+            passes, levels = self._levels(image, prompt, looks, steps)
+            maps = self._pyramid(model, levels, steps).chunk(len(passes))
             for task, head in model.heads.items():
-                own = model.passes[model.pass_of[task]].prompter
-                name = list(model.prompters)[own]
-                if name in names:
-                    scores[task] = head(maps[names.index(name)])
+                if model.pass_of[task] in passes:
+                    scores[task] = head(maps[passes.index(model.pass_of[task])])
         return scores
 
     @torch.inference_mode()
     def one_branch(self, image: Tensor, prompt: str) -> list[Tensor]:
-        """Features of the first branch of (3, S, S), to time what follows by itself."""
+        """Levels of the first branch of (3, S, S), to time what follows by itself."""
         steps = Steps(stop_early=True, text_once=True)
-        first = next(iter(self.model.prompters.values()))
-        features = self._features(
-            self._latents(first(image[None])), self._text(prompt, steps), steps
-        )
-        return features + self._words(image, prompt)
+        _, levels = self._levels(image, prompt, self.model.looks[:1], steps)
+        return [level[:1] for level in levels]
 
     @torch.inference_mode()
-    def pyramid_and_head(self, features: list[Tensor], steps: Steps) -> Tensor:
-        """Features of one branch -> the score of the first head."""
+    def pyramid_and_head(self, levels: list[Tensor], steps: Steps) -> Tensor:
+        """Levels of one branch -> the score of the first head."""
         model = self.folded if steps.folded else self.model
         head = next(iter(model.heads.values()))
-        return head(self._pyramid(model, features, steps))  # type: ignore[no-any-return]
+        return head(self._pyramid(model, levels, steps))  # type: ignore[no-any-return]
 
     def _lay_out(self, steps: Steps) -> None:
         layout = torch.channels_last if steps.channels_last else torch.contiguous_format
@@ -133,18 +125,33 @@ class ReleasedPath:
         mean, std = self.backbone.encode_image(prompted)
         return self.backbone.noisy_latents(mean, std, self.noise, self.model.config.timestep)
 
-    def _words(self, image: Tensor, prompt: str) -> list[Tensor]:
-        """What models with a look for words read of it; the release has no such thing."""
-        prompts = self.backbone.encode_prompts([prompt])
-        levels = self.model.word_features(image[None], prompts, self.backbone)
-        return [level[-1:] for level in levels]
+    def _levels(
+        self, image: Tensor, prompt: str, looks: Sequence[Pass], steps: Steps
+    ) -> tuple[list[int], list[Tensor]]:
+        """The passes that take these looks, and what the pyramid is given for each of them."""
+        model = self.model
+        prompters = list(model.prompters.values())
+        prompts = self._encoded(prompt, steps)
+        silent = self.backbone.no_text()
+        found = self._features(
+            self._latents(torch.cat([prompters[look.prompter](image[None]) for look in looks])),
+            torch.cat([prompts.text if look.use_text else silent for look in looks]),
+            steps,
+        )
+        if isinstance(model.pyramid, StatisticsPooling):
+            found = model.pyramid.figures(found)
+        passes = [i for i, own in enumerate(model.look_of) if model.looks[own] in looks]
+        rows = [looks.index(model.looks[model.look_of[i]]) for i in passes]
+        # The release has no look for words; models that have one take it as the scorer does.
+        shown = model.word_features(image[None], prompts, self.backbone)
+        return passes, [level[rows] for level in found] + [level[passes] for level in shown]
 
-    def _text(self, prompt: str, steps: Steps) -> Tensor:
+    def _encoded(self, prompt: str, steps: Steps) -> Prompts:
         if not steps.text_once:
             self.backbone.encode_text([""])  # encoded and not used, as released
-            return self.backbone.encode_text([prompt])
+            return self.backbone.encode_prompts([prompt])
         if prompt not in self.texts:
-            self.texts[prompt] = self.backbone.encode_text([prompt])
+            self.texts[prompt] = self.backbone.encode_prompts([prompt])
         return self.texts[prompt]
 
     def _features(self, latents: Tensor, text: Tensor, steps: Steps) -> list[Tensor]:

@@ -43,10 +43,10 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
     text = prompts.text
     prompted = model.prompt(images)
     mean, std = backbone.encode_image(prompted)
-    noise = scorer._noise[0]
+    noise = scorer.noises[0]
     shown = model.word_features(images, prompts, backbone)
-    features = model.features(mean, std, text, backbone, noise) + shown
-    maps = model.pyramid(features)
+    found = model.look(mean, std, text, backbone, noise)
+    maps = model.pyramid(model.levels(found) + shown)
 
     def heads() -> Any:
         parts = maps.chunk(len(model.passes))
@@ -69,15 +69,20 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         ("text encoder", lambda: backbone.encode_text([prompt]), backbone.text_encoder, [text[:1]]),
         (
             "U-Net",
-            lambda: model.features(mean, std, text, backbone, noise),
+            lambda: model.look(mean, std, text, backbone, noise),
             backbone.unet,
-            [mean, *features],
+            [mean, *found],
         ),
         *([words] if shown else []),
-        ("pyramid", lambda: model.pyramid(features), model.pyramid, [*features, maps]),
+        (
+            "pyramid",
+            lambda: model.pyramid(model.levels(found) + shown),
+            model.pyramid,
+            [*found, *shown, maps],
+        ),
         ("heads", heads, model.heads, [maps]),
     ]
-    found = []
+    measured = []
     for name, run, module, tensors in stages:
         # A distinct prompt is encoded once: its cost is that of one prompt per image at most.
         share = 1 if name == "text encoder" else count
@@ -88,5 +93,5 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         weights = sum(t.numel() * t.element_size() for t in module.state_dict().values())
         moved = weights + sum(t.numel() * t.element_size() for t in tensors)
         seconds = times[len(times) // 2] / share
-        found.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
-    return found
+        measured.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
+    return measured

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffagiqa.cli.help import Group, help_text
 from diffagiqa.cli.messages import say_error
 
 if TYPE_CHECKING:
@@ -15,15 +16,19 @@ if TYPE_CHECKING:
 
     from diffagiqa.data.databases import CheckReport, Database, LabelSummary
 
-app = typer.Typer(
-    help="Check quality databases before training or testing on them.", no_args_is_help=True
-)
+app = typer.Typer(cls=Group, no_args_is_help=True)
 BARS = " ▁▂▃▄▅▆▇█"
 
 
-@app.callback()
 def data() -> None:
-    """Check quality databases before training or testing on them."""
+    """Check quality databases before training or testing on them.
+
+    Example:
+        diffagiqa data check agiqa-3k databases/AGIQA-3K
+    """
+
+
+app.callback(cls=Group, help=help_text(data))(data)
 
 
 @app.command()

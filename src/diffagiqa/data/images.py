@@ -135,7 +135,8 @@ def open_pil(
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise ImageError(
-            f"{shown} is not a picture, or its header is damaged: it starts with {data[:8]!r}; "
+            f"{shown} is not a picture, or its header is damaged: it starts with "
+            f"'{_beginning(data)}'; "
             f"give one of {', '.join(FORMATS)}."
         ) from None
     except Image.DecompressionBombError as fault:
@@ -145,6 +146,11 @@ def open_pil(
         raise _undecodable(shown, fault) from fault
     _check_size(image.size, shown, limits)
     return image
+
+
+def _beginning(data: bytes) -> str:
+    """The first bytes as a hex editor shows them: a dot where there is no letter."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:8])
 
 
 def _name(source: Any) -> str:
@@ -306,6 +312,30 @@ def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") 
         borders = (left, size - columns - left, top, size - rows - top)
         return torch.nn.functional.pad(_scale(image, rows, columns), borders, value=0.5)
     raise ConfigError(f"fit is {fit!r}; expected 'resize', 'crop' or 'pad'.")
+
+
+def check_batch(images: torch.Tensor) -> None:
+    """Raise ``ImageError`` where a tensor is no batch of pictures: (B, 3, H, W), uint8 or about [0, 1].
+
+    A picture on its way through an optimiser may leave [0, 1] by half; one in [-1, 1] or up to 255
+    would be scored as something else. On a GPU this waits for the pictures.
+    """
+    import torch
+
+    if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
+        raise ImageError(
+            f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) with B of 1 or more"
+        )
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise ImageError(f"images are of type {images.dtype}; expected uint8, or float in [0, 1]")
+    low, high = (float(value) for value in images.detach().aminmax())
+    if not (low >= -0.5 and high <= 1.5):  # false for NaN
+        raise ImageError(
+            f"images hold values from {low:g} to {high:g}; expected float in [0, 1], so divide by 255 "
+            "or take (x + 1) / 2"
+        )
 
 
 def _scale(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

@@ -76,18 +76,18 @@ def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Ten
     """
     model, backbone = scorer.model, scorer.backbone
     images = image[None].to(scorer.device)
-    prompts = Prompts.stack(scorer._prompts([prompt]))
+    prompts = Prompts.stack(scorer.prompts([prompt]))
     head: Any = model.heads[task]
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
-        features = model.features(mean, std, prompts.text, backbone, scorer._noise[0])
+        found = model.look(mean, std, prompts.text, backbone, scorer.noises[0])
         shown = model.word_features(images, prompts, backbone)
     if scorer.config.pooling == "statistics":
-        maps = [feature.float().requires_grad_(True) for feature in features]
-        score = model.score_features(maps + shown)[task].sum()
+        maps = [feature.float().requires_grad_(True) for feature in found]
+        score = model.score_features(model.levels(maps) + shown)[task].sum()
     else:
         with torch.no_grad():
-            joined = model.pyramid(features).chunk(len(model.passes))
+            joined = model.pyramid(model.levels(found)).chunk(len(model.passes))
             fused = head.fusion(joined[model.pass_of[task]])
         maps = [fused.float().requires_grad_(True)]
         score = head.regressor(head.pool(maps[0])).sum()

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa.data.images import check_batch
 from diffagiqa.errors import ConfigError, ImageError
+from diffagiqa.model.config import shares_of
 from diffagiqa.scorer import Scorer
 
 
@@ -38,15 +40,8 @@ class Reward:
         differentiable: bool = False,
         batch_size: int | None = None,
     ) -> None:
-        weights = dict(weights or dict.fromkeys(scorer.tasks, 1.0))
-        known = all(task in scorer.tasks for task in weights)
-        if not known or min(weights.values()) < 0 or sum(weights.values()) <= 0:
-            raise ConfigError(
-                f"weights are {weights}; expected numbers of 0 or more, not all 0, for "
-                f"{', '.join(scorer.tasks)}"
-            )
         self.scorer = scorer
-        self.weights = {task: weight / sum(weights.values()) for task, weight in weights.items()}
+        self.weights = shares_of(scorer.tasks, weights)
         self.differentiable = differentiable
         self.batch_size = batch_size or scorer.batch_size
 
@@ -71,8 +66,11 @@ class Reward:
         if self.differentiable and not tensor:
             kind = type(images).__name__
             raise ImageError(f"a differentiable reward got {kind}; give a tensor (B, 3, H, W)")
-        if len(prompts) != len(images):
-            raise ConfigError(f"{len(prompts)} prompts were given for {len(images)} images")
+        if isinstance(prompts, str) or len(prompts) != len(images):
+            given = "one text" if isinstance(prompts, str) else f"{len(prompts)} prompts"
+            raise ConfigError(
+                f"{given} was given for {len(images)} images; expected a list, one each"
+            )
         with nullcontext() if self.differentiable else torch.no_grad():
             scores = self._scores(images, prompts)
             parts = [weight * scores[task] for task, weight in self.weights.items()]
@@ -86,7 +84,9 @@ class Reward:
                 task: torch.tensor([score[task] for score in found], device=self.scorer.device)
                 for task in self.scorer.tasks
             }
-        images = images.float().clamp(0, 1)
+        check_batch(images)
+        if images.is_floating_point():
+            images = images.float().clamp(0, 1)
         pieces = [
             self.scorer.score_tensor(
                 images[start : start + self.batch_size],

@@ -41,14 +41,10 @@ class DiffAGIQAMetric(Metric):
 
     def __init__(self, scorer: Scorer, **options: Any) -> None:
         super().__init__(**options)
-        self._shared = _Shared(scorer)
+        self.scorer = scorer
         zeros = torch.zeros(len(scorer.tasks), dtype=torch.float64)
         self.add_state("total", zeros, dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    @property
-    def scorer(self) -> Scorer:
-        return self._shared.scorer
 
     @torch.no_grad()
     def update(self, images: Tensor, prompts: str | Sequence[str]) -> None:
@@ -62,13 +58,3 @@ class DiffAGIQAMetric(Metric):
         """Mean score by task, float32 in [0, 1]; NaN where no image was seen."""
         means = (self.total / self.count).float()
         return dict(zip(self.scorer.tasks, means, strict=True))
-
-
-class _Shared:
-    """Holds the scorer, so that a deep copy of the metric does not copy the diffusion model."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer = scorer
-
-    def __deepcopy__(self, memo: Any) -> _Shared:
-        return self

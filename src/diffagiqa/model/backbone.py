@@ -134,8 +134,7 @@ class Backbone(nn.Module):
 
     def encode_prompts(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Prompts:
         """``encode_text``, and which tokens are words of the prompt: letters or digits."""
-        ids = self._ids(prompts, long_prompts)
-        return Prompts(self._hidden(ids), self._are_words(ids.flatten(1)))
+        return Prompts.stack(self._encode(prompts, long_prompts, at_once=len(prompts)))
 
     def encode_each(self, prompts: Sequence[str], long_prompts: str = "truncate") -> list[Prompts]:
         """``encode_prompts`` of every prompt by itself, without that dimension; lengths may differ.
@@ -143,19 +142,8 @@ class Backbone(nn.Module):
         On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere every
         prompt has its own. Either way its embedding does not depend on the prompts beside it.
         """
-        if not prompts:
-            return []
-        ids = [self._token_ids(prompt, long_prompts) for prompt in prompts]  # (k,77) each
-        if self.device.type == "cuda":
-            pieces = torch.cat(ids)
-            filled = torch.cat([pieces, pieces[-1:].expand(-len(pieces) % TEXTS_AT_ONCE, -1)])
-            passes = [self._hidden(part[:, None]) for part in filled.split(TEXTS_AT_ONCE)]
-            each = torch.cat(passes)[: len(pieces)].split([len(one) for one in ids])
-            hidden = [one.flatten(0, 1) for one in each]
-        else:
-            hidden = [self._hidden(one[None])[0] for one in ids]
-        words = [self._are_words(one.flatten()[None])[0] for one in ids]
-        return [Prompts(*one) for one in zip(hidden, words, strict=True)]
+        on_gpu = self.device.type == "cuda"
+        return self._encode(prompts, long_prompts, TEXTS_AT_ONCE if on_gpu else 0)
 
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
@@ -163,51 +151,60 @@ class Backbone(nn.Module):
         ``long_prompts``: "truncate" keeps the first 77 tokens; "chunk" splits longer prompts into
         pieces of 75 words' tokens, each framed by start and end and encoded, joined along the
         sequence; "released" cuts the raw ids of prompts of over 70 space-separated words in pieces
-        of 77 and truncates every other prompt, as the released code does.
-        All prompts of a call must give the same length; call once per prompt to mix lengths.
+        of 77, the last one as long as it comes, and truncates every other prompt, as the released
+        code does. All prompts of a call must give the same length; call once per prompt to mix lengths.
         """
-        return self._hidden(self._ids(prompts, long_prompts))
+        return self.encode_prompts(prompts, long_prompts).text
 
-    def _ids(self, prompts: Sequence[str], long_prompts: str) -> Tensor:
-        """(B, k, 77), k pieces of each prompt."""
-        return torch.stack([self._token_ids(prompt, long_prompts) for prompt in prompts])
+    def _encode(self, prompts: Sequence[str], long_prompts: str, at_once: int) -> list[Prompts]:
+        """Each prompt encoded; ``at_once`` pieces share a pass, which is filled up, or none do (0)."""
+        found = [self._token_ids(prompt, long_prompts) for prompt in prompts]
+        ids = [pieces for pieces, _ in found]  # (k,77) each
+        if at_once and ids:
+            pieces = torch.cat(ids)
+            filled = torch.cat([pieces, pieces[-1:].expand(-len(pieces) % at_once, -1)])
+            hidden = torch.cat([self._hidden(part) for part in filled.split(at_once)])
+            each = hidden[: len(pieces)].split([len(one) for one in ids])
+        else:
+            each = tuple(self._hidden(one) for one in ids)
+        return [
+            Prompts(hidden.flatten(0, 1)[:length], self._are_words(pieces.flatten()[:length]))
+            for hidden, (pieces, length) in zip(each, found, strict=True)
+        ]
 
     def _hidden(self, ids: Tensor) -> Tensor:
-        """(B, k, 77) -> (B, 77k, D)."""
-        batch, pieces, length = ids.shape
-        hidden = self.text_encoder(to_device(ids.flatten(0, 1), self.device))[0]
-        return hidden.reshape(batch, pieces * length, -1)
+        """(k, 77) -> (k, 77, D)."""
+        return self.text_encoder(to_device(ids, self.device))[0]  # type: ignore[no-any-return]
 
     def _are_words(self, ids: Tensor) -> Tensor:
-        """(B, L) ids -> (B, L) bool on the backbone's device."""
+        """(L,) ids -> (L,) bool on the backbone's device."""
         special = set(self.tokenizer.all_special_ids)
-        rows = []
-        for row in ids.tolist():
-            texts = self.tokenizer.convert_ids_to_tokens(row)
-            rows.append(
-                [
-                    number not in special and any(letter.isalnum() for letter in text)
-                    for number, text in zip(row, texts, strict=True)
-                ]
-            )
-        return to_device(torch.tensor(rows), self.device)
+        numbers = ids.tolist()
+        texts = self.tokenizer.convert_ids_to_tokens(numbers)
+        words = [
+            number not in special and any(letter.isalnum() for letter in text)
+            for number, text in zip(numbers, texts, strict=True)
+        ]
+        return to_device(torch.tensor(words), self.device)
 
-    def no_text(self, length: int) -> Tensor:
-        """The empty prompt's embedding, (1, length, D), computed once; ``length`` a multiple of 77."""
+    def no_text(self, length: int | None = None) -> Tensor:
+        """The empty prompt's embedding, (1, 77, D), computed once; repeated to ``length``, a multiple of
+        77."""
         key = (self.device, self.dtype)
         if self._no_text is None or self._no_text[0] != key:
             with torch.inference_mode(False), torch.no_grad():
                 self._no_text = (key, self.encode_text([""]))
         one = self._no_text[1]
-        return one.repeat(1, length // one.shape[1], 1)
+        return one if length is None else one.repeat(1, length // one.shape[1], 1)
 
-    def _token_ids(self, prompt: str, long_prompts: str) -> Tensor:
+    def _token_ids(self, prompt: str, long_prompts: str) -> tuple[Tensor, int]:
+        """Ids of the prompt in pieces, (k, 77), and how many of their places count."""
         tokenizer = self.tokenizer
         limit = int(tokenizer.model_max_length)
         if long_prompts == "released" and len(prompt.split(" ")) > 70:
             raw = tokenizer(prompt, truncation=False, verbose=False)["input_ids"]
-            raw = raw + [tokenizer.pad_token_id] * (-len(raw) % limit)
-            return torch.tensor(raw).reshape(-1, limit)
+            filled = raw + [tokenizer.pad_token_id] * (-len(raw) % limit)
+            return torch.tensor(filled).reshape(-1, limit), len(raw)
         if long_prompts == "chunk":
             words = tokenizer(prompt, truncation=False, add_special_tokens=False, verbose=False)[
                 "input_ids"
@@ -217,9 +214,10 @@ class Backbone(nn.Module):
             start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
             framed = [[start, *piece, end] for piece in pieces]
             pad = tokenizer.pad_token_id
-            return torch.tensor([piece + [pad] * (limit - len(piece)) for piece in framed])
+            ids = torch.tensor([piece + [pad] * (limit - len(piece)) for piece in framed])
+            return ids, ids.numel()
         padded = tokenizer(prompt, padding="max_length", max_length=limit, truncation=True)
-        return torch.tensor([padded["input_ids"]])
+        return torch.tensor([padded["input_ids"]]), limit
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

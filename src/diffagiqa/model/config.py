@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -133,16 +134,30 @@ class ModelConfig:
             raise ConfigError(
                 f'words are named and pooling is {self.pooling!r}; they go with pooling "statistics"'
             )
-        if self.textures and (self.pooling != "statistics" or max(self.feature_channels) > 128):
+        widest = max(self.feature_channels, default=0)
+        if self.textures and (self.pooling != "statistics" or widest > 128):
             raise ConfigError(
                 f"textures compare every pair of channels, and pooling is {self.pooling!r} with up to "
-                f'{max(self.feature_channels)} channels; they go with pooling "statistics" and features '
+                f'{widest} channels; they go with pooling "statistics" and features '
                 "of at most 128 channels, such as latents"
             )
+        told = {self.use_text and task.use_text for task in self.tasks}
+        if self.long_prompts == "released" and len(told) > 1:
+            raise ConfigError(
+                'long_prompts is "released" and some tasks alone are told the prompt; expected all or '
+                'none of them, as its long prompts have any length, or long_prompts "chunk"'
+            )
+        for name in ("unfamiliar_above", "statistics_dropout"):
+            if getattr(self, name) and self.pooling != "statistics":
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)} and pooling is {self.pooling!r}; it goes with "
+                    'pooling "statistics"'
+                )
         _check_range("timestep", self.timestep, 0, 999)
         _check_range("noise_draws", self.noise_draws, 1, 64)
         _check_range("number of tasks", len(self.tasks), 1, 16)
         _check_range("number of features", len(self.features), 1, 64)
+        _check_range("number of pyramid_kernels", len(self.pyramid_kernels), 1, 16)
         _check_range("prompter_channels", self.prompter_channels, 1, 1024)
         _check_range("unfamiliar_above", self.unfamiliar_above, 0, 1e9)
         _check_range("pyramid_size", self.pyramid_size, 1, 256)
@@ -277,3 +292,21 @@ def _checked(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> Any:
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+
+
+def shares_of(tasks: Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Weights of tasks, by default all alike, as shares of 1.
+
+    >>> shares_of(["perception", "alignment"], {"perception": 3, "alignment": 1})
+    {'perception': 0.75, 'alignment': 0.25}
+
+    Raises:
+        ConfigError: a weight is for an unknown task, is negative, or all are zero.
+    """
+    weights = dict(weights or dict.fromkeys(tasks, 1.0))
+    total = sum(weights.values())
+    if not set(weights) <= set(tasks) or min(weights.values()) < 0 or not 0 < total < math.inf:
+        raise ConfigError(
+            f"weights are {weights}; expected numbers of 0 or more, not all 0, for {', '.join(tasks)}"
+        )
+    return {task: weight / total for task, weight in weights.items()}

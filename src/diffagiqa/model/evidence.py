@@ -98,7 +98,7 @@ def word_figures(evidences: Tensor, words: Tensor) -> Tensor:
     some = count.clamp(min=1)
     mean = (evidences * mask).sum(1) / some
     spread = (((evidences - mean[:, None]).square() * mask).sum(1) / some + 1e-6).sqrt()
-    lowest = torch.where(words, evidences, evidences.new_tensor(float("inf")))
+    lowest = evidences.masked_fill(~words, math.inf)
     low = lowest.topk(min(2, lowest.shape[1]), dim=1, largest=False).values
     low = torch.where(low.isfinite(), low, mean[:, None])
     chance = torch.sigmoid(evidences) * mask

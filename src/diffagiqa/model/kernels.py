@@ -9,7 +9,9 @@ Triton comes with PyTorch's CUDA builds. With ``TRITON_INTERPRET=1`` the kernels
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import torch
 import triton
@@ -21,6 +23,23 @@ ROWS = 64
 COLUMNS = 64
 SPLIT = 2048
 """Positions that one program adds up: 8192 programs for 64 maps of 512 x 512."""
+
+
+Options = ParamSpec("Options")
+Found = TypeVar("Found")
+
+
+def on_its_device(
+    launch: Callable[Concatenate[Tensor, Options], Found],
+) -> Callable[Concatenate[Tensor, Options], Found]:
+    """Triton launches on the current device, which need not be the one that the tensors are on."""
+
+    @wraps(launch)
+    def launch_there(tokens: Tensor, *args: Options.args, **options: Options.kwargs) -> Found:
+        with torch.cuda.device_of(tokens):
+            return launch(tokens, *args, **options)
+
+    return launch_there
 
 
 class Normalised(NamedTuple):
@@ -230,6 +249,7 @@ def _sum(
     tl.store(found + place, value.to(found.dtype.element_ty), mask)
 
 
+@on_its_device
 def group_norm(
     tokens: Tensor, groups: int, weight: Tensor, bias: Tensor, epsilon: float,
     before: Tensor | None = None, silu: bool = False,
@@ -261,6 +281,7 @@ def group_norm(
     return Normalised(found, scale, shift, centred, inverse)
 
 
+@on_its_device
 def group_norm_gradient(
     tokens: Tensor, gradients: Tensor, normalised: Normalised, silu: bool
 ) -> Tensor:
@@ -287,6 +308,7 @@ def group_norm_gradient(
     return found
 
 
+@on_its_device
 def biased_sum(tokens: Tensor, bias: Tensor, others: Tensor) -> Tensor:
     """tokens + bias + others: (B, positions, C) contiguous, and a bias (C,)."""
     rows, channels = tokens.shape[1:]

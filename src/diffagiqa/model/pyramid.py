@@ -209,7 +209,6 @@ class StatisticsPooling(nn.Module):
         """``words``: widths of further levels that come as figures, (B, F, 1, 1)."""
         super().__init__()
         self.textures = textures
-        self.features = len(feature_channels)
         own = [
             width
             for c in feature_channels
@@ -224,30 +223,27 @@ class StatisticsPooling(nn.Module):
         self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in self.widths)
         self.levels = nn.ModuleList(conv_bn_relu(width, channels) for width in self.widths)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Features (B, C_i, h_i, w_i), or their ``figures`` -> (B, levels * channels, 1, 1)."""
-        standard = self.standardised(features)
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """``figures`` of the features, and of words, (B, F_i, 1, 1) -> (B, levels * channels, 1, 1)."""
+        standard = self.standardised(levels)
         parts = zip(standard, self.dropouts, self.levels, strict=True)
         return torch.cat([level(dropout(found)) for found, dropout, level in parts], dim=1)
 
-    def standardised(self, features: Sequence[Tensor]) -> list[Tensor]:
+    def standardised(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Figures in units of the training pictures' deviations, (B, F, 1, 1) per level."""
-        levels = list(features)
-        if levels[0].shape[1] != self.widths[0]:  # maps, not yet their figures
-            levels = self.figures(levels[: self.features]) + levels[self.features :]
         return [norm(one) for one, norm in zip(levels, self.norms, strict=True)]
 
     def figures(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """``figures`` of every map (B, C_i, h_i, w_i), (B, F, 1, 1) each."""
         return [one.to(maps[0].dtype) for m in maps for one in figures(m, self.textures)]
 
-    def distance(self, features: Sequence[Tensor]) -> Tensor:
+    def distance(self, levels: Sequence[Tensor]) -> Tensor:
         """How unlike the training pictures, (B,): the mean squared deviation, about 1 for those, of the
         kind of figures that deviates most.
 
         A Mahalanobis distance with a diagonal covariance, per figure. Each kind for itself, since what is
         odd in one (the smooth places of a chart) drowns in the mean of all.
         """
-        own = self.standardised(features)[: self.pictured]
+        own = self.standardised(levels)[: self.pictured]
         each = [one.flatten(1).float().square().clamp(max=1e4).mean(1) for one in own]
         return torch.stack(each).amax(0)

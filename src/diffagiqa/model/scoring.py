@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,56 +80,56 @@ class DiffAGIQA(nn.Module):
         self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
     ) -> Judgement:
         """``forward``, and how unlike the training pictures each image is where the model knows."""
-        prompted = self.prompt(images)
-        mean, std = backbone.encode_image(prompted)
-        shown = self.word_features(images, prompts, backbone)
         draws, distances = [], []
-        for noise in noises:
-            features = self.levels(mean, std, prompts.text, backbone, noise) + shown
-            draws.append(self.score_features(features))
+        for levels in self.draws(images, prompts, backbone, noises):
+            draws.append(self.score_features(levels))
             if self.config.unfamiliar_above and isinstance(self.pyramid, StatisticsPooling):
-                first = [feature[: len(images)] for feature in features]
-                distances.append(self.pyramid.distance(first))
+                distances.append(self.pyramid.distance([level[: len(images)] for level in levels]))
         return Judgement(
             {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]},
             torch.stack(distances).mean(0) if distances else None,
         )
+
+    def draws(
+        self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
+    ) -> Iterator[list[Tensor]]:
+        """What pyramid and heads are given of a batch, for every draw: (passes * B, ...) per level."""
+        mean, std = backbone.encode_image(self.prompt(images))
+        shown = self.word_features(images, prompts, backbone)
+        for noise in noises:
+            yield self.levels(self.look(mean, std, prompts.text, backbone, noise)) + shown
 
     def prompt(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> one prompted copy per prompter, (prompters * B, 3, S, S)."""
         prompted = [prompter(images) for prompter in self.prompters.values()]
         return prompted[0] if len(prompted) == 1 else torch.cat(prompted)
 
-    def levels(
-        self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
-    ) -> list[Tensor]:
-        """What the pyramid is given of a picture: ``features``, or the figures that it takes of them.
+    def levels(self, found: Sequence[Tensor]) -> list[Tensor]:
+        """What a ``look`` found -> what the pyramid is given of it, (passes * B, ...) per level.
 
         Figures are computed once for all passes that share a look.
         """
-        found = self.look(mean, std, text, backbone, noise)
         if isinstance(self.pyramid, StatisticsPooling):
             found = self.pyramid.figures(found)
-        return self.for_passes(found)
-
-    def features(
-        self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
-    ) -> list[Tensor]:
-        """Posterior of all prompters -> features of every pass, (passes * B, C_i, h_i, w_i)."""
-        return self.for_passes(self.look(mean, std, text, backbone, noise))
+        if len(self.looks) == len(self.passes):
+            return list(found)
+        parts = [level.chunk(len(self.looks)) for level in found]
+        return [torch.cat([part[i] for i in self.look_of]) for part in parts]
 
     def look(
         self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
     ) -> list[Tensor]:
-        """``features`` of the passes that differ, (looks * B, C_i, h_i, w_i)."""
+        """Posterior of all prompters -> features of every look, (looks * B, C_i, h_i, w_i)."""
         config, looks = self.config, self.looks
         prompters = mean.shape[0] // text.shape[0]
         latents = backbone.noisy_latents(
             mean, std, _for_branches(noise, prompters), config.timestep
         ).chunk(prompters)
-        silent = text
-        if not all(look.use_text for look in looks):
-            silent = backbone.no_text(text.shape[1]).expand_as(text)
+        silent, told = text, [look.use_text for look in looks]
+        if not all(told):
+            # Beside a prompt the empty one is as long; repeated, attention takes no more from it.
+            silent = backbone.no_text(text.shape[1] if any(told) else None)
+            silent = silent.expand(len(text), -1, -1)
         found = unet_features(
             backbone.unet,
             torch.cat([latents[look.prompter] for look in looks]),
@@ -140,13 +140,6 @@ class DiffAGIQA(nn.Module):
         )
         dtype = next(self.pyramid.parameters()).dtype
         return [feature.to(dtype) for feature in found.values()]
-
-    def for_passes(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Levels of every look, (looks * B, ...) -> of every pass, (passes * B, ...)."""
-        if len(self.looks) == len(self.passes):
-            return list(levels)
-        parts = [level.chunk(len(self.looks)) for level in levels]
-        return [torch.cat([part[i] for i in self.look_of]) for part in parts]
 
     def word_features(self, images: Tensor, prompts: Prompts, backbone: Backbone) -> list[Tensor]:
         """How strongly the words of the prompts are shown, (passes * B, F, 1, 1) per layer of ``words``.

@@ -188,14 +188,11 @@ def _compute(
     images = images.to(backbone.device)
     prompts = source.prompts(rows)
     shape = backbone.latent_shape(config.image_size)
+    # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
+    noises = [draw_noise(SCORING_SEED, j, shape, config.posterior) for j in range(options.draws)]
     views: list[list[Tensor]] = []
     for picture in (images, images.flip(3)) if options.mirrored else (images,):
-        mean, std = backbone.encode_image(model.prompt(picture))
-        shown = model.word_features(picture, prompts, backbone)
-        for draw in range(options.draws):
-            # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
-            noise = draw_noise(SCORING_SEED, draw, shape, config.posterior)
-            levels = model.levels(mean, std, prompts.text, backbone, noise) + shown
+        for levels in model.draws(picture, prompts, backbone, noises):
             views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in levels])
     levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
     if not all(level.isfinite().all() for level in levels):

@@ -53,7 +53,7 @@ class RunFolder:
         self.folder = folder
         self.best = folder / "best" if config.members == 1 else member_folder(folder, 0) / "best"
         self.config = config
-        self.resume = resume
+        self.resumed = resume
         self._board: Any = None
         written = folder / "config.json"
         if resume:
@@ -76,19 +76,16 @@ class RunFolder:
         table.insert(0, "part", "")
         for name, part in split.items():
             table.loc[list(part), "part"] = name
-        text = table[table["part"] != ""].to_csv(index=False)
-        written = self.folder / "rows.csv"
-        if self.resume and written.is_file() and written.read_bytes() != text.encode():
-            raise TrainingError(
-                f"{self.folder} was begun with other rows, labels or parts of the split; "
-                "resume with the same data, or start in another folder"
-            )
-        self._write("rows.csv", text)
+        labels = table[table["part"] != ""].to_csv(index=False)
         names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
         saved = SavedSplit(kind, seed, {}, table_hash(rows.table()), **names)
-        self._write("split.json", json.dumps(asdict(saved), indent=1) + "\n")
+        files = {"rows.csv": labels, "split.json": json.dumps(asdict(saved), indent=1) + "\n"}
+        for name, text in files.items():
+            self._check_unchanged(name, text)
+        for name, text in files.items():
+            self._write(name, text)
         self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
 
     def save(self, state: dict[str, Any], last: DiffAGIQA) -> None:
@@ -173,6 +170,14 @@ class RunFolder:
             raise TrainingError(
                 f"{self.folder} was begun by an older version, which kept no folders of members; "
                 "delete it, or start in another folder"
+            )
+
+    def _check_unchanged(self, name: str, text: str) -> None:
+        file = self.folder / name
+        if self.resumed and file.is_file() and file.read_bytes() != text.encode():
+            raise TrainingError(
+                f"{self.folder} was begun with other pictures, labels or parts than {name} has now; "
+                "resume with the same table, or start in another folder"
             )
 
     def _write(self, name: str, text: str) -> None:
