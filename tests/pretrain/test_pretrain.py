@@ -88,6 +88,12 @@ def test_loss_falls(trained: Path, stage: str) -> None:
     assert last["step"] >= 10
 
 
+def test_losses_are_drawn(trained: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with Image.open(trained / "losses.png") as drawn:
+        assert drawn.size == (1320, 440)
+
+
 def test_components_keep_detail() -> None:
     from diffagiqa.errors import ConfigError as Wrong
     from diffagiqa.pretrain.autoencoder import build_autoencoder

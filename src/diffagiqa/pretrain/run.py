@@ -15,6 +15,7 @@ import torch
 from diffagiqa.errors import TrainingError
 from diffagiqa.pretrain.autoencoder import build_autoencoder, train_autoencoder
 from diffagiqa.pretrain.config import PretrainConfig
+from diffagiqa.pretrain.curves import draw_losses
 from diffagiqa.pretrain.denoiser import Denoiser, build_unet, train_denoiser
 from diffagiqa.pretrain.folder import save_backbone
 from diffagiqa.pretrain.loop import processes
@@ -38,8 +39,8 @@ def pretrain(
     """Train everything and return ``out/backbone``, a diffusers folder in half precision.
 
     The autoencoder learns from the ``real`` pictures where there are any, the denoiser from both
-    sources in equal shares. ``out`` also gets ``pretrain.json``, the loss tables, checkpoints,
-    and ``ages/``: copies of the folder from earlier in the denoiser's training.
+    sources in equal shares. ``out`` also gets ``pretrain.json``, the losses as tables and as
+    ``losses.png``, checkpoints, and ``ages/``: copies of the folder from earlier in the denoiser's training.
 
     Raises ``TrainingError`` where ``out`` already holds a run and ``resume`` is not given, or holds
     one of another configuration.
@@ -86,6 +87,7 @@ def pretrain(
     if first():
         save(backbone)
         shutil.copy(out / "pretrain.json", backbone / "pretrain.json")
+        draw_losses(out)
     return backbone
 
 
