@@ -40,7 +40,7 @@ def pretrain(
 
     The autoencoder learns from the ``real`` pictures where there are any, the denoiser from both
     sources in equal shares. ``out`` also gets ``pretrain.json``, the losses as tables and as
-    ``losses.png``, checkpoints, and ``ages/``: copies of the folder from earlier in the denoiser's training.
+    ``losses.png``, checkpoints, and ``ages/``: copies from earlier in the denoiser's training.
 
     Raises ``TrainingError`` where ``out`` already holds a run and ``resume`` is not given, or holds
     one of another configuration.
