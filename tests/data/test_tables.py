@@ -165,7 +165,7 @@ def test_root(tmp_path):
         ("image,prompt\na.png,a, cat\n", "row 1: it has 3 fields, and the header 2; quote the com"),
         ("image,prompt\na.png\n", "row 1: it has 1 fields"),
         (b"image,prompt\na.png,caf\xe9\n", "row 1: it is not UTF-8; save the table as UTF-8."),
-        (f'image,prompt\na.png,"{"x" * 140_000}"\n', "row 1: it cannot be read (field larger than"),
+        (f'image,prompt\na.png,"{"x" * 140_000}"\n', "row 1: line 2 cannot be read (field larger than"),
         (f"image,prompt\na.png,{'x' * 100_001}\n", "row 1: the prompt has 100,001 characters"),
     ],
 )
@@ -175,6 +175,35 @@ def test_bad_rows_of_csv(tmp_path, text, message):
     found = one(text, tmp_path)
     assert message in found[0].error
     assert (found[-1].image, found[-1].prompt, found[-1].error) == ("good.png", "a dog", None)
+
+
+def test_a_quote_that_is_not_closed_loses_no_row_without_a_word(tmp_path):
+    rows = ["a.png,plain", 'b.png,"best quality', "c.png,plain", "d.png,plain"]
+    first, second = one("\n".join(["image,prompt", *rows]) + "\n", tmp_path)
+    assert (first.prompt, second.prompt) == ("plain", None)
+    assert second.error == (
+        f"{tmp_path}/t.csv row 2: lines 3 to 5 cannot be read (unexpected end of data); "
+        "look for a quote that is not closed."
+    )
+    rows.append('e.png,"a cat, red"')  # here the quote finds an end, and text after it
+    found = one("\n".join(["image,prompt", *rows, "f.png,x"]) + "\n", tmp_path)
+    assert [s.image for s in found if not s.error] == ["a.png", "f.png"]
+    assert "row 2: lines 3 to 6 cannot be read (" in found[1].error
+
+
+def test_prompts_behind_a_quote_that_is_not_closed(tmp_path):
+    file = tmp_path / "prompts.csv"
+    file.write_text('image,prompt\na.png,"a cat\nb.png,a dog\n')
+    with pytest.raises(TableError, match=r"prompts\.csv row 1: lines 2 to 3 cannot be read"):
+        list(read_samples(["a.png", "b.png"], prompts_file=str(file)))
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_separators_that_spreadsheets_write_into_csv(tmp_path, mark, name):
+    text = "image,prompt\na.png,a fox\nb.png\n".replace(",", mark)
+    good, bad = one(text, tmp_path)
+    assert (good.image, good.prompt) == ("a.png", "a fox")
+    assert bad.error.endswith(f"it has 1 fields, and the header 2; quote the {name}.")
 
 
 def test_null_and_bidi_in_a_prompt_are_cleaned(tmp_path):
@@ -241,6 +270,7 @@ def test_web_addresses_are_reported_in_their_row():
             "id,words\n1,a\n",
             r"has no image column: found 'id', 'words'; expected one of image",
         ),
+        ("t.csv", "id;words\n1;a\n", "has no image column: found 'id', 'words'"),
         ("t.csv", "", r"t\.csv has no rows; expected a header and one row per image"),
         ("t.csv", "image,prompt\n", "has no rows"),
         ("t.csv", "image,image\na,b\n", "names a column twice or is not UTF-8; correct it"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffagiqa.data.images import DEFAULT_LIMITS
+from diffagiqa.data.names import NameIndex
 from diffagiqa.data.prompts import clean_prompt, decode_text
 from diffagiqa.data.records import MAX_LINE, READERS, Record, json_record
 from diffagiqa.data.samples import (
@@ -269,19 +270,19 @@ def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterato
     Of several rows whose last part is the image's, the one that shares most parts of the path counts.
     """
     exact: dict[str, Sample] = {}
-    by_name: dict[str, list[Sample]] = {}
     for given in _table_samples(file, columns):
+        if given.error and given.image.startswith(f"{file}:"):  # it names no picture
+            raise TableError(given.error)
         known = exact.setdefault(given.image, given)
-        if known is given:
-            by_name.setdefault(_parts(given.image)[-1], []).append(given)
-        elif known.prompt != given.prompt:
+        if known.prompt != given.prompt:
             raise TableError(
                 f"{printable(file)} gives {printable(given.image)} two prompts; leave one of them."
             )
+    index = NameIndex(exact)
     matched, image = False, None
     for sample in samples:
         image = sample.image
-        nearest = [exact[image]] if image in exact else _nearest(image, by_name)
+        nearest = [exact[name] for name in index.find(image)]
         matched = matched or bool(nearest)
         if len({found.prompt for found in nearest}) > 1:
             names = " and ".join(printable(found.image) for found in nearest[:2])
@@ -301,28 +302,6 @@ def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterato
             f"{printable(next(iter(exact)))}, and the last image is {printable(image)}; "
             "name the images there as they are named here."
         )
-
-
-def _parts(name: str) -> list[str]:
-    """A path or URL from its first folder to its last part.
-
-    >>> _parts("./renders/cat.png")
-    ['renders', 'cat.png']
-    """
-    return [part for part in name.replace(os.sep, "/").split("/") if part not in ("", ".")] or [""]
-
-
-def _nearest(image: str, by_name: dict[str, list[Sample]]) -> list[Sample]:
-    """The rows that share the most parts with the image, counted from the end."""
-    own = _parts(image)
-    shared = [(_shared(own, _parts(given.image)), given) for given in by_name.get(own[-1], ())]
-    most = max((count for count, _ in shared), default=0)
-    return [given for count, given in shared if count == most]
-
-
-def _shared(one: list[str], other: list[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
