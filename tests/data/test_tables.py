@@ -165,7 +165,10 @@ def test_root(tmp_path):
         ("image,prompt\na.png,a, cat\n", "row 1: it has 3 fields, and the header 2; quote the com"),
         ("image,prompt\na.png\n", "row 1: it has 1 fields"),
         (b"image,prompt\na.png,caf\xe9\n", "row 1: it is not UTF-8; save the table as UTF-8."),
-        (f'image,prompt\na.png,"{"x" * 140_000}"\n', "row 1: line 2 cannot be read (field larger than"),
+        (
+            f'image,prompt\na.png,"{"x" * 140_000}"\n',
+            "row 1: line 2 cannot be read (field larger than",
+        ),
         (f"image,prompt\na.png,{'x' * 100_001}\n", "row 1: the prompt has 100,001 characters"),
     ],
 )

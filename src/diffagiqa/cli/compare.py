@@ -58,8 +58,8 @@ def compare(
         opened = split_run(opened[0], by)
     rows = opened[0].rows
     if categories is not None:
-        rows = add_columns(opened[0], categories, key="prompt").rows
         category_column = category_column or "category"
+        rows = add_columns(opened[0], categories, key="prompt", wanted=category_column).rows
     named = read_categories(rows, category_column) if category_column else None
     found = compare_runs(opened, categories=named, seed=seed)
     if as_json:

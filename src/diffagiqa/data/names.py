@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class NameIndex:
@@ -24,8 +24,9 @@ class NameIndex:
         """The name itself, else all that share the most parts with it; none where no last part is its."""
         if image in self._exact:
             return [image]
-        own = path_parts(image)
-        shared = [(_shared(own, path_parts(n)), n) for n in self._by_last.get(own[-1], ())]
+        own = path_parts(image)[::-1]
+        alike = self._by_last.get(own[0], ())
+        shared = [(shared_parts(own, path_parts(name)[::-1]), name) for name in alike]
         most = max((count for count, _ in shared), default=0)
         return [name for count, name in shared if count == most]
 
@@ -39,6 +40,11 @@ def path_parts(name: str) -> list[str]:
     return [part for part in name.replace(os.sep, "/").split("/") if part not in ("", ".")] or [""]
 
 
-def _shared(one: list[str], other: list[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
+def shared_parts(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many parts two paths share from the beginning.
+
+    >>> shared_parts(["renders", "a"], ["renders", "b"])
+    1
+    """
+    pairs = zip(one, other, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,14 +16,25 @@ from typing import Any
 from diffagiqa.data.samples import local_path, printable, reason_of, suffix
 from diffagiqa.errors import TableError
 
+_FORMULA = re.compile("'*[=+@\t\r-]")
+
 
 def guard_cell(text: str) -> str:
-    """Text as a CSV cell that a spreadsheet will not run as a formula.
+    """Text as a CSV cell that a spreadsheet will not run as a formula; ``bare_cell`` undoes it.
 
-    >>> guard_cell("=HYPERLINK(1)"), guard_cell("a cat")
-    ("'=HYPERLINK(1)", 'a cat')
+    >>> guard_cell("=HYPERLINK(1)"), guard_cell("a cat"), guard_cell("'=1")
+    ("'=HYPERLINK(1)", 'a cat', "''=1")
     """
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def bare_cell(cell: str) -> str:
+    """The text that ``guard_cell`` made the cell of.
+
+    >>> bare_cell("'=HYPERLINK(1)"), bare_cell("a cat"), bare_cell("'tis")
+    ('=HYPERLINK(1)', 'a cat', "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 class RowWriter:

@@ -225,14 +225,20 @@ def read_records(
 
 def _records(table: str, columns: _Columns) -> Iterator[Record | str]:
     """Rows of a table, each as a record or as the reason why it is none; checks the columns."""
-    shown, checked, empty = printable(table), False, True
-    read = READERS[suffix(table)]
+    checked = False
+    for record in read_rows(table):
+        if isinstance(record, dict) and not checked:
+            _check_columns(record, columns, printable(table))
+            checked = True
+        yield record
+
+
+def read_rows(table: str) -> Iterator[Record | str]:
+    """Rows of a table of any columns, each as a record or as the reason why it is none."""
+    shown, empty = printable(table), True
     with open_location(table) as file:
         try:
-            for record in read(file, shown):
-                if isinstance(record, dict) and not checked:
-                    _check_columns(record, columns, shown)
-                    checked = True
+            for record in READERS[suffix(table)](file, shown):
                 empty = False
                 yield record
         except DiffAGIQAError:
