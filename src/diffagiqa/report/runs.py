@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,15 +59,22 @@ class Run:
 def read_run(path: str | Path, name: str | None = None) -> Run:
     """Read .csv, .jsonl or .parquet, or a folder of parts, as ``diffagiqa score`` writes them.
 
+    Where the job of a folder, or a share of it, has not ended, a warning says so.
+
     Raises:
         TableError: it cannot be read, or is no table of scores.
     """
     import pandas as pd
 
+    from diffagiqa.scale.journal import unfinished
+
     path = Path(path)
-    files = [path]
+    files, missing = [path], None
     if path.is_dir():
+        missing = unfinished(str(path))
         files = sorted(f for f in path.iterdir() if f.suffix in READERS and f.name[0] not in "._")
+    if missing and not files:
+        raise TableError(f"{printable(str(path))} holds no rows yet: {missing}")
     if not files or any(file.suffix.lower() not in READERS for file in files):
         raise TableError(
             f"{printable(str(path))} is no table of scores; give a .csv, .jsonl or .parquet file, "
@@ -96,6 +104,8 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     for column in _TEXT:
         values = rows[column] if column in rows.columns else pd.Series("", index=rows.index)
         rows[column] = values.astype(object).where(values.notna(), "").astype(str)
+    if missing:
+        warnings.warn(f"{printable(str(path))} holds {len(rows):,} rows: {missing}", stacklevel=2)
     return Run(name or path.stem or str(path), rows, tasks)
 
 
