@@ -173,6 +173,17 @@ def test_wrong_use(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize("seed", ["-1", "9" * 20])
+@pytest.mark.parametrize(
+    "command", [["score", "a.png"], ["serve"], ["evaluate", "--out", "o"], ["pretrain", "o"]]
+)
+def test_seeds_that_no_generator_takes(
+    command: list[str], seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--seed", seed]) == 2
+    assert "Invalid value for '--seed'" in capsys.readouterr().err
+
+
 def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> None:
     main, other = pty.openpty()
     code = "from diffagiqa.cli.main import main; main()"

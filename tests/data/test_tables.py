@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from diffagiqa.data.images import ImageLimits
 from diffagiqa.data.results import RowWriter, guard_cell
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import PromptError, TableError
@@ -235,6 +236,13 @@ def test_bad_rows_of_jsonl(tmp_path, line, message):
 def test_bad_rows_of_json(tmp_path):
     found = one('[{"image": "a.png"}, 3]', tmp_path, "t.json")
     assert found[1].error.endswith("t.json row 2: it is a JSON int; give an object.")
+
+
+def test_shards_are_read_within_the_limits(tmp_path):
+    shard = shard_of(("a.png", b"PP"), ("b.png", b"P"))
+    bad, good = one(shard, tmp_path, "s.tar", limits=ImageLimits(max_bytes=1))
+    assert "a.png holds 2 bytes, and the limit is 1" in bad.error
+    assert good.error is None
 
 
 def test_bad_texts_of_shards(tmp_path):

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from scale_made import FACTS, ArithmeticEngine, make_pictures, make_table, read_rows, run
 
-from diffagiqa.data.images import DEFAULT_LIMITS
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import read_run
@@ -389,7 +388,6 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
     options: dict[str, Any] = {
         "layout": Layout(2, 4, 12),
         "facts": FACTS,
-        "limits": DEFAULT_LIMITS,
         "stop": StopRequest(),
     }
     inputs = Inputs((str(table),))
@@ -413,7 +411,7 @@ def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:
     text = table.read_text()
     (tmp_path / "link.jsonl").symlink_to(table)
     options: dict[str, Any] = {
-        "layout": Layout(2, 4, 12), "facts": FACTS, "limits": DEFAULT_LIMITS, "stop": StopRequest()
+        "layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest()
     }  # fmt: skip
     for out, inputs in (
         (str(table), Inputs((str(table),))),

@@ -31,7 +31,7 @@ def compare(
             help="That column, or one of the first run. Default: 'category', where --categories is given."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Compare generators: every run against the first, prompt by prompt.

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffagiqa.data.images import DEFAULT_LIMITS
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.names import NameIndex
 from diffagiqa.data.prompts import clean_prompt, decode_text
 from diffagiqa.data.records import MAX_LINE, READERS, Record, json_record
@@ -46,6 +46,7 @@ def read_samples(
     prompt_column: str | None = None,
     root: str | None = None,
     recursive: bool = True,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Iterator[Sample]:
     """Samples of all inputs, in the order given, numbered from 0.
 
@@ -65,6 +66,7 @@ def read_samples(
         root: folder that the tables' images are in, by default the folder of each table. Relative
             names must not leave it; full paths and URLs are taken only where no root is given.
         recursive: whether folders are searched below their first level.
+        limits: largest picture in a shard.
 
     Raises:
         TableError, PromptError: where an input, the prompt or the prompts file cannot be used.
@@ -75,7 +77,7 @@ def read_samples(
     if prompt is not None and prompts_file is not None:
         raise TableError("a prompt and a prompts file were given; give one of the two.")
     columns = _Columns(image_column, prompt_column, root)
-    samples = (sample for name in names for sample in _expand(name, recursive, columns))
+    samples = (sample for name in names for sample in _expand(name, recursive, columns, limits))
     numbered = (replace(sample, row=row) for row, sample in enumerate(samples))
     if prompt is not None:
         text = clean_prompt(prompt)
@@ -96,28 +98,30 @@ class _Columns:
     root: str | None
 
 
-def _expand(item: str, recursive: bool, columns: _Columns) -> Iterator[Sample]:
+def _expand(item: str, recursive: bool, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
     try:
         local_path(item)
     except TableError as fault:  # a web address, say: this row cannot be scored, others can
         yield _bare(item, str(fault))
         return
     for file in find_files(item, recursive):
-        yield from _file_samples(file, columns)
+        yield from _file_samples(file, columns, limits)
 
 
-def _file_samples(file: str, columns: _Columns) -> Iterator[Sample]:
+def _file_samples(file: str, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
     if suffix(file) in TABLE_SUFFIXES:
         return _table_samples(file, columns)
-    return _shard_samples(file, columns) if suffix(file) == ".tar" else iter([_bare(file)])
+    if suffix(file) == ".tar":
+        return _shard_samples(file, columns, limits)
+    return iter([_bare(file)])
 
 
 def _bare(image: str, error: str | None = None) -> Sample:
     return Sample(image, None, "none", 0, error=error)
 
 
-def _shard_samples(shard: str, columns: _Columns) -> Iterator[Sample]:
-    for entry in read_shard(shard, DEFAULT_LIMITS.max_bytes, MAX_LINE):
+def _shard_samples(shard: str, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
+    for entry in read_shard(shard, limits.max_bytes, MAX_LINE):
         image = f"{shard}::{entry.name}" if entry.name else shard
         sample = replace(_bare(image, entry.error), data=entry.data)
         try:
