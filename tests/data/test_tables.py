@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from diffagiqa.data.images import ImageLimits
-from diffagiqa.data.results import RowWriter, guard_cell
+from diffagiqa.data.results import RowWriter, bare_cell, guard_cell
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import PromptError, TableError
 
@@ -562,10 +562,28 @@ def test_writer_faults(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(("name", "step"), [("r.csv", "_put"), ("r.parquet", "_parquet_writer")])
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path, monkeypatch, name, step, fault):
+    def refuse(*args):
+        raise fault
+
+    monkeypatch.setattr(RowWriter, step, refuse)
+    with (
+        pytest.raises(
+            (TableError, KeyboardInterrupt), match=r"^$|\(No space left on device\); check"
+        ),
+        RowWriter(tmp_path / name, COLUMNS),
+    ):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=10))
 def test_no_cell_starts_a_formula(text):
     assert not guard_cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert bare_cell(guard_cell(text)) == text
     out = io.StringIO()
     csv.writer(out).writerow([guard_cell(text), "x"])
     assert next(csv.reader(io.StringIO(out.getvalue(), newline="")))[1] == "x"

@@ -246,6 +246,7 @@ def _run(
 ) -> bool:
     """Run the job with a progress bar and a summary; whether any row failed."""
     from diffagiqa.cli.score_output import RowPrinter, progress_bar, show_summary
+    from diffagiqa.data.folders import passed_over, passed_over_sentence
     from diffagiqa.scale.job import run_job, run_stream, run_to_file
     from diffagiqa.scale.stop import Stopped, StopRequest
 
@@ -267,5 +268,9 @@ def _run(
             hint = "; the same command goes on from there" if out else ""
             typer.echo(f"{stopped} after {bar.done:,} rows{hint}", err=True)
             raise typer.Exit(128 + stopped.signum) from None
+    if as_json or not quiet:
+        totals.passed_over = passed_over(inputs.names, inputs.recursive)
     show_summary(totals, facts, bar, out, as_json, quiet)
+    if totals.passed_over and not quiet:
+        typer.echo(passed_over_sentence(totals.passed_over), err=True)
     return totals.failed > 0

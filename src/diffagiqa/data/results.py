@@ -85,10 +85,16 @@ class RowWriter:
                 f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
                 "check its folder and access."
             ) from fault
-        if suffix(self.path) == ".csv":
-            self._put(self.columns)
-        elif suffix(self.path) == ".parquet":
-            self._parquet = self._parquet_writer()
+        try:
+            if suffix(self.path) == ".csv":
+                self._put(self.columns)
+            elif suffix(self.path) == ".parquet":
+                self._parquet = self._parquet_writer()
+        except BaseException as fault:
+            self._discard()
+            if isinstance(fault, Exception):
+                raise self._unwritten(fault) from fault
+            raise
         return self
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -147,12 +153,16 @@ class RowWriter:
         try:
             if kind is None:
                 self._finish()
-        finally:  # still there only where the block, or the writing of the last bytes, failed
-            for opened in (self._parquet, self._file):
-                with suppress(Exception):
-                    opened.close()
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove what has not become the file: the block, or the writing of some bytes, failed."""
+        for opened in (self._parquet, self._file):
             with suppress(Exception):
-                self._filesystem.rm(self._temporary)
+                opened.close()
+        with suppress(Exception):
+            self._filesystem.rm(self._temporary)
 
     def _finish(self) -> None:
         try:

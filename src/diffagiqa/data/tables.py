@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.names import NameIndex
 from diffagiqa.data.prompts import clean_prompt, decode_text
@@ -20,7 +21,6 @@ from diffagiqa.data.records import MAX_LINE, READERS, Record, json_record
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     Sample,
-    find_files,
     local_path,
     open_location,
     printable,
