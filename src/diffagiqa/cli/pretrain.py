@@ -21,7 +21,9 @@ def pretrain(
     made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 9000,
     minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
     minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
-    seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of weights, crops and noise.")
+    ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     compile: Annotated[
