@@ -66,8 +66,8 @@ def test_every_step_gives_the_released_scores_and_the_last_the_scorers(
     dark = path(image.double() / 2, "a red fox", ladder()[0][1])
     scorer = Scorer.from_pretrained(tmp_path, device="cpu", dtype="float32")
     for task, value in scorer.score_tensor(image[None], "a red fox").items():
-        assert float(value) == pytest.approx(float(found[0][task]), abs=1e-5)
-        assert abs(float(dark[task]) - float(value)) > 1e-3  # another picture has another score
+        assert float(value) == pytest.approx(float(found[0][task]), abs=1e-4)
+        assert abs(float(dark[task]) - float(value)) > 1e-2  # another picture has another score
 
 
 def test_bench_measures_tables_and_plots(model: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_best_of(pipeline: Any, scorer: Scorer) -> None:
     best = best_of(pipeline, scorer, "a red cat", 3, seed=5, **SETTINGS)
     assert best.rewards[best.number] == max(best.rewards)
     rewards, _ = Reward(scorer)([best.image], ["a red cat"])
-    assert float(rewards[0]) == pytest.approx(max(best.rewards), abs=1e-5)
+    assert float(rewards[0]) == pytest.approx(max(best.rewards), abs=1e-3)
 
 
 def test_wrong_use(scorer: Scorer) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import unlike_pictures
 from PIL import Image
 
 from diffagiqa import Scorer
@@ -27,13 +28,15 @@ def scorer(tiny_scorer: Scorer) -> Scorer:
 @pytest.fixture(scope="session")
 def pictures() -> torch.Tensor:
     """(4, 3, 64, 64) in [0, 1]."""
-    return torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return torch.from_numpy(np.stack(unlike_pictures(4, 64))).permute(0, 3, 1, 2) / 255
 
 
 @pytest.fixture(scope="session")
 def plain(scorer: Scorer, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
     with torch.no_grad():
-        return scorer.score_tensor(pictures, PROMPTS)
+        found = scorer.score_tensor(pictures, PROMPTS)
+    assert all(float(scores.max() - scores.min()) > 0.05 for scores in found.values())
+    return found
 
 
 def test_named_metric(scorer: Scorer, pictures: torch.Tensor, plain: dict) -> None:
@@ -71,7 +74,8 @@ def test_wrong_use_of_named_metric_is_one_sentence(scorer: Scorer) -> None:
 def test_reward_is_the_weighted_score(scorer: Scorer, pictures: torch.Tensor, plain: dict) -> None:
     reward = Reward(scorer, {"alignment": 3, "perception": 1}, batch_size=3)
     rewards, info = reward(pictures, PROMPTS, [{}] * 4)
-    torch.testing.assert_close(rewards, 0.75 * plain["alignment"] + 0.25 * plain["perception"])
+    wanted = 0.75 * plain["alignment"] + 0.25 * plain["perception"]
+    torch.testing.assert_close(rewards, wanted, rtol=0, atol=1e-3)
     assert not rewards.requires_grad
     assert set(info) == {"perception", "alignment"}
     images = [
@@ -83,7 +87,7 @@ def test_reward_is_the_weighted_score(scorer: Scorer, pictures: torch.Tensor, pl
 
 def test_differentiable_reward_reaches_a_generator(scorer: Scorer, pictures: torch.Tensor) -> None:
     generator = torch.nn.Conv2d(3, 3, 1)
-    rewards, info = Reward(scorer, differentiable=True)(generator(pictures), PROMPTS)
+    rewards, info = Reward(scorer, differentiable=True)(generator(pictures).sigmoid(), PROMPTS)
     rewards.mean().backward()
     assert generator.weight.grad is not None
     assert generator.weight.grad.abs().sum() > 0
@@ -99,6 +103,14 @@ def test_wrong_use_of_reward(scorer: Scorer, pictures: torch.Tensor) -> None:
         Reward(scorer, differentiable=True)(["fox.png"], ["a fox"])
     with pytest.raises(ConfigError, match="1 prompts were given for 4 images"):
         Reward(scorer)(pictures, ["a fox"])
+    with pytest.raises(ConfigError, match="one text was given for 4 images; expected a list"):
+        Reward(scorer)(pictures, "a fox")
+    with pytest.raises(ImageError, match="from 10 to 254; expected float"):
+        Reward(scorer)(pictures * 255, PROMPTS)
+    eight = (pictures * 255).round().to(torch.uint8)
+    torch.testing.assert_close(
+        Reward(scorer)(eight, PROMPTS)[0], Reward(scorer)(eight / 255, PROMPTS)[0]
+    )
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
@@ -124,7 +136,7 @@ def test_frame_keeps_its_index(scorer: Scorer, pictures: torch.Tensor) -> None:
     assert found["perception"].between(0, 1).all()
 
 
-def test_comfyui_nodes(scorer: Scorer, pictures: torch.Tensor, tiny_model: Path) -> None:
+def test_comfyui_nodes(pictures: torch.Tensor, tiny_model: Path) -> None:
     from diffagiqa.integrations import comfyui
 
     # ComfyUI loads a folder by its path, not by its import name.
@@ -143,10 +155,10 @@ def test_comfyui_nodes(scorer: Scorer, pictures: torch.Tensor, tiny_model: Path)
     (model,) = nodes["DiffAGIQALoadModel"]().load(str(tiny_model))
     shown = nodes["DiffAGIQAScore"]().score(model, images, "a fox")
     assert shown["ui"]["text"][0].count("\n") == 3
-    rewards, _ = Reward(scorer)(pictures, ["a fox"] * 4)
+    rewards, _ = Reward(model)(pictures, ["a fox"] * 4)
     best, value = nodes["DiffAGIQAKeepBest"]().keep(model, images, "a fox", keep=2)
     torch.testing.assert_close(best[0], images[int(rewards.argmax())])
-    assert value == pytest.approx(float(rewards.max()), abs=2e-3)
+    assert value == pytest.approx(float(rewards.max()))
     with pytest.raises(ConfigError, match="expected ComfyUI's"):
         nodes["DiffAGIQAScore"]().score(model, pictures[0], "a fox")
 

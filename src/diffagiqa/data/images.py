@@ -317,8 +317,8 @@ def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") 
 def check_batch(images: torch.Tensor) -> None:
     """Raise ``ImageError`` where a tensor is no batch of pictures: (B, 3, H, W), uint8 or about [0, 1].
 
-    A picture on its way through an optimiser may leave [0, 1] by half; one in [-1, 1] or up to 255
-    would be scored as something else. On a GPU this waits for the pictures.
+    A picture on its way through an optimiser may leave [0, 1] by three quarters; one in [-1, 1] or up
+    to 255 would be scored as something else. On a GPU this waits for the pictures.
     """
     import torch
 
@@ -331,7 +331,7 @@ def check_batch(images: torch.Tensor) -> None:
     if not images.is_floating_point():
         raise ImageError(f"images are of type {images.dtype}; expected uint8, or float in [0, 1]")
     low, high = (float(value) for value in images.detach().aminmax())
-    if not (low >= -0.5 and high <= 1.5):  # false for NaN
+    if not (low >= -0.75 and high <= 1.75):  # false for NaN
         raise ImageError(
             f"images hold values from {low:g} to {high:g}; expected float in [0, 1], so divide by 255 "
             "or take (x + 1) / 2"

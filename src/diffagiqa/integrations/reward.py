@@ -67,10 +67,8 @@ class Reward:
             kind = type(images).__name__
             raise ImageError(f"a differentiable reward got {kind}; give a tensor (B, 3, H, W)")
         if isinstance(prompts, str) or len(prompts) != len(images):
-            given = "one text" if isinstance(prompts, str) else f"{len(prompts)} prompts"
-            raise ConfigError(
-                f"{given} was given for {len(images)} images; expected a list, one each"
-            )
+            given = "one text was" if isinstance(prompts, str) else f"{len(prompts)} prompts were"
+            raise ConfigError(f"{given} given for {len(images)} images; expected a list, one each")
         with nullcontext() if self.differentiable else torch.no_grad():
             scores = self._scores(images, prompts)
             parts = [weight * scores[task] for task, weight in self.weights.items()]

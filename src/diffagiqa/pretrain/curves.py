@@ -23,6 +23,8 @@ def draw_losses(folder: Path) -> None:
     for axis, name in zip(figure.subplots(1, 2), ("autoencoder", "denoiser"), strict=True):
         with (folder / f"{name}.csv").open(newline="") as table:
             rows = list(csv.DictReader(table))
+        if not rows:
+            continue  # a run too short for one mean
         names = [key for key in rows[0] if key not in ("step", "seconds", "loss", "kl", "wrong")]
         minutes = [float(row["seconds"]) / 60 for row in rows]
         for key, (colour, dash) in zip(names, LOOKS, strict=False):
