@@ -192,6 +192,17 @@ def _column(record: Record, wanted: str | None, known: Sequence[str]) -> str | N
     return next((lower[name] for name in names if name in lower), None)
 
 
+def columns_of(
+    record: Record, image: str | None, prompt: str | None, generator: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """The columns of a record's image, prompt and generator, as ``read_samples`` finds them."""
+    return (
+        _column(record, image, IMAGE_COLUMNS),
+        _column(record, prompt, PROMPT_COLUMNS),
+        _column(record, generator, GENERATOR_COLUMNS),
+    )
+
+
 def _folder(table: str) -> str:
     path = local_path(table)
     return os.path.dirname(path) if path is not None else table.rpartition("/")[0]

@@ -87,7 +87,10 @@ class Evaluation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON; values that do not exist are null."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Evaluation:

@@ -50,11 +50,15 @@ def results_table(
 
 
 def figure_texts(
-    found: TaskEvaluation, metrics: Sequence[str] = ("srcc", "plcc", "krcc", "rmse")
+    found: TaskEvaluation,
+    metrics: Sequence[str] = ("srcc", "plcc", "krcc", "rmse"),
+    digits: int = 3,
 ) -> list[str]:
     """What a command prints of one task: the figures that there are, and why there are no others."""
     shown = {metric: found.figures[metric] for metric in metrics}
-    texts = [f"{NAMES[m]} {figure_text(f)}" for m, f in shown.items() if f.value is not None]
+    texts = [
+        f"{NAMES[m]} {figure_text(f, digits)}" for m, f in shown.items() if f.value is not None
+    ]
     reason = found.reasons.get("srcc")
     return [*texts, f"no correlation: {reason}"] if reason else texts
 
@@ -153,13 +157,13 @@ def _find(evaluation: Evaluation, task: str, metric: str) -> Figure | None:
     return found.figures.get(metric)
 
 
-def figure_text(figure: Figure | None) -> str:
+def figure_text(figure: Figure | None, digits: int = 3) -> str:
     """Value and interval, ``0.812 [0.790, 0.831]``."""
     if figure is None or figure.value is None:
         return NO_VALUE
     if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+        return f"{figure.value:.{digits}f}"
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 def _spread(spread: Spread | None) -> str:
