@@ -6,9 +6,27 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from diffagiqa.benchmark.made import TESTS, MadeSizes, by_part, ceilings, open_made, write_made
 from diffagiqa.benchmark.run import run_baselines
 from diffagiqa.training.config import load_recipe
+
+
+def test_its_report_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffagiqa.cli.main import run
+    from diffagiqa.training import reproduce
+
+    monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: [])  # the method takes minutes
+    sizes = ["--made-train", "24", "--made-test", "6", "--made-size", "64", "--repeats", "1"]
+    assert (
+        run(
+            ["benchmark", "synth", "--baseline", "scene statistics", "--out", str(tmp_path), *sizes]
+        )
+        == 0
+    )
+    text = (tmp_path / "benchmark.md").read_text()
+    assert text.startswith("# Benchmark on the made world\n")
 
 
 def test_every_part_is_made_once_and_measured_apart(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def evaluate(
 
     Examples:
         diffagiqa evaluate val.csv --root images
-        diffagiqa evaluate ratings.csv --label perception=quality --label alignment=match
+        diffagiqa evaluate ratings.csv --label perception=q --label alignment=a
         diffagiqa evaluate val.csv --model models/released --json
     """
     import json

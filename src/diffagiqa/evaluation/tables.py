@@ -56,9 +56,11 @@ def figure_texts(
 ) -> list[str]:
     """What a command prints of one task: the figures that there are, and why there are no others."""
     shown = {metric: found.figures[metric] for metric in metrics}
-    texts = [
-        f"{NAMES[m]} {figure_text(f, digits)}" for m, f in shown.items() if f.value is not None
-    ]
+    texts = []
+    for metric, figure in shown.items():
+        if figure.value is not None:
+            plain = f" ({found.reasons[metric]})" if metric in found.reasons else ""
+            texts.append(f"{NAMES[metric]} {figure_text(figure, digits)}{plain}")
     reason = found.reasons.get("srcc")
     return [*texts, f"no correlation: {reason}"] if reason else texts
 
