@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from diffagiqa.bench.peak import seconds_of, synchronise
-from diffagiqa.bench.sizes import sd15_vae
 from diffagiqa.device import choose_device
 from diffagiqa.model.fused import fuse_where_it_pays
+from diffagiqa.model.sd15 import sd15_vae
 
 
 def main() -> None:

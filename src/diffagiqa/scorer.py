@@ -28,18 +28,11 @@ from diffagiqa.model.features import feature_channels
 from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
-from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
-from diffagiqa.weights.folder import (
-    backbone_reference,
-    find_model,
-    fingerprint,
-    load_config,
-    load_model,
-    save_model,
-)
+from diffagiqa.weights.backbone_folder import load_backbone
+from diffagiqa.weights.folder import load_model, save_model
+from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
-DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
 
 
 @dataclass(frozen=True)
@@ -120,15 +113,13 @@ class Scorer:
         """
         if name_or_path is None:
             warn_of_the_default()
-        folder = find_model(str(name_or_path or DEFAULT_MODEL), revision)
         chosen_device = choose_device(device)
-        config = load_config(folder)
+        located = locate(name_or_path, backbone=backbone, revision=revision)
+        folder, config = located.folder, located.config
         chosen_dtype = choose_dtype(chosen_device, dtype, exact=config.needs_float32)
         model = fold(load_model(folder), chosen_dtype)
-        source = backbone or backbone_reference(config, folder)
-        place = find_backbone(source, None if backbone else config.backbone_revision)
         frozen = load_backbone(
-            str(place),
+            str(located.backbone),
             config.unet_names,
             device=chosen_device,
             dtype=chosen_dtype,
@@ -140,7 +131,7 @@ class Scorer:
             seed=seed,
             batch_size=batch_size,
             limits=limits,
-            fingerprint=fingerprint(folder, place),
+            fingerprint=located.fingerprint,
             saved_in=folder,
             loader=partial(
                 cls.from_pretrained, name_or_path, backbone=backbone, revision=revision, device=device,
@@ -220,6 +211,11 @@ class Scorer:
     def seed(self) -> int:
         """Of the noise; another one is another scorer."""
         return self._seed
+
+    @property
+    def notice(self) -> str:
+        """What the model says itself that it is not good for; mostly nothing."""
+        return read_notice(self.saved_in) if self.saved_in else ""
 
     @property
     def device(self) -> torch.device:
@@ -386,9 +382,14 @@ def warn_of_the_default() -> None:
     """Say what the embedded model is not good for, where it has a notice about that."""
     import warnings
 
-    notice = DEFAULT_MODEL / "NOTICE.txt"
-    if notice.is_file():
-        warnings.warn(notice.read_text(encoding="utf-8").strip(), stacklevel=3)
+    if notice := read_notice(DEFAULT_MODEL):
+        warnings.warn(notice, stacklevel=3)
+
+
+def read_notice(folder: Path) -> str:
+    """The text of NOTICE.txt beside a model's weights, "" where there is none."""
+    notice = folder / "NOTICE.txt"
+    return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 
 def check_fit(config: ModelConfig, backbone: Backbone) -> None:

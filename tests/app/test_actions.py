@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.app import actions
+from diffagiqa.app import actions, markup
 from diffagiqa.app.examples import write_examples
-from diffagiqa.app.models import PACKAGED, Models
+from diffagiqa.app.models import LIMITS, PACKAGED, Models, load
 from diffagiqa.errors import ImageError, WeightsError
+from diffagiqa.explain import Explanation
+from diffagiqa.explain.explanation import WordEffect
 from diffagiqa.scorer import Score
 
 HOSTILE = "<script>alert(1)</script>"
 
 
+@pytest.fixture
+def bad(tmp_path: Path) -> str:
+    """A file that is no picture and whose name a spreadsheet would run."""
+    (tmp_path / "=bad.png").write_bytes(b"garbage\nand more")
+    return str(tmp_path / "=bad.png")
+
+
 def test_prompt_comes_from_the_file(tmp_path: Path) -> None:
     example = write_examples(tmp_path, 64)[0]
-    picture, prompt, said = actions.open_picture(example.path)
+    picture, prompt, source = actions.open_picture(example.path)
     assert picture.shape == (64, 64, 3)
-    assert prompt == example.prompt
-    assert "a1111" in said
+    assert (prompt, source) == (example.prompt, "a1111")
     Image.new("RGB", (64, 64)).save(tmp_path / "bare.png")
     assert actions.open_picture(str(tmp_path / "bare.png"))[1] == ""
+
+
+def test_faults_name_the_file_and_not_the_server(small_scorer: Scorer, bad: str) -> None:
+    for call in (
+        lambda: actions.open_picture(bad),
+        lambda: actions.score_picture(small_scorer, bad, "", False),
+    ):
+        with pytest.raises(ImageError, match=r"^=bad\.png is not a picture.* 'garbage\.'"):
+            call()
+    Path(bad).write_bytes(b"")
+    with pytest.raises(ImageError, match=r"^=bad\.png is empty"):
+        actions.open_picture(bad)
 
 
 def test_score_and_explain(small_scorer: Scorer, tmp_path: Path) -> None:
@@ -34,53 +54,78 @@ def test_score_and_explain(small_scorer: Scorer, tmp_path: Path) -> None:
     plain = actions.score_picture(small_scorer, example.path, example.prompt, False)
     assert plain.heat is None
     assert f"{small_scorer(example.path, example.prompt)['alignment']:.3f}" in plain.scores
+    assert markup.ALIGNMENT_CAVEAT not in plain.scores
     found = actions.score_picture(small_scorer, example.path, example.prompt, True)
     assert found.heat is not None
-    assert len(found.words) == len(found.attention) > 0
+    assert found.words.count("<tr>") == len(found.attention) + 1 > 1
+
+
+def test_the_embedded_model_says_what_it_is_not_good_for(tmp_path: Path) -> None:
+    scorer = load(None)
+    assert scorer.limits == LIMITS
+    path = write_examples(tmp_path, 64)[0].path
+    found = actions.score_picture(scorer, path, "a fox", True)
+    assert markup.ALIGNMENT_CAVEAT in found.scores
+    assert "Of real pictures it reads few words" in found.words
+    assert markup.ALIGNMENT_CAVEAT in actions.compare_pictures(scorer, [path, path], "a fox")[1]
+
+
+def test_compare(small_scorer: Scorer, tmp_path: Path) -> None:
+    first, second, _ = (example.path for example in write_examples(tmp_path, 128))
+    both, said = actions.compare_pictures(small_scorer, [first, second], "a fox")
+    assert "alignment" in said
+    assert f"{small_scorer(second, 'a fox')['perception']:.3f}" in both[1].scores
+    assert "alignment" not in actions.compare_pictures(small_scorer, [first, second], " ")[1]
+    for paths, message in (
+        ((first, None), "^picture B is missing; drop it above"),
+        ((None, None), "^pictures A and B are missing; drop them above"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            actions.compare_pictures(small_scorer, paths, "")
 
 
 def test_nothing_hostile_becomes_markup() -> None:
     score = Score({"perception": 0.5}, {"perception": 2.5})
-    assert "<script" not in actions.message_html(ValueError(HOSTILE))
-    assert "empty prompt" in actions.score_html(score, False)
-    flagged = actions.score_html(Score({"perception": 0.5}, {"perception": 2.5}, HOSTILE))
+    assert "<script" not in markup.message_html(HOSTILE)
+    assert "empty prompt" in markup.score_html(score, False)
+    flagged = markup.score_html(Score({"perception": 0.5}, {"perception": 2.5}, HOSTILE))
     assert "the scores mean little" in flagged
     assert "<script" not in flagged
-    assert "Unlike" not in actions.score_html(score)
-    assert "A is better by 0.300" in actions.better_html(
-        Score({"p": 0.5}, {}), Score({"p": 0.2}, {})
+    assert "Unlike" not in markup.score_html(score)
+
+
+def test_words_are_told_without_double_negatives() -> None:
+    flat = np.zeros((8, 8), np.float32)
+    words = (
+        WordEffect(HOSTILE, 0, 1, 0.0127, flat, 0.9),
+        WordEffect("fox", 2, 5, -0.0127, flat, 0.3),
+        WordEffect("red", 6, 9, 0.0001, flat),
     )
-    assert "equal" in actions.better_html(Score({"p": 0.5}, {}), Score({"p": 0.501}, {}))
+    picture = np.zeros((8, 8, 3), np.uint8)
+    found = Explanation(picture, "", {}, "perception", "activation", flat, words)
+    said = markup.words_html(found)
+    assert "<script" not in said
+    cells = "90%</td><td>falls by 0.013", "30%</td><td>rises by 0.013", "not known</td><td>stays"
+    assert all(cell in said for cell in cells)
+    assert markup.words_html(replace(found, words=())) == ""
 
 
-def test_batch_goes_on_past_a_bad_file(small_scorer: Scorer, tmp_path: Path) -> None:
-    good = write_examples(tmp_path, 128)[0].path
-    bad = tmp_path / "=bad.png"
-    bad.write_text("no picture")
-    steps: list[float] = []
-    out = tmp_path / "scores.csv"
-    rows = actions.score_batch(small_scorer, [good, str(bad)], "a fox", out, steps.append)
-    assert steps == [0.5, 1.0]
-    assert rows[0][1] is not None
-    assert rows[1][1] is None
-    assert "=bad.png" in rows[1][0]
-    table = pd.read_csv(out)
-    assert table["file"][1] == "'=bad.png"  # no formula in a spreadsheet
-    assert isinstance(table["error"][1], str)
-    with pytest.raises(ImageError, match="no pictures yet"):
-        actions.score_batch(small_scorer, [], "", out)
-    with pytest.raises(ImageError, match="this page takes 500"):
-        actions.score_batch(small_scorer, [good] * 501, "", out)
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [(0.2, "A is better by 0.300"), (0.51, "B is better by 0.010"), (0.506, "about equal")],
+)
+def test_a_small_gap_is_about_equal(other: float, said: str) -> None:
+    assert said in markup.better_html(Score({"p": 0.5}, {}), Score({"p": other}, {}))
 
 
 def test_only_offered_models_are_loaded(small_scorer: Scorer) -> None:
     asked: list[str | None] = []
 
-    def load(name: str | None) -> Scorer:
+    def small(name: str | None) -> Scorer:
         asked.append(name)
         return small_scorer
 
-    models = Models(["runs/a/best", "runs/b/best"], load)
+    models = Models(["runs/a/best", "runs/b/best"], small)
     assert models.names == ["best", "runs/b/best"]
     models.get()
     models.get("best")
@@ -88,7 +133,7 @@ def test_only_offered_models_are_loaded(small_scorer: Scorer) -> None:
     assert asked == ["runs/a/best", "runs/b/best"]
     with pytest.raises(WeightsError, match="offers no model of that name"):
         models.get("/etc")
-    assert Models(load=load).names == [PACKAGED]
+    assert Models(load=small).names == [PACKAGED]
 
 
 def test_examples_are_the_same_each_time(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,14 @@ def test_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
     assert "Example" in said
     assert f"$ diffagiqa {name}" in said
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "data", "data check"])
+def test_help_names_types_in_plain_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command([*name.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert not re.search(r"<[a-z]+|bool|list\[", said)
+    assert "Example" in said
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -117,6 +126,27 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:
     assert "perception, alignment" in " ".join(capsys.readouterr().out.split())
 
 
+def test_doctor_asks_for_what_the_package_declares() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    declared = {"": project["dependencies"], **project["optional-dependencies"]}
+    names = {k: [re.split(r"[^\w.-]", one)[0] for one in v] for k, v in declared.items()}
+    assert doctor._wanted() == names
+
+
+def test_doctor_names_the_number_format_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded model computes in float32 on a GPU, too."""
+    assert doctor._model(None)[1]
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        "diffagiqa.device.choose_dtype",
+        lambda device, exact: seen.append(exact) or torch.float32,
+    )
+    with pytest.raises(typer.Exit):
+        doctor.doctor(model=None, as_json=True)
+    assert seen == [True]
+
+
 @pytest.mark.parametrize(("fault", "state"), [("", "ok"), ("Triton is not installed", "note")])
 def test_doctor_says_whether_the_kernels_are_used(
     fault: str, state: str, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +165,7 @@ def test_doctor_says_what_is_missing(
     assert command(["doctor", "--model", str(tmp_path / "empty"), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert next(c for c in found if c["topic"] == "model")["state"] == "bad"
-    monkeypatch.setattr(doctor, "EXTRAS", {"magic": ("no-such-library",)})
+    monkeypatch.setattr(doctor, "_wanted", lambda: {"magic": ["no-such-library"], "test": ["x"]})
     with pytest.raises(typer.Exit):
         doctor.doctor(as_json=True)
     last = json.loads(capsys.readouterr().out)[-1]

@@ -198,3 +198,29 @@ def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> 
     assert "prompt from" in text
     assert "a.png" in text
     assert "3 of 4 rows scored" in text
+    (line,) = [line for line in text.splitlines() if "a.png" in line]
+    with_flags = ["score", str(folder / "a.png"), "--model", str(tiny_model), "--device", "cpu"]
+    assert run([*with_flags, "--out", str(tmp_path / "a.csv"), "-q"]) == 0
+    (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    assert f"{float(row['perception']):.3f}" in line  # 0 to 1, as in every table
+
+
+def test_rows_come_batch_by_batch(
+    tiny_model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU the bar moves, and rows are shown, with every batch of 8."""
+    from diffagiqa.cli import score_output
+
+    heard: list[int] = []
+    monkeypatch.setattr(score_output.Bar, "__call__", lambda self, done, _: heard.append(done))
+    assert score(tiny_model, *[folder / "a.png"] * 20, "--quiet") == 0
+    assert heard == [8, 8, 4]
+
+
+def test_failed_rows_are_no_speed(
+    tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(tiny_model, folder / "d.png", "--out", tmp_path / "a.csv") == 1
+    shown = capsys.readouterr().out
+    assert "0 of 1 rows scored" in shown
+    assert "per second" not in shown

@@ -207,7 +207,7 @@ def test_unknown_name_is_wrong_use(root: Path) -> None:
     assert isinstance(result.exception, ConfigError)
     assert "'koniq' is neither a database (agiqa-1k" in str(result.exception)
     result = CliRunner().invoke(app, ["check", "agiqa-3k"])
-    assert "agiqa-3k needs its folder" in str(result.exception)
+    assert "needs its folder; write diffagiqa data check agiqa-3k F" in str(result.exception)
 
 
 def test_a_table_of_ones_own(root: Path) -> None:

@@ -223,7 +223,8 @@ def test_message_of_a_cut_file(tmp_path):
     ("source", "message"),
     [
         (b"", r"the image data is empty \(0 bytes\); make or copy"),
-        (b"hello, world", r"not a picture.*starts with b'hello, w'; give one of PNG, JPEG"),
+        (b"hello, world", r"not a picture.*starts with 'hello, w'; give one of PNG, JPEG"),
+        (b"hi\n\x00\xff there", r"starts with 'hi\.\.\. th'; give"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
         (encoded(kind="ICO"), "not a picture"),
         (encoded(kind="PPM"), "not a picture"),

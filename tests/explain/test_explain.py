@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import small_config
+from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.cli.explain import _show
+from diffagiqa.cli.main import run
 from diffagiqa.errors import ConfigError
 from diffagiqa.explain import Explanation, WordEffect, explain
 from diffagiqa.explain.attention import attention_maps, probabilities, token_places
@@ -164,6 +171,66 @@ def test_missing_words_are_named() -> None:
     found = Explanation(image, "...", {}, "perception", "gradient", blank, words)
     assert found.sentence == "'left of' and 'red' seem not to be shown."
     assert Explanation(image, "", {}, "perception", "gradient", blank, ()).sentence == ""
+
+
+def words_of(*chances: float) -> tuple[WordEffect, ...]:
+    return tuple(
+        WordEffect(text, 0, 1, 0.1, np.zeros((4, 4)), chance)
+        for text, chance in zip("abcde", chances, strict=False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("chances", "sentence"),
+    [
+        ((0.9, 0.2), "'b' seems not to be shown."),
+        ((0.4, 0.3, 0.2), "'c', 'b' and 'a' seem not to be shown."),
+        ((0.4, 0.3, 0.2, 0.1, 0.45), "'d', 'c', 'b' and 2 more words seem not to be shown."),
+        ((0.4, 0.3, 0.2, 0.1), "'d', 'c', 'b' and 1 more word seem not to be shown."),
+        ((0.9, 0.8), "No word of the prompt seems to be missing."),
+    ],
+)
+def test_the_sentence_counts_what_it_does_not_name(
+    chances: tuple[float, ...], sentence: str
+) -> None:
+    found = Explanation(
+        np.zeros((4, 4, 3), np.uint8), "p", {}, "perception", "gradient", np.zeros((4, 4)),
+        words_of(*chances),
+    )  # fmt: skip
+    assert found.sentence == sentence
+    said = replace(found, doubtful=True).sentence
+    assert "not to be shown" not in said
+    assert said.endswith(
+        "Of real pictures it reads few words, so this says next to nothing of them."
+    )
+
+
+def test_a_model_with_a_notice_claims_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    noted = tmp_path / "noted"
+    shutil.copytree(tiny_model, noted)
+    (noted / "NOTICE.txt").write_text("small")
+    image = np.zeros((64, 64, 3), np.uint8)
+    for folder, doubtful in ((tiny_model, False), (noted, True)):
+        scorer = Scorer.from_pretrained(folder, device="cpu", dtype="float32")
+        assert explain(scorer, image, "a fox", words=False).doubtful is doubtful
+
+
+def test_the_command_warns_as_score_does(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    picture = str(tmp_path / "a.png")
+    assert run(["explain", picture, "--model", str(tiny_model), "--device", "cpu"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no prompt, scored against the empty one" in said
+    assert "perception loses most" in said
+    assert "--out why.png draws" in said
+    found = Explanation(
+        np.zeros((4, 4, 3), np.uint8), "p", {}, "perception", "gradient", np.zeros((4, 4)), (),
+        unfamiliar="picture",
+    )  # fmt: skip
+    _show(found)
+    assert "unfamiliar picture" in capsys.readouterr().out
 
 
 def test_wrong_method_and_task(scorer: Scorer, made: MadeSample) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import html.parser
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from scipy import stats
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import paired_bootstrap
+from diffagiqa.report.compare import FEWEST, Comparison, paired_bootstrap
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
@@ -111,10 +113,57 @@ def test_difference_interval_and_wins(tmp_path: Path) -> None:
     assert found.win_rate == pytest.approx((gap > 0).mean())
 
 
+def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Path) -> None:
+    base = read_run(table(tmp_path / "a.csv"))
+    other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
+    few = list(dict.fromkeys(base.rows["prompt"]))[: FEWEST - 1]
+    for run in (base, other):
+        run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
+    for row in compare([base, other]):
+        assert row.prompts == FEWEST - 1
+        assert (row.low, row.high, row.clear) == (None, None, False)
+    for run in (base, other):
+        run.rows["prompt"] = ""
+    with pytest.raises(TableError, match="share no scored prompt"):
+        compare([base, other])
+
+
 def test_equal_runs_tie(tmp_path: Path) -> None:
     run = read_run(table(tmp_path / "a.csv"))
     for row in compare([run, run]):
         assert (row.difference, row.win_rate, row.clear) == (0, 0.5, False)
+
+
+def test_the_mark_goes_with_the_printed_interval() -> None:
+    for low, high, clear in ((0.0004, 0.1, False), (0.0006, 0.1, True), (-0.1, -0.0004, False)):
+        row = Comparison("b", "a", "perception", "all", 9, 0.5, 0.4, 0.05, low, high, 1.0)
+        assert row.clear is clear
+
+
+def test_one_group_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=4)).assign(image="one/a.png")
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert command(["compare", str(tmp_path / "a.csv"), "--by", "folder"]) == 2
+    assert "--by folder finds one group" in capsys.readouterr().err
+    assert command(["compare", str(tmp_path / "a.csv")]) == 2
+    assert "--by" in capsys.readouterr().err
+
+
+def test_rank_knows_no_empty_prompt_and_keeps_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows.loc[[0, 1], "prompt"] = ""
+    rows["unfamiliar"] = [None, None, "picture", "picture", None, None]
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    kept = rank(read_run(tmp_path / "a.csv"))
+    assert list(kept["prompt"]) == ["prompt 1", "prompt 2"]
+    assert list(kept["unfamiliar"]) == ["picture", ""]
+    assert command(["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv")]) == 0
+    assert "2 without a prompt left out" in capsys.readouterr().err
+    assert pd.read_csv(tmp_path / "b.csv")["unfamiliar"][0] == "picture"
+    rows.assign(prompt="").to_csv(tmp_path / "a.csv", index=False)
+    assert len(rank(read_run(tmp_path / "a.csv"), top=None)) == 6
 
 
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -132,8 +181,21 @@ def test_runs_that_share_nothing(tmp_path: Path) -> None:
     other.rows["prompt"] += " other"
     with pytest.raises(TableError, match="share no scored prompt"):
         compare([base, other])
-    with pytest.raises(ConfigError, match="give two or more"):
+    with pytest.raises(ConfigError, match="give two or more, or --by COLUMN"):
         compare([base])
+
+
+def test_a_full_disk_leaves_no_half_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str, data: bytes) -> None:
+        Path(path).write_bytes(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = read_run(table(tmp_path / "a.csv"))
+    monkeypatch.setattr("diffagiqa.scale.folder.OutputFolder._write_local", staticmethod(full))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(TableError, match="No space left"):
+        write_report(run, tmp_path / "out" / "r.html")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_groups(tmp_path: Path) -> None:
@@ -251,6 +313,85 @@ def test_page_shows_hostile_text_as_text(page: Page) -> None:
 
 def test_every_picture_has_a_text(page: Page) -> None:
     assert page.tags.count("img") == sum(name == "alt" and bool(v) for name, v in page.attributes)
+
+
+def test_texts_of_pictures_say_what_is_shown(page: Page) -> None:
+    """A card's picture is named by its file, the prompt need not be what it shows; charts tell theirs."""
+    texts = [value for name, value in page.attributes if name == "alt"]
+    assert "picture gen2/2.png" in texts
+    assert any(text.startswith("Histograms: perception from 0.") for text in texts)
+    assert any("have more perception than alignment" in text for text in texts)
+
+
+def report_of(rows: pd.DataFrame, folder: Path) -> str:
+    rows.to_csv(folder / "scores.csv", index=False)
+    return write_report(read_run(folder / "scores.csv"), folder / "r.html").read_text("utf-8")
+
+
+def galleries(html: str) -> dict[str, list[str]]:
+    """Title -> the pictures under it."""
+    found = {}
+    for part in html.split('<section id="gallery-')[1:]:
+        title = re.search("<h2[^>]*>(.*?)</h2>", part)
+        assert title
+        found[title[1]] = re.findall('class="file" title="(.*?)"', part.split("</section>")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("count", "best", "worst"), [(1, 1, 0), (2, 1, 1), (9, 5, 4), (60, 12, 12)]
+)
+def test_no_picture_is_shown_twice(count: int, best: int, worst: int, tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=count))
+    rows["perception"] = rows["alignment"] = 0.5  # equal scores, too
+    shown = galleries(report_of(rows, tmp_path))
+    assert (len(shown["Best"]), len(shown.get("Worst", []))) == (best, worst)
+    every = [picture for pictures in shown.values() for picture in pictures]
+    assert len(every) == len(set(every))
+
+
+def test_only_fine_pictures_are_fine_pictures_of_something_else(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=60))
+    rows["perception"], rows["alignment"] = np.linspace(0.1, 0.9, 60), np.linspace(0.1, 0.9, 60)
+    title = "Fine pictures of something else"
+    assert title not in galleries(report_of(rows, tmp_path))
+    rows.loc[20, "alignment"] = 0.0  # perception 0.37, no fine picture
+    rows.loc[40, "alignment"] = 0.55  # perception 0.64, and met well enough
+    assert title not in galleries(report_of(rows, tmp_path))
+    rows.loc[41, "alignment"] = 0.40  # perception 0.66
+    assert galleries(report_of(rows, tmp_path))[title] == ["gen2/41.png"]
+
+
+def test_counts_are_those_of_score(tmp_path: Path) -> None:
+    """The empty prompt is none, and a row that failed is not one without a prompt."""
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows["error"] = rows["error"].astype(object)
+    rows.loc[[0, 5], ["prompt", "prompt_source"]] = ["", "none"]
+    rows.loc[5, ["perception", "alignment"]] = np.nan
+    rows.loc[5, "error"] = "no picture"
+    html = report_of(rows, tmp_path)
+    for name, count in (("prompts", 3), ("without a prompt", 1), ("failed", 1)):
+        assert f"<dt>{name}</dt><dd>{count}</dd>" in html
+
+
+def test_long_texts_are_shortened_with_a_sign_and_kept(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=2))
+    rows["prompt"], rows["image"] = "a fox, " * 50, "folder/" * 20 + "a.png"
+    html = report_of(rows, tmp_path)
+    assert f"<p>{'a fox, ' * 50}".strip() in html
+    assert '<span class="short">a fox' in html
+    assert ">…" in html
+    assert f'title="{"folder/" * 20}a.png"' in html
+
+
+def test_the_embedded_model_brings_its_notice(tmp_path: Path) -> None:
+    from diffagiqa.scale.model_spec import ModelSpec
+
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=2))
+    assert 'class="caveat"' not in report_of(rows, tmp_path)
+    assert 'class="caveat"' not in report_of(rows.assign(model="0123456789abcdef"), tmp_path)
+    own = ModelSpec().describe().fingerprint
+    assert "the embedded model is small" in report_of(rows.assign(model=own), tmp_path)
 
 
 def test_same_scores_give_the_same_bytes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import typer
 from made_up import made_up_rows, make_pictures, small_config
 from typer.testing import CliRunner
 
+from diffagiqa import Scorer
 from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.benchmark import benchmark
 from diffagiqa.cli.crossdb import crossdb
@@ -308,3 +309,37 @@ def test_splits_and_tables_that_do_not_fit(folder: Path, tmp_path: Path) -> None
         parse_scales(["perception=five"])
     with pytest.raises(DiffAGIQAError):
         run(train, *common(folder), "--out", folder / "x", "--set", "model.colour=red")
+
+
+def test_resuming_on_other_labels_is_refused(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(train, *common(folder), "--out", out)
+    before = {file.name: file.read_bytes() for file in out.glob("*.*")}
+    swapped = [str(one).replace("perception=mos", "perception=fit") for one in common(folder)]
+    swapped = [one.replace("perception=0:5", "perception=0:10") for one in swapped]
+    with pytest.raises(DiffAGIQAError, match=r"other pictures, labels or parts than rows\.csv"):
+        run(train, *swapped, "--out", out, "--resume")
+    assert {file.name: file.read_bytes() for file in out.glob("*.*")} == before
+    assert "best epoch" in run(train, *common(folder), "--out", out, "--resume")
+
+
+def test_a_column_of_parts_is_the_split(folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "ratings.csv").read_text().splitlines()
+    parts = ["train"] * 24 + ["validation"] * 6 + ["test"] * 10
+    table = folder / "parts.csv"
+    table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, ["part", *parts], strict=True)))
+    arguments = [table, *common(folder)[1:], "--split-column", "part"]
+    text = run(train, *arguments, "--out", tmp_path / "run")
+    assert "train 24, validation 6, test 10" in text
+    with pytest.raises(ConfigError, match="--split prompt and --split-column part were given"):
+        run(train, *arguments, "--split", "prompt", "--out", tmp_path / "other")
+
+
+def test_the_package_s_backbone_goes_by_its_name(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = [*common(folder), "--backbone", "embedded", "--image-size", "64", "--epochs", "1"]
+    run(train, *arguments, "--set", "model.features=latents", "--out", out)
+    saved = json.loads((out / "best" / "config.json").read_text())
+    assert saved["backbone"] == "embedded"
+    scorer = Scorer.from_pretrained(out / "best", device="cpu")
+    assert 0 < scorer(next((folder / "pictures").iterdir()), "thing 0")["perception"] < 1

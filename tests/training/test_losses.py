@@ -9,10 +9,12 @@ import pytest
 import torch
 from scipy import stats
 
+from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.losses import (
     MARGIN,
     THURSTONE_STD,
+    check_weights,
     fidelity_loss,
     margin_loss,
     objective,
@@ -98,6 +100,11 @@ def test_task_weights() -> None:
     both, _ = objective({"a": SCORES, "b": SCORES * 0}, labels, sources, ("a", "b"), config)
     one, _ = objective({"a": SCORES}, labels[:, :1], sources, ("a",), TrainingConfig())
     assert float(both) == pytest.approx(float(one))
+
+
+def test_task_weights_are_as_many_as_the_tasks() -> None:
+    with pytest.raises(ConfigError, match="expected one each for perception, alignment"):
+        check_weights(["perception", "alignment"], TrainingConfig(task_weights=(1.0,)))
 
 
 @pytest.mark.parametrize("loss", [plcc_loss, margin_loss, fidelity_loss])

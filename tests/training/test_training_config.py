@@ -32,7 +32,9 @@ def test_every_recipe_can_be_read() -> None:
         ({"relation": "triplet"}, "expected one of none, plcc, margin, fidelity"),
         ({"batch_size": 5, "accumulation": 2}, "not a multiple of accumulation"),
         ({"clip_norm": 0.0}, "expected a positive number"),
-        ({"task_weights": [-1.0]}, "expected none below 0"),
+        ({"task_weights": [-1.0]}, "expected numbers of 0 or more"),
+        ({"task_weights": [0.0, 0.0]}, "not all 0"),
+        ({"task_weights": [1.0, "x"]}, "expected numbers of 0 or more"),
         ({"regression_weight": 0.0, "relation": "none"}, "nothing would be learnt"),
         ({"model": {"image_size": 100}}, "multiple of 64"),
         ({"model": 3}, "model is no JSON object"),
@@ -56,6 +58,9 @@ def test_flags_are_text_and_lists_are_commas() -> None:
             "task_weights": "1.0, 0.5",
         },
     )
+    assert override(config, {"init": "none", "test_prompts": ""}).init is None
+    few = override(TrainingConfig(), {"model.features": "latents, mid_block.attentions.0"})
+    assert len(few.model.features) == len(few.model.feature_channels) == 2
     assert config.databases == ("agiqa-1k", "agiqa-3k")
     assert (config.lr_heads, config.flip, config.init) == (3e-4, False, "models/start")
     assert config.model.features == ("mid_block.attentions.0",)

@@ -5,11 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import WeightsError
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import DEFAULT_MODEL, Scorer
 
 PACKAGED = "in the package"
+LIMITS = ImageLimits(max_bytes=50_000_000, max_pixels=50_000_000)
+
+
+def load(name: str | None, **options: Any) -> Scorer:
+    """A model that takes pictures up to this page's limits."""
+    return Scorer.from_pretrained(name, limits=LIMITS, **options)
+
+
+def has_caveat(scorer: Scorer) -> bool:
+    """Whether this is the model in the package, while that has a notice of what it is not good for."""
+    return scorer.saved_in == DEFAULT_MODEL and (DEFAULT_MODEL / "NOTICE.txt").is_file()
 
 
 class Models:
@@ -19,7 +32,7 @@ class Models:
     """
 
     def __init__(
-        self, names: Sequence[str] = (), load: Callable[[str | None], Scorer] | None = None
+        self, names: Sequence[str] = (), load: Callable[[str | None], Scorer] = load
     ) -> None:
         self._sources: dict[str, str | None] = {}
         for name in names:
@@ -27,7 +40,7 @@ class Models:
             self._sources[label] = name
         if not self._sources:
             self._sources = {PACKAGED: None}
-        self._load = load or Scorer.from_pretrained
+        self._load = load
         self._lock = threading.Lock()
         self._held: tuple[str, Scorer] | None = None
 

@@ -26,7 +26,7 @@ from diffagiqa.model.fused import fuse_where_it_pays
 from diffagiqa.model.scoring import build_model, scoring_noise
 from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.scorer import Scorer
-from diffagiqa.weights.folder import backbone_reference, find_model, load_config
+from diffagiqa.weights.located import locate
 
 Log = Callable[[str], None]
 Keep = Callable[[dict[str, Any]], None]
@@ -44,7 +44,7 @@ def bench(
     """
     place = choose_device(device)
     batch = batch or (default_batch_size(place) if place.type == "cuda" else 4)
-    config = load_config(find_model(model))
+    config = locate(model).config
     fast = choose_dtype(place, dtype, exact=config.needs_float32)
     name = str(fast).removeprefix("torch.")
     log(f"{describe(place)}, {name}")
@@ -135,13 +135,12 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
+    from diffagiqa.weights.backbone_folder import load_backbone
     from diffagiqa.weights.folder import load_model
 
-    folder = find_model(model)
-    trained = load_model(folder).to(device)
-    config = trained.config
-    place = find_backbone(backbone_reference(config, folder), config.backbone_revision)
+    located = locate(model)
+    trained = load_model(located.folder).to(device)
+    config, place = located.config, located.backbone
     backbone = load_backbone(str(place), config.unet_names, device=device)
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
     backbone.unet = whole = whole.to(device).eval().requires_grad_(False)

@@ -13,6 +13,7 @@ from torch import nn
 
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import build_model
+from diffagiqa.model.sd15 import sd15_unet, sd15_vae
 from diffagiqa.scorer import DEFAULT_MODEL
 from diffagiqa.weights.folder import save_model
 
@@ -23,7 +24,6 @@ def write_sd15(folder: Path) -> Path:
     Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does. The
     tokenizer is the embedded model's: prompts become 77 tokens with it too.
     """
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     backbone = folder / "backbone"
@@ -31,10 +31,7 @@ def write_sd15(folder: Path) -> Path:
         hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12
     )
     with torch.device("meta"):
-        unet: Any = UNet2DConditionModel(
-            sample_size=64, cross_attention_dim=768, attention_head_dim=8
-        )
-        vae = sd15_vae()
+        unet, vae = sd15_unet(), sd15_vae()
         encoder: Any = CLIPTextModel(text)
         config = ModelConfig(backbone="./backbone")
         trained = build_model(config)
@@ -50,20 +47,6 @@ def write_sd15(folder: Path) -> Path:
     fill(trained, generator, gain=math.sqrt(2))  # behind ReLUs: else scores hardly leave 0.5
     save_model(trained, folder, half=True)
     return folder
-
-
-def sd15_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> Any:
-    """A VAE of Stable Diffusion 1.5's sizes, or of other widths."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    return AutoencoderKL(
-        block_out_channels=widths,
-        down_block_types=("DownEncoderBlock2D",) * len(widths),
-        up_block_types=("UpDecoderBlock2D",) * len(widths),
-        layers_per_block=2,
-        latent_channels=4,
-        sample_size=512,
-    )
 
 
 def fill(module: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:

@@ -37,17 +37,17 @@ def main(
     from diffagiqa.model.fused import switch_kernels
     from diffagiqa.model.scoring import scoring_noise
     from diffagiqa.weights.backbone_folder import load_backbone
-    from diffagiqa.weights.folder import backbone_reference, find_model, load_model
+    from diffagiqa.weights.folder import load_model
+    from diffagiqa.weights.located import locate
 
     place = torch.device(device)
-    folder = find_model(model)
-    trained = load_model(folder)
-    config = trained.config
+    located = locate(model)
+    trained, config = load_model(located.folder), located.config
     backbone = load_backbone(
-        str(backbone_reference(config, folder)),
+        str(located.backbone),
         config.unet_names,
         device=place,
-        dtype=choose_dtype(place, dtype),
+        dtype=choose_dtype(place, dtype, exact=config.needs_float32),
     )
     backbone.checkpoint_activations = bool(int(checkpoint))
     switch_kernels(backbone, bool(int(kernels)))

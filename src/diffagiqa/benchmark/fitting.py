@@ -118,7 +118,8 @@ def warm_up_and_cosine(
 
 
 def _scores(network: Regressor, crops: Tensor, prompts: list[str]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    # Predictions are in float32, as the method's are: rounded ones are ties.
+    with torch.autocast("cpu", torch.bfloat16, enabled=network.training):
         return network(crops.contiguous(memory_format=torch.channels_last), prompts).float()
 
 

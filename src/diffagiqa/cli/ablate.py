@@ -62,7 +62,8 @@ def ablate(
         raise ConfigError(f"--timesteps is {timesteps!r}; write numbers such as 1,201") from None
     flags = {
         "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
-        "epochs": epochs, "split": split, "seed": seed, "split_seed": seed,
+        "epochs": epochs, "seed": seed, "split_seed": seed,
+        "split": options.split_of(split, split_column),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(

@@ -30,14 +30,12 @@ def app(
         diffagiqa app
         diffagiqa app --model runs/mine/best --model you/diffagiqa-sd15 --port 8080
     """
-    from diffagiqa.app.models import Models
-    from diffagiqa.app.page import launch
-    from diffagiqa.scorer import Scorer
+    from functools import partial
 
-    models = Models(
-        model or (),
-        lambda name: Scorer.from_pretrained(name, backbone=backbone, device=device, dtype=dtype),
-    )
+    from diffagiqa.app.models import Models, load
+    from diffagiqa.app.page import launch
+
+    models = Models(model or (), partial(load, backbone=backbone, device=device, dtype=dtype))
     models.get()  # a model that is not there is said before the page opens
     page, address = launch(models, host=host, port=port, block=False)
     typer.echo(f"open {address} (Ctrl+C ends it)")

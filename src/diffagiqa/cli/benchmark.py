@@ -71,7 +71,10 @@ def benchmark(
     from diffagiqa.training.report import command_line
     from diffagiqa.training.reproduce import reproduce as run_method
 
-    flags = {"model.backbone": backbone, "model.image_size": image_size, "epochs": epochs}
+    flags = {
+        "model.backbone": backbone, "model.image_size": image_size, "epochs": epochs,
+        "split": options.split_of(None, split_column),
+    }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     world = databases == ["synth"]
     budget = Budget(epochs=network_epochs)

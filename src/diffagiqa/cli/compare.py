@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN_A RUN_B...", help="What diffagiqa score --out wrote."),
+        typer.Argument(metavar="RUN", help="What diffagiqa score --out wrote."),
     ],
     by: Annotated[
         str | None,
@@ -56,6 +56,11 @@ def compare(
         if len(opened) > 1:
             raise ConfigError(f"--by splits one run, and {len(opened)} were given; leave it out")
         opened = split_run(opened[0], by)
+        if len(opened) < 2:
+            raise ConfigError(
+                f"--by {by} finds one group in {runs[0]}, {opened[0].name!r}; name a column that "
+                "differs between generators, or give two runs"
+            )
     rows = opened[0].rows
     if categories is not None:
         rows = add_columns(opened[0], categories, key="prompt").rows
@@ -85,9 +90,15 @@ def _show(found: list[Comparison]) -> None:
         names = [Text(name) for name in (row.run, row.task, row.category)]
         table.add_row(
             *names[: 2 + several], f"{row.prompts}", f"{row.mean:.3f}", f"{row.base_mean:.3f}",
-            f"{row.difference:+.3f}{mark}", f"{row.low:+.3f}..{row.high:+.3f}",
+            f"{row.difference:+.3f}{mark}", _interval(row),
             f"{100 * row.win_rate:.0f} %",
         )  # fmt: skip
     console = Console(width=None if Console().is_terminal else 140)
     console.print(Text(f"against {found[0].base}; * the interval leaves out 0"))
     console.print(table)
+
+
+def _interval(row: Comparison) -> str:
+    if row.low is None or row.high is None:
+        return "too few prompts"
+    return f"{row.low:+.3f}..{row.high:+.3f}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.cli.help import Group, help_text
 from diffagiqa.cli.messages import say_error
 
 if TYPE_CHECKING:
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
 
     from diffagiqa.data.databases import CheckReport, Database, LabelSummary
 
-app = typer.Typer(
-    help="Check quality databases before training or testing on them.", no_args_is_help=True
-)
+app = typer.Typer(cls=Group, no_args_is_help=True)
 BARS = " ▁▂▃▄▅▆▇█"
 
 
-@app.callback()
 def data() -> None:
-    """Check quality databases before training or testing on them."""
+    """Check quality databases before training or testing on them.
+
+    Example:
+        diffagiqa data check agiqa-3k databases/AGIQA-3K
+    """
+
+
+app.callback(cls=Group, help=help_text(data))(data)
 
 
 @app.command()
@@ -61,11 +66,13 @@ def check(
         diffagiqa data check agiqa-3k databases/AGIQA-3K
         diffagiqa data check ratings.csv --label perception=mos --scale perception=1:5
     """
-    from diffagiqa.data.databases import check_database, database_name
-    from diffagiqa.errors import DatabaseError
+    from diffagiqa.data.databases import DATABASES, check_database, database_name
+    from diffagiqa.errors import ConfigError, DatabaseError
     from diffagiqa.training.open_data import read_any
 
     name = database_name(name)
+    if name in DATABASES and root is None:
+        raise ConfigError(f"{name} needs its folder; write diffagiqa data check {name} FOLDER")
     own = options.table_columns(
         label, scale, image_column, prompt_column, generator_column, split_column
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 from importlib import metadata
@@ -13,17 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-REQUIRED = (
-    "torch", "diffusers", "transformers", "safetensors", "huggingface_hub", "numpy", "scipy",
-    "pillow", "pandas", "pyarrow",
-)  # fmt: skip
-EXTRAS = {
-    "train": ("accelerate", "tensorboard"),
-    "ray": ("ray",),
-    "app": ("gradio",),
-    "report": ("jinja2", "matplotlib"),
-    "metrics": ("torchmetrics",),
-}
+FOR_WORK_ON_IT = ("test", "docs")  # extras that nobody needs who only uses the package
 GOOD, NOTE = "ok", "note"  # note: usable, with something to know
 MISSING, BAD = "missing", "bad"  # missing: something optional; bad: scoring fails
 _NEEDED_DISK = 8e9  # bytes: Stable Diffusion 1.5 and room to work
@@ -50,7 +41,8 @@ def doctor(
         diffagiqa doctor
         diffagiqa doctor --model runs/mine/best --json
     """
-    checks = [_python(), *_libraries(), *_device(), _model(model), *_hub(), _disk(), *_extras()]
+    of_model, exact = _model(model)
+    checks = [_python(), *_libraries(), *_device(exact), of_model, *_hub(), _disk(), *_extras()]
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -68,12 +60,15 @@ def _python() -> Check:
 
 def _libraries() -> list[Check]:
     found, missing = [], []
-    for name in REQUIRED:
+    for name in _wanted().get("", ()):
         version = _version(name)
         if version:
             found.append(f"{name} {version}")
         else:
             missing.append(name)
+    if not found and not missing:
+        advice = "pip install . in its folder, so that versions are looked after"
+        return [Check("libraries", NOTE, "diffagiqa runs from a folder, not installed", advice)]
     checks = [Check("libraries", GOOD, ", ".join(found))]
     if missing:
         advice = "pip install " + " ".join(missing)
@@ -81,7 +76,8 @@ def _libraries() -> list[Check]:
     return checks
 
 
-def _device() -> list[Check]:
+def _device(exact: bool) -> list[Check]:
+    """``exact``: the model needs float32 wherever it is computed."""
     if not _version("torch"):
         return []
     import torch
@@ -93,7 +89,7 @@ def _device() -> list[Check]:
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         name, memory = found.name, found.total_memory
-    dtype = str(choose_dtype(device)).removeprefix("torch.")
+    dtype = str(choose_dtype(device, exact=exact)).removeprefix("torch.")
     size = f", {memory / 1e9:.0f} GB" if memory else ""
     checks = [Check("device", GOOD, f"{device.type} ({name}{size}), computing in {dtype}")]
     if device.type == "cuda":
@@ -117,11 +113,12 @@ def _kernels(device: Any) -> Check:
     return Check("kernels", NOTE, f"PyTorch's own only: {fault}", advice)
 
 
-def _model(name: str | None) -> Check:
+def _model(name: str | None) -> tuple[Check, bool]:
+    """What is said of the model, and whether it needs float32."""
     from diffagiqa.errors import DiffAGIQAError
 
     try:
-        from diffagiqa.scorer import DEFAULT_MODEL
+        from diffagiqa.scorer import DEFAULT_MODEL, read_notice
         from diffagiqa.weights.backbone_folder import find_backbone
         from diffagiqa.weights.folder import WEIGHTS, backbone_reference, find_model, load_config
 
@@ -131,20 +128,19 @@ def _model(name: str | None) -> Check:
             folder = find_model(name)
         config = load_config(folder)
         if not (folder / WEIGHTS).is_file():
-            return Check("model", BAD, f"{folder} lacks {WEIGHTS}", "fetch or train the model anew")
+            advice = "fetch or train the model anew"
+            return Check("model", BAD, f"{folder} lacks {WEIGHTS}", advice), config.needs_float32
         place = Path(backbone_reference(config, folder))
         if not place.is_dir():
             os.environ["HF_HUB_OFFLINE"] = "1"
             place = find_backbone(str(place), config.backbone_revision)
     except (DiffAGIQAError, ImportError) as error:
-        return Check("model", BAD, "not usable", str(error))
+        return Check("model", BAD, "not usable", str(error)), False
     tasks = ", ".join(config.task_names)
     size = sum(file.stat().st_size for file in place.rglob("*.safetensors")) / 1e6
     found = f"{folder}: {tasks} at {config.image_size} pixels, backbone of {size:.0f} MB in {place}"
-    notice = folder / "NOTICE.txt"
-    if notice.is_file():
-        return Check("model", NOTE, found, notice.read_text(encoding="utf-8").strip())
-    return Check("model", GOOD, found)
+    notice = read_notice(folder)
+    return Check("model", NOTE if notice else GOOD, found, notice), config.needs_float32
 
 
 def _hub() -> list[Check]:
@@ -171,7 +167,9 @@ def _disk() -> Check:
 
 def _extras() -> list[Check]:
     checks = []
-    for extra, names in EXTRAS.items():
+    wanted = _wanted()
+    for extra in [name for name in wanted if name not in ("", *FOR_WORK_ON_IT)]:
+        names = wanted[extra]
         missing = [name for name in names if not _version(name)]
         if missing:
             advice = f"pip install 'diffagiqa[{extra}]'"
@@ -180,6 +178,19 @@ def _extras() -> list[Check]:
             found = ", ".join(f"{name} {_version(name)}" for name in names)
             checks.append(Check(f"extra {extra}", GOOD, found))
     return checks
+
+
+def _wanted() -> dict[str, list[str]]:
+    """The libraries of every extra, "" for those always needed, as the installed package names them."""
+    try:
+        lines = metadata.requires("diffagiqa") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        extra = re.search(r"""extra == ['"](.+?)['"]""", line)
+        found.setdefault(extra[1] if extra else "", []).append(re.split(r"[^\w.-]", line)[0])
+    return found
 
 
 def _version(name: str) -> str | None:

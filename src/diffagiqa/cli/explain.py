@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from diffagiqa.explain import Explanation
 
 
 class Method(str, Enum):
@@ -58,15 +61,15 @@ def explain(
     if prompt is None:
         prompt = find_prompt(image, read_image_bytes(image))[0] or ""
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
-    found = scorer.explain(image, prompt, method=method.value)
+    with _working(method):
+        found = scorer.explain(image, prompt, method=method.value)
     if out is not None:
         found.figure().savefig(out, dpi=140)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
         return
     _show(found)
-    if out is not None:
-        typer.echo(f"figure in {out}")
+    typer.echo(f"figure in {out}" if out else "--out why.png draws the map and the words")
 
 
 def explain_benchmark(
@@ -115,13 +118,30 @@ def explain_benchmark(
         typer.echo(table)
 
 
-def _show(found: Any) -> None:
+def _working(method: Method) -> Any:
+    """A line that moves on a terminal's standard error while the map is made; else nothing."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"the map by {method.value}, and the words of the prompt")
+
+
+def _show(found: Explanation) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     console.print(Text(", ".join(f"{task} {value:.3f}" for task, value in found.scores.items())))
+    if not found.prompt:
+        console.print("no prompt, scored against the empty one: alignment means nothing")
+    if found.unfamiliar:
+        console.print(
+            Text(
+                f"unfamiliar {found.unfamiliar}: unlike what this model was trained on; its scores "
+                "mean little",
+                "yellow",
+            )
+        )
     if found.words:
         known = found.words[0].shown is not None
         columns = ["word", *(["chance it is shown"] if known else []), "alignment lost without it"]
@@ -131,3 +151,9 @@ def _show(found: Any) -> None:
             table.add_row(Text(word.text), *chance, f"{word.drop:+.3f}")
         console.print(table)
         console.print(Text(found.sentence))
+    x, y = found.worst_place
+    console.print(
+        f"{found.map_task} loses most {100 * x:.0f} % from the left and {100 * y:.0f} % from the top, "
+        f"by {found.map_method}: docs/how-to/explain.md says how far to believe it",
+        highlight=False,
+    )

@@ -20,7 +20,7 @@ from diffagiqa.cli.doctor import doctor
 from diffagiqa.cli.evaluate import evaluate
 from diffagiqa.cli.explain import explain, explain_benchmark
 from diffagiqa.cli.faults import give_up_output, system_sentence
-from diffagiqa.cli.help import help_text
+from diffagiqa.cli.help import Command, Group, help_text
 from diffagiqa.cli.messages import say_error
 from diffagiqa.cli.pretrain import pretrain
 from diffagiqa.cli.rank import rank
@@ -32,7 +32,7 @@ from diffagiqa.cli.synth import synth
 from diffagiqa.cli.train import train
 from diffagiqa.errors import DiffAGIQAError
 
-app = typer.Typer(name="diffagiqa", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(name="diffagiqa", cls=Group, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:
@@ -62,7 +62,7 @@ def diffagiqa(
     """
 
 
-app.callback(help=help_text(diffagiqa))(diffagiqa)
+app.callback(cls=Group, help=help_text(diffagiqa))(diffagiqa)
 
 PANELS = {
     "Score": (demo, score, serve),
@@ -74,10 +74,10 @@ PANELS = {
 for panel, commands in PANELS.items():
     for command in commands:
         name = command.__name__.replace("_", "-")
-        app.command(name, help=help_text(command), rich_help_panel=panel)(command)
+        app.command(name, cls=Command, help=help_text(command), rich_help_panel=panel)(command)
 for entry in data.registered_commands:
     if entry.callback is not None:
-        entry.help = help_text(entry.callback)
+        entry.help, entry.cls = help_text(entry.callback), Command
 app.add_typer(data, name="data", rich_help_panel="Train and evaluate")
 
 

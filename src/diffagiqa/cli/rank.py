@@ -23,7 +23,7 @@ def rank(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
 ) -> None:
-    """Keep the best of the pictures of each prompt.
+    """Keep the best of the pictures of each prompt; those without a prompt are left out.
 
     Examples:
         diffagiqa rank scores.csv
@@ -55,7 +55,11 @@ def rank(
         _copy(kept["image"].tolist(), copy_to)
     if not quiet:
         count = kept["prompt"].nunique()
-        typer.echo(f"{len(kept):,} of {len(run.rows):,} pictures, {count:,} prompts", err=True)
+        bare = int((run.scored["prompt"] == "").sum())
+        left = f"; {bare:,} without a prompt left out" if 0 < bare < len(run.scored) else ""
+        typer.echo(
+            f"{len(kept):,} of {len(run.rows):,} pictures, {count:,} prompts{left}", err=True
+        )
 
 
 def _copy(images: list[str], folder: Path) -> None:

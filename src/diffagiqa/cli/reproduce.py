@@ -59,8 +59,9 @@ def reproduce(
 
     flags = {
         "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
-        "epochs": epochs, "batch_size": batch_size, "split": split, "seed": seed,
+        "epochs": epochs, "batch_size": batch_size, "seed": seed,
         "split_seed": seed,
+        "split": options.split_of(split, split_column),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     full = override(config, dict(parse_pairs(full_change or [], "--full-set")))

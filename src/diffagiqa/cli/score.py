@@ -20,7 +20,7 @@ def score(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet), WebDataset "
             "tars; local or s3://, gs://, az://, hf:// ...",
         ),
@@ -120,7 +120,10 @@ def score(
     ] = 100_000_000,
     chunk_rows: Annotated[
         int | None,
-        typer.Option(help="Rows kept at once; default: four batches.", rich_help_panel=_SCALE),
+        typer.Option(
+            help="Rows kept at once; default: one batch on a CPU, else four.",
+            rich_help_panel=_SCALE,
+        ),
     ] = None,
     part_rows: Annotated[
         int | None, typer.Option(help="Rows per file of a folder.", rich_help_panel=_SCALE)
@@ -184,12 +187,14 @@ def score(
         raise ConfigError(
             f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
         )
-    batch_size = batch_size or default_batch_size(choose_device(device))
-    chunk = chunk_rows or 4 * batch_size
+    place = choose_device(device)
+    batch_size = batch_size or default_batch_size(place)
+    # A CPU takes seconds for a batch: rows, and the bar, come as they are done.
+    chunk = chunk_rows or (1 if place.type == "cpu" else 4) * batch_size
     layout = Layout(
         batch_size=batch_size,
         chunk_rows=chunk,
-        part_rows=part_rows or 300 * chunk,
+        part_rows=part_rows or max(1200 * batch_size, chunk),
         format=format,
         share=Share.parse(shard),
     )

@@ -138,7 +138,7 @@ class RowPrinter:
             console.print(Text(f"{heads}  {'prompt from':<11}  image", "bold"), soft_wrap=True)
         cells = ""
         for task in self.tasks:
-            value = row.get(f"{task}_mos")
+            value = row.get(task)
             cells += f"{'-' if value is None else f'{value:.3f}':>{max(12, len(task) + 1)}}"
         line = Text(f"{cells}  {row['prompt_source']:<11}  {printable(row['image'])}")
         if row.get("unfamiliar"):
@@ -169,23 +169,24 @@ def show_summary(
     table = Table(box=None, pad_edge=False)
     for name in ("task", "mean", "least", "most", "scale"):
         table.add_column(name, justify="left" if name == "task" else "right")
-    for task in facts.config.tasks:
-        count, total, least, most = totals.scores.get(f"{task.name}_mos", [0, 0, 0, 0])
+    for task in facts.config.task_names:
+        count, total, least, most = totals.scores.get(task, [0, 0, 0, 0])
         values = (total / count, least, most) if count else ()
         cells = [f"{value:.3f}" for value in values] or ["-"] * 3
-        table.add_row(task.name, *cells, f"{task.mos_min:g} to {task.mos_max:g}")
+        table.add_row(task, *cells, "0 to 1")
     console.print(table)
-    fresh = bar.done - bar.reused
+    scored = totals.rows - totals.failed
+    # Of rows scored before, nobody knows here how many failed; those that did took no time.
+    fresh = 0 if totals.failed and bar.reused else scored - bar.reused
     rate = f", {fresh / bar.seconds:.2f} per second" if bar.seconds > 0 and fresh else ""
     before = f", {bar.reused:,} of them before" if bar.reused else ""
-    scored = totals.rows - totals.failed
     console.print(f"{scored:,} of {totals.rows:,} rows scored{before}{rate}", highlight=False)
     if totals.no_prompt:
         console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
     if totals.unfamiliar:
         console.print(
             f"{totals.unfamiliar:,} unlike what this model was trained on (column unfamiliar); their "
-            "scores mean little. A model on Stable Diffusion knows more kinds: docs/inputs.md"
+            "scores mean little: docs/limits.md says more. Models on Stable Diffusion know more kinds"
         )
     for error, count in totals.errors.items():
         from rich.text import Text

@@ -73,7 +73,8 @@ def train(
         "batch_size": batch_size, "accumulation": accumulation, "lr_heads": lr_heads,
         "lr_prompters": lr_prompters, "regression": regression, "relation": relation,
         "relation_weight": relation_weight, "precision": precision, "flip": flip,
-        "unreadable": unreadable, "split": split, "seed": seed, "split_seed": seed,
+        "unreadable": unreadable, "seed": seed, "split_seed": seed,
+        "split": options.split_of(split, split_column),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(

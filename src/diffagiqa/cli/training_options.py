@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffagiqa.errors import ConfigError
+
 if TYPE_CHECKING:
     from diffagiqa.training.config import TrainingConfig
     from diffagiqa.training.open_data import Opened, TableColumns
@@ -37,7 +39,7 @@ Root = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="JSON file, or a recipe of the package: the first database's name, mixed, small."
+        help="JSON file, or a recipe of the package: the first database's name, embedded, mixed, small."
     ),
 ]
 BackboneOption = Annotated[
@@ -70,11 +72,21 @@ PromptColumn = Annotated[
 ]
 GeneratorColumn = Annotated[str | None, typer.Option(help="For a table: column of the generators.")]
 SplitColumn = Annotated[
-    str | None, typer.Option(help="For a table: column of train/validation/test.")
+    str | None,
+    typer.Option(help="For a table: column of train/validation/test; the split is that one then."),
 ]
 AllowPartial = Annotated[
     bool, typer.Option("--allow-partial", help="Leave out rows whose image is not there.")
 ]
+
+
+def split_of(split: str | None, column: str | None) -> str | None:
+    """A column that names the parts is meant to be used."""
+    if column is not None and split not in (None, "official"):
+        raise ConfigError(
+            f"--split {split} and --split-column {column} were given; expected one of them"
+        )
+    return "official" if column is not None else split
 
 
 def configuration(
@@ -87,11 +99,6 @@ def configuration(
     name = recipe or (databases[0] if databases[0] in recipe_names() else None)
     config = load_recipe(name) if name else TrainingConfig()
     given = {key: value for key, value in flags.items() if value is not None}
-    if given.get("model.backbone") == "embedded":
-        given["model.backbone"] = embedded_backbone()
-    if "model.features" in given:
-        names = [part.strip() for part in given["model.features"].split(",")]
-        given |= {"model.features": names, "model.feature_channels": [1] * len(names)}
     values = {"databases": list(databases), **given, **parse_pairs(changes or [], "--set")}
     return override(config, values)
 
@@ -133,16 +140,6 @@ def table_columns(
         generator=generator_column,
         split=split_column,
     )
-
-
-def embedded_backbone() -> str:
-    from diffagiqa.errors import ConfigError
-    from diffagiqa.scorer import DEFAULT_MODEL
-
-    folder = DEFAULT_MODEL / "backbone"
-    if not folder.is_dir():
-        raise ConfigError("this installation carries no backbone; give --backbone FOLDER or hub id")
-    return str(folder)
 
 
 def write(path: Path, text: str) -> None:

@@ -135,7 +135,8 @@ def open_pil(
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise ImageError(
-            f"{shown} is not a picture, or its header is damaged: it starts with {data[:8]!r}; "
+            f"{shown} is not a picture, or its header is damaged: it starts with "
+            f"'{_beginning(data)}'; "
             f"give one of {', '.join(FORMATS)}."
         ) from None
     except Image.DecompressionBombError as fault:
@@ -145,6 +146,11 @@ def open_pil(
         raise _undecodable(shown, fault) from fault
     _check_size(image.size, shown, limits)
     return image
+
+
+def _beginning(data: bytes) -> str:
+    """The first bytes as a hex editor shows them: a dot where there is no letter."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:8])
 
 
 def _name(source: Any) -> str:

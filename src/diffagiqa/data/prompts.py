@@ -372,16 +372,17 @@ _OTHERS = frozenset(
 
 
 def is_foreign(prompt: str) -> bool:
-    """Whether a prompt is clearly not English: a fifth of its letters are not ASCII, or it has three of
-    other languages' commonest words and none of English's.
+    """Whether a prompt is clearly not English: a fifth of its letters are not ASCII, or three of its
+    words are other languages' commonest or hold such letters, and none is of English's commonest.
 
     >>> is_foreign("a red fox in the snow"), is_foreign("雪の中の赤い狐"), is_foreign("")
     (False, True, False)
-    >>> is_foreign("ein roter Fuchs steht mit einer Laterne im Schnee")
-    True
+    >>> is_foreign("ein roter Fuchs im Schnee, Ölgemälde"), is_foreign("a café in São Paulo by night")
+    (True, False)
     """
     letters = [letter for letter in prompt if letter.isalpha()]
     if sum(not letter.isascii() for letter in letters) > len(letters) / 5:
         return True
-    words = re.findall(r"[a-z]+", prompt.casefold())
-    return sum(word in _OTHERS for word in words) >= 3 and not _ENGLISH.intersection(words)
+    words = re.findall(r"\w+", prompt.casefold())
+    others = sum(word in _OTHERS or not word.isascii() for word in words)
+    return others >= 3 and not _ENGLISH.intersection(words)

@@ -15,12 +15,15 @@ from diffagiqa.explain.attention import attention_maps, token_places, word_maps
 from diffagiqa.explain.spatial import quality_map
 from diffagiqa.explain.words import Word, split_words, without
 from diffagiqa.model.evidence import pooled, unet_token_maps
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import Score, Scorer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING_ABOVE = 0.01  # below it, leaving out a word without meaning does as much
+MISSING_BELOW = 0.5  # chance that a word is shown
+NAMED = 3  # words in the sentence
+DOUBT = " Of real pictures it reads few words, so this says next to nothing of them."
 MAP_TASK, WORD_TASK = "perception", "alignment"
 
 
@@ -65,6 +68,8 @@ class Explanation:
         words: in the order of the prompt; empty without a prompt.
         missing_above: a word whose leaving out raises the score by more counts as missing; where a
             word's chance to be shown is known, one below 0.5 does.
+        unfamiliar: what is unlike the training data, so that the scores mean little; see ``Score``.
+        doubtful: the model's notice says that it is small; then ``sentence`` claims nothing.
     """
 
     image: np.ndarray = field(repr=False)
@@ -75,6 +80,8 @@ class Explanation:
     quality_map: np.ndarray = field(repr=False)
     words: tuple[WordEffect, ...]
     missing_above: float = MISSING_ABOVE
+    unfamiliar: str = ""
+    doubtful: bool = False
 
     @property
     def missing(self) -> tuple[WordEffect, ...]:
@@ -84,24 +91,34 @@ class Explanation:
 
     def lacks(self, word: WordEffect) -> bool:
         """Whether the picture seems not to show this word."""
-        return -word.drop > self.missing_above if word.shown is None else word.shown < 0.5
+        return -word.drop > self.missing_above if word.shown is None else word.shown < MISSING_BELOW
 
     @property
     def sentence(self) -> str:
-        """The missing words in a sentence.
+        """The missing words in a sentence: the surest three, and how many more there are.
 
-        At most three are named. Empty where the model has no alignment score or there is no prompt.
+        Empty where the model has no alignment score or there is no prompt.
         """
         if not self.words:
             return ""
         if all(word.shown is None and abs(word.drop) < 1e-6 for word in self.words):
             return "This model's alignment score does not depend on the words of the prompt."
-        names = [f"'{word.text}'" for word in self.missing[:3]]
-        if not names:
-            return "No word of the prompt seems to be missing."
-        if len(names) == 1:
-            return f"{names[0]} seems not to be shown."
-        return f"{', '.join(names[:-1])} and {names[-1]} seem not to be shown."
+        missing = self.missing
+        if not missing:
+            return "No word of the prompt seems to be missing." + DOUBT * self.doubtful
+        names = [f"'{word.text}'" for word in missing[:NAMED]]
+        if self.doubtful:
+            return f"The model finds least of {_listed(names)}.{DOUBT}"
+        if more := len(missing[NAMED:]):
+            names.append(f"{more} more word{'s' * (more > 1)}")
+        return f"{_listed(names)} {'seem' if len(names) > 1 else 'seems'} not to be shown."
+
+    @property
+    def worst_place(self) -> tuple[float, float]:
+        """Where the score loses most: shares of width and height, from the upper left corner."""
+        height, width = self.quality_map.shape
+        row, column = np.unravel_index(int(self.quality_map.argmax()), (height, width))
+        return float(column) / width, float(row) / height
 
     def figure(self, most_words: int = 6) -> Figure:
         """Picture, map and words as a matplotlib figure; needs ``diffagiqa[report]``."""
@@ -111,17 +128,18 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Scores, words and the place of the largest loss, as plain types for JSON."""
-        row, column = np.unravel_index(int(self.quality_map.argmax()), self.quality_map.shape)
-        side = self.quality_map.shape[0]
+        x, y = self.worst_place
         return {
             "prompt": self.prompt,
             "scores": dict(self.scores),
-            "worst_place": {"x": round(float(column) / side, 3), "y": round(float(row) / side, 3)},
+            "worst_place": {"x": round(x, 3), "y": round(y, 3)},
             "words": [
                 {"word": w.text, "start": w.start, "end": w.end, "drop": w.drop, "shown": w.shown}
                 for w in self.words
             ],
             "missing": [word.text for word in self.missing],
+            "doubtful": self.doubtful,
+            "unfamiliar": self.unfamiliar,
         }
 
 
@@ -154,15 +172,19 @@ def explain(
     pixels = scorer.prepare(image)  # (3,S,S)
     prompt = clean_prompt(prompt)
     task = MAP_TASK if MAP_TASK in scorer.tasks else scorer.tasks[0]
-    with torch.inference_mode():
-        found = scorer.score_tensor(pixels[None], prompt)
-    scores = {name: float(value[0]) for name, value in found.items()}
+    (judged,) = scorer.score_prepared([(pixels, prompt)])
+    if not isinstance(judged, Score):
+        raise judged
+    scores = dict(judged.scores)
     effects: tuple[WordEffect, ...] = ()
     if words and WORD_TASK in scorer.tasks and scorer.config.use_text:
         effects = tuple(_word_effects(scorer, pixels, prompt, scores[WORD_TASK]))
     lost = quality_map(scorer, pixels, prompt, task, method)
     shown = (pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    return Explanation(shown, prompt, scores, task, method, lost.numpy(), effects, missing_above)
+    return Explanation(
+        shown, prompt, scores, task, method, lost.numpy(), effects, missing_above,
+        judged.unfamiliar, bool(scorer.notice),
+    )  # fmt: skip
 
 
 def word_drops(
@@ -239,3 +261,7 @@ def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tenso
     text = backbone.encode_text([prompt], config.long_prompts)
     size = config.image_size
     return attention_maps(backbone.unet, latents, config.timestep, text, config.features, size)[0]
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from diffagiqa.explain.explanation import Explanation
 
+FRAMED = 0.6  # of the strongest place
 FALL, RISE = "#0072B2", "#D55E00"  # Okabe-Ito blue and vermillion
 
 
@@ -58,21 +59,21 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> None:
-    """An overlay with a line around what is above 0.6."""
+    """An overlay with a line around what is above ``FRAMED``."""
     axis.imshow(overlay(image, heat))
-    if heat.max() > 0.6 > heat.min():
-        axis.contour(heat, levels=[0.6], colors="black", linewidths=2.6)
-        axis.contour(heat, levels=[0.6], colors="white", linewidths=1.2)
+    if heat.max() > FRAMED > heat.min():
+        axis.contour(heat, levels=[FRAMED], colors="black", linewidths=2.6)
+        axis.contour(heat, levels=[FRAMED], colors="white", linewidths=1.2)
     axis.set_title(title, fontsize=10, wrap=True, parse_math=False)
     axis.set_axis_off()
 
 
 def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
-    """Above: picture, map, bars of the words. Below: attention of the words that matter most."""
+    """Above: picture, map, bars of the words. Below: where the words that matter most are found."""
     words = sorted(found.words, key=lambda word: word.rank)
     shown = sorted(words[:most_words], key=lambda word: word.start)
     columns = max(3, len(shown)) if shown else 2
-    figure = new_figure(2.6 * columns, 6.4 if shown else 4.2)
+    figure = new_figure(2.6 * columns, 6.8 if shown else 4.0)
     rows: Any = figure.subfigures(
         2 if shown else 1, 1, squeeze=False, height_ratios=[1.35, 1] if shown else None
     )[:, 0]
@@ -81,15 +82,30 @@ def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
     axes[0].imshow(found.image)
     axes[0].set_title(scores, fontsize=10, parse_math=False)
     axes[0].set_axis_off()
-    draw_overlay(axes[1], found.image, visible(found.quality_map), f"what lowers {found.map_task}")
+    title = f"what lowers {found.map_task}"
+    draw_overlay(axes[1], found.image, visible(found.quality_map), title)
+    for axis in axes[:2]:
+        axis.set_anchor("N")  # the scale below takes room from one of them
+    _colour_scale(rows[0], axes[1])
     if shown:
         _word_bars(axes[2], found)
         below = np.atleast_1d(rows[1].subplots(1, len(shown)))
         for axis, word in zip(below, shown, strict=True):
             draw_overlay(axis, found.image, contrast(word.attention), word.text)
-        rows[1].suptitle("where the U-Net sees a word", fontsize=10)
+        rows[1].suptitle("where the model finds a word, least to most in each picture", fontsize=10)
     figure.suptitle(_shortened(found.prompt, 30 * columns), fontsize=10, parse_math=False)
     return figure
+
+
+def _colour_scale(figure: Any, axis: Any) -> None:
+    """What colour and line mean, below the map; the same holds for the pictures of the words."""
+    from matplotlib.cm import ScalarMappable
+
+    scale = figure.colorbar(
+        ScalarMappable(cmap="cividis"), ax=axis, location="bottom", ticks=[0, FRAMED, 1],
+        aspect=30, pad=0.02,
+    )  # fmt: skip
+    scale.ax.set_xticklabels(["nothing", "framed from here", "most"], fontsize=8)
 
 
 def contrast(attention: np.ndarray) -> np.ndarray:
@@ -110,8 +126,12 @@ def _word_bars(axis: Any, found: Explanation) -> None:
     axis.set_yticks(places, [_shortened(word.text, 24) for word in found.words], parse_math=False)
     axis.invert_yaxis()
     axis.axvline(0.5 if known else 0, color="black", linewidth=0.8)
-    what = "chance that the word is shown" if known else "alignment lost without the word"
-    axis.set_title(f"{what}\n(hatched: the word seems not shown)", fontsize=10)
+    hatched = "the model finds little of it" if found.doubtful else "seems not to be shown"
+    axis.set_title(f"words of the prompt\n(hatched: {hatched})", fontsize=10)
+    axis.set_xlabel(
+        "chance that the picture shows it, 0 to 1" if known else "alignment lost without the word",
+        fontsize=9,
+    )
     if known:
         axis.set_xlim(0, 1)
     axis.tick_params(labelsize=8)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from diffagiqa.model.pyramid import conv_bn_relu
@@ -44,7 +46,11 @@ class ScoreHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, inputs, P, P) -> (B,), in [0, 1]."""
-        return self.regressor(self.pool(self.fusion(maps))).squeeze(1)  # type: ignore[no-any-return]
+        pooled = self.pool(self.fusion(maps))
+        # In training, too, in its own type: bfloat16 has a step of 1/256 where the scores lie.
+        own = nullcontext() if pooled.is_meta else torch.autocast(pooled.device.type, enabled=False)
+        with own:
+            return self.regressor(pooled).squeeze(1)  # type: ignore[no-any-return]
 
     def pool(self, fused: Tensor) -> Tensor:
         """(B, C, P, P) -> (B, C), the mean over positions in the regressor's type."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 2000
+FEWEST = 10
+"""Prompts that an interval needs: one over a handful says nothing of others."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Comparison:
         task, category: what is compared; category "all" is every prompt both have.
         prompts: how many prompts both have.
         mean, base_mean: mean over prompts of the mean score of a prompt's pictures, in [0, 1].
-        difference, low, high: of the means, with the 95 % interval of a paired bootstrap over prompts.
+        difference: of the means.
+        low, high: its 95 % interval, of a paired bootstrap over prompts; None for fewer than ``FEWEST``.
         win_rate: share of prompts on which ``run`` is better; a tie counts half.
     """
 
@@ -38,14 +41,16 @@ class Comparison:
     mean: float
     base_mean: float
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     win_rate: float
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out 0 in the three digits that are printed of it."""
+        if self.low is None or self.high is None:
+            return False
+        return round(self.low, 3) > 0 or round(self.high, 3) < 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -58,7 +63,7 @@ def compare(
     """Every run against the first, for every task both have, over all prompts and per category.
 
     Args:
-        runs: two or more, with pictures of the same prompts.
+        runs: two or more, with pictures of the same prompts. Pictures without a prompt take no part.
         categories: prompt -> category; default: no categories. A prompt without one is left out of them.
         seed: of the bootstrap.
 
@@ -67,7 +72,9 @@ def compare(
         TableError: two runs share no prompt or no task.
     """
     if len(runs) < 2:
-        raise ConfigError(f"{len(runs)} run was given; give two or more to compare")
+        raise ConfigError(
+            f"{len(runs)} run was given; give two or more, or --by COLUMN to split one"
+        )
     base, found = runs[0], []
     for run in runs[1:]:
         tasks = [task for task in base.tasks if task in run.tasks]
@@ -124,7 +131,8 @@ def _one(
     seed: int,
 ) -> Comparison:
     differences = ours - theirs
-    low, high = paired_bootstrap(differences, seed)
+    enough = len(differences) >= FEWEST
+    low, high = paired_bootstrap(differences, seed) if enough else (None, None)
     wins = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Comparison(
         run, base, task, category, len(differences), float(ours.mean()), float(theirs.mean()),
@@ -133,4 +141,6 @@ def _one(
 
 
 def _by_prompt(run: Run, tasks: Sequence[str]) -> pd.DataFrame:
-    return run.scored.groupby("prompt")[list(tasks)].mean()
+    rows = run.scored
+    prompted = rows[rows["prompt"].fillna("").astype(str).str.strip() != ""]
+    return prompted.groupby("prompt")[list(tasks)].mean()

@@ -14,6 +14,7 @@ from diffagiqa.data.samples import printable
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
 from diffagiqa.report import charts
 from diffagiqa.report.runs import Run, group_column
+from diffagiqa.scale.folder import OutputFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 TEMPLATE = "report.html"
 THUMBNAIL = 240  # pixels, longer side
 MOST_GROUPS, MOST_ERRORS = 50, 200
+MOST_TEXT, MOST_NAME = 160, 70  # characters of a prompt and of a file's name on a card
+GOOD, APART = (
+    0.5,
+    0.2,
+)  # perception, and its lead over alignment, of a fine picture of something else
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,16 @@ class Card:
     scores: list[tuple[str, float]]
     thumbnail: str
     unfamiliar: str = ""
+
+    @property
+    def short_prompt(self) -> str:
+        """ "" where the prompt needs no shortening."""
+        return self.prompt[:MOST_TEXT] + "…" if len(self.prompt) > MOST_TEXT else ""
+
+    @property
+    def short_name(self) -> str:
+        """The end of the picture's name, which tells it from others."""
+        return "…" + self.image[-MOST_NAME:] if len(self.image) > MOST_NAME else self.image
 
 
 @dataclass(frozen=True)
@@ -70,16 +86,12 @@ def write_report(
         title: heading; default: the run's name.
 
     Raises:
-        TableError: no row has scores, or the column is missing.
+        TableError: no row has scores, the column is missing, or the page cannot be written.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(out)
     html = render_report(run, by=by, root=root, beside=beside, each=each, title=title)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html, encoding="utf-8")
-    except OSError as fault:
-        raise TableError(f"{out} cannot be written ({fault.strerror}); check its folder") from None
+    OutputFolder(str(out.parent)).write(out.name, html.encode())
     return out
 
 
@@ -114,9 +126,12 @@ def render_report(
         title=printable(title or run.name),
         tasks=run.tasks,
         facts=_facts(run, scored),
+        notice=_notice(run.rows),
         summary=_summary(scored, run.tasks, groups) if several else [],
         histogram=charts.histogram(scored, run.tasks),
+        histogram_says=_spread(scored, run.tasks),
         scatter=charts.scatter(scored, run.tasks, groups) if len(run.tasks) > 1 else "",
+        scatter_says=_sides(scored, run.tasks) if len(run.tasks) > 1 else "",
         galleries=_galleries(run, scored, Pictures(root, beside), each),
         errors=[
             (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
@@ -126,14 +141,14 @@ def render_report(
 
 
 def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
-    rows = run.rows
+    rows, good = run.rows, run.rows["error"] == ""
     facts = [
         ("pictures", f"{len(rows):,}"),
-        ("prompts", f"{rows['prompt'].nunique():,}"),
-        ("failed", f"{int((rows['error'] != '').sum()):,}"),
+        ("prompts", f"{rows['prompt'][rows['prompt'] != ''].nunique():,}"),
+        ("failed", f"{int((~good).sum()):,}"),
     ]
-    if "prompt_source" in rows.columns and (rows["prompt_source"] == "none").any():
-        facts.append(("without a prompt", f"{int((rows['prompt_source'] == 'none').sum()):,}"))
+    if count := int((good & (rows["prompt_source"] == "none")).sum()):
+        facts.append(("without a prompt", f"{count:,}"))
     if "unfamiliar" in rows.columns and rows["unfamiliar"].notna().any():
         flagged = rows["unfamiliar"].notna() & (rows["unfamiliar"] != "")
         facts.append(("unlike the training data", f"{int(flagged.sum()):,}"))
@@ -172,25 +187,56 @@ def _summary(
     return found[:MOST_GROUPS]
 
 
+def _notice(rows: pd.DataFrame) -> str:
+    """What the embedded model is not good for, where the scores name it as their model; else ""."""
+    from diffagiqa.scorer import DEFAULT_MODEL, read_notice
+
+    notice = read_notice(DEFAULT_MODEL)
+    if not notice or "model" not in rows.columns:
+        return ""
+    from diffagiqa.scale.model_spec import ModelSpec
+
+    return notice if (rows["model"] == ModelSpec().describe().fingerprint).any() else ""
+
+
+def _spread(scored: pd.DataFrame, tasks: tuple[str, ...]) -> str:
+    """What the histograms show, in words."""
+    return "; ".join(
+        f"{task} from {scored[task].min():.2f} to {scored[task].max():.2f}, "
+        f"half of the pictures above {scored[task].median():.2f}"
+        for task in tasks
+    )
+
+
+def _sides(scored: pd.DataFrame, tasks: tuple[str, ...]) -> str:
+    """What the scatter plot shows, in words."""
+    higher = int((scored[tasks[0]] > scored[tasks[1]]).sum())
+    return (
+        f"{tasks[0]} against {tasks[1]}, one mark per picture; "
+        f"{higher:,} of {len(scored):,} have more {tasks[0]} than {tasks[1]}"
+    )
+
+
 def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) -> list[Gallery]:
-    mean = run.weighted()
-    chosen = [
-        ("Best", "Highest mean score.", mean.sort_values(ascending=False, kind="stable")),
-        ("Worst", "Lowest mean score.", mean.sort_values(kind="stable")),
-    ]
+    """No picture stands in two of them: best and worst take at most half each."""
+    order = run.weighted().sort_values(ascending=False, kind="stable").index
+    best = order[: min(each, -(-len(order) // 2))]
+    worst = order[::-1][: min(each, len(order) // 2)]
+    chosen = [("Best", "Highest mean score.", best), ("Worst", "Lowest mean score.", worst)]
     if {"perception", "alignment"} <= set(run.tasks):
-        gap = scored["perception"] - scored["alignment"]
-        chosen.append(
-            (
-                "Fine pictures of something else",
-                "Perception far above alignment: look whether the prompt was met.",
-                gap[gap > 0].sort_values(ascending=False, kind="stable"),
-            )
+        others = scored.drop(index=best.union(worst))
+        gap = others["perception"] - others["alignment"]
+        fine = others["perception"] >= max(GOOD, scored["perception"].median())
+        missed = gap[fine & (gap >= APART)].sort_values(ascending=False, kind="stable").index
+        note = (
+            f"Perception of {GOOD:g} or more and above the median, and {APART:g} above alignment: "
+            "look whether the prompt was met."
         )
+        chosen.append(("Fine pictures of something else", note, missed[:each]))
     return [
-        Gallery(title, note, [_card(run, scored.loc[i], pictures) for i in order.index[:each]])
-        for title, note, order in chosen
-        if len(order)
+        Gallery(title, note, [_card(run, scored.loc[i], pictures) for i in found])
+        for title, note, found in chosen
+        if len(found)
     ]
 
 

@@ -17,15 +17,18 @@ def rank(
     """The ``top`` pictures of every prompt, best first; prompts in the order they first appear.
 
     Args:
-        run: scores; rows that failed are left out.
+        run: scores; rows that failed are left out, and rows without a prompt, unless none has one.
         top: pictures kept per prompt; None keeps all.
         weights: of the tasks; default: all alike. What is ranked by is the column ``score``.
 
     Returns:
         Columns prompt, rank (from 1), of (pictures of this prompt), score, the tasks, image. Equal
-        scores keep the order of the table.
+        scores keep the order of the table. Also unfamiliar, where the run has it.
     """
     rows = run.scored.assign(score=run.weighted(weights))
+    prompted = rows["prompt"] != ""
+    if prompted.any():
+        rows = rows[prompted]
     rows = rows.assign(_first=rows.groupby("prompt", sort=False).ngroup())
     rows = rows.sort_values(["_first", "score"], ascending=[True, False], kind="stable")
     groups = rows.groupby("_first", sort=False)
@@ -33,4 +36,7 @@ def rank(
     if top is not None:
         rows = rows[rows["rank"] <= top]
     columns = ["prompt", "rank", "of", "score", *run.tasks, "image"]
+    if "unfamiliar" in rows.columns:
+        columns.append("unfamiliar")
+        rows["unfamiliar"] = rows["unfamiliar"].astype(object).where(rows["unfamiliar"].notna(), "")
     return rows[columns].reset_index(drop=True)

@@ -45,11 +45,16 @@ class OutputFolder:
             path = os.path.join(self.local, name)
             temporary = f"{path}.{uuid.uuid4().hex[:8]}.part"
             try:
-                self._write_local(temporary, data)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                self._write_local(temporary, data)
-            os.replace(temporary, path)
+                try:
+                    self._write_local(temporary, data)
+                except FileNotFoundError:
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    self._write_local(temporary, data)
+                os.replace(temporary, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
             self.sync(os.path.dirname(name))
         except OSError as fault:
             raise self._fault("written", fault) from fault

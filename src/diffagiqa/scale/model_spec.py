@@ -42,22 +42,10 @@ class ModelSpec:
 
     def describe(self) -> ModelFacts:
         """Name the model without loading it: for a driver that may have neither GPU nor memory."""
-        from diffagiqa.scorer import DEFAULT_MODEL
-        from diffagiqa.weights.backbone_folder import find_backbone
-        from diffagiqa.weights.folder import (
-            backbone_reference,
-            find_model,
-            fingerprint,
-            load_config,
-        )
+        from diffagiqa.weights.located import locate
 
-        folder = find_model(
-            str(self.model if self.model is not None else DEFAULT_MODEL), self.revision
-        )
-        config = load_config(folder)
-        source = self.backbone or backbone_reference(config, folder)
-        place = find_backbone(source, None if self.backbone else config.backbone_revision)
-        return ModelFacts(config, fingerprint(folder, place), self.seed)
+        located = locate(self.model, backbone=self.backbone, revision=self.revision)
+        return ModelFacts(located.config, located.fingerprint, self.seed)
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,14 @@ class TrainingConfig:
                 f"batch_size {self.batch_size} is not a multiple of accumulation "
                 f"{self.accumulation}; choose them so that the pieces are equal"
             )
-        if self.task_weights and min(self.task_weights) < 0:
-            raise ConfigError(f"task_weights are {self.task_weights}; expected none below 0")
+        if self.task_weights and not (
+            all(isinstance(weight, (int, float)) for weight in self.task_weights)
+            and min(self.task_weights) >= 0
+            and sum(self.task_weights) > 0
+        ):
+            raise ConfigError(
+                f"task_weights are {self.task_weights}; expected numbers of 0 or more, not all 0"
+            )
         if self.regression_weight == 0 and (self.relation == "none" or self.relation_weight == 0):
             raise ConfigError(
                 "regression_weight and relation are both off; nothing would be learnt"
@@ -225,19 +231,34 @@ def override(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
         if name not in inner or name == "model":
             known = [*(k for k in values if k != "model"), *(f"model.{k}" for k in values["model"])]
             raise ConfigError(f"unknown key {key}; known are {', '.join(known)}")
-        inner[name] = _parsed(value, inner[name]) if isinstance(value, str) else value
+        kind = _KINDS["model"][name] if inner is values["model"] else _KINDS["training"][name]
+        inner[name] = _parsed(value, inner[name], kind) if isinstance(value, str) else value
+    model = values["model"]
+    if "model.features" in changes and "model.feature_channels" not in changes:
+        model["feature_channels"] = [1] * len(model["features"])  # until the backbone is read
     return TrainingConfig.from_json(json.dumps(values), "the changed configuration")
 
 
-def _parsed(text: str, now: Any) -> Any:
-    """Text of a flag -> the kind of value that stands there now; lists are separated by commas."""
+_KINDS = {
+    "training": {field.name: str(field.type) for field in dataclasses.fields(TrainingConfig)},
+    "model": {field.name: str(field.type) for field in dataclasses.fields(ModelConfig)},
+}
+
+
+def _parsed(text: str, now: Any, kind: str) -> Any:
+    """Text of a flag -> the kind of value that stands there now; lists are separated by commas.
+
+    A key that may be nothing becomes so by "none", "null" or no text.
+    """
+    if "None" in kind and text in ("none", "null", ""):
+        return None
     if isinstance(now, list):
         try:
             return json.loads(text if text.startswith("[") else f"[{text}]")
         except ValueError:
             return [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(now, str) or now is None:
-        return None if text in ("null", "none") and now is None else text
+        return text
     try:
         return json.loads(text.lower())
     except ValueError:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig
 
 MARGIN = 0.05  # of the scale [0, 1]: a twentieth, half of one grade of a ten-grade scale
@@ -61,6 +62,14 @@ RELATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "margin": margin_loss,
     "fidelity": fidelity_loss,
 }
+
+
+def check_weights(tasks: Sequence[str], config: TrainingConfig) -> None:
+    """Raise ``ConfigError`` where ``task_weights`` are not as many as the tasks."""
+    if config.task_weights and len(config.task_weights) != len(tasks):
+        raise ConfigError(
+            f"task_weights are {config.task_weights}; expected one each for {', '.join(tasks)}"
+        )
 
 
 def objective(

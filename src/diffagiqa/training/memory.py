@@ -19,6 +19,7 @@ from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import drop_unused
 from diffagiqa.model.noise import Noise
 from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.model.sd15 import sd15_unet, sd15_vae
 
 GB = 1e9
 
@@ -154,18 +155,8 @@ def _tensors(module: torch.nn.Module) -> list[Tensor]:
 
 def stable_diffusion_15(config: ModelConfig) -> Backbone:
     """VAE encoder and U-Net of Stable Diffusion 1.5's shapes in bfloat16, on the meta device."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    unet: Any
-    vae: Any
     with torch.device("meta"):
-        unet = UNet2DConditionModel(cross_attention_dim=768)  # the defaults are SD 1.5's otherwise
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-        )
+        unet, vae = sd15_unet(), sd15_vae()
     drop_unused(unet, config.features)
     vae.decoder = vae.post_quant_conv = None
     return Backbone(
@@ -177,6 +168,9 @@ def stable_diffusion_15(config: ModelConfig) -> Backbone:
 
 def main() -> None:
     """Print the table for Stable Diffusion 1.5 at 512 x 512."""
+    from diffusers.utils import logging
+
+    logging.set_verbosity_error()  # about a network on the meta device there is nothing to warn of
     config = ModelConfig()
     backbone = stable_diffusion_15(config)
     print("| pictures per piece | recomputed | frozen | trained | activations | total |")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from diffagiqa.evaluation.tables import (
     results_table,
 )
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.scorer import DEFAULT_MODEL
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.open_data import Opened
@@ -86,7 +84,7 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     found = [*opened.notes]
     if model.backbone != ModelConfig().backbone:
         found.append(
-            f"the backbone is `{_backbone(model.backbone)}`, not Stable Diffusion 1.5, and its features "
+            f"the backbone is `{_short(model.backbone)}`, not Stable Diffusion 1.5, and its features "
             "are those of that network"
         )
     if model.image_size != ModelConfig().image_size:
@@ -129,10 +127,6 @@ def command_line() -> str:
     return " ".join(parts)
 
 
-def _backbone(reference: str) -> str:
-    return "embedded" if Path(reference) == DEFAULT_MODEL / "backbone" else _short(reference)
-
-
 def _short(path: str) -> str:
     """The last name of a path of this machine; hub ids stay whole."""
     return path.rstrip("/").rsplit("/", 1)[-1] if path.count("/") != 1 else path
@@ -150,7 +144,7 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
         parts += "no validation part; the test part is scored once, by the last epoch."
     lines = [
         f"* {_counted(rows)}, split by {config.split}: {parts}",
-        f"* Backbone `{_backbone(model.backbone)}`, timestep {model.timestep}, posterior "
+        f"* Backbone `{_short(model.backbone)}`, timestep {model.timestep}, posterior "
         f"{model.posterior}, {len(model.features)} features, "
         + (
             f"pyramid of {model.pyramid_channels} channels, {model.pyramid_size} x {model.pyramid_size}."

@@ -48,6 +48,7 @@ class RunFolder:
     ) -> None:
         self.folder = folder
         self.config = config
+        self.resumed = resume
         self._board: Any = None
         written = folder / "config.json"
         if resume:
@@ -70,12 +71,16 @@ class RunFolder:
         table.insert(0, "part", "")
         for name, part in split.items():
             table.loc[list(part), "part"] = name
-        self._write("rows.csv", table[table["part"] != ""].to_csv(index=False))
+        labels = table[table["part"] != ""].to_csv(index=False)
         names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
         saved = SavedSplit(kind, seed, {}, table_hash(rows.table()), **names)
-        self._write("split.json", json.dumps(asdict(saved), indent=1) + "\n")
+        files = {"rows.csv": labels, "split.json": json.dumps(asdict(saved), indent=1) + "\n"}
+        for name, text in files.items():
+            self._check_unchanged(name, text)
+        for name, text in files.items():
+            self._write(name, text)
         self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
 
     def save(self, state: dict[str, Any], last: DiffAGIQA) -> None:
@@ -150,6 +155,14 @@ class RunFolder:
             raise TrainingError(
                 f"{self.folder} was begun with another {', '.join(unlike)}; "
                 "resume with the same values, or start in another folder"
+            )
+
+    def _check_unchanged(self, name: str, text: str) -> None:
+        file = self.folder / name
+        if self.resumed and file.is_file() and file.read_text(encoding="utf-8") != text:
+            raise TrainingError(
+                f"{self.folder} was begun with other pictures, labels or parts than {name} has now; "
+                "resume with the same table, or start in another folder"
             )
 
     def _write(self, name: str, text: str) -> None:

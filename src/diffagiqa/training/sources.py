@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Protocol
 
@@ -34,7 +34,10 @@ class Source(Protocol):
 
 
 def autocast(device: torch.device, precision: str) -> Autocast:
-    """The arithmetic of the trained parts: "float32", or "bfloat16" over float32 weights."""
+    """The arithmetic of the trained parts in a step: "float32", or "bfloat16" over float32 weights.
+
+    Validation and test take float32 always: there a rounded score is a tie.
+    """
     enabled = precision == "bfloat16"
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
@@ -70,7 +73,7 @@ class ImageSource:
             noises = [step.noise(shape, self.config.posterior)]
         draws = []
         for levels in model.draws(images, prompts, self.backbone, noises):
-            with self.arithmetic():
+            with self.arithmetic() if step is not None else nullcontext():
                 draws.append(model.score_features(levels))
         return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}
 
@@ -149,7 +152,8 @@ class FeatureSource:
             view = step.views(self.draws)
             if self.mirrored is not None:
                 view = view + self.draws * (step.flips() & self.mirrored[index])
-            return self._forward(model, index, view)
+            with self.arithmetic():
+                return self._forward(model, index, view)
         draws = [
             self._forward(model, index, torch.full((len(rows),), draw))
             for draw in range(self.scoring_draws)
@@ -160,11 +164,10 @@ class FeatureSource:
         """Nothing to do: the features are in memory, or the system reads ahead."""
 
     def _forward(self, model: DiffAGIQA, index: Tensor, view: Tensor) -> dict[str, Tensor]:
-        with self.arithmetic():
-            return model.score_features(
-                [
-                    # (B,branches,C,h,w) -> (branches * B,C,h,w), as the model orders them
-                    level[index, view].to(self.device).float().transpose(0, 1).flatten(0, 1)
-                    for level in self.features
-                ]
-            )
+        return model.score_features(
+            [
+                # (B,branches,C,h,w) -> (branches * B,C,h,w), as the model orders them
+                level[index, view].to(self.device).float().transpose(0, 1).flatten(0, 1)
+                for level in self.features
+            ]
+        )

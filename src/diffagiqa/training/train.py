@@ -20,6 +20,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import CacheOptions, Features, cached_features
 from diffagiqa.training.loop import Fitted, fit, predict
+from diffagiqa.training.losses import check_weights
 from diffagiqa.training.merge import merge
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import RunFolder, Split
@@ -48,6 +49,7 @@ def train(
             f"members is {config.members}; more than one needs freeze_prompters and model.pooling "
             '"statistics"'
         )
+    check_weights(rows.task_names, config)
     processes = Processes(device)
     say = log if processes.main else _silent
     backbone = backbone or open_backbone(config, processes.device)

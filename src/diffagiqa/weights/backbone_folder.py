@@ -82,7 +82,14 @@ def load_backbone(
 
 
 def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a backbone, fetched from the hub where ``name_or_path`` is a hub id."""
+    """The local folder of a backbone: "embedded" (the package's), a folder, or a hub id to fetch."""
+    if name_or_path == "embedded":
+        folder = Path(__file__).parent / "default" / "backbone"
+        if not folder.is_dir():
+            raise BackboneError(
+                "this installation carries no backbone; give a folder or a hub id in place of embedded"
+            )
+        return folder
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder

@@ -1,0 +1,68 @@
+"""The tab of many pictures: a table, and the same as a CSV."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from diffagiqa.app.batch import MOST, columns_shown, row_shown, score_files
+from diffagiqa.app.markup import ALIGNMENT_CAVEAT, message_html, progress_html
+from diffagiqa.app.models import Models, has_caveat
+from diffagiqa.data.samples import IMAGE_SUFFIXES
+from diffagiqa.errors import DiffAGIQAError
+from diffagiqa.scale.rows import Row
+
+
+def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
+    """Lay the tab out."""
+    files = gr.File(
+        label=f"Picture files (up to {MOST})", file_count="multiple",
+        file_types=list(IMAGE_SUFFIXES), height=240, elem_id="many",
+    )  # fmt: skip
+    prompt = gr.Textbox(label="Prompt of files that hold none")
+    button = gr.Button("Score all", variant="primary", elem_id="score-all")
+    status = gr.HTML(elem_id="status")
+    table = gr.Dataframe(
+        label="Scores", interactive=False, visible=False, wrap=True, elem_id="table"
+    )
+    download = gr.File(
+        label="Table as CSV", interactive=False, visible=False, height=100, elem_id="csv"
+    )
+
+    def score_all(paths: list[str] | None, text: str, model: str) -> Iterator[list[Any]]:
+        hidden = gr.update(value=None, visible=False)
+        total = len(paths or [])
+        if total:  # the model may have to be loaded first: say at once that something goes on
+            yield [progress_html(0, total), hidden, hidden]
+        out = Path(tempfile.mkdtemp(dir=folder)) / "scores.csv"
+        rows: list[Row] = []
+        try:
+            scorer = models.get(model)
+            for found in score_files(scorer, paths or [], text, out):
+                rows += found
+                yield [progress_html(len(rows), total), hidden, hidden]
+        except DiffAGIQAError as error:
+            yield [message_html(str(error)), hidden, hidden]
+            return
+        failed = sum(bool(row["error"]) for row in rows)
+        caveat = ALIGNMENT_CAVEAT if has_caveat(scorer) else ""
+        columns = columns_shown(scorer)
+        value = {"headers": columns, "data": [row_shown(scorer, row) for row in rows]}
+        yield [
+            progress_html(total, total, failed, caveat),
+            gr.update(value=value, visible=True, column_widths=_widths(columns)),
+            gr.update(value=str(out), visible=True),
+        ]  # fmt: skip
+
+    button.click(
+        score_all, [files, prompt, chooser], [status, table, download],
+        show_progress_on=status, api_visibility="private",
+    )  # fmt: skip
+
+
+def _widths(columns: list[str]) -> list[int]:
+    """Pixels of each column: those of scores narrow, the page's 1100 for all where there are two."""
+    wide = {"image": 210, "prompt": 270, "remark": 390}
+    return [wide.get(name, 115) for name in columns]

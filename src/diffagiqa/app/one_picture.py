@@ -1,0 +1,96 @@
+"""The tab of one picture: its scores, where quality is lost, which words seem missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffagiqa.app.actions import open_picture, score_picture
+from diffagiqa.app.examples import write_examples
+from diffagiqa.app.markup import message_html
+from diffagiqa.app.models import Models
+from diffagiqa.data.samples import IMAGE_SUFFIXES
+from diffagiqa.errors import DiffAGIQAError
+
+METHODS = {"fast": "activation", "gradient": "gradient", "occlusion (slow)": "occlusion"}
+
+
+def one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
+    """Lay the tab out."""
+    from_file = gr.State("")  # the prompt that the present picture brought with it
+    with gr.Row():
+        with gr.Column(min_width=300):
+            file = gr.File(
+                label="Picture file", file_types=list(IMAGE_SUFFIXES), height=120, elem_id="picture"
+            )
+            shown = gr.Image(
+                label="Picture", alt_text="The picture", interactive=False, height=330,
+                buttons=["fullscreen"], visible=False, elem_classes="framed",
+            )  # fmt: skip
+            prompt = gr.Textbox(label="Prompt", lines=3, elem_id="prompt")
+            note = gr.Markdown("", elem_id="note")
+            why = gr.Checkbox(label="Explain: where quality is lost, which words are missing")
+            method = gr.Radio(
+                list(METHODS), value="fast", label="How the map is made", visible=False
+            )
+            button = gr.Button("Score", variant="primary", elem_id="score")
+        with gr.Column(min_width=300):
+            scores = gr.HTML(label="Scores", elem_id="scores")
+            heat = gr.Image(
+                label="Where this picture loses quality most",
+                alt_text="The picture in grey, bright where quality is lost most",
+                interactive=False, height=390, buttons=["download", "fullscreen"], visible=False,
+                elem_id="heat", elem_classes="framed",
+            )  # fmt: skip
+            words = gr.HTML(elem_id="words")
+            seen = gr.Gallery(
+                label="Where the model looks for each word", columns=3, height="auto",
+                buttons=["download", "fullscreen"], visible=False, elem_id="seen",
+                elem_classes="framed",
+            )  # fmt: skip
+    outputs = [scores, heat, words, seen]
+    hidden = gr.update(value=None, visible=False)
+    nothing = ["", hidden, "", hidden]
+
+    def opened(path: str | None, text: str, before: str) -> list[Any]:
+        # What the former picture brought goes with it; what somebody typed stays.
+        typed = "" if text == before else text
+        if not path:
+            return [hidden, typed, "", "", *nothing]
+        try:
+            picture, found, source = open_picture(path)
+        except DiffAGIQAError as error:
+            return [hidden, typed, "", "", message_html(str(error)), *nothing[1:]]
+        said = "No prompt in the file: type the one that the picture was made from."
+        if found:
+            said = f"Prompt found in the file ({source}). Change it if it is wrong."
+        elif typed.strip():
+            said = "No prompt in the file: the one above stays. Change it if it is wrong."
+        return [gr.update(value=picture, visible=True), found or typed, said, found, *nothing]
+
+    def score(path: str | None, text: str, explain: bool, how: str, model: str) -> list[Any]:
+        try:
+            found = score_picture(models.get(model), path, text, explain, METHODS[how])
+        except DiffAGIQAError as error:
+            return [message_html(str(error)), *nothing[1:]]
+        return [
+            found.scores, gr.update(value=found.heat, visible=found.heat is not None), found.words,
+            gr.update(value=found.attention, visible=bool(found.attention)),
+        ]  # fmt: skip
+
+    file.change(
+        opened, [file, prompt, from_file], [shown, prompt, note, from_file, *outputs],
+        api_visibility="private",
+    )  # fmt: skip
+    why.change(lambda on: gr.update(visible=on), why, method, api_visibility="private")
+    inputs = [file, prompt, why, method, chooser]
+    button.click(score, inputs, outputs, api_visibility="private")
+    prompt.submit(score, inputs, outputs, api_visibility="private")
+    examples = write_examples(folder)
+    gr.Examples(
+        [[example.path] for example in examples],
+        [file],
+        label="Examples (drawn by this program)",
+        example_labels=[example.label for example in examples],
+        cache_examples=False,
+    )

@@ -1,0 +1,42 @@
+"""From the name of a model to the folders that it is read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.weights.backbone_folder import find_backbone
+from diffagiqa.weights.folder import backbone_reference, find_model, fingerprint, load_config
+
+DEFAULT_MODEL = Path(__file__).parent / "default"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model's folder, its configuration, and its backbone's folder."""
+
+    folder: Path
+    config: ModelConfig
+    backbone: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Of both folders: 16 hex digits."""
+        return fingerprint(self.folder, self.backbone)
+
+
+def locate(
+    model: str | Path | None = None, *, backbone: str | None = None, revision: str | None = None
+) -> Located:
+    """Find a model folder or hub id, by default the package's own, and its backbone.
+
+    ``backbone`` replaces the one that the configuration names. Raises ``WeightsError`` or
+    ``BackboneError`` saying what to fetch and where to put it.
+    """
+    folder = find_model(str(model or DEFAULT_MODEL), revision)
+    config = load_config(folder)
+    source = backbone or backbone_reference(config, folder)
+    return Located(
+        folder, config, find_backbone(source, None if backbone else config.backbone_revision)
+    )

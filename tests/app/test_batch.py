@@ -1,0 +1,92 @@
+"""Many files at once: rows, the table shown, and the CSV to keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from diffagiqa import Scorer
+from diffagiqa.app.batch import columns_shown, row_shown, score_files
+from diffagiqa.app.examples import write_examples
+from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
+from diffagiqa.errors import ImageError, PromptError
+from diffagiqa.report import read_run
+from diffagiqa.scale.model_spec import ModelFacts
+from diffagiqa.scale.rows import row_columns
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    """A picture with its prompt, one without, one that is no picture."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "bare.png")
+    (tmp_path / "=bad.png").write_text("no picture")
+    return [
+        write_examples(tmp_path, 128)[0].path,
+        *(str(tmp_path / n) for n in ("bare.png", "=bad.png")),
+    ]
+
+
+def test_rows_and_remarks(small_scorer: Scorer, paths: list[str], tmp_path: Path) -> None:
+    rows = [
+        row for batch in score_files(small_scorer, paths, "", tmp_path / "s.csv") for row in batch
+    ]
+    shown = [
+        dict(zip(columns_shown(small_scorer), row_shown(small_scorer, row), strict=True))
+        for row in rows
+    ]
+    assert [row["image"] for row in shown] == ["clean.png", "bare.png", "=bad.png"]
+    expected = small_scorer(paths[0], rows[0]["prompt"])
+    assert rows[0]["alignment"] == pytest.approx(expected["alignment"], abs=1e-5)
+    assert rows[0]["prompt_source"] == "a1111"
+    assert shown[0]["remark"] == ""
+    assert shown[1]["remark"] == "no prompt: the alignment means nothing"
+    assert shown[2]["alignment"] is None
+    assert "is not a picture" in shown[2]["remark"]
+    unlike = row_shown(small_scorer, rows[0] | {"unfamiliar": "picture+prompt"})[-1]
+    assert unlike == "picture and prompt unlike the training data: the scores mean little"
+
+
+def test_the_prompt_of_files_that_hold_none(
+    small_scorer: Scorer, paths: list[str], tmp_path: Path
+) -> None:
+    rows = next(score_files(small_scorer, paths, " a black\tsquare", tmp_path / "s.csv"))
+    assert rows[0]["prompt_source"] == "a1111"
+    assert (rows[1]["prompt"], rows[1]["prompt_source"]) == ("a black square", "argument")
+    assert row_shown(small_scorer, rows[1])[-1] == ""
+    with pytest.raises(PromptError):
+        next(
+            score_files(small_scorer, paths, "a" * (MAX_PROMPT_CHARACTERS + 1), tmp_path / "s.csv")
+        )
+
+
+def test_progress_by_batches(small_scorer: Scorer, paths: list[str], tmp_path: Path) -> None:
+    many = paths[1:2] * (small_scorer.batch_size + 3)
+    sizes = [len(rows) for rows in score_files(small_scorer, many, "", tmp_path / "s.csv")]
+    assert sizes == [small_scorer.batch_size, 3]
+
+
+def test_the_csv_is_the_command_lines(
+    small_scorer: Scorer, paths: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.csv"
+    list(score_files(small_scorer, paths, "", out))
+    table = pd.read_csv(out)
+    assert list(table) == list(row_columns(ModelFacts.of(small_scorer)))
+    assert table["image"][2] == "'=bad.png"  # no formula in a spreadsheet
+    assert len(read_run(out).rows) == 3  # diffagiqa report takes it
+
+
+def test_no_server_path_is_told(small_scorer: Scorer, paths: list[str], tmp_path: Path) -> None:
+    Path(paths[2]).write_bytes(b"")
+    rows = next(score_files(small_scorer, paths, "", tmp_path / "s.csv"))
+    assert rows[2]["error"].startswith("=bad.png is empty")
+
+
+def test_how_many(small_scorer: Scorer, paths: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no pictures yet"):
+        next(score_files(small_scorer, [], "", tmp_path / "s.csv"))
+    with pytest.raises(ImageError, match="this page takes 500"):
+        next(score_files(small_scorer, paths[:1] * 501, "", tmp_path / "s.csv"))

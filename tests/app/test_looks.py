@@ -1,0 +1,117 @@
+"""The page as it looks in a real browser, empty and with results: contrast, width, names, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browsing import (
+    NEEDS_BROWSER,
+    drop,
+    explain,
+    find,
+    open_page,
+    phone,
+    requested,
+    tab,
+    texts,
+    until,
+)  # fmt: skip
+
+pytest_plugins = ["browsing"]
+pytestmark = NEEDS_BROWSER
+
+
+def results(browser: Any, address: str, files: list[str], theme: str = "light") -> Iterator[str]:
+    """The empty page, then each tab once its results are there; the name of what is shown."""
+    open_page(browser, address, theme)
+    yield "empty"
+    drop(browser, "#picture", files[1])
+    until(browser, lambda b: find(b, "#prompt textarea").get_attribute("value"))
+    explain(browser)
+    yield "one picture"
+    tab(browser, "Side by side")
+    drop(browser, "#picture-A", files[0])
+    drop(browser, "#picture-B", files[1])
+    until(browser, lambda b: len(b.find_elements("css selector", "img[alt^='Picture ']")) >= 2)
+    find(browser, "#compare").click()
+    until(browser, lambda b: "perception" in texts(b, "#verdict"))
+    yield "side by side"
+    tab(browser, "Many")
+    drop(browser, "#many", *files)
+    until(browser, lambda b: "bad" in texts(b, "#many"))
+    find(browser, "#score-all").click()
+    until(browser, lambda b: "bad.png" in texts(b, "#table"))
+    yield "many"
+
+
+NAMELESS = """
+const seen = e => e.offsetParent !== null;
+const named = e => e.ariaLabel || e.alt || e.getAttribute('aria-labelledby') || e.title ||
+    (e.labels && e.labels.length && [...e.labels].some(l => l.innerText.trim())) ||
+    e.innerText.trim() || [...e.querySelectorAll('img')].some(i => i.alt);
+return [...document.querySelectorAll('input:not([type=hidden]),textarea,select,button,img')]
+    .filter(seen).filter(e => !named(e)).map(e => e.outerHTML.slice(0, 160));
+"""
+LOW_CONTRAST = """
+const rgb = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b; };
+const ground = e => { for (; e; e = e.parentElement) {
+    const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > .5) return c; } return [255, 255, 255]; };
+return [...document.querySelectorAll('button,label,span,p,h1,td,th,a,b,li')]
+    .filter(e => e.offsetParent && e.childElementCount === 0 && e.innerText.trim())
+    .map(e => { const a = light(rgb(getComputedStyle(e).color)), b = light(ground(e));
+        return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.innerText]; })
+    .filter(([ratio]) => ratio < 4.5);
+"""
+CUT = """
+const seen = [...document.querySelectorAll('.wide,.framed')].filter(e => e.offsetParent);
+const covered = e => { const label = e.querySelector('[data-testid=block-label]');
+    return [...e.querySelectorAll('img')].some(i =>
+        i.getBoundingClientRect().top < label.getBoundingClientRect().bottom - 1); };
+return seen.filter(e => e.matches('.wide') ? e.scrollWidth > e.clientWidth : covered(e))
+    .map(e => e.outerHTML.slice(0, 160));
+"""
+
+
+def test_everything_has_a_name(browser: Any, address: str, files: list[str]) -> None:
+    """Fields and buttons for a screen reader, pictures too."""
+    for where in results(browser, address, files):
+        assert browser.execute_script(NAMELESS) == [], where
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_contrast(browser: Any, address: str, files: list[str], theme: str) -> None:
+    """WCAG 2.2, 1.4.3: text against the ground it stands on, 4.5 to 1 or more."""
+    for where in results(browser, address, files, theme):
+        assert browser.execute_script(LOW_CONTRAST) == [], where
+
+
+def test_nothing_is_cut_or_covered(browser: Any, address: str, files: list[str]) -> None:
+    """The table of words is seen whole, and no label lies on a picture."""
+    for where in results(browser, address, files):
+        assert browser.execute_script(CUT) == [], where
+
+
+def test_phone(browser: Any, address: str, files: list[str]) -> None:
+    """No sideways scrolling at 390 pixels."""
+    with phone(browser):
+        for where in results(browser, address, files):
+            wide = browser.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= 390, where
+
+
+def test_limits_are_said(browser: Any, address: str) -> None:
+    open_page(browser, address)
+    said = until(browser, lambda b: texts(b, "body"))
+    assert "up to 50 MB and a picture 50 million pixels" in said
+
+
+def test_nothing_else_is_asked(browser: Any, address: str) -> None:
+    """Runs last: all addresses since the browser started."""
+    open_page(browser, address)
+    assert requested(browser) <= {"127.0.0.1", "localhost"}

@@ -1,0 +1,77 @@
+"""Which modules take the kernels, and that they do what they did where kernels cannot be used."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from diffusers.models.resnet import ResnetBlock2D
+
+from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.fused import (
+    FusedGroupNorm,
+    FusedResnet,
+    fault_of_kernels,
+    fuse,
+    fuse_where_it_pays,
+    pays,
+    switch_kernels,
+)
+
+CPU = torch.device("cpu")
+
+
+class OnGpu:
+    """All that ``pays`` asks of maps."""
+
+    is_cuda = True
+
+
+def test_a_fused_network_is_the_same_on_a_cpu(backbone: Backbone) -> None:
+    network = copy.deepcopy(backbone.vae_encoder)
+    fuse(network)
+    kinds = {type(module) for module in network.modules()}
+    assert {FusedGroupNorm, FusedResnet} <= kinds
+    assert not {torch.nn.GroupNorm, ResnetBlock2D} & kinds
+    assert network.state_dict().keys() == backbone.vae_encoder.state_dict().keys()
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(network(images), backbone.vae_encoder(images))
+
+
+def test_it_pays_on_a_gpu_until_it_is_switched_off() -> None:
+    norm = FusedGroupNorm.of(torch.nn.GroupNorm(4, 8))
+    assert pays(norm, OnGpu())  # type: ignore[arg-type]
+    assert not pays(norm, torch.zeros(1, 8, 2, 2))
+    switch_kernels(norm, False)
+    assert not pays(norm, OnGpu())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"time_embedding_norm": "scale_shift"},
+        {"non_linearity": "mish"},
+        {"output_scale_factor": 2.0},
+        {"up": True},
+        {"down": True},
+        {"skip_time_act": True},
+        {"conv_shortcut_bias": False},
+    ],
+)
+def test_a_block_of_another_kind_stays_what_it_is(options: dict[str, object]) -> None:
+    plain = {"in_channels": 32, "out_channels": 64, "temb_channels": 16}
+    network = torch.nn.Sequential(
+        ResnetBlock2D(**plain),  # type: ignore[arg-type]
+        ResnetBlock2D(**plain, **options),  # type: ignore[arg-type]
+    )
+    fuse(network)
+    assert [type(block) for block in network] == [FusedResnet, ResnetBlock2D]
+
+
+def test_without_a_gpu_nothing_is_fused() -> None:
+    assert fault_of_kernels(CPU) == "no CUDA device"
+    network = torch.nn.Sequential(torch.nn.GroupNorm(4, 8))
+    fuse_where_it_pays(network, CPU)
+    assert type(network[0]) is torch.nn.GroupNorm
