@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from diffagiqa.benchmark.simple import (
     statistics_of,
 )
 from diffagiqa.data.samples import Sample
-from diffagiqa.errors import ConfigError
+from diffagiqa.errors import ConfigError, TrainingError
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
@@ -90,7 +91,9 @@ def test_regression_on_statistics_beats_knowing_the_generator(trial: Trial, rows
 def test_networks_train_and_predict_in_order(name: str, trial: Trial, rows: Rows) -> None:
     budget = Budget(epochs=3, batch_size=12, image_size=96, crop=64, lr=2e-3)
     pictures = load_pictures(rows, 96)
+    before = torch.get_rng_state()
     predicted = fit_network(name, trial, pictures, budget)
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's stream is left alone
     assert predicted.shape == (14, 2)
     assert np.isfinite(predicted).all()
     again = fit_network(name, trial, pictures, budget)
@@ -110,8 +113,10 @@ def test_contrastive_loss_counts_every_picture_of_a_prompt_as_right() -> None:
 
 def test_contrastive_scores_are_clipscores(trial: Trial, rows: Rows) -> None:
     budget = Budget(epochs=1, batch_size=12, image_size=96, crop=64)
+    before = torch.get_rng_state()
     scores = fit_contrastive(trial, load_pictures(rows, 96), budget)
     assert scores.shape == (14, 2)
+    assert torch.equal(torch.get_rng_state(), before)
     assert (scores >= 0).all()
     assert (scores <= 1).all()
 
@@ -134,6 +139,24 @@ def test_finished_repeats_are_read_back(rows: Rows, tmp_path: Path) -> None:
     assert first[0].values("perception", "srcc")
     with pytest.raises(ConfigError, match="no baseline 'magic'"):
         run_baselines(config, rows, tmp_path, names=["magic"])
+
+
+def test_repeats_of_something_else_are_refused(rows: Rows, tmp_path: Path) -> None:
+    config = TrainingConfig(test_fraction=0.3)
+
+    def again(config: TrainingConfig, rows: Rows, **more: Any) -> None:
+        run_baselines(config, rows, tmp_path, repeats=1, **more)
+
+    again(config, rows, names=["generator mean"])
+    again(replace(config, epochs=3), rows, names=["generator mean"])  # of the method alone
+    with pytest.raises(TrainingError, match="made with another parts; give the same again, delete"):
+        again(replace(config, test_fraction=0.2), rows, names=["generator mean"])
+    with pytest.raises(TrainingError, match="made with another rows"):
+        again(config, rows.without_labels([0]), names=["generator mean"])
+    budget = Budget(epochs=1, batch_size=12, image_size=96, crop=64)
+    again(config, rows, names=["contrastive"], budget=budget)
+    with pytest.raises(TrainingError, match="made with another budget"):
+        again(config, rows, names=["contrastive"], budget=replace(budget, epochs=2))
 
 
 def test_a_recipe_without_validation_gives_baselines_a_part_of_training(

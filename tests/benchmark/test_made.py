@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from diffagiqa.benchmark import made
 from diffagiqa.benchmark.made import TESTS, MadeSizes, by_part, ceilings, open_made, write_made
 from diffagiqa.benchmark.run import run_baselines
+from diffagiqa.errors import DatabaseError
 from diffagiqa.training.config import load_recipe
 
 
@@ -27,6 +30,40 @@ def test_its_report_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.Mo
     )
     text = (tmp_path / "benchmark.md").read_text()
     assert text.startswith("# Benchmark on the made world\n")
+
+
+def test_goes_on_after_a_stop_and_refuses_other_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = MadeSizes(train=12, test=6, size=64)
+    whole = write_made(tmp_path / "whole", sizes, log=lambda text: None)
+    written = made.write_database
+
+    def stops_half_way(root: Path, *others: Any, **more: Any) -> None:
+        written(root, *others, **more)
+        if "test-prompts" in root.name:
+            (root / "data.csv").unlink()
+            raise KeyboardInterrupt
+
+    root = tmp_path / "broken"
+    monkeypatch.setattr(made, "write_database", stops_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        write_made(root, sizes, log=lambda text: None)
+    monkeypatch.setattr(made, "write_database", written)
+    said: list[str] = []
+    assert write_made(root, sizes, log=said.append).read_bytes() == whole.read_bytes()
+    assert [text.split(", ")[1] for text in said] == list(TESTS)  # the finished part was kept
+    assert not list(root.glob(".*"))
+
+    with pytest.raises(
+        DatabaseError, match="made with another size, seed; give the same again, delete"
+    ):
+        write_made(root, replace(sizes, size=96, seed=1))
+    (root / "sizes.json").unlink()  # as an older version left it
+    with pytest.raises(
+        DatabaseError, match=r"does not say how its pictures were made .* delete it, or"
+    ):
+        write_made(root, sizes)
 
 
 def test_every_part_is_made_once_and_measured_apart(tmp_path: Path) -> None:

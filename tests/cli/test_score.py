@@ -123,6 +123,23 @@ def test_json(
     assert summary["mean"]["perception"] > 0
 
 
+def test_files_that_are_no_pictures_are_said(
+    tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "in"
+    place.mkdir()
+    (place / "a.jfif").write_bytes((folder / "a.png").read_bytes())
+    for name in ("b.heic", "c.heic", "d", "a.txt"):
+        (place / name).write_bytes(b"")
+    assert score(tiny_model, place, "--json", "--out", tmp_path / "s.csv") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["passed_over"] == {".heic": 2, "": 1}
+    said = "3 files of the folders were not taken for pictures: 2 x .heic, 1 x without suffix"
+    assert said in captured.err
+    assert score(tiny_model, place, "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_prompts_file_and_table_give_the_same_scores(
     tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +188,17 @@ def test_wrong_use(
     assert code == 2
     assert not (folder / "_job").exists()
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("seed", ["-1", "9" * 20])
+@pytest.mark.parametrize(
+    "command", [["score", "a.png"], ["serve"], ["evaluate", "--out", "o"], ["pretrain", "o"]]
+)
+def test_seeds_that_no_generator_takes(
+    command: list[str], seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--seed", seed]) == 2
+    assert "Invalid value for '--seed'" in capsys.readouterr().err
 
 
 def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> None:

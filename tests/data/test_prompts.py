@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from diffagiqa.data.images import ImageLimits
 from diffagiqa.data.prompts import (
     MAX_PROMPT_CHARACTERS,
     a1111_prompt,
@@ -348,7 +349,6 @@ HOSTILE = {
     "no_metadata": png(),
     "text_bomb": png_with(chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(50_000_000), 9))),
     "deep_json": png(prompt=DEEP, workflow=DEEP, invokeai_metadata=DEEP, parameters=DEEP),
-    "endless_prompt": png(parameters="x" * 200_000 + "\nSteps: 20, Sampler: Euler"),
     "long_integer": png(prompt='{"a": ' + "9" * 10_000 + "}"),
     "lying_length": png_with(b"\xff\xff\xff\xfftEXtparameters\0a cat"),
     "broken_packing": png_with(chunk(b"zTXt", b"parameters\0\0not zlib")),
@@ -368,6 +368,23 @@ HOSTILE = {
 @pytest.mark.timeout(10)
 def test_hostile_metadata_counts_as_none(name):
     assert prompt_from_image_bytes(HOSTILE[name]) == (None, "none")
+
+
+def test_a_prompt_in_metadata_that_is_too_long_is_an_error():
+    """As it is in a table; it is not as if there were none."""
+    data = png(parameters="x" * 100_001 + "\nSteps: 20, Sampler: Euler", Description="a cat")
+    with pytest.raises(PromptError, match="the prompt has 100,001 characters, and the limit is"):
+        prompt_from_image_bytes(data)
+
+
+def test_metadata_is_read_within_the_limits_of_the_pixels(tmp_path):
+    """A picture that a raised limit lets be scored keeps its prompt."""
+    plain = png(parameters=A1111)
+    header = (11_000).to_bytes(4, "big") * 2 + plain[24:29]  # of 121 million pixels
+    data = plain[:8] + chunk(b"IHDR", header) + plain[33:]
+    assert prompt_from_image_bytes(data) == (None, "none")
+    raised = ImageLimits(max_pixels=130_000_000)
+    assert find_prompt(tmp_path / "a.png", data, limits=raised)[1] == "a1111"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

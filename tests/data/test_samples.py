@@ -12,14 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from diffagiqa.data.folders import find_files, passed_over, walk_images
 from diffagiqa.data.samples import (
     Sample,
-    find_files,
     local_path,
     open_location,
     read_location,
     read_shard,
-    walk_images,
 )
 from diffagiqa.errors import ImageError, TableError
 
@@ -103,6 +102,19 @@ def test_folder_order(tmp_path):
     assert relative(tmp_path, walk_images(str(tmp_path))) == expected
     assert relative(tmp_path, walk_images(str(tmp_path), recursive=False)) == expected[:2]
     assert relative(tmp_path, find_files(str(tmp_path))) == expected
+
+
+def test_what_is_passed_over_is_counted(tmp_path):
+    tree(tmp_path, "a.jfif", "b.JPE", "c.heic", "d.HEIC", "e", "in/f.csv", "in/g.txt", ".h.heic")
+    assert relative(tmp_path, find_files(str(tmp_path))) == ["a.jfif", "b.JPE"]
+    assert passed_over([str(tmp_path), "s.csv"]) == {".heic": 2, "": 1, ".csv": 1}
+    assert passed_over([str(tmp_path)], recursive=False) == {".heic": 2, "": 1}
+    assert passed_over([f"{tmp_path}/*", f"{tmp_path}/e", "https://a.example/x"]) == {}
+    for name in ("a.png", "b.heic", "in.d/c.tga"):
+        with fsspec.open(f"memory://over.d/{name}", "wb") as file:
+            file.write(b"1")
+    assert passed_over(["memory://over.d"]) == {".heic": 1, ".tga": 1}
+    assert passed_over(["memory://over.d/b.heic", "memory://none"]) == {}
 
 
 @pytest.mark.timeout(10)

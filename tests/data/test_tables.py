@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from diffagiqa.data.results import RowWriter, guard_cell
+from diffagiqa.data.images import ImageLimits
+from diffagiqa.data.results import RowWriter, bare_cell, guard_cell
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import PromptError, TableError
 
@@ -165,7 +166,10 @@ def test_root(tmp_path):
         ("image,prompt\na.png,a, cat\n", "row 1: it has 3 fields, and the header 2; quote the com"),
         ("image,prompt\na.png\n", "row 1: it has 1 fields"),
         (b"image,prompt\na.png,caf\xe9\n", "row 1: it is not UTF-8; save the table as UTF-8."),
-        (f'image,prompt\na.png,"{"x" * 140_000}"\n', "row 1: it cannot be read (field larger than"),
+        (
+            f'image,prompt\na.png,"{"x" * 140_000}"\n',
+            "row 1: line 2 cannot be read (field larger than",
+        ),
         (f"image,prompt\na.png,{'x' * 100_001}\n", "row 1: the prompt has 100,001 characters"),
     ],
 )
@@ -175,6 +179,35 @@ def test_bad_rows_of_csv(tmp_path, text, message):
     found = one(text, tmp_path)
     assert message in found[0].error
     assert (found[-1].image, found[-1].prompt, found[-1].error) == ("good.png", "a dog", None)
+
+
+def test_a_quote_that_is_not_closed_loses_no_row_without_a_word(tmp_path):
+    rows = ["a.png,plain", 'b.png,"best quality', "c.png,plain", "d.png,plain"]
+    first, second = one("\n".join(["image,prompt", *rows]) + "\n", tmp_path)
+    assert (first.prompt, second.prompt) == ("plain", None)
+    assert second.error == (
+        f"{tmp_path}/t.csv row 2: lines 3 to 5 cannot be read (unexpected end of data); "
+        "look for a quote that is not closed."
+    )
+    rows.append('e.png,"a cat, red"')  # here the quote finds an end, and text after it
+    found = one("\n".join(["image,prompt", *rows, "f.png,x"]) + "\n", tmp_path)
+    assert [s.image for s in found if not s.error] == ["a.png", "f.png"]
+    assert "row 2: lines 3 to 6 cannot be read (" in found[1].error
+
+
+def test_prompts_behind_a_quote_that_is_not_closed(tmp_path):
+    file = tmp_path / "prompts.csv"
+    file.write_text('image,prompt\na.png,"a cat\nb.png,a dog\n')
+    with pytest.raises(TableError, match=r"prompts\.csv row 1: lines 2 to 3 cannot be read"):
+        list(read_samples(["a.png", "b.png"], prompts_file=str(file)))
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_separators_that_spreadsheets_write_into_csv(tmp_path, mark, name):
+    text = "image,prompt\na.png,a fox\nb.png\n".replace(",", mark)
+    good, bad = one(text, tmp_path)
+    assert (good.image, good.prompt) == ("a.png", "a fox")
+    assert bad.error.endswith(f"it has 1 fields, and the header 2; quote the {name}.")
 
 
 def test_null_and_bidi_in_a_prompt_are_cleaned(tmp_path):
@@ -203,6 +236,13 @@ def test_bad_rows_of_jsonl(tmp_path, line, message):
 def test_bad_rows_of_json(tmp_path):
     found = one('[{"image": "a.png"}, 3]', tmp_path, "t.json")
     assert found[1].error.endswith("t.json row 2: it is a JSON int; give an object.")
+
+
+def test_shards_are_read_within_the_limits(tmp_path):
+    shard = shard_of(("a.png", b"PP"), ("b.png", b"P"))
+    bad, good = one(shard, tmp_path, "s.tar", limits=ImageLimits(max_bytes=1))
+    assert "a.png holds 2 bytes, and the limit is 1" in bad.error
+    assert good.error is None
 
 
 def test_bad_texts_of_shards(tmp_path):
@@ -241,6 +281,7 @@ def test_web_addresses_are_reported_in_their_row():
             "id,words\n1,a\n",
             r"has no image column: found 'id', 'words'; expected one of image",
         ),
+        ("t.csv", "id;words\n1;a\n", "has no image column: found 'id', 'words'"),
         ("t.csv", "", r"t\.csv has no rows; expected a header and one row per image"),
         ("t.csv", "image,prompt\n", "has no rows"),
         ("t.csv", "image,image\na,b\n", "names a column twice or is not UTF-8; correct it"),
@@ -521,10 +562,28 @@ def test_writer_faults(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(("name", "step"), [("r.csv", "_put"), ("r.parquet", "_parquet_writer")])
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path, monkeypatch, name, step, fault):
+    def refuse(*args):
+        raise fault
+
+    monkeypatch.setattr(RowWriter, step, refuse)
+    with (
+        pytest.raises(
+            (TableError, KeyboardInterrupt), match=r"^$|\(No space left on device\); check"
+        ),
+        RowWriter(tmp_path / name, COLUMNS),
+    ):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=10))
 def test_no_cell_starts_a_formula(text):
     assert not guard_cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert bare_cell(guard_cell(text)) == text
     out = io.StringIO()
     csv.writer(out).writerow([guard_cell(text), "x"])
     assert next(csv.reader(io.StringIO(out.getvalue(), newline="")))[1] == "x"

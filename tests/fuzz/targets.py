@@ -21,7 +21,7 @@ from diffagiqa.data.prompts import (
 from diffagiqa.data.results import guard_cell
 from diffagiqa.data.samples import Sample
 from diffagiqa.data.tables import read_samples
-from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError
+from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptError
 from diffagiqa.model.config import ModelConfig
 
 LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
@@ -42,7 +42,11 @@ def image(data: bytes) -> None:
 
 def metadata(data: bytes) -> None:
     """Prompts in an image's metadata."""
-    prompt, source = prompt_from_image_bytes(data)
+    try:
+        prompt, source = prompt_from_image_bytes(data)
+    except PromptError as fault:
+        _check_sentence(fault)
+        return
     _check_prompt(prompt)
     assert (prompt is None) == (source == "none")
 

@@ -23,7 +23,7 @@ from PIL import Image
 from seeds import seeds
 from targets import LIMITS, TARGETS
 
-from diffagiqa.data.images import DEFAULT_LIMITS, decode_image
+from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import ConfigError, ImageError, WeightsError
 from diffagiqa.model.config import ModelConfig
@@ -74,7 +74,6 @@ def score_all(inputs: Path, out: Path) -> list[dict[str, Any]]:
         str(out),
         layout=Layout(4, 4, 8, "jsonl"),
         facts=ModelFacts(ModelConfig(), "0" * 16, 0),
-        limits=DEFAULT_LIMITS,
         stop=StopRequest(),
     )
     files = sorted(out.glob("part*")) if out.is_dir() else [out]
@@ -177,7 +176,7 @@ def test_formulas_do_not_reach_a_spreadsheet(tmp_path: Path) -> None:
     inputs = Inputs((str(table),))
     run_to_file(
         DecodingEngine(), inputs, str(tmp_path / "s.csv"), layout=Layout(4, 4, 8),
-        facts=ModelFacts(ModelConfig(), "0" * 16, 0), limits=DEFAULT_LIMITS, stop=StopRequest(),
+        facts=ModelFacts(ModelConfig(), "0" * 16, 0), stop=StopRequest(),
     )  # fmt: skip
     with (tmp_path / "s.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from diffagiqa.pretrain.judge import ASPECTS, attribute_accuracy, train_judge
 from diffagiqa.synth.scene import Entity, Scene
@@ -20,7 +21,9 @@ def test_it_learns_colours_and_counts_what_was_asked() -> None:
         image[top : top + 28, left : left + 28] = COLOURS[name]
         images.append(image)
         scenes.append(Scene((Entity("ball", name),), (), "studio", "photo"))
+    before = torch.get_rng_state()
     judge = train_judge(images, scenes, minutes=0.1, batch=16)
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's stream is left alone
     found = {one.aspect: one for one in attribute_accuracy(judge, images, scenes)}
     assert list(found) == list(ASPECTS)
     assert found["colour"].right > 0.9

@@ -73,7 +73,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretrain") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "LOG_EVERY", 3)
+        before = torch.get_rng_state()
         pretrain(out, pictures(), Pictures([], []), TINY)
+        assert torch.equal(torch.get_rng_state(), before)  # the caller's stream is left alone
     return out
 
 
@@ -84,6 +86,12 @@ def test_loss_falls(trained: Path, stage: str) -> None:
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
     last = torch.load(trained / f"{stage}.checkpoint.pt", weights_only=True)
     assert last["step"] >= 10
+
+
+def test_losses_are_drawn(trained: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with Image.open(trained / "losses.png") as drawn:
+        assert drawn.size == (1320, 440)
 
 
 def test_components_keep_detail() -> None:
@@ -195,10 +203,35 @@ def test_ratings_are_never_read(tmp_path: Path) -> None:
     assert found.captions == ["A  cat"]
     assert set(vars(found)) == {"images", "captions", "scenes"}
     assert found.scenes == []
-    with pytest.raises(DatabaseError, match=r"b\.png cannot be read"):
+    with pytest.raises(DatabaseError, match=r"names a picture that cannot be read: .*b\.png"):
         read_folder(tmp_path, exclude=["a CAT "])
     with pytest.raises(DatabaseError, match="expected a CSV"):
         read_folder(tmp_path / "images")
+
+
+def test_prompts_are_left_out_as_splits_compare_them(tmp_path: Path) -> None:
+    """Width and marks at the ends make no other prompt: a held-out one must not be learnt from."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    table = 'name,prompt\na.png,"a cat"\na.png,"A  cat."\na.png,"\uff41 cat"\na.png,"a dog"\n'
+    (tmp_path / "data.csv").write_text(table, encoding="utf-8")
+    assert read_folder(tmp_path, exclude=['"a cat"']).captions == ["a dog"]
+
+
+def test_pictures_are_decoded_as_the_scorer_decodes_them(tmp_path: Path) -> None:
+    """A plain JPEG gives the pixels that Pillow gives; transparent ones are laid on white."""
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "images" / "a.jpg")
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "images" / "b.png")
+    (tmp_path / "images" / "c.jpg").write_bytes(b"\xff\xd8 not a picture")
+    (tmp_path / "data.csv").write_text("name,prompt\na.jpg,one\nb.png,two\nc.jpg,three\n")
+    plain, clear = read_folder(tmp_path, exclude=["three"]).images
+    with Image.open(tmp_path / "images" / "a.jpg") as picture:
+        assert np.array_equal(plain, np.asarray(picture.convert("RGB")))
+    assert clear.min() == 255
+    with pytest.raises(DatabaseError, match=r"c\.jpg .*Repair it, or take its row out"):
+        read_folder(tmp_path)
 
 
 def test_tokenizer_covers_any_text(tmp_path: Path) -> None:

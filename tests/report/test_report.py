@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import stats
 
 from diffagiqa.cli.main import run as command
+from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
 from diffagiqa.report.compare import FEWEST, Comparison, paired_bootstrap
@@ -206,6 +207,51 @@ def test_groups(tmp_path: Path) -> None:
         group_column(run, "maker")
 
 
+@pytest.mark.parametrize(
+    ("images", "groups"),
+    [
+        (["lay/A/000/1.png", "lay/A/001/2.png", "lay/B/000/1.png"], ["A", "A", "B"]),
+        (["/data/out/A/1.png", "/data/out/2.png", "t.csv:3"], ["A", ".", "."]),
+        (["/data/out/1.png", "/data/out/2.png", "/data/3.png"], ["out", "out", "."]),
+        (["1.png", "./2.png", "in/3.png"], [".", ".", "in"]),
+    ],
+)
+def test_groups_by_folder_begin_where_paths_part(
+    tmp_path: Path, images: list[str], groups: list[str]
+) -> None:
+    """The last row failed: it has no say in where the others part."""
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=3)).assign(image=images)
+    if "lay" not in images[0]:
+        rows.loc[2, "perception"] = np.nan
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert list(group_column(read_run(tmp_path / "a.csv"), "folder")) == groups
+
+
+def test_csv_and_parquet_of_one_job_are_one_run(tmp_path: Path) -> None:
+    """What guards a spreadsheet is no part of a name or a prompt."""
+    images, prompts = ["-a.jpg", "=c.jpg", "'=d.jpg", "'tis.jpg"], ["+cat", "@home", "-", "a cat"]
+    columns = {"row": int, "image": str, "prompt": str, "perception": float, "model": str}
+    for name in ("a.csv", "a.parquet"):
+        with RowWriter(tmp_path / name, columns) as rows:
+            for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+                row = {"row": i, "image": image, "prompt": prompt, "perception": 0.5}
+                rows.write(row | {"model": "1234567890123e45"})
+    ours, theirs = (read_run(tmp_path / name).rows for name in ("a.csv", "a.parquet"))
+    pd.testing.assert_frame_equal(ours, theirs, check_dtype=False)
+    assert list(ours["image"]) == images
+
+
+def test_rank_copies_a_picture_whose_name_looks_like_a_formula(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-a.jpg").write_bytes(b"P")
+    with RowWriter("s.csv", {"image": str, "prompt": str, "perception": float}) as rows:
+        rows.write({"image": "-a.jpg", "prompt": "=a cat", "perception": 0.5})
+    assert command(["rank", "s.csv", "--copy-to", "best", "-q"]) == 0
+    assert [file.name for file in Path("best").iterdir()] == ["00000_-a.jpg"]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
 def test_columns_of_the_table_that_was_scored(suffix: str, tmp_path: Path) -> None:
     """Scores hold no generators: they come from the table, by picture, in any format."""
@@ -224,6 +270,38 @@ def test_columns_of_the_table_that_was_scored(suffix: str, tmp_path: Path) -> No
     assert [len(part.rows) for part in split_run(found, "generator")] == [1, 1, 2]
 
 
+def test_pictures_are_matched_by_the_last_parts_of_their_names(tmp_path: Path) -> None:
+    """As --prompts does: the pictures of one prompt keep the generators of their own rows."""
+    run = read_run(table(tmp_path / "a.csv", count=4))
+    other = tmp_path / "b.csv"
+    other.write_text(
+        "image,prompt,generator\n0.png,prompt 0,zero\n1.png,prompt 0,one\nin/gen2/2.png,prompt 1,two\n"
+    )
+    found = add_columns(run, other)
+    assert list(group_column(found, None)) == ["zero", "one", "two", ""]
+    other.write_text("image,generator\na/0.png,zero\nb/0.png,one\n")
+    with pytest.raises(TableError, match=r"gives the image 'gen0/0\.png' more than one generator"):
+        add_columns(run, other)
+
+
+def test_a_prompt_of_several_generators_names_none(tmp_path: Path) -> None:
+    run = read_run(table(tmp_path / "a.csv", count=4))
+    other = tmp_path / "b.csv"
+    other.write_text(
+        "image,prompt,kind2,generator\nx.png,prompt 0,animal,zero\ny.png,prompt 0,animal,one\n"
+    )
+    with pytest.raises(
+        TableError, match=r"b\.csv gives the prompt 'prompt 0' more than one generator; name every"
+    ):
+        add_columns(run, other)
+    found = add_columns(run, other, wanted="kind2")
+    assert list(group_column(found, "kind2")) == ["animal", "animal", "", ""]
+    assert "generator" not in found.rows
+    (tmp_path / "c.csv").write_text('prompt,generator\nprompt 0,"zero\n')
+    with pytest.raises(TableError, match=r"c\.csv row 1: line 2 cannot be read"):
+        add_columns(run, tmp_path / "c.csv")
+
+
 def test_columns_that_belong_to_nothing(tmp_path: Path) -> None:
     run = read_run(table(tmp_path / "a.csv", count=4))
     (tmp_path / "b.csv").write_text("image,generator\nother.png,x\n")
@@ -231,7 +309,7 @@ def test_columns_that_belong_to_nothing(tmp_path: Path) -> None:
         add_columns(run, tmp_path / "b.csv")
     with pytest.raises(TableError, match="is no table; give"):
         add_columns(run, tmp_path / "b.txt")
-    with pytest.raises(TableError, match=r"absent\.csv cannot be read"):
+    with pytest.raises(TableError, match=r"absent\.csv does not exist"):
         add_columns(run, tmp_path / "absent.csv")
 
 

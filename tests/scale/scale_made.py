@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
-from diffagiqa.data.images import DEFAULT_LIMITS
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.scale.chunks import Share
 from diffagiqa.scale.job import ChunkResult, Inputs, Layout, own_chunks, run_job
@@ -87,7 +86,6 @@ def run(
         str(out),
         layout=layout,
         facts=facts,
-        limits=DEFAULT_LIMITS,
         stop=stop,
         restart=restart,
         on_rows=on_rows,

@@ -9,15 +9,16 @@ import itertools
 import json
 import os
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scale_made import FACTS, ArithmeticEngine, make_table, read_rows, run
+from scale_made import FACTS, ArithmeticEngine, make_pictures, make_table, read_rows, run
 
-from diffagiqa.data.images import DEFAULT_LIMITS
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.report import read_run
 from diffagiqa.scale.chunks import Share
 from diffagiqa.scale.folder import OutputFolder
 from diffagiqa.scale.job import Inputs, Layout, run_to_file
@@ -252,6 +253,72 @@ def test_changed_inputs_are_refused(table: Path, tmp_path: Path) -> None:
         run(table, tmp_path / "out")
 
 
+def test_changed_prompts_beside_pictures_are_refused(tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "in", 10)
+    run(pictures, tmp_path / "out")
+    assert read_rows(tmp_path / "out")[3]["prompt_source"] == "sidecar"
+    run(pictures, tmp_path / "out")
+    text = (pictures / "007.txt").read_text()
+    (pictures / "007.txt").write_text("another")
+    with pytest.raises(ConfigError, match=r"inputs changed since .* \(rows from 4\)"):
+        run(pictures, tmp_path / "out")
+    (pictures / "007.txt").write_text(text)
+    (pictures / "008.txt").write_text("a new one")
+    with pytest.raises(ConfigError, match=r"inputs changed since .* \(rows from 8\)"):
+        run(pictures, tmp_path / "out")
+    (pictures / "008.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ConfigError, match=r"inputs changed since"):
+        run(pictures, tmp_path / "out")
+
+
+def test_a_command_that_scored_nothing_is_no_job(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(TableError, match="does not exist"):
+        run(tmp_path / "tabel.jsonl", out)
+    assert run(table, out).rows == 30
+    again = tmp_path / "again"
+    with pytest.raises(RuntimeError):
+        run(table, again, on_rows=_after(1))
+    with pytest.raises(ConfigError, match="was started with inputs"):  # one chunk is there
+        run(tmp_path / "tabel.jsonl", again)
+    shares = tmp_path / "shares"
+    with pytest.raises(TableError, match="does not exist"):
+        run(tmp_path / "tabel.jsonl", shares, share=Share(0, 2))
+    with pytest.raises(ConfigError, match="was started with inputs"):  # share 1 may be at work
+        run(table, shares, share=Share(0, 2))
+
+
+def test_what_has_not_ended_is_said(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError):
+        run(table, out, on_rows=_after(1))
+    with pytest.raises(TableError, match="out holds no rows yet: its job has not ended; run the"):
+        read_run(out)
+    with pytest.raises(RuntimeError):
+        run(table, out, on_rows=_after(4))
+    with pytest.warns(UserWarning, match="out holds 12 rows: its job has not ended; run the same"):
+        read_run(out)
+    run(table, out)
+    shares = tmp_path / "shares"
+    run(table, shares, share=Share(0, 3))
+    sentence = r"holds 12 rows: shares 1 and 2 of 3 have not ended; run their commands"
+    with pytest.warns(UserWarning, match=sentence):
+        read_run(shares)
+    run(table, shares, share=Share(1, 3))
+    with pytest.warns(
+        UserWarning, match=r"holds 22 rows: share 2 of 3 has not ended; run its command"
+    ):
+        read_run(shares)
+    run(table, shares, share=Share(2, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_run(shares).rows) == len(read_run(out).rows) == 30
+    with pytest.raises(RuntimeError):
+        run(table, shares, share=Share(2, 3), restart=True, on_rows=_after(1))
+    with pytest.warns(UserWarning, match=r"share 2 of 3 has not ended"):
+        read_run(shares)
+
+
 def test_fewer_inputs_are_refused_before_the_end_too(table: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         run(table, tmp_path / "out", on_rows=_after(2))
@@ -321,7 +388,6 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
     options: dict[str, Any] = {
         "layout": Layout(2, 4, 12),
         "facts": FACTS,
-        "limits": DEFAULT_LIMITS,
         "stop": StopRequest(),
     }
     inputs = Inputs((str(table),))
@@ -345,7 +411,7 @@ def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:
     text = table.read_text()
     (tmp_path / "link.jsonl").symlink_to(table)
     options: dict[str, Any] = {
-        "layout": Layout(2, 4, 12), "facts": FACTS, "limits": DEFAULT_LIMITS, "stop": StopRequest()
+        "layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest()
     }  # fmt: skip
     for out, inputs in (
         (str(table), Inputs((str(table),))),

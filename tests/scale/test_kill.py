@@ -37,7 +37,7 @@ def start(out):
         return child
     try:
         run_job(LocalEngine(scorer, 2), Inputs((pictures,)), out, layout=Layout(2, 4, 20),
-                facts=ModelFacts.of(scorer), limits=DEFAULT_LIMITS, stop=StopRequest())
+                facts=ModelFacts.of(scorer), stop=StopRequest())
         os._exit(0)
     except BaseException:
         traceback.print_exc()

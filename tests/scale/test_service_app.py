@@ -6,7 +6,9 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from http.client import BadStatusLine, IncompleteRead
 from typing import Any
+from urllib.request import OpenerDirector
 
 import pytest
 
@@ -100,6 +102,52 @@ def test_one_prompt_for_all_and_a_bad_picture_among_good() -> None:
     assert 'diffagiqa_images_total{outcome="failed"} 2.0' in metrics.text
     assert 'diffagiqa_requests_total{status="422"} 1.0' in metrics.text
     assert "diffagiqa_request_seconds_bucket" in metrics.text
+
+
+BAD_MULTIPART = b'--b\r\nContent-Disposition: form-data; name="image"\r\nbad header\r\n\r\nx\r\n'
+
+
+def test_metrics_count_faults_of_the_client_as_the_clients() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        kind = {"content-type": "multipart/form-data; boundary=b"}
+        bad = await client.post("/v1/score", content=BAD_MULTIPART, headers=kind)
+        return bad, (await client.get("/metrics")).text
+
+    bad, metrics = talk(body)
+    assert bad.status_code == 400
+    assert "the multipart body cannot be read (" in bad.json()["detail"]
+    assert 'diffagiqa_requests_total{status="400"} 1.0' in metrics
+    assert 'status="500"' not in metrics
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
+def test_a_client_that_goes_away_in_its_body_is_no_fault_of_the_service(kind: str) -> None:
+    gate = Gate(4)
+    app = build_app(Echo(), ServiceSettings(), gate)
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/score", "query_string": b"",
+        "headers": [(b"content-type", kind.encode()), (b"content-length", b"1000")],
+    }  # fmt: skip
+    messages = iter(
+        [{"type": "http.request", "body": b"--b", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(_: Any) -> None:
+        return None
+
+    async def main() -> str:
+        await app(scope, receive, send)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return (await client.get("/metrics")).text
+
+    metrics = asyncio.run(main())
+    assert 'diffagiqa_requests_total{status="499"} 1.0' in metrics
+    assert 'status="500"' not in metrics
+    assert gate.open == 0
 
 
 WRONG = [
@@ -274,6 +322,39 @@ def test_urls_off_the_list_are_refused(url: str) -> None:
     answer = talk(lambda c: c.post("/v1/score", json={"url": url}), url_hosts=("pictures.example",))
     assert answer.status_code == 422
     assert "not https:// on an allowed host" in answer.json()["results"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("https://pictures.example/a b.png", None),
+        ("https://pictures.example/a.png", BadStatusLine("HTTP/9")),
+        ("https://pictures.example/a.png", IncompleteRead(b"")),
+        ("https://pictures.example/a.png", TimeoutError("timed out")),
+    ],
+)
+def test_a_url_that_cannot_be_fetched_fails_alone(
+    monkeypatch: pytest.MonkeyPatch, url: str, fault: Exception | None
+) -> None:
+    """The other pictures of the request are scored, and what failed says all that is documented."""
+
+    def refuse(self: OpenerDirector, *_: Any, **__: Any) -> Any:
+        raise fault or AssertionError
+
+    if fault is not None:
+        monkeypatch.setattr(OpenerDirector, "open", refuse)
+    entries = {"images": [*as_json(b"one")["images"], {"url": url, "prompt": "a fox"}]}
+    answer = talk(
+        lambda c: c.post("/v1/score", json=entries), url_hosts=("Pictures.example",)
+    )  # hosts match in any case
+    assert answer.status_code == 200
+    good, bad = answer.json()["results"]
+    assert good["error"] is None
+    assert bad.pop("error").startswith("the URL cannot be fetched (")
+    assert bad == {
+        "scores": None, "mos": None, "prompt": "a fox", "prompt_source": "argument",
+        "seed": None, "model": None,
+    }  # fmt: skip
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:

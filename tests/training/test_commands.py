@@ -23,7 +23,7 @@ from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.train import train
 from diffagiqa.data.splits import Split, prompt_key
-from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError
+from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
 from diffagiqa.evaluation.correlations import rmse
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.training import measures
@@ -192,6 +192,23 @@ def test_reproduce_goes_on_and_prints_what_was_not_run(folder: Path, tmp_path: P
     again = run(reproduce, *arguments)
     assert "epoch" not in again.replace("epochs", "")
     assert (out / "report.md").read_text() == report
+
+    with pytest.raises(
+        TrainingError, match="made with another epochs, lr_heads; give the same again"
+    ):
+        run(reproduce, *arguments, "--epochs", "1", "--set", "lr_heads=0.1")
+    run(reproduce, *arguments, "--set", "workers=1")  # decides no figure
+    with pytest.raises(TrainingError, match="made with another rows"):
+        run(reproduce, *("perception=0:6" if a == "perception=0:5" else a for a in arguments))
+    file = out / "head-only" / "01" / "result.json"
+    file.write_text(json.dumps({**results[1], "decided_by": None}))
+    with pytest.raises(
+        TrainingError, match="does not say what it was made with, as an older version"
+    ):
+        run(reproduce, *arguments)
+    file.write_text("{")
+    with pytest.raises(TrainingError, match=r"cannot be read .* delete .*01 to have it made anew"):
+        run(reproduce, *arguments)
 
 
 def test_ablation_table(folder: Path, tmp_path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from made_up import made_up_rows, small_config
+from PIL import Image
 
+from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.scoring import DiffAGIQA
@@ -173,6 +178,36 @@ def test_another_model_or_other_pictures_are_refused(
     model.prompters["alignment"].conv1.bias.data += 1
     with pytest.raises(TrainingError, match="features of another prompters"):
         again()
+
+
+def test_pictures_count_by_their_contents(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    """A picture of the same name and size is another; the same picture elsewhere is not."""
+
+    def again(samples: Sequence[Sample]) -> None:
+        renewed = replace(rows, samples=tuple(samples))
+        cached_features(tmp_path / "cache", renewed, model, backbone, OPTIONS, log=QUIET)
+
+    def kept_in(name: str, shade: int) -> list[Sample]:
+        file = tmp_path / name / "first.bmp"
+        file.parent.mkdir()
+        Image.new("RGB", (64, 64), (shade, 0, 0)).save(file)
+        return [replace(rows.samples[0], image=str(file)), *rows.samples[1:]]
+
+    again(kept_in("one", 10))
+    again(kept_in("moved", 10))
+    with pytest.raises(TrainingError, match="features of another pictures; give another --cache"):
+        again(kept_in("other", 200))
+    shutil.rmtree(tmp_path / "one")
+    with pytest.raises(TrainingError, match="features of another pictures"):
+        again([replace(rows.samples[0], image=str(tmp_path / "one/first.bmp")), *rows.samples[1:]])
+
+    spec = json.loads((tmp_path / "cache" / "spec.json").read_text())
+    del spec["pictures_by"]  # as before pictures counted by their contents
+    (tmp_path / "cache" / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(TrainingError, match="by name and size alone; give another --cache folder"):
+        again(rows.samples)
 
 
 def test_no_room(

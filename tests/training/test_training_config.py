@@ -14,6 +14,7 @@ from diffagiqa.training.config import (
     load_recipe,
     override,
     prompts_to_test,
+    read_prompts,
     recipe_names,
 )
 
@@ -84,5 +85,6 @@ def test_prompts_that_may_be_tested(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("a fox\n\n two cats \n", encoding="utf-8")
     own = TrainingConfig(test_prompts=str(tmp_path / "mine.txt"))
     assert prompts_to_test(own) == ["a fox", "two cats"]
+    assert read_prompts("agiqa-3k-unseen") == unseen
     with pytest.raises(ConfigError, match="one of agiqa-3k-unseen"):
         prompts_to_test(TrainingConfig(test_prompts="nothing"))

@@ -100,7 +100,7 @@ def test_each_database_is_measured_by_itself(
     assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
-    notes = differences(config, Opened(rows, None, (), ()))
+    notes = differences(config, Opened(rows, None, ()))
     assert any("of 50% of the pictures two damaged copies" in note for note in notes)
     assert "## The same repeats on the test part of second" in report
 
@@ -187,14 +187,20 @@ def _ordering(rows: Rows) -> tuple[DiffAGIQA, FeatureSource]:
     return model, FeatureSource([torch.randn(len(rows), 1, 1, 4, 4, 4)], nullcontext)
 
 
-def test_the_loss_is_that_of_pairs_as_the_scorer_sees_them(tmp_path: Path) -> None:
+def test_the_loss_is_that_of_pairs_as_the_scorer_sees_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = with_damages(made_up_rows(tmp_path, 12), 0.5, seed=0)
     torch.manual_seed(0)
     model, source = _ordering(rows)
     ordering, chosen = Ordering(rows), list(range(12))
+    seen: list[int] = []
+    scored = source.scores
+    monkeypatch.setattr(source, "scores", lambda m, r, s: seen.extend(r) or scored(m, r, s))
     model.train()
     before = copy.deepcopy(model.state_dict())
     loss = ordering.loss(model, source, chosen, slice(0, 12), Processes("cpu"))
+    assert sorted(seen) == list(range(len(rows)))  # each once
     assert model.training
     for name, tensor in model.state_dict().items():  # running statistics did not move
         assert torch.equal(tensor, before[name]), name

@@ -32,8 +32,8 @@ def measure_files(scorer: Scorer, prompt: str, seconds_per_image: float) -> dict
         write_jpegs(folder, count, scorer.config.image_size)
         began = time.perf_counter()
         run_job(
-            engine, Inputs((str(folder),), prompt), str(Path(scratch) / "scores"),
-            layout=Layout(batch, 4 * batch), facts=ModelFacts.of(scorer), limits=scorer.limits,
+            engine, Inputs((str(folder),), prompt, limits=scorer.limits), str(Path(scratch) / "scores"),
+            layout=Layout(batch, 4 * batch), facts=ModelFacts.of(scorer),
             stop=StopRequest(),
         )  # fmt: skip
         return {"images": count, "seconds": (time.perf_counter() - began) / count}

@@ -35,6 +35,7 @@ class ImageTextModel(nn.Module):
         return F.normalize(image, dim=1), F.normalize(text, dim=1)
 
 
+@torch.random.fork_rng(devices=[])  # weights and dropout come from a stream of its own
 def fit_contrastive(trial: Trial, pictures: Tensor, budget: Budget) -> Predictions:
     """Train on the training prompts; predict the cosine (at least 0) for every task's column."""
     torch.manual_seed(trial.seed)

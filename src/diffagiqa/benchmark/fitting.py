@@ -58,6 +58,7 @@ def load_pictures(rows: Rows, size: int) -> Tensor:
     return pictures
 
 
+@torch.random.fork_rng(devices=[])  # weights and dropout come from a stream of its own
 def fit_network(name: str, trial: Trial, pictures: Tensor, budget: Budget) -> Predictions:
     """Train the named network from scratch and predict the test rows."""
     torch.manual_seed(trial.seed)

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffagiqa.benchmark.run import Log
-from diffagiqa.evaluation.protocol import spread
+from diffagiqa.errors import DatabaseError
+from diffagiqa.evaluation.protocol import AGREEMENT, spread
 from diffagiqa.evaluation.tables import number
 from diffagiqa.synth.database import DatabaseSplit, write_database
 from diffagiqa.synth.observers import Panel
+from diffagiqa.training.checkpoint import write_text
 from diffagiqa.training.open_data import Opened, TableColumns, open_data
 from diffagiqa.training.reproduce import Repeats
 
 TESTS: tuple[DatabaseSplit, ...] = ("test-prompts", "test-combinations", "test-defects")
+PARTS: tuple[DatabaseSplit, ...] = ("train", *TESTS)
 TASKS = {"perception": "mos_quality", "alignment": "mos_align"}
 TABLE = "ratings.csv"
+SIZES = "sizes.json"
 
 
 @dataclass(frozen=True)
@@ -35,19 +40,25 @@ class MadeSizes:
 
 
 def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print) -> Path:
-    """Write what is missing of the four databases and the table that joins them; returns the table."""
+    """Write what is missing of the four databases and the table that joins them; returns the table.
+
+    Raises ``DatabaseError`` where ``root`` holds databases of other sizes or another seed.
+    """
+    _claim(root, sizes)
     rows: list[dict[str, str]] = []
-    parts: tuple[DatabaseSplit, ...] = ("train", *TESTS)
-    for index, part in enumerate(parts):
+    for index, part in enumerate(PARTS):
         folder = root / part
-        if not (folder / "observers.json").is_file():
+        if not folder.is_dir():
             count = sizes.test if index else sizes.train
             log(f"making {count} pictures, {part}")
+            partial = root / f".{part}.partial"  # a stop leaves no half a database
+            shutil.rmtree(partial, ignore_errors=True)
             # One panel for all: its observers must not differ between learning and testing.
             write_database(
-                folder, count, sizes.size, sizes.seed + index, part, workers=workers,
+                partial, count, sizes.size, sizes.seed + index, part, workers=workers,
                 per_prompt=3 if part == "test-defects" else 6, panel=Panel(seed=sizes.seed),
             )  # fmt: skip
+            partial.rename(folder)
         with (folder / "data.csv").open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 kept = {task: row[column] for task, column in TASKS.items()}
@@ -62,6 +73,25 @@ def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print)
         writer.writeheader()
         writer.writerows(rows)
     return table
+
+
+def _claim(root: Path, sizes: MadeSizes) -> None:
+    """Note the sizes before anything is made, or check that they are those noted."""
+    file, new = root / SIZES, asdict(sizes)
+    if not any((root / part).exists() for part in PARTS):
+        root.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(new) + "\n")
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatabaseError(
+            f"{root} does not say how its pictures were made ({error}); delete it, or use another folder"
+        ) from None
+    if unlike := [name for name, value in new.items() if before.get(name) != value]:
+        raise DatabaseError(
+            f"{root} was made with another {', '.join(unlike)}; give the same again, delete it, or use "
+            "another folder"
+        )
 
 
 def open_made(table: Path) -> Opened:
@@ -105,7 +135,7 @@ def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
             for part in TESTS:
                 values = [
                     spread([e.tasks[task].generators[part][m] for e in repeats.evaluations]).median
-                    for m in ("srcc", "plcc", "krcc")
+                    for m in AGREEMENT
                 ]
                 cells.append(" / ".join(map(number, values)))
             lines.append(f"| {repeats.regime} | " + " | ".join(cells) + " |")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -25,12 +24,12 @@ from diffagiqa.data.splits import Split
 from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.evaluation.tables import intervals_table, number, results_table
-from diffagiqa.training.checkpoint import write_text
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import evaluate_scores
 from diffagiqa.training.open_data import make_split
-from diffagiqa.training.reproduce import RESULT, Log, Repeats
+from diffagiqa.training.reproduce import Log, Repeats
+from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
 
 OWN_VALIDATION = 0.1
 """Share of the training prompts on which a baseline is chosen where the recipe sets none apart."""
@@ -82,6 +81,7 @@ class _Methods:
         self.rows = rows
         self.budget = budget
         self.official = official
+        self.data = rows_hash(rows)
         self._pictures: torch.Tensor | None = None
 
     def __getitem__(self, name: str) -> Method:
@@ -112,34 +112,40 @@ def _repeats(
     results: list[dict[str, Any]] = []
     method: Method | None = None
     for i in range(count):
-        file = folder / name.replace(" ", "-") / f"{i:02d}" / RESULT
-        if not file.is_file():
+        place = folder / name.replace(" ", "-") / f"{i:02d}"
+        own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
+        trial = _trial(own, rows, methods.official)
+        parts = {"train": trial.train, "validation": trial.validation, "test": trial.test}
+        decided = {"seed": own.seed, "rows": methods.data, "parts": parts_hash(parts)}
+        if name not in SIMPLE:
+            decided["budget"] = asdict(methods.budget)
+        result = read_result(place, decided)
+        if result is None:
             method = method or methods[name]
-            own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(_one(method, own, rows, methods.official), indent=1) + "\n")
-        results.append(json.loads(file.read_text(encoding="utf-8")))
+            result = write_result(place, _one(method, trial, own), decided)
+        results.append(result)
         log(f"{name}, repeat {i + 1} of {count}: SRCC {_srcc(results[-1])}")
     return Repeats(name, config, tuple(results))
 
 
-def _one(
-    method: Method, config: TrainingConfig, rows: Rows, official: Split | None
-) -> dict[str, Any]:
+def _trial(config: TrainingConfig, rows: Rows, official: Split | None) -> Trial:
     split = make_split(config, rows, official)
     if not split["validation"]:  # the method's recipe wants none, but a baseline chooses by it
         # The test part is drawn first, so it stays the same.
         split = make_split(replace(config, validation_fraction=OWN_VALIDATION), rows, official)
-    trial = Trial(rows, split["train"], split["validation"], split["test"], config.seed)
+    return Trial(rows, split["train"], split["validation"], split["test"], config.seed)
+
+
+def _one(method: Method, trial: Trial, config: TrainingConfig) -> dict[str, Any]:
     began = time.perf_counter()
     columns = method(trial).T.tolist()
-    scores = dict(zip(rows.task_names, columns, strict=True))
+    scores = dict(zip(trial.rows.task_names, columns, strict=True))
     return {
         "seed": config.seed,
         "split_seed": config.split_seed,
         "seconds": time.perf_counter() - began,
-        "evaluation": asdict(evaluate_scores(scores, rows, split["test"])),
-        "test": {"rows": list(split["test"]), "scores": scores},
+        "evaluation": asdict(evaluate_scores(scores, trial.rows, trial.test)),
+        "test": {"rows": list(trial.test), "scores": scores},
     }
 
 

@@ -31,7 +31,7 @@ def compare(
             help="That column, or one of the first run. Default: 'category', where --categories is given."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Compare generators: every run against the first, prompt by prompt.
@@ -63,8 +63,8 @@ def compare(
             )
     rows = opened[0].rows
     if categories is not None:
-        rows = add_columns(opened[0], categories, key="prompt").rows
         category_column = category_column or "category"
+        rows = add_columns(opened[0], categories, key="prompt", wanted=category_column).rows
     named = read_categories(rows, category_column) if category_column else None
     found = compare_runs(opened, categories=named, seed=seed)
     if as_json:

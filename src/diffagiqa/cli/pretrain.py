@@ -21,7 +21,9 @@ def pretrain(
     made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 9000,
     minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
     minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
-    seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of weights, crops and noise.")
+    ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
     compile: Annotated[
@@ -42,9 +44,9 @@ def pretrain(
     from diffagiqa.device import choose_device
     from diffagiqa.errors import ConfigError
     from diffagiqa.pretrain.config import PretrainConfig
-    from diffagiqa.pretrain.pictures import read_prompts
     from diffagiqa.pretrain.run import gather
     from diffagiqa.pretrain.run import pretrain as train
+    from diffagiqa.training.config import read_prompts
 
     if images is None and made_images == 0:
         raise ConfigError("there is nothing to train on; give --images or --made-images above 0")
@@ -61,7 +63,7 @@ def pretrain(
         made_images=made_images,
         seed=seed,
     )
-    exclude = read_prompts(exclude_prompts) if exclude_prompts is not None else []
+    exclude = read_prompts(str(exclude_prompts)) if exclude_prompts is not None else []
     real, made = gather(images, config, exclude)
     typer.echo(f"{len(real)} real pictures, {len(made)} made pictures")
     folder = train(out, real, made, config, resume=resume, device=choose_device(device))

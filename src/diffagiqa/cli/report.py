@@ -47,7 +47,7 @@ def report(
     run = read_run(scores)
     beside = [scores if scores.is_dir() else scores.parent]
     if table is not None:
-        run = add_columns(run, table)
+        run = add_columns(run, table, wanted=by)
         beside.append(table.parent)
     path = write_report(run, out, by=by, root=root, beside=beside, each=each, title=title)
     if not quiet:

@@ -8,7 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from diffagiqa.scale.job import Engine, Inputs, Layout
-    from diffagiqa.scale.model_spec import ModelFacts, ModelSpec
+    from diffagiqa.scale.model_spec import ModelFacts
     from diffagiqa.scale.totals import Totals
 
 _INPUT, _MODEL, _OUTPUT, _SCALE = "What to score", "Model", "Output", "Large jobs"
@@ -99,7 +99,10 @@ def score(
         str,
         typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL),
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of the noise.", rich_help_panel=_MODEL)] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.", rich_help_panel=_MODEL),
+    ] = 0,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -209,7 +212,15 @@ def score(
         limits=ImageLimits(max_pixels=max_pixels),
     )
     what = Inputs(
-        tuple(inputs), prompt, prompts, image_column, prompt_column, root, recursive, need_prompt
+        tuple(inputs),
+        prompt,
+        prompts,
+        image_column,
+        prompt_column,
+        root,
+        recursive,
+        need_prompt,
+        spec.limits,
     )
     if engine == "ray":
         from diffagiqa.scale.ray_engine import RayEngine
@@ -224,7 +235,7 @@ def score(
             scorer = spec.load()
         facts = ModelFacts.of(scorer)
         worker = LocalEngine(scorer, decoders)
-    failed = _run(worker, what, layout, facts, spec, out, restart, as_json, quiet)
+    failed = _run(worker, what, layout, facts, out, restart, as_json, quiet)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -233,7 +244,6 @@ def _run(
     inputs: Inputs,
     layout: Layout,
     facts: ModelFacts,
-    spec: ModelSpec,
     out: str | None,
     restart: bool,
     as_json: bool,
@@ -241,6 +251,7 @@ def _run(
 ) -> bool:
     """Run the job with a progress bar and a summary; whether any row failed."""
     from diffagiqa.cli.score_output import RowPrinter, progress_bar, show_summary
+    from diffagiqa.data.folders import passed_over, passed_over_sentence
     from diffagiqa.scale.job import run_job, run_stream, run_to_file
     from diffagiqa.scale.stop import Stopped, StopRequest
 
@@ -255,12 +266,16 @@ def _run(
             else:
                 single = out.lower().endswith((".csv", ".jsonl", ".parquet"))
                 run = run_to_file if single else run_job
-                options |= {"limits": spec.limits, "restart": restart, "on_rows": bar}
+                options |= {"restart": restart, "on_rows": bar}
                 totals = run(engine, inputs, out, **options)
         except Stopped as stopped:
             bar.close()
             hint = "; the same command goes on from there" if out else ""
             typer.echo(f"{stopped} after {bar.done:,} rows{hint}", err=True)
             raise typer.Exit(128 + stopped.signum) from None
+    if as_json or not quiet:
+        totals.passed_over = passed_over(inputs.names, inputs.recursive)
     show_summary(totals, facts, bar, out, as_json, quiet)
+    if totals.passed_over and not quiet:
+        typer.echo(passed_over_sentence(totals.passed_over), err=True)
     return totals.failed > 0

@@ -38,7 +38,10 @@ def serve(
         str,
         typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL),
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Seed of the noise.", rich_help_panel=_MODEL)] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.", rich_help_panel=_MODEL),
+    ] = 0,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Pictures per forward pass.", rich_help_panel=_MODEL)
     ] = 8,

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from diffagiqa.data.images import open_pil, without_warnings
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, open_pil, without_warnings
 from diffagiqa.data.samples import PromptSource, local_path, printable, read_location
 from diffagiqa.data.web import is_web
 from diffagiqa.errors import PromptError
@@ -69,18 +69,22 @@ def clean_prompt(text: str) -> str:
 
 
 def find_prompt(
-    image: str | os.PathLike[str] | None, data: bytes, sidecar: bool = True
+    image: str | os.PathLike[str] | None,
+    data: bytes,
+    sidecar: bool = True,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> tuple[str | None, PromptSource]:
     """The prompt of a picture and where it was found, (None, "none") where there is none.
 
-    ``image`` is where the file lies, for the text file beside it, and ``data`` its bytes.
-    PromptError where that text file is too long or not UTF-8.
+    ``image`` is where the file lies, for the text file beside it, and ``data`` its bytes, whose
+    metadata is read within ``limits``. PromptError where the prompt is too long or the text file is
+    not UTF-8.
     """
     if sidecar and image is not None:
         text = read_sidecar(os.fsdecode(image))
         if text is not None:
             return text, "sidecar"
-    return prompt_from_image_bytes(data)
+    return prompt_from_image_bytes(data, limits)
 
 
 def read_sidecar(image: str) -> str | None:
@@ -118,17 +122,23 @@ def _in_store(location: str) -> bool:
     return False
 
 
-def prompt_from_image_bytes(data: bytes) -> tuple[str | None, PromptSource]:
-    """The prompt in a file's metadata, else (None, "none"), also where metadata is broken."""
+def prompt_from_image_bytes(
+    data: bytes, limits: ImageLimits = DEFAULT_LIMITS
+) -> tuple[str | None, PromptSource]:
+    """The prompt in a file's metadata, else (None, "none"), also where metadata is broken.
+
+    PromptError where it is too long.
+    """
+    text: str | None = None
+    source: PromptSource = "none"
     with contextlib.suppress(Exception), without_warnings():
-        for text, source in _candidates(data):
-            if text is not None and len(text) <= MAX_PROMPT_CHARACTERS:
-                return clean_prompt(text), source
-    return None, "none"
+        found = (entry for entry in _candidates(data, limits) if entry[0] is not None)
+        text, source = next(found, (None, "none"))
+    return text if text is None else clean_prompt(text), source
 
 
-def _candidates(data: bytes) -> Iterator[tuple[str | None, PromptSource]]:
-    texts = _texts(data)
+def _candidates(data: bytes, limits: ImageLimits) -> Iterator[tuple[str | None, PromptSource]]:
+    texts = _texts(data, limits)
     written = [texts[name] for name in ("parameters", "UserComment", "comment") if name in texts]
     for text in written:
         yield a1111_prompt(text), "a1111"
@@ -143,9 +153,9 @@ def _candidates(data: bytes) -> Iterator[tuple[str | None, PromptSource]]:
         yield maybe if maybe and maybe.lstrip()[:1] not in ("{", "[") else None, "exif"
 
 
-def _texts(data: bytes) -> dict[str, str]:
+def _texts(data: bytes, limits: ImageLimits) -> dict[str, str]:
     """Texts of a file by name: those of a PNG before its pixels, EXIF, comment, XMP description."""
-    image = open_pil(data)  # Pillow unpacks at most 1 MB per text and 64 MB in all
+    image = open_pil(data, limits=limits)  # Pillow unpacks at most 1 MB per text and 64 MB in all
     texts = {str(name): str(text) for name, text in image.info.items() if _is_text(text)}
     comment = image.info.get("comment")
     if isinstance(comment, bytes) and len(comment) <= _MAX_METADATA:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any, BinaryIO
 
 from diffagiqa.data.samples import read_limited, reason_of
@@ -17,27 +18,38 @@ MAX_LINE = 1_000_000  # characters; ten prompts of the longest kind
 _MAX_JSON = 64_000_000  # bytes; a JSON table is held whole, a JSONL table is not
 
 
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+
 def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[Record | str]:
     # Bytes that are not UTF-8 become lone surrogates, so that they spoil only their own row.
     text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
     lines = iter(lambda: text.readline(MAX_LINE).replace("\0", "\x01"), "")
-    reader = csv.reader(lines, delimiter=delimiter)
+    first = next(lines, "")
+    # Spreadsheets of many countries write semicolons into what they name .csv.
+    delimiter = next((mark for mark in (delimiter, *_SEPARATORS) if mark in first), delimiter)
+    # Not strict, a quote that nobody closes would take in all that follows, without an error.
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = next(reader, [])
     if _undecoded(header) or len(set(filter(None, header))) < len(list(filter(None, header))):
         raise TableError(
             f"{shown} has a header that names a column twice or is not UTF-8; correct it."
         )
     while True:
+        begin = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as fault:
-            yield f"it cannot be read ({fault}); look for a quote that is not closed."
+            end = reader.line_num
+            place = f"line {begin}" if begin == end else f"lines {begin} to {end}"
+            yield f"{place} cannot be read ({fault}); look for a quote that is not closed."
             continue
         if len(row) != len(header):
             if row:  # a blank line is no row
-                yield f"it has {len(row)} fields, and the header {len(header)}; quote the commas."
+                found = f"it has {len(row)} fields, and the header {len(header)}"
+                yield f"{found}; quote the {_SEPARATORS[delimiter]}."
         elif _undecoded(row):
             yield "it is not UTF-8; save the table as UTF-8."
         else:

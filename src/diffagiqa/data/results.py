@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,14 +16,25 @@ from typing import Any
 from diffagiqa.data.samples import local_path, printable, reason_of, suffix
 from diffagiqa.errors import TableError
 
+_FORMULA = re.compile("'*[=+@\t\r-]")
+
 
 def guard_cell(text: str) -> str:
-    """Text as a CSV cell that a spreadsheet will not run as a formula.
+    """Text as a CSV cell that a spreadsheet will not run as a formula; ``bare_cell`` undoes it.
 
-    >>> guard_cell("=HYPERLINK(1)"), guard_cell("a cat")
-    ("'=HYPERLINK(1)", 'a cat')
+    >>> guard_cell("=HYPERLINK(1)"), guard_cell("a cat"), guard_cell("'=1")
+    ("'=HYPERLINK(1)", 'a cat', "''=1")
     """
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def bare_cell(cell: str) -> str:
+    """The text that ``guard_cell`` made the cell of.
+
+    >>> bare_cell("'=HYPERLINK(1)"), bare_cell("a cat"), bare_cell("'tis")
+    ('=HYPERLINK(1)', 'a cat', "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 class RowWriter:
@@ -73,10 +85,16 @@ class RowWriter:
                 f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
                 "check its folder and access."
             ) from fault
-        if suffix(self.path) == ".csv":
-            self._put(self.columns)
-        elif suffix(self.path) == ".parquet":
-            self._parquet = self._parquet_writer()
+        try:
+            if suffix(self.path) == ".csv":
+                self._put(self.columns)
+            elif suffix(self.path) == ".parquet":
+                self._parquet = self._parquet_writer()
+        except BaseException as fault:
+            self._discard()
+            if isinstance(fault, Exception):
+                raise self._unwritten(fault) from fault
+            raise
         return self
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -135,12 +153,16 @@ class RowWriter:
         try:
             if kind is None:
                 self._finish()
-        finally:  # still there only where the block, or the writing of the last bytes, failed
-            for opened in (self._parquet, self._file):
-                with suppress(Exception):
-                    opened.close()
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove what has not become the file: the block, or the writing of some bytes, failed."""
+        for opened in (self._parquet, self._file):
             with suppress(Exception):
-                self._filesystem.rm(self._temporary)
+                opened.close()
+        with suppress(Exception):
+            self._filesystem.rm(self._temporary)
 
     def _finish(self) -> None:
         try:

@@ -2,8 +2,8 @@
 
 Locations are local paths, ``file://`` URLs, or URLs of the stores in ``STORES``, opened by fsspec; web
 addresses of hosts that the user allows (``data.web``). Others and chained URLs (``simplecache::...``)
-are refused: a table may come from a stranger, and must not make this machine fetch what the stranger
-names.
+are refused, since a table may come from a stranger. What it names in a store, or by a full path, is
+opened with the user's own access, unless a root is given, which refuses both (``tables.locate``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from glob import has_magic, iglob
 from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -30,7 +29,7 @@ PromptSource = Literal[
     "argument", "table", "sidecar", "a1111", "comfyui", "invokeai", "exif", "none"
 ]
 IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"
 )  # fmt: skip
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 STORES = frozenset(
@@ -201,91 +200,6 @@ def reason_of(fault: Exception) -> str:
     """What a library's exception says, short and on one line, to stand inside our own sentence."""
     text = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__
     return printable(" ".join(str(text).split())[:200])
-
-
-def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
-    """Image files of a local folder by name, then its subfolders by name.
-
-    Only the names of one folder are held. Each real folder is visited once, so loops of links end;
-    hidden files and folders are passed over.
-    """
-    seen: set[tuple[int, int]] = set()
-    pending = [folder]
-    while pending:
-        current = pending.pop()
-        try:
-            status = os.stat(current)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(current) as entries:
-                found = sorted((e.name, _is_folder(e)) for e in entries if e.name[0] != ".")
-        except OSError as fault:
-            raise TableError(
-                f"{printable(current)} cannot be listed ({reason_of(fault)}); check its access."
-            ) from fault
-        for name, is_folder in found:
-            if not is_folder and name.lower().endswith(IMAGE_SUFFIXES):
-                yield os.path.join(current, name)
-        if recursive:
-            pending += [os.path.join(current, name) for name, is_dir in reversed(found) if is_dir]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself; its own row says so
-        return False
-
-
-_FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
-
-
-def find_files(item: str, recursive: bool = True) -> Iterator[str]:
-    """The files an input stands for: itself, the pictures of a folder, the matches of a pattern.
-
-    Of a pattern, and of a folder in a store, all names are held to put them in order.
-    """
-    path = local_path(item)
-    if is_web(item):  # a host cannot be listed, and a ? in it is no pattern
-        files = iter([item])
-    elif path is None and not has_magic(item) and item.lower().endswith(_FILE_SUFFIXES):
-        files = iter([item])  # asking a store whether it is a folder would cost a request
-    elif path is None:
-        files = _files_in_store(item, recursive)
-    elif has_magic(path) and not os.path.lexists(path):
-        files = (name for name in sorted(iglob(path, recursive=True)) if not os.path.isdir(name))
-    elif os.path.isdir(path):
-        files = walk_images(path, recursive)
-    else:
-        files = iter([item])
-    empty = True
-    for file in files:
-        empty = False
-        yield file
-    if empty:
-        expected = ", ".join(IMAGE_SUFFIXES)
-        raise TableError(f"{printable(item)} holds no picture; expected files in {expected}.")
-
-
-def _files_in_store(url: str, recursive: bool) -> Iterator[str]:
-    import fsspec
-
-    try:
-        filesystem, path = fsspec.core.url_to_fs(url)
-        if has_magic(path):
-            names = filesystem.glob(path)
-        elif filesystem.isfile(path):
-            names = [path]
-        else:
-            names = filesystem.find(path, maxdepth=None if recursive else 1)
-            names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-        files = sorted(filesystem.unstrip_protocol(name) for name in names)
-    except Exception as fault:
-        raise TableError(
-            f"{printable(url)} cannot be listed ({reason_of(fault)}); check its name and access."
-        ) from fault
-    yield from files
 
 
 @dataclass(frozen=True, slots=True)

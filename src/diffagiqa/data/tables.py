@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffagiqa.data.images import DEFAULT_LIMITS
+from diffagiqa.data.folders import find_files
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
+from diffagiqa.data.names import NameIndex
 from diffagiqa.data.prompts import clean_prompt, decode_text
 from diffagiqa.data.records import MAX_LINE, READERS, Record, json_record
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     Sample,
-    find_files,
     local_path,
     open_location,
     printable,
@@ -45,6 +46,7 @@ def read_samples(
     prompt_column: str | None = None,
     root: str | None = None,
     recursive: bool = True,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Iterator[Sample]:
     """Samples of all inputs, in the order given, numbered from 0.
 
@@ -64,6 +66,7 @@ def read_samples(
         root: folder that the tables' images are in, by default the folder of each table. Relative
             names must not leave it; full paths and URLs are taken only where no root is given.
         recursive: whether folders are searched below their first level.
+        limits: largest picture in a shard.
 
     Raises:
         TableError, PromptError: where an input, the prompt or the prompts file cannot be used.
@@ -74,7 +77,7 @@ def read_samples(
     if prompt is not None and prompts_file is not None:
         raise TableError("a prompt and a prompts file were given; give one of the two.")
     columns = _Columns(image_column, prompt_column, root)
-    samples = (sample for name in names for sample in _expand(name, recursive, columns))
+    samples = (sample for name in names for sample in _expand(name, recursive, columns, limits))
     numbered = (replace(sample, row=row) for row, sample in enumerate(samples))
     if prompt is not None:
         text = clean_prompt(prompt)
@@ -95,28 +98,30 @@ class _Columns:
     root: str | None
 
 
-def _expand(item: str, recursive: bool, columns: _Columns) -> Iterator[Sample]:
+def _expand(item: str, recursive: bool, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
     try:
         local_path(item)
     except TableError as fault:  # a web address, say: this row cannot be scored, others can
         yield _bare(item, str(fault))
         return
     for file in find_files(item, recursive):
-        yield from _file_samples(file, columns)
+        yield from _file_samples(file, columns, limits)
 
 
-def _file_samples(file: str, columns: _Columns) -> Iterator[Sample]:
+def _file_samples(file: str, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
     if suffix(file) in TABLE_SUFFIXES:
         return _table_samples(file, columns)
-    return _shard_samples(file, columns) if suffix(file) == ".tar" else iter([_bare(file)])
+    if suffix(file) == ".tar":
+        return _shard_samples(file, columns, limits)
+    return iter([_bare(file)])
 
 
 def _bare(image: str, error: str | None = None) -> Sample:
     return Sample(image, None, "none", 0, error=error)
 
 
-def _shard_samples(shard: str, columns: _Columns) -> Iterator[Sample]:
-    for entry in read_shard(shard, DEFAULT_LIMITS.max_bytes, MAX_LINE):
+def _shard_samples(shard: str, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
+    for entry in read_shard(shard, limits.max_bytes, MAX_LINE):
         image = f"{shard}::{entry.name}" if entry.name else shard
         sample = replace(_bare(image, entry.error), data=entry.data)
         try:
@@ -235,14 +240,20 @@ def read_records(
 
 def _records(table: str, columns: _Columns) -> Iterator[Record | str]:
     """Rows of a table, each as a record or as the reason why it is none; checks the columns."""
-    shown, checked, empty = printable(table), False, True
-    read = READERS[suffix(table)]
+    checked = False
+    for record in read_rows(table):
+        if isinstance(record, dict) and not checked:
+            _check_columns(record, columns, printable(table))
+            checked = True
+        yield record
+
+
+def read_rows(table: str) -> Iterator[Record | str]:
+    """Rows of a table of any columns, each as a record or as the reason why it is none."""
+    shown, empty = printable(table), True
     with open_location(table) as file:
         try:
-            for record in read(file, shown):
-                if isinstance(record, dict) and not checked:
-                    _check_columns(record, columns, shown)
-                    checked = True
+            for record in READERS[suffix(table)](file, shown):
                 empty = False
                 yield record
         except DiffAGIQAError:
@@ -280,19 +291,19 @@ def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterato
     Of several rows whose last part is the image's, the one that shares most parts of the path counts.
     """
     exact: dict[str, Sample] = {}
-    by_name: dict[str, list[Sample]] = {}
     for given in _table_samples(file, columns):
+        if given.error and given.image.startswith(f"{file}:"):  # it names no picture
+            raise TableError(given.error)
         known = exact.setdefault(given.image, given)
-        if known is given:
-            by_name.setdefault(_parts(given.image)[-1], []).append(given)
-        elif known.prompt != given.prompt:
+        if known.prompt != given.prompt:
             raise TableError(
                 f"{printable(file)} gives {printable(given.image)} two prompts; leave one of them."
             )
+    index = NameIndex(exact)
     matched, image = False, None
     for sample in samples:
         image = sample.image
-        nearest = [exact[image]] if image in exact else _nearest(image, by_name)
+        nearest = [exact[name] for name in index.find(image)]
         matched = matched or bool(nearest)
         if len({found.prompt for found in nearest}) > 1:
             names = " and ".join(printable(found.image) for found in nearest[:2])
@@ -312,28 +323,6 @@ def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterato
             f"{printable(next(iter(exact)))}, and the last image is {printable(image)}; "
             "name the images there as they are named here."
         )
-
-
-def _parts(name: str) -> list[str]:
-    """A path or URL from its first folder to its last part.
-
-    >>> _parts("./renders/cat.png")
-    ['renders', 'cat.png']
-    """
-    return [part for part in name.replace(os.sep, "/").split("/") if part not in ("", ".")] or [""]
-
-
-def _nearest(image: str, by_name: dict[str, list[Sample]]) -> list[Sample]:
-    """The rows that share the most parts with the image, counted from the end."""
-    own = _parts(image)
-    shared = [(_shared(own, _parts(given.image)), given) for given in by_name.get(own[-1], ())]
-    most = max((count for count, _ in shared), default=0)
-    return [given for count, given in shared if count == most]
-
-
-def _shared(one: list[str], other: list[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import os
 import urllib.request
 from collections.abc import Collection
+from http.client import HTTPException
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 VARIABLE = "DIFFAGIQA_ALLOW_HOSTS"
 TIMEOUT = 30.0
 """Seconds without an answer, or without a further byte."""
+WEB_FAULTS = (OSError, ValueError, HTTPException)
+"""What a URL or an answer that is wrong raises, at its opening or while it is read."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -26,7 +29,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def allowed_hosts() -> frozenset[str]:
     """The hosts that the user allows, separated by commas in the environment."""
     names = os.environ.get(VARIABLE, "").split(",")
-    return frozenset(name.strip().lower() for name in names if name.strip())
+    return frozenset(name.strip() for name in names if name.strip())
 
 
 def is_web(location: str) -> bool:
@@ -39,22 +42,22 @@ def is_web(location: str) -> bool:
 
 
 def is_allowed(url: str, hosts: Collection[str]) -> bool:
-    """Whether a URL is https on port 443 of one of ``hosts``, without a login.
+    """Whether a URL is https on port 443 of one of ``hosts`` (in any case), without a login.
 
-    >>> is_allowed("https://example.org/cat.png", {"example.org"})
+    >>> is_allowed("https://example.org/cat.png", {"Example.org"})
     True
     >>> is_allowed("https://example.org:8080/cat.png", {"example.org"})
     False
     """
     try:
         parts = urlsplit(url)
-        named = parts.scheme == "https" and parts.hostname in hosts
+        named = parts.scheme == "https" and parts.hostname in {host.lower() for host in hosts}
         return named and parts.port in (None, 443) and parts.username is None
     except ValueError:
         return False
 
 
 def open_web(url: str, timeout: float = TIMEOUT) -> BinaryIO:
-    """The bytes behind an allowed URL as a stream; raises ``OSError`` or ``ValueError``."""
+    """The bytes behind an allowed URL as a stream; raises one of ``WEB_FAULTS``."""
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler())
     return cast(BinaryIO, opener.open(url, timeout=timeout))

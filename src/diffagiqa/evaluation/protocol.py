@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES: dict[str, Measure] = {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "mae": mae}
+AGREEMENT = ("srcc", "plcc", "krcc")  # the correlations, which need no unit
 FITTED = {"plcc_logistic4": 4, "plcc_logistic5": 5}  # name -> parameters of the mapping
 METRICS = ("srcc", "plcc", *FITTED, "krcc", "rmse", "mae")
 
@@ -153,7 +154,7 @@ def _evaluate(
     groups = None if unit is None else rows[unit].tolist()
     figures: dict[str, Figure] = {}
     reason = why_undefined(predicted, mos)
-    reasons = dict.fromkeys(("srcc", "plcc", "krcc"), reason) if reason else {}
+    reasons = dict.fromkeys(AGREEMENT, reason) if reason else {}
     for metric in METRICS:
         if metric in FITTED:
             fitted = plcc_fitted(predicted, mos, FITTED[metric])
@@ -175,7 +176,7 @@ def _evaluate(
         for metric, measure in MEASURES.items():
             for name, (value, count) in by_group(measure, predicted, mos, names).items():
                 generators.setdefault(name, {"rows": count})[metric] = _value(value)
-        for metric in ("srcc", "plcc", "krcc"):
+        for metric in AGREEMENT:
             within[metric] = _value(within_groups(MEASURES[metric], predicted, mos, names))
     return TaskEvaluation(
         rows=len(rows),

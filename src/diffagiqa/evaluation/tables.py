@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diffagiqa.evaluation.correlations import FEWEST
-from diffagiqa.evaluation.protocol import Evaluation, Figure, Spread, Summary, TaskEvaluation
+from diffagiqa.evaluation.protocol import (
+    AGREEMENT,
+    Evaluation,
+    Figure,
+    Spread,
+    Summary,
+    TaskEvaluation,
+)
 from diffagiqa.evaluation.published import Published, published
 
 NOT_RUN = "not run"
@@ -51,7 +58,7 @@ def results_table(
 
 def figure_texts(
     found: TaskEvaluation,
-    metrics: Sequence[str] = ("srcc", "plcc", "krcc", "rmse"),
+    metrics: Sequence[str] = (*AGREEMENT, "rmse"),
     digits: int = 3,
 ) -> list[str]:
     """What a command prints of one task: the figures that there are, and why there are no others."""
@@ -88,7 +95,7 @@ def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
     cells = []
     for name, evaluations in rows.items():
         own = [name]
-        for metric in ("srcc", "plcc", "krcc"):
+        for metric in AGREEMENT:
             figures = [found.tasks[task].figures[metric] for found in evaluations]
             bounds = [(f.low, f.high) for f in figures if f.low is not None]
             low, high = np.mean(np.array(bounds, np.float64), axis=0) if bounds else (None, None)
@@ -116,7 +123,7 @@ def generator_table(
 def published_table(
     database: str,
     task: str,
-    metrics: Sequence[str] = ("srcc", "plcc", "krcc"),
+    metrics: Sequence[str] = AGREEMENT,
     figures: Sequence[Published] | None = None,
 ) -> str:
     """Published figures of one database and task, each with its source; "" where none is at hand."""

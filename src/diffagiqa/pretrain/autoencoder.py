@@ -148,13 +148,6 @@ def latent_std(
     return float(torch.cat(total).std())
 
 
-@torch.no_grad()
-def reconstruction_psnr(vae: Any, images: Tensor) -> float:
-    """Peak signal-to-noise ratio of decode(mean(encode(x))) in dB; images in [-1, 1]."""
-    decoded = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
-    return float(10 * torch.log10(4.0 / (decoded - images).square().mean()))
-
-
 def autocast(device: torch.device | str) -> Any:
     """bfloat16 mixed precision where the hardware multiplies it, else full precision."""
     from diffagiqa.device import choose_dtype

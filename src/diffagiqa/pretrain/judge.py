@@ -60,6 +60,7 @@ class Judge(nn.Module):
         return torch.tensor([shows(scene) for scene in scenes])[:, self.columns].float()
 
 
+@torch.random.fork_rng(devices=[])  # weights come from a stream of its own
 def train_judge(
     images: Sequence[np.ndarray],
     scenes: Sequence[Scene],

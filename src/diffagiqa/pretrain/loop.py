@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffagiqa.errors import TrainingError
+from diffagiqa.training.checkpoint import load_state, save_state
 
 LOG_EVERY = 20
 Losses = dict[str, Tensor]
@@ -72,15 +73,18 @@ class Stage:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             losses = step(self.progress.step * count + rank)
-            if not torch.isfinite(losses["loss"]):
+            optimizer.zero_grad(set_to_none=True)
+            losses["loss"].backward()  # type: ignore[no-untyped-call]
+            seconds = before + time.monotonic() - began
+            shared = share_gradients(parameters, seconds, float(losses["loss"].detach()))
+            self.progress.seconds, loss = shared
+            if not math.isfinite(
+                loss
+            ):  # on all processes alike: one that stopped alone, others await
                 raise TrainingError(
                     f"the loss of the {self.name} is not finite at step {self.progress.step}; "
                     "resume from the last checkpoint with a lower learning rate"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
-            seconds = before + time.monotonic() - began
-            self.progress.seconds = share_gradients(parameters, seconds)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             self.progress.step += 1
@@ -114,12 +118,10 @@ class Stage:
             "step": self.progress.step,
             "seconds": self.progress.seconds,
         }
-        part = self._checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self._checkpoint)
+        save_state(state, self._checkpoint)
 
     def _load(self, optimizer: torch.optim.Optimizer, average: list[Tensor]) -> None:
-        state = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        state = load_state(self._checkpoint)
         try:
             self.module.load_state_dict(state["module"])
             optimizer.load_state_dict(state["optimizer"])
@@ -141,24 +143,29 @@ def processes() -> tuple[int, int]:
     return 0, 1
 
 
-def share_gradients(parameters: list[nn.Parameter], seconds: float) -> float:
-    """Average the gradients over the processes, in place, and agree on the mean time taken."""
+def share_gradients(
+    parameters: list[nn.Parameter], seconds: float, loss: float
+) -> tuple[float, float]:
+    """Average the gradients over the processes, in place; returns the means of time taken and loss.
+
+    The mean loss is not finite where that of any process is not.
+    """
     _, count = processes()
     if count == 1:
-        return seconds
+        return seconds, loss
     import torch.distributed as dist
 
     for p in parameters:
         if p.grad is None:
             p.grad = torch.zeros_like(p)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients] + [gradients[0].new_tensor([seconds])])
+    flat = torch.cat([g.flatten() for g in gradients] + [gradients[0].new_tensor([seconds, loss])])
     dist.all_reduce(flat)
     flat /= count
-    *pieces, time_taken = flat.split([g.numel() for g in gradients] + [1])
+    *pieces, means = flat.split([g.numel() for g in gradients] + [2])
     for gradient, piece in zip(gradients, pieces, strict=True):
         gradient.copy_(piece.view_as(gradient))
-    return float(time_taken)
+    return float(means[0]), float(means[1])
 
 
 def schedule(step: int, share: float, warmup: int) -> float:

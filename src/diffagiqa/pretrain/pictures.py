@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffagiqa.errors import DatabaseError
+from diffagiqa.data.images import decode_image
+from diffagiqa.data.splits import prompt_key
+from diffagiqa.errors import DatabaseError, ImageError
 from diffagiqa.pretrain.told import MadeLesson, RealLesson, common_words, tell_made, tell_real
 
 if TYPE_CHECKING:
@@ -51,10 +53,9 @@ class Pictures:
 def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
     """Read ``root/data.csv`` (columns name and prompt, ratings ignored) and ``root/images/``.
 
-    Rows whose prompt is in ``exclude`` are left out. Raises ``DatabaseError`` where files lack.
+    Rows whose prompt is in ``exclude`` are left out, prompts compared as splits compare them. Raises
+    ``DatabaseError`` where files lack.
     """
-    from PIL import Image
-
     table = root / "data.csv"
     try:
         with table.open(newline="", encoding="utf-8") as file:
@@ -63,32 +64,21 @@ def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
         raise DatabaseError(
             f"{table} cannot be read ({error!r}); expected a CSV with columns name and prompt"
         ) from None
-    left_out = {_key(prompt) for prompt in exclude}
+    left_out = {prompt_key(prompt) for prompt in exclude}
     images, captions = [], []
     for name, prompt in rows:
-        if _key(prompt) in left_out:
+        if prompt_key(prompt) in left_out:
             continue
         try:
-            with Image.open(root / "images" / name) as picture:
-                images.append(np.asarray(picture.convert("RGB")))
-        except OSError as error:
-            raise DatabaseError(f"{root / 'images' / name} cannot be read ({error})") from None
+            images.append(decode_image(root / "images" / name))
+        except ImageError as error:
+            raise DatabaseError(
+                f"{table} names a picture that cannot be read: {error} Repair it, or take its row out."
+            ) from None
         captions.append(prompt)
     if not images:
         raise DatabaseError(f"{table} leaves no picture after {len(left_out)} excluded prompts")
     return Pictures(images, captions)
-
-
-def read_prompts(file: Path) -> list[str]:
-    """One prompt per line; empty lines are skipped."""
-    try:
-        return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise DatabaseError(f"the prompt list {file} cannot be read ({error})") from None
-
-
-def _key(prompt: str) -> str:
-    return " ".join(prompt.casefold().split())
 
 
 def crop(image: np.ndarray, side: int, generator: np.random.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from diffagiqa.errors import TrainingError
 from diffagiqa.pretrain.autoencoder import build_autoencoder, train_autoencoder
 from diffagiqa.pretrain.config import PretrainConfig
+from diffagiqa.pretrain.curves import draw_losses
 from diffagiqa.pretrain.denoiser import Denoiser, build_unet, train_denoiser
 from diffagiqa.pretrain.folder import save_backbone
 from diffagiqa.pretrain.loop import processes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from diffagiqa.synth.scene import Scene
 
 
+@torch.random.fork_rng(devices=[])  # initial weights come from a stream of its own
 def pretrain(
     out: Path,
     real: Pictures,
@@ -37,8 +39,8 @@ def pretrain(
     """Train everything and return ``out/backbone``, a diffusers folder in half precision.
 
     The autoencoder learns from the ``real`` pictures where there are any, the denoiser from both
-    sources in equal shares. ``out`` also gets ``pretrain.json``, the loss tables, checkpoints,
-    and ``ages/``: copies of the folder from earlier in the denoiser's training.
+    sources in equal shares. ``out`` also gets ``pretrain.json``, the losses as tables and as
+    ``losses.png``, checkpoints, and ``ages/``: copies from earlier in the denoiser's training.
 
     Raises ``TrainingError`` where ``out`` already holds a run and ``resume`` is not given, or holds
     one of another configuration.
@@ -46,7 +48,7 @@ def pretrain(
     if first():
         _claim(out, config, resume)
     backbone = out / "backbone"
-    torch.manual_seed(config.seed)  # only the initial weights come from the global stream
+    torch.manual_seed(config.seed)
     vae = build_autoencoder(config.autoencoder)
     captions = [*real.captions, *made.captions]
     # Every process learns the same merges; each writes a folder of its own.
@@ -85,6 +87,7 @@ def pretrain(
     if first():
         save(backbone)
         shutil.copy(out / "pretrain.json", backbone / "pretrain.json")
+        draw_losses(out)
     return backbone
 
 

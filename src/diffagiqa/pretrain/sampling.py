@@ -59,33 +59,3 @@ def grid(pictures: Sequence[Image], columns: int, gap: int = 4) -> Image:
     for i, picture in enumerate(pictures):
         sheet.paste(picture, (i % columns * (width + gap), i // columns * (height + gap)))
     return sheet
-
-
-def plot_losses(folder: Path, file: Path) -> None:
-    """Draw ``autoencoder.csv`` and ``denoiser.csv`` of a run as one PNG."""
-    import csv
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4), constrained_layout=True)
-    # Okabe-Ito colours with distinct dashes: readable without colour vision.
-    looks: list[tuple[str, Any]] = [
-        ("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", ":"), ("#CC79A7", "-."),
-        ("#000000", (0, (5, 1))), ("#E69F00", (0, (3, 1, 1, 1))), ("#56B4E9", (0, (1, 1))),
-    ]  # fmt: skip
-    for axis, name in zip(axes, ("autoencoder", "denoiser"), strict=True):
-        with (folder / f"{name}.csv").open(newline="") as table:
-            rows = list(csv.DictReader(table))
-        names = [key for key in rows[0] if key not in ("step", "seconds", "loss", "kl", "wrong")]
-        for key, (colour, dash) in zip(names, looks, strict=False):
-            minutes = [float(row["seconds"]) / 60 for row in rows]
-            values = [float(row[key]) for row in rows]
-            axis.plot(minutes, values, linestyle=dash, color=colour, label=key)
-        axis.set(xlabel="training time (minutes)", ylabel="loss (mean of 20 steps)", title=name)
-        axis.set_yscale("log")
-        axis.legend(bbox_to_anchor=(1.02, 1), loc="upper left")
-    figure.savefig(file, dpi=110)
-    plt.close(figure)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa.data.results import bare_cell
 from diffagiqa.data.samples import printable
 from diffagiqa.errors import ConfigError, TableError
 
@@ -57,15 +59,22 @@ class Run:
 def read_run(path: str | Path, name: str | None = None) -> Run:
     """Read .csv, .jsonl or .parquet, or a folder of parts, as ``diffagiqa score`` writes them.
 
+    Where the job of a folder, or a share of it, has not ended, a warning says so.
+
     Raises:
         TableError: it cannot be read, or is no table of scores.
     """
     import pandas as pd
 
+    from diffagiqa.scale.journal import unfinished
+
     path = Path(path)
-    files = [path]
+    files, missing = [path], None
     if path.is_dir():
+        missing = unfinished(str(path))
         files = sorted(f for f in path.iterdir() if f.suffix in READERS and f.name[0] not in "._")
+    if missing and not files:
+        raise TableError(f"{printable(str(path))} holds no rows yet: {missing}")
     if not files or any(file.suffix.lower() not in READERS for file in files):
         raise TableError(
             f"{printable(str(path))} is no table of scores; give a .csv, .jsonl or .parquet file, "
@@ -95,47 +104,83 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     for column in _TEXT:
         values = rows[column] if column in rows.columns else pd.Series("", index=rows.index)
         rows[column] = values.astype(object).where(values.notna(), "").astype(str)
+    if missing:
+        warnings.warn(f"{printable(str(path))} holds {len(rows):,} rows: {missing}", stacklevel=2)
     return Run(name or path.stem or str(path), rows, tasks)
 
 
-def add_columns(run: Run, path: str | Path, key: str | None = None) -> Run:
+def add_columns(
+    run: Run, path: str | Path, key: str | None = None, wanted: str | None = None
+) -> Run:
     """The run with what a table says of its pictures or prompts: generators, categories, ...
+
+    Pictures are matched by name as given, else by the last parts of it. Where several rows of the
+    table stand for one row of the run and disagree in a column, that column is left out.
 
     Args:
         run: the scores; columns that it has already are kept as they are.
         path: CSV, TSV, JSONL, JSON or Parquet. Columns are found by name, as ``diffagiqa score``
             finds them; a column ``model`` becomes ``generator``, for ``model`` in scores is the scorer.
         key: "image" or "prompt": what rows are found by. Default: the picture, else the prompt.
+        wanted: the column that must not be left out; default: ``generator``.
 
     Raises:
-        TableError: the table cannot be read, or knows none of the run's pictures and prompts.
+        TableError: the table cannot be read, knows none of the run's pictures and prompts, or gives one
+            of them several values of the wanted column.
     """
     from diffagiqa.data.prompts import clean_prompt
     from diffagiqa.data.tables import GENERATOR_COLUMNS, IMAGE_COLUMNS, PROMPT_COLUMNS
 
-    other, shown = _read_any(Path(path)), printable(str(path))
+    other, shown = _read_table(str(path)), printable(str(path))
     keys = {"image": (IMAGE_COLUMNS, str), "prompt": (PROMPT_COLUMNS, clean_prompt)}
     for name, (known, tidy) in keys.items():
-        found = next((c for w in known for c in other.columns if str(c).lower() == w), None)
-        if found is None or key not in (None, name):
+        column = next((c for w in known for c in other.columns if str(c).lower() == w), None)
+        if column is None or key not in (None, name):
             continue
-        values = other[found].astype(object).where(other[found].notna(), "").astype(str).map(tidy)
-        if not run.rows[name].isin(values).any():
+        given = other[column].astype(object).where(other[column].notna(), "").astype(str).map(tidy)
+        found = _found(run.rows[name], given, by_parts=name == "image")
+        if not found:
             continue
         names = {
             column: "generator" if str(column).lower() in GENERATOR_COLUMNS else str(column)
             for column in other.columns
         }
-        renamed = other.rename(columns=names)
-        fresh = [c for c in dict.fromkeys(renamed.columns) if c not in run.rows.columns]
-        table = renamed.loc[:, ~renamed.columns.duplicated()][fresh].assign(**{name: values})
-        rows = run.rows.merge(table.drop_duplicates(name), on=name, how="left")
+        table = other.rename(columns=names)
+        table = table.loc[:, ~table.columns.duplicated()]
+        rows = run.rows.copy()
+        for fresh in table.columns.difference(rows.columns, sort=False):
+            values = {place: list(table[fresh].iloc[at]) for place, at in found.items()}
+            clash = next((p for p, alike in values.items() if len(set(map(str, alike))) > 1), None)
+            if clash is None:
+                rows[fresh] = rows[name].map({place: alike[0] for place, alike in values.items()})
+            elif fresh == (wanted or "generator"):
+                raise TableError(
+                    f"{shown} gives the {name} {printable(clash)!r} more than one {fresh}; "
+                    "name every picture there as the scores name it"
+                )
         return Run(run.name, rows, run.tasks)
     columns = printable(", ".join(map(str, other.columns)))[:200]
     raise TableError(
         f"{shown} has the columns {columns} and names no {key or 'picture or prompt'} of {run.name}; "
         "give the table that was scored, or one with its prompts"
     )
+
+
+def _found(values: pd.Series, given: pd.Series, by_parts: bool) -> dict[str, list[int]]:
+    """A value of the run -> the positions in the table that stand for it; empty text is for none."""
+    from diffagiqa.data.names import NameIndex
+
+    positions: dict[str, list[int]] = {}
+    for position, value in enumerate(given):
+        if value:
+            positions.setdefault(value, []).append(position)
+    names = NameIndex(positions)
+    alike = names.find if by_parts else (lambda value: [value] if value in positions else [])
+    found = {
+        value: [position for name in alike(value) for position in positions[name]]
+        for value in dict.fromkeys(values)
+    }
+    return {value: at for value, at in found.items() if at}
 
 
 def split_run(run: Run, by: str) -> list[Run]:
@@ -152,7 +197,8 @@ def split_run(run: Run, by: str) -> list[Run]:
 
 
 def group_column(run: Run, by: str | None) -> pd.Series:
-    """The group of every row: a column; "folder" is the picture's folder; None finds "generator".
+    """The group of every row: a column; "folder" is the first folder in which the pictures' paths
+    differ; None finds "generator", else the folder.
 
     Raises:
         TableError: there is no such column.
@@ -165,38 +211,55 @@ def group_column(run: Run, by: str | None) -> pd.Series:
     if by in rows.columns:
         return rows[by].astype(object).where(rows[by].notna(), "").astype(str)
     if by == "folder":
-        parents = [Path(image).parent.name or "." for image in rows["image"]]
-        return pd.Series(parents, index=rows.index)
+        return pd.Series(_folders(rows["image"], run.scored["image"]), index=rows.index)
     found = ", ".join(map(str, rows.columns))
     raise TableError(f"{run.name} has no column {by!r}; it has {found}, and 'folder' is known")
 
 
-def _read_any(file: Path) -> pd.DataFrame:
-    """A table that a user wrote, of any of the formats that can be scored."""
+def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:
+    """The first folder of every picture in which those that were scored differ; "." above it."""
+    from diffagiqa.data.names import path_parts, shared_parts
+
+    known = [path_parts(image)[:-1] for image in scored]
+    first, last = min(known, default=[]), max(known, default=[])
+    # where all lie in one folder, its name is what there is to say
+    depth = shared_parts(first, last) if first != last else len(first) - 1
+    found = []
+    for image in images:
+        own = path_parts(image)[:-1]
+        below = own[shared_parts(first[: max(0, depth)], own) :]
+        found.append(below[0] if below else ".")
+    return found
+
+
+def _read_table(path: str) -> pd.DataFrame:
+    """A table that a user wrote, of any of the formats that can be scored, by their rules."""
     import pandas as pd
 
-    try:
-        if file.suffix.lower() == ".tsv":
-            return pd.read_csv(file, sep="\t", keep_default_na=False, na_values=[""])
-        if file.suffix.lower() == ".json":
-            return pd.read_json(file, dtype=False)
-        if file.suffix.lower() in READERS:
-            return _read(file)
-    except (OSError, ValueError, ImportError) as fault:
-        shown = printable(str(fault))[:200]
-        raise TableError(f"{printable(str(file))} cannot be read ({shown})") from None
-    raise TableError(
-        f"{printable(str(file))} is no table; give .csv, .tsv, .jsonl, .json or .parquet"
-    )
+    from diffagiqa.data.samples import TABLE_SUFFIXES, suffix
+    from diffagiqa.data.tables import read_rows
+
+    if suffix(path) not in TABLE_SUFFIXES:
+        raise TableError(f"{printable(path)} is no table; give {', '.join(TABLE_SUFFIXES)}")
+    records = []
+    for number, record in enumerate(read_rows(path), start=1):
+        if isinstance(record, str):
+            raise TableError(f"{printable(path)} row {number}: {record}")
+        records.append({name: None if value == "" else value for name, value in record.items()})
+    return pd.DataFrame(records)
 
 
 def _read(file: Path) -> pd.DataFrame:
     import pandas as pd
 
     options: dict[str, Any] = {}
+    texts = dict.fromkeys((*_TEXT, "model"), str)
     if file.suffix.lower() == ".jsonl":
         options = {"lines": True, "dtype": False}
     elif file.suffix.lower() == ".csv":
-        options = {"keep_default_na": False, "na_values": [""], "dtype": dict.fromkeys(_TEXT, str)}
+        options = {"keep_default_na": False, "na_values": [""], "dtype": texts}
     frame: pd.DataFrame = getattr(pd, READERS[file.suffix.lower()])(file, **options)
+    if file.suffix.lower() == ".csv":  # what RowWriter put before a text is no part of it
+        for column in frame.columns.intersection(_TEXT):
+            frame[column] = frame[column].map(bare_cell, na_action="ignore")
     return frame

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from diffagiqa.data.samples import Sample
-from diffagiqa.errors import ConfigError
+from diffagiqa.data.prompts import read_sidecar
+from diffagiqa.data.samples import Sample, protocol
+from diffagiqa.errors import ConfigError, PromptError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Share:
     def owns(self, chunk: int) -> bool:
         return chunk % self.count == self.index
 
+    def part_of(self, chunk: int, chunks_per_part: int) -> int:
+        """The part of the output that one of its chunks belongs to."""
+        return chunk // self.count // chunks_per_part
+
     @property
     def prefix(self) -> str:
         """How this share's files begin; empty where there is one share only."""
@@ -61,12 +66,28 @@ def chunks_of(samples: Iterable[Sample], rows: int, share: Share) -> Iterator[Ch
     for sample in samples:
         index = sample.row // rows
         if share.owns(index):
-            held.append(sample)
+            held.append(_with_sidecar(sample))
         if held and (sample.row + 1) % rows == 0:
             yield _chunk(index, held)
             held = []
     if held:
         yield _chunk(index, held)
+
+
+def _with_sidecar(sample: Sample) -> Sample:
+    """The sample with the prompt beside its picture, so that the digest shows where that changed.
+
+    On this machine alone: in a store every look is a request, and is made where the picture is read.
+    """
+    place = sample.location or sample.image
+    open_to_one = sample.prompt is None and sample.error is None and sample.data is None
+    if not open_to_one or protocol(place) not in (None, "file"):
+        return sample
+    try:
+        text = read_sidecar(place)
+    except PromptError as fault:
+        return replace(sample, error=str(fault))
+    return sample if text is None else replace(sample, prompt=text, prompt_source="sidecar")
 
 
 def _chunk(index: int, samples: list[Sample]) -> Chunk:

@@ -11,7 +11,7 @@ from glob import escape, glob
 from typing import Any, Protocol
 
 from diffagiqa import __version__
-from diffagiqa.data.images import ImageLimits
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import Sample, local_path, printable
 from diffagiqa.data.tables import read_samples
@@ -37,6 +37,7 @@ class Inputs:
     root: str | None = None
     recursive: bool = True
     need_prompt: bool = False
+    limits: ImageLimits = DEFAULT_LIMITS
 
     def samples(self) -> Iterator[Sample]:
         return read_samples(
@@ -47,6 +48,7 @@ class Inputs:
             prompt_column=self.prompt_column,
             root=self.root,
             recursive=self.recursive,
+            limits=self.limits,
         )
 
 
@@ -91,7 +93,7 @@ class Engine(Protocol):
     ) -> Iterator[ChunkResult]: ...
 
 
-def job_description(inputs: Inputs, layout: Layout, facts: ModelFacts, limits: ImageLimits) -> dict:
+def job_description(inputs: Inputs, layout: Layout, facts: ModelFacts) -> dict:
     """Everything that decides what an output holds, to compare a command with the job's start."""
     description: dict[str, Any] = {
         **dataclasses.asdict(inputs),
@@ -102,7 +104,6 @@ def job_description(inputs: Inputs, layout: Layout, facts: ModelFacts, limits: I
         "shards": layout.share.count,
         "model": facts.fingerprint,
         "seed": facts.seed,
-        "limits": dataclasses.asdict(limits),
         "version": __version__,
     }
     description["inputs"] = description.pop("names")
@@ -116,7 +117,6 @@ def run_job(
     *,
     layout: Layout,
     facts: ModelFacts,
-    limits: ImageLimits,
     stop: StopRequest,
     restart: bool = False,
     on_rows: Callable[[int, int], None] = lambda done, reused: None,
@@ -129,7 +129,7 @@ def run_job(
     journal.refuse_strangers()
     journal.folder.make(JOB)
     with journal.folder.locked(f"{JOB}/lock{layout.share.index}"):
-        journal.begin(job_description(inputs, layout, facts, limits), restart)
+        journal.begin(job_description(inputs, layout, facts), restart)
         chunks = 0
         for result in engine.results(inputs, layout, journal.done, stop):
             chunks += 1

@@ -7,6 +7,7 @@ Layout of an output folder, here with Parquet::
     _job/part-00000.json            its rows, failures, sums and the digests of its chunks
     _job/part-00001/chunk-...json   finished chunks of the part in work
     _job/arithmetic.json            device kind and number format of the first chunk
+    _job/finished.json              all rows are there; one file per share
 
 A chunk is on the disk before it counts, a part before its chunks go. Whatever moment the process
 ends at, each row is in exactly one place that the next run takes it from.
@@ -30,6 +31,7 @@ from diffagiqa.scale.totals import Totals
 
 JOB = "_job"
 FORMATS = ("parquet", "csv", "jsonl")
+_FINISHED = "finished.json"
 _CHUNK = re.compile(r"chunk-(\d+)-([0-9a-f]+)\.json")
 
 
@@ -42,15 +44,14 @@ class Done:
     parts: frozenset[int]
     chunks: frozenset[int]
 
-    def part_of(self, chunk: int) -> int:
-        return chunk // self.share.count // self.chunks_per_part
-
     def has(self, chunk: int) -> bool:
-        return chunk in self.chunks or self.part_of(chunk) in self.parts
+        part = self.share.part_of(chunk, self.chunks_per_part)
+        return chunk in self.chunks or part in self.parts
 
 
 class Journal:
-    """The state of one share of a job in an output folder; open it with ``with``."""
+    """The state of one share of a job in an output folder; ``begin``, then ``put`` or ``check`` every
+    chunk, then ``finish``, all under the folder's lock."""
 
     def __init__(
         self,
@@ -86,6 +87,8 @@ class Journal:
         """
         wanted = json.loads(json.dumps(job))
         text = self.folder.read(f"{JOB}/job.json")
+        if text is not None and not _same(text, wanted):
+            restart = restart or self._is_mine_and_empty(text)
         if text is not None and restart:
             shared = self.share.count > 1 and _same(text, wanted)
             self._forget(self.share.prefix if shared else r"(shard-\d+-of-\d+-)?")
@@ -96,6 +99,17 @@ class Journal:
         else:
             self._compare(_parsed(text, self.folder, "job.json"), wanted)
         self._look()
+
+    def _is_mine_and_empty(self, text: bytes) -> bool:
+        """Whether nothing was scored yet, and no run of another share can be about to."""
+        shares = _parsed(text, self.folder, "job.json").get("shards")
+        if shares != 1 or self.share.index != 0:  # then our lock is not the one that they hold
+            return False
+        parts = [name for name in self.folder.names(JOB) if "part-" in name]
+        return not any(
+            part.endswith(".json") or any(map(_CHUNK.fullmatch, self.folder.names(f"{JOB}/{part}")))
+            for part in parts
+        )
 
     def refuse_strangers(self) -> None:
         """Raise ConfigError where a folder without a job holds files."""
@@ -118,7 +132,7 @@ class Journal:
     def _forget(self, prefix: str = "") -> None:
         """Remove what a job, or one share of it, wrote: files by their names, nothing else."""
         common = "" if prefix.startswith("shard") else r"|(job|arithmetic)\.json.*"
-        states = rf"{prefix}part-\d+\.json.*{common}"
+        states = rf"{prefix}(part-\d+|finished)\.json.*{common}"
         for name in self.folder.names():
             if re.fullmatch(rf"\.?{prefix}part-\d+\..*", name):
                 self.folder.remove(name)
@@ -158,12 +172,9 @@ class Journal:
         chunks = frozenset(chunk for part in self._open.values() for chunk in part)
         return Done(self.share, self.chunks_per_part, frozenset(self._parts), chunks)
 
-    def part_of(self, chunk: int) -> int:
-        return chunk // self.share.count // self.chunks_per_part
-
     def check(self, chunk: int, digest: str) -> None:
         """Raise ConfigError where a finished chunk held other pictures or prompts than now."""
-        part = self.part_of(chunk)
+        part = self.share.part_of(chunk, self.chunks_per_part)
         if part in self._parts:
             if self._manifest is None or self._manifest[0] != part:
                 name = f"{JOB}/{self._part_name(part)}.json"
@@ -194,7 +205,7 @@ class Journal:
                 f"the job was started on {self._arithmetic} and this run computes on {arithmetic}, "
                 "so its scores would differ; give --device and --dtype of the start, or --restart"
             )
-        part = self.part_of(chunk)
+        part = self.share.part_of(chunk, self.chunks_per_part)
         lines = "\n".join(json.dumps(row, ensure_ascii=True) for row in rows)
         name = f"{JOB}/{self._part_name(part)}/chunk-{chunk:09d}-{digest}.json"
         self.folder.write(name, lines.encode())
@@ -212,6 +223,8 @@ class Journal:
             )
         for part in sorted(self._open):
             self._finish_part(part)
+        state = json.dumps({"rows": self.totals.rows}).encode()
+        self.folder.write(f"{JOB}/{self.share.prefix}{_FINISHED}", state)
         return self.totals
 
     def _part_name(self, part: int) -> str:
@@ -263,6 +276,22 @@ class Journal:
         self._forget()
         self.folder.remove_folder(JOB)
         self.folder.remove_folder("")
+
+
+def unfinished(location: str) -> str | None:
+    """What an output folder still lacks, in words; None where a job ended there, or none began."""
+    folder = OutputFolder(location)
+    text = folder.read(f"{JOB}/job.json")
+    if text is None:
+        return None
+    count, names = int(_parsed(text, folder, "job.json").get("shards", 1)), folder.names(JOB)
+    missing = [i for i in range(count) if f"{Share(i, count).prefix}{_FINISHED}" not in names]
+    if count == 1 or not missing:
+        return "its job has not ended; run the same command again" if missing else None
+    *most, last = [str(index) for index in missing]
+    if most:
+        return f"shares {', '.join(most)} and {last} of {count} have not ended; run their commands"
+    return f"share {last} of {count} has not ended; run its command"
 
 
 def _parsed(text: bytes, folder: OutputFolder, name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, Wei
 from diffagiqa.scale.job import ChunkResult, Inputs, Layout, own_chunks
 from diffagiqa.scale.journal import Done
 from diffagiqa.scale.model_spec import ModelFacts, ModelSpec, arithmetic
+from diffagiqa.scale.ray_cluster import cluster_address, join_cluster
 from diffagiqa.scale.rows import prepare_sample, score_rows
 from diffagiqa.scale.stop import StopRequest
 
@@ -58,13 +59,8 @@ class RayEngine:
             raise MissingExtraError("ray", "ray") from None
         started = not ray.is_initialized()
         if started:
-            ray.init(
-                address=self.address,
-                log_to_driver=False,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": {VARIABLE: os.environ.get(VARIABLE, "")}},
-            )
+            variables = {VARIABLE: os.environ.get(VARIABLE, "")}
+            join_cluster(cluster_address(self.address), runtime_env={"env_vars": variables})
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             stop.listen()  # Ray has put its own handlers in place
         try:

@@ -69,7 +69,7 @@ def prepare_sample(scorer: Scorer, sample: Sample, need_prompt: bool = False) ->
         data = read_image_bytes(sample.source, scorer.limits)
         if prompt is None:
             beside = None if sample.data is not None else sample.location or sample.image
-            prompt, source = find_prompt(beside, data)
+            prompt, source = find_prompt(beside, data, limits=scorer.limits)
         if prompt is None and need_prompt:
             raise PromptError("no prompt was given, beside the picture or in its metadata.")
         prompt = clean_prompt(prompt or "")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
-from diffagiqa.data.samples import Sample
-from diffagiqa.errors import DiffAGIQAError, MissingExtraError
+from diffagiqa.data.samples import Sample, printable
+from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError
 from diffagiqa.scale.model_spec import ModelSpec
+from diffagiqa.scale.ray_cluster import check_port, cluster_address, join_cluster, lacking
 from diffagiqa.scale.rows import Row, prepare_sample, score_rows
 from diffagiqa.scale.service_settings import ServiceSettings
 from diffagiqa.scale.stop import StopRequest
@@ -137,34 +139,40 @@ def serve_forever(
 ) -> int:
     """Serve until a signal comes, then drain; how many requests were cut off (0 where all ended).
 
-    Raises DiffAGIQAError where the model cannot be loaded.
+    Raises DiffAGIQAError where the model cannot be loaded, the port is taken, or this machine has
+    fewer slots than the replicas want.
     """
     try:
         import ray
         from ray import serve
     except ImportError:
         raise MissingExtraError("ray", "ray") from None
+    address = cluster_address(address)
     spec.describe()  # a wrong model is an error here, not a replica that restarts for ever
-    ray.init(
-        address=address,
-        log_to_driver=False,
-        include_dashboard=False,
-        ignore_reinit_error=True,
-        logging_level=logging.ERROR,
-    )
-    try:
-        serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
+    if address is None:  # of a cluster, another machine may be the one that listens
+        check_port(host, port)
+    join_cluster(address, ignore_reinit_error=True)
+    with ExitStack() as ending:
+        ending.callback(ray.shutdown)
+        where = "this machine" if address is None else "the cluster"
+        short = lacking(ray.cluster_resources(), replicas, cpus, gpus, where)
+        if short and address is None:
+            raise ConfigError(short)
+        if short:  # an autoscaler may bring what is missing
+            warnings.warn(f"{short}, or wait for more machines", stacklevel=2)
+        ending.callback(serve.shutdown)
         try:
+            serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
             handle = serve.run(
                 application(spec, settings, replicas=replicas, cpus=cpus, gpus=gpus), name=APP
             )
-        except RuntimeError as fault:
-            raise DiffAGIQAError(f"the service did not start ({str(fault)[:300]})") from None
+        except RuntimeError as fault:  # Ray's text ends with what went wrong, after a trace
+            reason = (str(fault).strip().splitlines() or ["no reason was given"])[-1]
+            raise DiffAGIQAError(
+                f"the service did not start ({printable(reason[:300])}); see ray's logs for the rest"
+            ) from None
         stop.listen()  # Ray has put its own handlers in place
         on_ready()
         while stop.signum is None:
             time.sleep(0.1)
         return int(handle.drain.remote().result(timeout_s=settings.drain + 5))
-    finally:
-        serve.shutdown()
-        ray.shutdown()

@@ -32,6 +32,10 @@ class Backend(Protocol):
     async def ready(self) -> bool: ...
 
 
+RESULT = ("scores", "mos", "prompt", "prompt_source", "seed", "model", "error")
+"""What is said of every picture; null where there is nothing to say."""
+
+
 class Gate:
     """Counts requests between their first byte and their answer, and closes for draining."""
 
@@ -164,7 +168,9 @@ async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[
         try:
             data = await asyncio.to_thread(fetch, item.url or "", settings)
         except Refused as fault:
-            return {"error": fault.detail, "prompt": item.prompt}
+            source = "none" if item.prompt is None else "argument"
+            given = {"prompt": item.prompt, "prompt_source": source, "error": fault.detail}
+            return dict.fromkeys(RESULT) | given
     return dict(await backend.score(data, item.prompt))
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
 from diffagiqa.data.samples import printable
-from diffagiqa.data.web import is_allowed, open_web
+from diffagiqa.data.web import WEB_FAULTS, is_allowed, open_web
 from diffagiqa.scale.service_settings import ServiceSettings
 
 
@@ -85,12 +85,15 @@ def check_key(request: Request, settings: ServiceSettings) -> None:
 async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
     """The pictures of a multipart or JSON request, in order."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        items = await _multipart(request, settings)
-    elif kind == "application/json":
-        items = _from_json(await request.body())
-    else:
-        raise Refused(415, "expected multipart/form-data or application/json")
+    try:
+        if kind == "multipart/form-data":
+            items = await _multipart(request, settings)
+        elif kind == "application/json":
+            items = _from_json(await request.body())
+        else:
+            raise Refused(415, "expected multipart/form-data or application/json")
+    except ClientDisconnect:  # nobody hears the answer; the metrics count it
+        raise Refused(499, "the client went away before its request was whole") from None
     if not items:
         raise Refused(422, "no image was given; send a file field 'image' or a list 'images'")
     if len(items) > settings.max_images:
@@ -109,12 +112,13 @@ async def _multipart(request: Request, settings: ServiceSettings) -> list[Item]:
         form = await request.form(
             max_files=most + 1, max_fields=most + 1, max_part_size=4 * MAX_PROMPT_CHARACTERS
         )
-    except Refused:
-        raise
-    except (MultiPartException, ValueError, KeyError) as fault:
-        raise Refused(
-            400, f"the multipart body cannot be read ({printable(str(fault)[:200])})"
-        ) from None
+    except (
+        HTTPException,
+        ValueError,
+        KeyError,
+    ) as fault:  # the first is what Starlette makes of it
+        reason = printable(str(getattr(fault, "detail", fault))[:200])
+        raise Refused(400, f"the multipart body cannot be read ({reason})") from None
     async with _closing(form):
         files = [value for name, value in form.multi_items() if name == "image"]
         prompts = [value for name, value in form.multi_items() if name == "prompt"]
@@ -188,7 +192,7 @@ def fetch(url: str, settings: ServiceSettings) -> bytes:
     try:
         with open_web(url, timeout=10) as answer:
             data = answer.read(settings.limits.max_bytes + 1)
-    except (OSError, ValueError) as fault:
+    except WEB_FAULTS as fault:
         raise Refused(422, f"the URL cannot be fetched ({printable(str(fault)[:100])})") from None
     if len(data) > settings.limits.max_bytes:
         raise Refused(413, f"the picture at the URL is over {settings.limits.max_bytes:,} bytes")

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass
 class Totals:
-    """Rows, failures and, per score column, number, sum, least and greatest."""
+    """Rows, failures and, per score column, number, sum, least and greatest.
+
+    ``passed_over`` counts files of the folders that are no rows, by suffix; a command fills it in.
+    """
 
     columns: tuple[str, ...]
     rows: int = 0
@@ -19,6 +22,7 @@ class Totals:
     chunks: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def add_chunk(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self.chunks += 1

@@ -20,6 +20,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
+from diffagiqa.training.results import RESULT
 from diffagiqa.training.train import open_backbone
 from diffagiqa.training.unrated import with_unrated
 
@@ -145,7 +146,7 @@ def ablate(
 
 def _finished(folder: Path) -> int:
     """How many repeats, from the first on, lie there whole."""
-    return next(i for i in count() if not (folder / f"{i:02d}" / "result.json").is_file())
+    return next(i for i in count() if not (folder / f"{i:02d}" / RESULT).is_file())
 
 
 def render_ablation(

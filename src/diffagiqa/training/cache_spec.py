@@ -16,7 +16,10 @@ from diffagiqa.training.data import Rows
 def cache_spec(
     rows: Rows, model: DiffAGIQA, backbone: Backbone, options: dict[str, Any], identity: str
 ) -> dict[str, Any]:
-    """All that decides the features; two caches with equal specs hold equal features."""
+    """All that decides the features; two caches with equal specs hold equal features.
+
+    Pictures count by their contents: a file may be moved, and one that was made anew is another.
+    """
     config = model.config
     keys = (
         "image_size", "fit", "timestep", "posterior", "long_prompts", "use_text", "features", "prompting"
@@ -26,14 +29,12 @@ def cache_spec(
         prompters.update(tensor.cpu().numpy().tobytes())
     pictures = hashlib.sha256()
     damages = rows.damages
-    for row, sample in enumerate(rows.samples):
-        name = sample.image.replace("\\", "/").rsplit("/", 1)[-1]
-        pictures.update(
-            f"{name}\0{_bytes_of(sample.source)}\0{sample.prompt}{damages.get(row, '')}\n".encode()
-        )
+    for row, (contents, prompt) in enumerate(zip(rows.picture_hashes, rows.prompts, strict=True)):
+        pictures.update(f"{contents}\0{prompt}{damages.get(row, '')}\n".encode())
     spec = {
         "rows": len(rows),
         "pictures": pictures.hexdigest(),
+        "pictures_by": "contents",
         "backbone": identity or backbone.name,
         "backbone_dtype": str(backbone.dtype),
         "prompters": prompters.hexdigest(),
@@ -54,16 +55,14 @@ def check_spec(folder: Path, spec: dict[str, Any]) -> None:
         return
     except (OSError, ValueError) as error:
         raise TrainingError(f"{folder}/spec.json cannot be read ({error})") from None
+    if "pictures_by" not in found:
+        raise TrainingError(
+            f"{folder} was written by an older version, which knew pictures by name and size alone; "
+            "give another --cache folder or delete this one"
+        )
     unlike = [key for key in spec if spec[key] != found.get(key)]
     if unlike:
         raise TrainingError(
             f"{folder} holds features of another {', '.join(unlike)}; "
             "give another --cache folder or delete this one"
         )
-
-
-def _bytes_of(source: str | bytes) -> int:
-    if isinstance(source, bytes):
-        return len(source)
-    file = Path(source)
-    return file.stat().st_size if file.is_file() else -1

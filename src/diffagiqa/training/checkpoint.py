@@ -24,8 +24,11 @@ def save_state(state: dict[str, Any], file: Path) -> None:
     write_whole(file, lambda stream: torch.save(state, stream))
 
 
-def load_state(file: Path) -> dict[str, Any]:
-    """Read what ``save_state`` wrote; only tensors and plain values are unpickled."""
+def load_state(file: Path, instead: str = "start again in another folder") -> dict[str, Any]:
+    """Read what ``save_state`` wrote; only tensors and plain values are unpickled.
+
+    ``instead``: what to do where it is damaged.
+    """
     import pickle
 
     try:
@@ -35,10 +38,7 @@ def load_state(file: Path) -> dict[str, Any]:
             f"{file} does not exist, so there is nothing to resume; start without --resume"
         ) from None
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise TrainingError(
-            f"{file} is damaged ({str(error)[:200]}); start again in another folder, from the model in "
-            "best/ with --init if you like"
-        ) from None
+        raise TrainingError(f"{file} is damaged ({str(error)[:200]}); {instead}") from None
 
 
 def save_folder(model: DiffAGIQA, folder: Path) -> None:
@@ -48,11 +48,14 @@ def save_folder(model: DiffAGIQA, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         try:
             save_model(model, partial)
-            folder.mkdir(parents=True, exist_ok=True)
-            # The configuration is the same all run long, so replacing the weights is the one change.
             for name in (CONFIG, WEIGHTS):
                 with (partial / name).open("rb+") as stream:
                     os.fsync(stream.fileno())
+            if not folder.exists():
+                os.replace(partial, folder)
+                return
+            # The configuration is the same all run long, so replacing the weights is the one change.
+            for name in (CONFIG, WEIGHTS):
                 os.replace(partial / name, folder / name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

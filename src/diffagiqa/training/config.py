@@ -198,10 +198,13 @@ def load_recipe(name_or_path: str) -> TrainingConfig:
 
 def prompts_to_test(config: TrainingConfig) -> list[str] | None:
     """The prompts of ``config.test_prompts``; None where any may be tested."""
-    if config.test_prompts is None:
-        return None
-    what = ("test_prompts", "a text file, one prompt a line,")
-    _, text = _read_beside(config.test_prompts, "txt", *what)
+    return None if config.test_prompts is None else read_prompts(config.test_prompts)
+
+
+def read_prompts(name_or_path: str) -> list[str]:
+    """A list of prompts of this package by name, or a file of one's own; empty lines are skipped."""
+    what = ("the list of prompts", "a text file, one prompt a line,")
+    _, text = _read_beside(name_or_path, "txt", *what)
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

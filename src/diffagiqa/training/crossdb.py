@@ -11,7 +11,7 @@ import numpy as np
 
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import ImageError, PromptError, TrainingError
-from diffagiqa.evaluation.protocol import TaskEvaluation, evaluate_predictions
+from diffagiqa.evaluation.protocol import AGREEMENT, TaskEvaluation, evaluate_predictions
 from diffagiqa.evaluation.tables import NAMES, counted, figure_text, intervals_text
 from diffagiqa.scorer import Scorer
 from diffagiqa.training import measures
@@ -20,7 +20,7 @@ from diffagiqa.training.data import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS = ("srcc", "plcc", "krcc", "rmse")
+METRICS = (*AGREEMENT, "rmse")
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def fit(
         processes.wait()
         from diffagiqa.weights.folder import load_model
 
-        return Fitted(load_model(run.folder / "best"), now.best, now.best_epoch, history)
+        return Fitted(load_model(run.best), now.best, now.best_epoch, history)
     model.load_state_dict(best or averaged.model.state_dict())
     return Fitted(model.cpu().eval(), now.best, now.best_epoch, history)
 

@@ -40,7 +40,6 @@ class Opened:
     rows: Rows
     official: Split | None
     notes: tuple[str, ...]
-    citations: tuple[str, ...]
 
 
 def open_data(
@@ -73,7 +72,6 @@ def open_data(
         rows,
         official,
         tuple(note for database in databases for note in database.notes),
-        tuple(database.citation for database in databases if database.citation),
     )
 
 

@@ -43,10 +43,14 @@ class Ordering:
         if not bool(known.any()):
             return torch.zeros((), device=processes.device)
         looks = [[row, *self.copies.get(row, (row, row))] for row in chosen[own]]
+        # A picture without copies is scored too, once: every process must have the same gradients.
+        needed = list(dict.fromkeys(row for look in looks for row in look))
+        place = {row: i for i, row in enumerate(needed)}
         training = model.training
         model.eval()
-        scores = source.scores(model, [row for look in looks for row in look], None)[PERCEPTION]
+        found = source.scores(model, needed, None)[PERCEPTION].float()
         model.train(training)
-        whole, mild, strong = processes.gather(scores.float().view(-1, 3))[known].unbind(1)
+        scores = found[torch.tensor([[place[row] for row in look] for look in looks])]
+        whole, mild, strong = processes.gather(scores)[known].unbind(1)
         falls = torch.stack([whole - mild, mild - strong, whole - strong])
         return F.relu(MARGIN - falls).mean()

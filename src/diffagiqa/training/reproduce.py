@@ -6,9 +6,8 @@ a ``result.json`` when it is done, so a stopped command goes on where it was.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,20 @@ from diffagiqa.data.splits import Split
 from diffagiqa.evaluation.protocol import Evaluation, Summary, summarise_repeats
 from diffagiqa.evaluation.tables import number
 from diffagiqa.model.backbone import Backbone
-from diffagiqa.training.checkpoint import STATE, write_text
+from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import Features
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
+from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
 from diffagiqa.training.unrated import with_unrated
+from diffagiqa.weights.backbone_folder import find_backbone
+from diffagiqa.weights.folder import fingerprint
 
 Log = Callable[[str], None]
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,29 @@ def repeat(
     features: Features | None = None, official: Split | None = None,
     device: str | None = None, log: Log = print,
 ) -> Repeats:  # fmt: skip
-    """Train and test ``count`` times on splits of their own; finished repeats are read back."""
+    """Train and test ``count`` times on splits of their own; finished repeats are read back.
+
+    Raises ``TrainingError`` where one was made with another configuration, other data or weights.
+    """
+    weights = fingerprint(find_backbone(config.model.backbone, config.model.backbone_revision))
+    data = rows_hash(rows)
     results = []
     for i in range(count):
         place = folder / f"{i:02d}"
         own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
-        if not (place / RESULT).is_file():
+        split = make_split(own, rows, official)
+        decided = asdict(own) | {
+            "rows": data,
+            "parts": parts_hash(split),
+            "backbone weights": weights,
+        }
+        del decided["workers"]
+        result = read_result(place, decided)
+        if result is None:
             log(f"{folder.name}, repeat {i + 1} of {count}")
-            result = one_repeat(own, rows, place, backbone, features, official, device, log)
-            text = json.dumps(result, indent=1) + "\n"
-            write_text(place / RESULT, text)
-        results.append(json.loads((place / RESULT).read_text(encoding="utf-8")))
+            result = one_repeat(own, rows, split, place, backbone, features, device, log)
+            result = write_result(place, result, decided)
+        results.append(result)
         for task, found in Evaluation.from_json(results[-1]["evaluation"]).tasks.items():
             log(
                 f"  {task}: "
@@ -124,11 +137,10 @@ def repeat(
 
 
 def one_repeat(
-    config: TrainingConfig, rows: Rows, folder: Path, backbone: Backbone, features: Features | None,
-    official: Split | None, device: str | None, log: Log,
+    config: TrainingConfig, rows: Rows, split: Mapping[str, Sequence[int]], folder: Path,
+    backbone: Backbone, features: Features | None, device: str | None, log: Log,
 ) -> dict[str, Any]:  # fmt: skip
     """One split, one training run, one look at its test part."""
-    split = make_split(config, rows, official)
     labelled = rows.rated
     began = time.perf_counter()
     fitted = train(
@@ -141,7 +153,7 @@ def one_repeat(
         own = [i for i, row in enumerate(fitted.test_rows) if labelled.sources[row] == database]
         test = [fitted.test_rows[i] for i in own]
         scores = {task: [values[i] for i in own] for task, values in fitted.test_scores.items()}
-        known = [row for row in split["train"] + split["validation"] if row < len(labelled)]
+        known = [row for row in (*split["train"], *split["validation"]) if row < len(labelled)]
         known = [row for row in known if labelled.sources[row] == database]
         return {
             "evaluation": asdict(evaluate_scores(scores, labelled, test)),

@@ -4,6 +4,9 @@ config.json     the TrainingConfig            metrics.csv   one row per epoch
 versions.json   libraries, git commit, host   curves.png    loss and SRCC over epochs
 split.json      rows of each part, by name    tensorboard/  the same, live
 best/  last/    model folders                 state.pt      everything that --resume needs
+
+With several members, all but best/ is the first one's; members/00/best/ is its own best model,
+members/01/ and so on are run folders of the others, and best/ is what all are folded into, written last.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import labelled_table
 
 Split = Mapping[str, Sequence[int]]
+MEMBERS = "members"
 
 
 class RunFolder:
@@ -47,6 +51,7 @@ class RunFolder:
         self, folder: Path, config: TrainingConfig, resume: bool = False, main: bool = True
     ) -> None:
         self.folder = folder
+        self.best = folder / "best" if config.members == 1 else member_folder(folder, 0) / "best"
         self.config = config
         self.resumed = resume
         self._board: Any = None
@@ -60,13 +65,13 @@ class RunFolder:
         if not main:
             return
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.best.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{folder} cannot be made ({error}); give another folder") from None
         self._write("config.json", config.to_json())
 
     def describe(self, rows: Rows, split: Split) -> None:
-        """Write versions and split, so that anyone can rerun this."""
+        """Write versions and split, so that anyone can rerun this; a resumed run has the same rows."""
         table = labelled_table(rows)
         table.insert(0, "part", "")
         for name, part in split.items():
@@ -88,10 +93,15 @@ class RunFolder:
         save_state(state, self.folder / STATE)
 
     def save_best(self, model: DiffAGIQA) -> None:
+        save_folder(model, self.best)
+
+    def save_merged(self, model: DiffAGIQA) -> None:
+        """Write the network that several members were folded into."""
         save_folder(model, self.folder / "best")
 
     def load(self) -> dict[str, Any]:
-        return load_state(self.folder / STATE)
+        instead = "start again in another folder, from the model in best/ with --init if you like"
+        return load_state(self.folder / STATE, instead)
 
     def log(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write ``metrics.csv`` anew (so a resumed run has no row twice), TensorBoard and the curves."""
@@ -156,10 +166,15 @@ class RunFolder:
                 f"{self.folder} was begun with another {', '.join(unlike)}; "
                 "resume with the same values, or start in another folder"
             )
+        if not self.best.parent.is_dir():
+            raise TrainingError(
+                f"{self.folder} was begun by an older version, which kept no folders of members; "
+                "delete it, or start in another folder"
+            )
 
     def _check_unchanged(self, name: str, text: str) -> None:
         file = self.folder / name
-        if self.resumed and file.is_file() and file.read_text(encoding="utf-8") != text:
+        if self.resumed and file.is_file() and file.read_bytes() != text.encode():
             raise TrainingError(
                 f"{self.folder} was begun with other pictures, labels or parts than {name} has now; "
                 "resume with the same table, or start in another folder"
@@ -167,6 +182,10 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.folder / name, text)
+
+
+def member_folder(folder: Path, number: int) -> Path:
+    return folder / MEMBERS / f"{number:02d}"
 
 
 def versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.features import feature_channels
 from diffagiqa.model.prompter import VisualPrompter
 from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import CacheOptions, Features, cached_features
@@ -23,7 +24,7 @@ from diffagiqa.training.loop import Fitted, fit, predict
 from diffagiqa.training.losses import check_weights
 from diffagiqa.training.merge import merge
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.run_folder import RunFolder, Split
+from diffagiqa.training.run_folder import RunFolder, Split, member_folder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
 from diffagiqa.weights.folder import find_model, fingerprint, load_model
@@ -101,16 +102,35 @@ def _with_members(
     tasks: tuple[TaskConfig, ...], backbone: Backbone, processes: Processes, run: RunFolder | None,
     log: Callable[[str], None],
 ) -> Fitted:  # fmt: skip
-    """Train the other members, each from a seed of its own, and fold all into one network."""
+    """Train the other members, each from a seed of its own, and fold all into one network.
+
+    Each goes on where its own folder says it was.
+    """
     models = [first.model]
     for number in range(1, config.members):
         log(f"member {number + 1} of {config.members}")
-        own = replace(config, seed=config.seed + 1009 * number, init=None)
+        own = replace(config, seed=config.seed + 1009 * number, init=None, members=1)
         model = make_model(own, tasks, backbone, _silent)
-        models.append(fit(model, source, rows, split, own, processes=processes, log=_silent).model)
+        place, begun = None, False
+        if run is not None:
+            folder = member_folder(run.folder, number)
+            begun = (folder / STATE).is_file()
+            place = RunFolder(folder, own, begun, processes.main)
+        fitted = fit(
+            model,
+            source,
+            rows,
+            split,
+            own,
+            processes=processes,
+            run=place,
+            resume=begun,
+            log=_silent,
+        )
+        models.append(fitted.model)
     merged = merge(models)
     if run is not None and processes.main:
-        run.save_best(merged)
+        run.save_merged(merged)
     return replace(first, model=merged)
 
 

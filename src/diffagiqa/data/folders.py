@@ -1,0 +1,146 @@
+"""What an input stands for: the pictures of a folder or a pattern, here or in a store."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from glob import has_magic, iglob
+
+from diffagiqa.data.samples import (
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    local_path,
+    printable,
+    reason_of,
+    suffix,
+)
+from diffagiqa.data.web import is_web
+from diffagiqa.errors import TableError
+
+
+def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
+    """Image files of a local folder by name, then its subfolders by name."""
+    return (file for file in _walk(folder, recursive) if file.lower().endswith(IMAGE_SUFFIXES))
+
+
+def _walk(folder: str, recursive: bool) -> Iterator[str]:
+    """Files of a local folder by name, then its subfolders by name.
+
+    Only the names of one folder are held. Each real folder is visited once, so loops of links end;
+    hidden files and folders are passed over.
+    """
+    seen: set[tuple[int, int]] = set()
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        try:
+            status = os.stat(current)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as entries:
+                found = sorted((e.name, _is_folder(e)) for e in entries if e.name[0] != ".")
+        except OSError as fault:
+            raise TableError(
+                f"{printable(current)} cannot be listed ({reason_of(fault)}); check its access."
+            ) from fault
+        for name, is_folder in found:
+            if not is_folder:
+                yield os.path.join(current, name)
+        if recursive:
+            pending += [os.path.join(current, name) for name, is_dir in reversed(found) if is_dir]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself; its own row says so
+        return False
+
+
+_FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
+
+
+def find_files(item: str, recursive: bool = True) -> Iterator[str]:
+    """The files an input stands for: itself, the pictures of a folder, the matches of a pattern.
+
+    Of a pattern, and of a folder in a store, all names are held to put them in order.
+    """
+    path = local_path(item)
+    if is_web(item):  # a host cannot be listed, and a ? in it is no pattern
+        files = iter([item])
+    elif path is None and not has_magic(item) and item.lower().endswith(_FILE_SUFFIXES):
+        files = iter([item])  # asking a store whether it is a folder would cost a request
+    elif path is None:
+        files = _files_in_store(item, recursive)
+    elif has_magic(path) and not os.path.lexists(path):
+        files = (name for name in sorted(iglob(path, recursive=True)) if not os.path.isdir(name))
+    elif os.path.isdir(path):
+        files = walk_images(path, recursive)
+    else:
+        files = iter([item])
+    empty = True
+    for file in files:
+        empty = False
+        yield file
+    if empty:
+        expected = ", ".join(IMAGE_SUFFIXES)
+        raise TableError(f"{printable(item)} holds no picture; expected files in {expected}.")
+
+
+def _files_in_store(url: str, recursive: bool, pictures: bool = True) -> Iterator[str]:
+    """Pictures below a URL, or itself where it is a file; else all files below it."""
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+        if has_magic(path):
+            names = filesystem.glob(path)
+        elif filesystem.isfile(path):
+            names = [path] if pictures else []
+        else:
+            names = filesystem.find(path, maxdepth=None if recursive else 1)
+            if pictures:
+                names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+        files = sorted(filesystem.unstrip_protocol(name) for name in names)
+    except Exception as fault:
+        raise TableError(
+            f"{printable(url)} cannot be listed ({reason_of(fault)}); check its name and access."
+        ) from fault
+    yield from files
+
+
+def passed_over(inputs: Iterable[str], recursive: bool = True) -> dict[str, int]:
+    """How many files of the folders among the inputs are not taken for pictures, by suffix.
+
+    Texts are left out: they are the prompts beside pictures. A file without a suffix counts as "".
+    """
+    counts: Counter[str] = Counter()
+    for item in inputs:
+        with suppress(TableError):  # the run itself says it
+            found = (suffix(os.path.basename(file)) for file in _files_below(item, recursive))
+            counts.update(kind for kind in found if kind not in (*IMAGE_SUFFIXES, ".txt"))
+    return dict(counts.most_common())
+
+
+def _files_below(item: str, recursive: bool) -> Iterator[str]:
+    """All files of a folder; none where the input is something else."""
+    path = local_path(item)
+    if path is not None:
+        return _walk(path, recursive) if os.path.isdir(path) else iter(())
+    if is_web(item) or has_magic(item) or item.lower().endswith(_FILE_SUFFIXES):
+        return iter(())
+    return _files_in_store(item, recursive, pictures=False)
+
+
+def passed_over_sentence(counts: Mapping[str, int]) -> str:
+    """What a user is told of them.
+
+    >>> passed_over_sentence({".heic": 2, "": 1})
+    '3 files of the folders were not taken for pictures: 2 x .heic, 1 x without suffix'
+    """
+    kinds = [f"{n:,} x {printable(kind) or 'without suffix'}" for kind, n in counts.items()]
+    shown = ", ".join(kinds[:8]) + (", ..." if len(kinds) > 8 else "")
+    return f"{sum(counts.values()):,} files of the folders were not taken for pictures: {shown}"
