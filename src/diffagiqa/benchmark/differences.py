@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffagiqa.data.wording import counted
 from diffagiqa.evaluation.correlations import FEWEST, bootstrap_difference, srcc
-from diffagiqa.evaluation.tables import counted, markdown, number
+from diffagiqa.evaluation.tables import markdown, number
 from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import RESAMPLES, labelled_table
 from diffagiqa.training.reproduce import Repeats

@@ -176,8 +176,9 @@ def _show(
     scales: Mapping[str, tuple[float, float]],
 ) -> None:
     """The figures of every task, and what a reader must know of them."""
+    from diffagiqa.data.wording import counted
     from diffagiqa.evaluation.protocol import METRICS
-    from diffagiqa.evaluation.tables import counted, figure_texts, generator_table, intervals_text
+    from diffagiqa.evaluation.tables import figure_texts, generator_table, intervals_text
 
     if rated.prompt is None:
         typer.echo(

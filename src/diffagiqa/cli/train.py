@@ -60,7 +60,8 @@ def train(
         diffagiqa train ratings.csv --label perception=mos \\
             --scale perception=1:5 --out runs/mine
     """
-    from diffagiqa.evaluation.tables import counted, figure_texts, intervals_text
+    from diffagiqa.data.wording import counted
+    from diffagiqa.evaluation.tables import figure_texts, intervals_text
     from diffagiqa.training.measures import evaluate_scores, predictions, predictions_csv
     from diffagiqa.training.open_data import make_split, prompts_of
     from diffagiqa.training.processes import Processes
@@ -83,8 +84,9 @@ def train(
     )  # fmt: skip
     rows = with_unrated(opened.rows, config)
     parts = make_split(config, rows, opened.official)
-    tested = counted(len(prompts_of(rows, parts["test"])), "prompt")
-    typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()) + f" ({tested})")
+    prompts = len(prompts_of(rows, parts["test"]))
+    tested = f" ({counted(prompts, 'prompt')})" if prompts else ""
+    typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()) + tested)
     fitted = run_training(
         config, rows, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
     )

@@ -55,7 +55,7 @@ def read_samples(
     further once the bytes are there.
 
     Args:
-        inputs: pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet) and tar shards.
+        inputs: pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx) and tar shards.
         prompt: the prompt of every sample; goes before all others.
         prompts_file: one prompt per line in the order of the samples (a blank line gives none), or
             a table with image and prompt columns, matched by the image's name as given, else by the

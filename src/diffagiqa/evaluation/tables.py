@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from diffagiqa.data.wording import counted
 from diffagiqa.evaluation.correlations import FEWEST
 from diffagiqa.evaluation.protocol import (
     AGREEMENT,
@@ -79,15 +80,6 @@ def intervals_text(found: TaskEvaluation, by: str = "prompt") -> str:
     """
     over = counted(found.groups, "row" if by == "row" else "prompt")
     return f"{over}: no interval" if found.groups < FEWEST else f"95 % intervals over {over}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "prompt"), counted(2, "prompt")
-    ('1 prompt', '2 prompts')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, PromptError, TrainingError
 from diffagiqa.evaluation.protocol import AGREEMENT, TaskEvaluation, evaluate_predictions
-from diffagiqa.evaluation.tables import NAMES, counted, figure_text, intervals_text
+from diffagiqa.evaluation.tables import NAMES, figure_text, intervals_text
 from diffagiqa.scorer import Scorer
 from diffagiqa.training import measures
 from diffagiqa.training.data import Rows

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Database
-from diffagiqa.data.databases.files import counted
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError
 
 BINS = 20  # of the histograms, over the whole scale
@@ -90,9 +90,7 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
     unreadable, plain = _pictures(database, decode)
     if unreadable:
         names = table.loc[table["path"].isin(unreadable), "image"].drop_duplicates().tolist()
-        errors.append(
-            f"{counted(len(unreadable), 'picture', 'pictures')} cannot be read: {_some(names)}"
-        )
+        errors.append(f"{counted(len(unreadable), 'picture')} cannot be read: {_some(names)}")
     if plain:
         are = counted(len(plain), "picture is", "pictures are")
         notes.append(f"{are} of one colour only: {_some(plain)}")
@@ -215,7 +213,7 @@ def _duplicates(database: Database) -> list[str]:
     prompts = int((sets["group"].nunique() > 1).sum())
     first = " = ".join(map(str, sets.get_group(copies["duplicates"].iloc[0])["image"]))
     return [
-        f"{len(copies)} rows in {counted(sets.ngroups, 'set', 'sets')} have byte-identical files, "
+        f"{len(copies)} rows in {counted(sets.ngroups, 'set')} have byte-identical files, "
         f"{prompts} of the sets "
         f"with different prompts ({first}); leave them out of measurements"
     ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.data.samples import Sample
+from diffagiqa.data.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +107,8 @@ class Database:
         if len(repeated):
             found = found.select(
                 kept,
-                f"{len(repeated)} of the rows say once more what a row before them says, and are left "
-                f"out ({repeated['image'].iloc[0]})",
+                f"{counted(len(repeated), 'row repeats', 'rows repeat')} another's picture, prompt and "
+                f"scores ({repeated['image'].iloc[0]}); one of each is kept",
             )
         if len(left):
             rest = ~self.table.index.isin(left.index)

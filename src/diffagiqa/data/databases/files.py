@@ -136,15 +136,6 @@ def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def counted(number: int, one: str, many: str) -> str:
-    """A number of things, with the verb that they take.
-
-    >>> counted(1, "row has", "rows have"), counted(12, "row has", "rows have")
-    ('1 row has', '12 rows have')
-    """
-    return f"{number} {one if number == 1 else many}"
-
-
 class MissingColumnsError(DatabaseError):
     """A table without columns that were asked for."""
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Database, Expected, Scale
-from diffagiqa.data.databases.files import Folder, counted, identical_files
+from diffagiqa.data.databases.files import Folder, identical_files
 from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
 if TYPE_CHECKING:

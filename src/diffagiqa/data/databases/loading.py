@@ -12,8 +12,9 @@ from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K, MADE
 from diffagiqa.data.databases.aigc import AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K
 from diffagiqa.data.databases.check import check_database
 from diffagiqa.data.databases.database import Database
-from diffagiqa.data.databases.files import Folder, counted
+from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.listing import Source, build
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
 DATABASES: dict[str, Source] = {
