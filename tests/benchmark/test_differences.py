@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,6 +53,13 @@ def test_a_better_method_lies_above() -> None:
     assert 0 < low < value < high
     assert count == 1  # the weak one was run once
     assert numbers(table, "ours minus same") == [0, 0, 0, 2]
+
+
+def test_few_prompts_give_a_difference_without_an_interval() -> None:
+    few = replace(ROWS, samples=tuple(replace(s, prompt=f"{s.row % 9}") for s in ROWS.samples))
+    table = differences_table([repeats("weak", 1.0), repeats("ours", 0.05)], few, "perception")
+    assert "| 9 prompts: no interval | 1 |" in table
+    assert "no value" not in table
 
 
 def test_scores_without_an_order_have_no_difference() -> None:

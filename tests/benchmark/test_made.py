@@ -16,6 +16,22 @@ from diffagiqa.errors import DatabaseError
 from diffagiqa.training.config import load_recipe
 
 
+def test_its_report_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffagiqa.cli.main import run
+    from diffagiqa.training import reproduce
+
+    monkeypatch.setattr(reproduce, "reproduce", lambda *_, **__: [])  # the method takes minutes
+    sizes = ["--made-train", "24", "--made-test", "6", "--made-size", "64", "--repeats", "1"]
+    assert (
+        run(
+            ["benchmark", "synth", "--baseline", "scene statistics", "--out", str(tmp_path), *sizes]
+        )
+        == 0
+    )
+    text = (tmp_path / "benchmark.md").read_text()
+    assert text.startswith("# Benchmark on the made world\n")
+
+
 def test_goes_on_after_a_stop_and_refuses_other_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

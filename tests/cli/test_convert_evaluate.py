@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import small_config
 from PIL import Image
@@ -98,7 +99,8 @@ def test_evaluate_goes_on_past_every_kind_of_bad_row(table: Path, model_folder: 
     result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
     assert result.exit_code == 1, result.output
     assert "4 of 8 rows scored" in result.output
-    assert "1 of them have no number in MOS" in result.output
+    assert "perception: 3 rated and scored rows, 3 prompts: no interval" in result.output
+    assert "1 row without a number in MOS left out" in result.output
     assert "SRCC" in result.output
     with out.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -108,6 +110,58 @@ def test_evaluate_goes_on_past_every_kind_of_bad_row(table: Path, model_folder: 
     for row, fault in zip(rows, faults, strict=True):
         assert fault in row["error"]
         assert bool(row["predicted_score"]) == (fault == "")
+
+
+def test_evaluate_takes_any_table_columns_and_several_labels(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    rows, rng = [], np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(
+            tmp_path / f"{i}.png"
+        )
+        rows.append([f"{i}.png", f"fox {i}", 1 + i / 2, 2.5, "ab"[i % 2]])
+    table = tmp_path / "rated.xlsx"
+    columns = ["Photo", "asked", "quality", "flat", "model"]
+    pd.DataFrame(rows, columns=columns).to_excel(table, index=False)
+    out = tmp_path / "report.csv"
+    arguments = ["evaluate", str(table), "--model", str(model_folder), "--out", str(out)]
+    arguments += ["--image-column", "photo", "--prompt-column", "asked", "--dtype", "float32"]
+    one = [*arguments, "--label", "perception=quality", "--scale", "perception=1:7"]
+    result = CliRunner().invoke(app, one)
+    assert result.exit_code == 0, result.output
+    with out.open() as stream:
+        report = list(csv.DictReader(stream))
+    predicted = np.array([float(row["predicted_score"]) for row in report])
+    quality = [float(row["quality"]) for row in report]
+    score = Scorer.from_pretrained(model_folder, dtype="float32")(tmp_path / "3.png", "fox 3")
+    assert predicted[3] == pytest.approx(1 + 6 * score["perception"], abs=1e-5)
+    assert "95 % intervals over 12 prompts" in result.output
+    assert f"KRCC {stats.kendalltau(predicted, quality).statistic:.4f} [" in result.output
+    assert f"RMSE {np.sqrt(np.mean((predicted - quality) ** 2)):.4f} [" in result.output
+    for name in ("PLCC, 4-parameter logistic", "MAE", "SRCC within generators", "| a | 6 |"):
+        assert name in result.output
+    assert "outside the scale" not in result.output
+    assert "outside the scale of 0 to 5" in CliRunner().invoke(app, one[:-2]).output
+    both = ["--label", "perception=quality", "--label", "alignment=flat", "--json"]
+    result = CliRunner().invoke(app, [*arguments, *both])
+    found = json.loads(result.output)
+    assert found["tasks"]["alignment"]["reasons"]["srcc"] == "all 12 opinion scores are equal"
+    assert found["tasks"]["alignment"]["figures"]["srcc"]["value"] is None
+    assert "alignment_predicted" in out.read_text()
+
+
+def test_evaluate_says_why_there_is_no_correlation(table: Path, model_folder: Path) -> None:
+    text = table.read_text().splitlines()
+    table.write_text("\n".join([text[0], *(line.rpartition(",")[0] + ",3" for line in text[1:])]))
+    out = table.parent / "report.csv"
+    arguments = ["evaluate", str(table), "--model", str(model_folder), "--out", str(out)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "no correlation: all 5 opinion scores are equal" in result.output
+    assert "nan" not in result.output
+    table.write_text("Image,MOS\n0.png,3\n1.png,4\n2.png,5\n")
+    assert "no column of prompts was found" in CliRunner().invoke(app, arguments).output
 
 
 def test_evaluate_says_before_it_scores_that_its_report_has_no_place(
@@ -131,8 +185,25 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     (table.parent / "half.csv").write_text("Image,Text\na.png,a fox\n")
     (table.parent / "header.csv").write_text("Image,Prompt,MOS\n")
     for arguments, sentence in (
-        (["evaluate", str(table)], "expected 'Image'"),
-        (["evaluate", str(table.with_name("half.csv"))], "Prompt and MOS, missing Prompt, MOS"),
+        (["evaluate", str(table)], "expected one of image, image_path"),
+        (["evaluate", str(table), "--image-column", "Photo"], "expected 'Photo'"),
+        (
+            ["evaluate", str(table.with_name("half.csv"))],
+            "has columns Image, Text; expected 'MOS' with the opinion scores of perception; name "
+            "another by --label perception=COLUMN",
+        ),
+        (
+            ["evaluate", "t.csv", "--task", "a", "--label", "a=b"],
+            "a label names its task, so give one",
+        ),
+        (
+            ["evaluate", "t.csv", "--label", "a=b", "--label", "a=c"],
+            "--label a was given as b and as c",
+        ),
+        (
+            ["evaluate", str(table.with_name("t.txt"))],
+            "suffix .txt; expected a table in one of .csv",
+        ),
         (["evaluate", str(table.with_name("header.csv"))], "has no rows"),
         (["evaluate", str(table.with_name("no.csv"))], "does not exist"),
         (["convert", str(table), "out"], "never unpickled"),

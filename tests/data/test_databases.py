@@ -172,7 +172,7 @@ def test_a_repeated_name_as_in_the_released_list_is_a_duplicate(tmp_path: Path) 
     twice = pd.concat([table[:12], table[:1].assign(MOS=4.0)])
     twice.to_csv(tmp_path / "train.csv", index=False)
     database = load_database("agiqa-1k", tmp_path)
-    assert any("1 image names stand in more than one row" in note for note in database.notes)
+    assert any("1 image name stands in more than one row" in note for note in database.notes)
     assert (database.table["duplicates"] != -1).sum() == 2
     clean = database.without_duplicates()
     assert len(clean) == 15
@@ -286,6 +286,40 @@ def test_any_table(tmp_path: Path, suffix: str) -> None:
     assert database.name == "ratings"
 
 
+@pytest.mark.parametrize(
+    ("separator", "decimal", "encoding", "suffix"),
+    [
+        (";", ".", "utf-8", ".csv"), (";", ",", "utf-8", ".csv"), ("\t", ".", "utf-8", ".csv"),
+        (",", ".", "utf-16", ".csv"), (";", ",", "utf-16", ".csv"), (",", ".", "utf-8-sig", ".tsv"),
+    ],
+)  # fmt: skip
+def test_tables_as_spreadsheets_save_them(
+    tmp_path: Path, separator: str, decimal: str, encoding: str, suffix: str
+) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    table = pd.DataFrame(
+        {"image": ["a.png", "b.png"], "prompt": ["a cat, caf\xe9", "1,5 dogs"], "mos": [1.5, 4]}
+    )
+    path = tmp_path / f"t{suffix}"
+    table.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
+    database = load_table(path, labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    assert database.table["prompt"].tolist() == ["a cat, caf\xe9", "1,5 dogs"]
+    assert database.table["perception"].tolist() == [1.5, 4.0]
+
+
+def test_a_table_without_prompts(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    path = tmp_path / "t.csv"
+    path.write_text("image,mos\na.png,1\nb.png,2\n")
+    database = load_table(
+        path, prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)}
+    )
+    assert [sample.prompt for sample in database.samples()] == ["", ""]
+    assert any("no row has a prompt, so every picture goes with" in note for note in database.notes)
+
+
 def test_workbooks_say_which_extra_they_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,11 +381,15 @@ def test_words_for_scores(tmp_path: Path) -> None:
     table = agiqa_3k(tmp_path).astype({"mos_quality": object})
     table.loc[2, "mos_quality"] = "good"
     table.to_csv(tmp_path / "data.csv", index=False)
-    with pytest.raises(DatabaseError, match=r"1 scores in 'perception' .* \(row 3: 'good'\)"):
+    with pytest.raises(
+        DatabaseError, match=r"1 score that is no number in 'perception' \(row 3: 'good'\)"
+    ):
         load_database("agiqa-3k", tmp_path)
     table.loc[2, "mos_quality"] = "-inf"
     table.to_csv(tmp_path / "data.csv", index=False)
-    with pytest.raises(DatabaseError, match=r"1 scores in 'perception' .* \(row 3: '-inf'\)"):
+    with pytest.raises(
+        DatabaseError, match=r"1 score that is no number in 'perception' \(row 3: '-inf'\)"
+    ):
         load_database("agiqa-3k", tmp_path)
 
 
@@ -368,9 +406,10 @@ def test_one_message_names_everything_wrong(tmp_path: Path) -> None:
     assert "1 of 12 images are not below" in message
     assert "AttnGAN_normal_002.jpg" in message
     assert "perception runs from 0.5 to 9, outside its scale of 0 to 5" in message
-    assert "1 rows have no prompt: rows 2" in message
-    assert "1 pictures cannot be read: AttnGAN_normal_003.jpg" in message
+    assert "1 row has no prompt: row 2" in message
+    assert "1 picture cannot be read: AttnGAN_normal_003.jpg" in message
     assert "--allow-partial leaves out rows without an image" in message
+    assert "--unreadable skip leaves out rows whose picture cannot be read" in message
 
 
 def test_missing_files_may_be_left_out_with_a_note(tmp_path: Path) -> None:
@@ -380,7 +419,24 @@ def test_missing_files_may_be_left_out_with_a_note(tmp_path: Path) -> None:
         load_database("agiqa-3k", tmp_path)
     database = load_database("agiqa-3k", tmp_path, allow_partial=True)
     assert len(database) == 11
-    assert any("1 of 12 rows are left out: their images are not there" in n for n in database.notes)
+    assert any("1 of 12 rows is left out: their images are not there" in n for n in database.notes)
+
+
+def test_unreadable_pictures_may_be_left_out_with_a_note(tmp_path: Path) -> None:
+    """Also such as are cut short but large enough not to stand out by their size."""
+    agiqa_3k(tmp_path)
+    cut = tmp_path / "images" / "AttnGAN_normal_002.jpg"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    with pytest.raises(
+        DatabaseError, match=r"1 picture cannot be read: AttnGAN_normal_002.jpg; --unr"
+    ):
+        load_database("agiqa-3k", tmp_path)
+    (tmp_path / "images" / "AttnGAN_normal_001.jpg").unlink()
+    with pytest.raises(DatabaseError, match="--unreadable skip leaves out rows whose picture"):
+        load_database("agiqa-3k", tmp_path, allow_partial=True)
+    database = load_database("agiqa-3k", tmp_path, allow_partial=True, skip_unreadable=True)
+    assert len(database) == 10
+    assert "1 of 11 rows is left out: their pictures cannot be read" in database.notes
 
 
 def test_no_image_at_all_is_never_a_partial_database(tmp_path: Path) -> None:
@@ -478,6 +534,19 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(DatabaseError, match=r"has suffix \.txt"):
         load_table(tmp_path / "t.txt", labels=labels, scales=scales)
+    for content, sentence in (
+        (b"", "t.csv is empty; expected a header and rows; check what it was saved as"),
+        ("image,prompt,mos\na.png,caf\xe9,3\n".encode("latin-1"), "not in UTF-8; save it as UTF-8"),
+        (
+            b"image,prompt,mos\na.png,x,3\na.png,x,3,4\n",
+            r"\(Expected 3 fields in line 3, saw 4\); ch",
+        ),
+        (b"image,prompt,mos\na.png,x,3\n", r"--prompt-column \('' where there are no prompts\)"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DatabaseError, match=sentence) as caught:
+            load_table(path, prompt="text", labels=labels, scales=scales)
+        assert "download" not in str(caught.value)
     (tmp_path / "empty.csv").write_text("image,prompt,mos\n")
     with pytest.raises(DatabaseError, match="the table has no rows; perception has no scores"):
         load_table(tmp_path / "empty.csv", labels=labels, scales=scales)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from diffagiqa.cli.data import app
 from diffagiqa.data.databases import check_database, load_database, read_database
-from diffagiqa.errors import DatabaseError
+from diffagiqa.errors import ConfigError, DatabaseError
 
 SETTINGS = ("AttnGAN_normal", "sd1.5_lowcorr")
 
@@ -63,7 +63,7 @@ def test_report(root: Path) -> None:
 def test_missing_labels_are_counted(root: Path) -> None:
     change(root, 3, "mos_align", np.nan)
     database = load_database("agiqa-3k", root)
-    assert "1 of 12 rows have no alignment score" in database.notes
+    assert "1 of 12 rows has no alignment score" in database.notes
     assert np.isnan(database.table["alignment"][3])
 
 
@@ -84,7 +84,7 @@ def test_identical_files_are_marked_and_left_out(root: Path) -> None:
     marked = database.table.loc[database.table["duplicates"] != -1, "image"].tolist()
     assert marked == ["AttnGAN_normal_000.jpg", "sd1.5_lowcorr_001.jpg", "sd1.5_lowcorr_004.jpg"]
     assert any(
-        "3 rows in 1 sets have byte-identical files, 1 of the sets" in n for n in database.notes
+        "3 rows in 1 set have byte-identical files, 1 of the sets" in n for n in database.notes
     )
     clean = database.without_duplicates()
     assert len(clean) == 9
@@ -104,16 +104,40 @@ def test_files_of_equal_size_and_other_bytes_are_no_duplicates(root: Path) -> No
 def test_black_pictures_are_named(root: Path) -> None:
     Image.new("RGB", (96, 96)).save(root / "images" / "sd1.5_lowcorr_002.jpg")
     notes = load_database("agiqa-3k", root).notes
-    assert "1 pictures are of one colour only: sd1.5_lowcorr_002.jpg" in notes
+    assert "1 picture is of one colour only: sd1.5_lowcorr_002.jpg" in notes
 
 
 def test_damaged_pictures_show_when_all_are_opened(root: Path) -> None:
     file = root / "images" / "sd1.5_lowcorr_005.jpg"
-    file.write_bytes(b"\xff\xd8" + b"x" * (file.stat().st_size - 2))
+    file.write_bytes(b"\xff\xd8" + b"x" * (file.stat().st_size - 4) + b"\xff\xd9")
     database = read_database("agiqa-3k", root)
     assert check_database(database).usable
     assert check_database(database, decode=True).errors == (
-        "1 pictures cannot be read: sd1.5_lowcorr_005.jpg",
+        "1 picture cannot be read: sd1.5_lowcorr_005.jpg",
+    )
+
+
+def test_rows_that_say_the_same_are_kept_once(root: Path) -> None:
+    """And others of one picture, which do not, are still left out."""
+    table = pd.read_csv(root / "data.csv")
+    unlike = table.iloc[[3]].assign(mos_quality=4.0)
+    pd.concat([table, table.iloc[[0, 1, 0]], unlike, table.iloc[[3]]]).to_csv(
+        root / "data.csv", index=False
+    )
+    clean = load_database("agiqa-3k", root).without_duplicates()
+    assert clean.table["image"].tolist() == [n for i, n in enumerate(table["name"]) if i != 3]
+    assert clean.notes[-2:] == (
+        "3 rows repeat another's picture, prompt and scores (AttnGAN_normal_000.jpg); one of each is "
+        "kept",
+        "3 rows whose files are byte-identical to others are left out",
+    )
+
+
+def test_a_copy_that_was_cut_short_is_found(root: Path) -> None:
+    file = root / "images" / "sd1.5_lowcorr_005.jpg"
+    file.write_bytes(file.read_bytes()[:-200])
+    assert check_database(read_database("agiqa-3k", root)).errors == (
+        "1 picture cannot be read: sd1.5_lowcorr_005.jpg",
     )
 
 
@@ -180,4 +204,29 @@ def test_json_of_a_database_without_scores_is_valid(root: Path) -> None:
 
 def test_unknown_name_is_wrong_use(root: Path) -> None:
     result = CliRunner().invoke(app, ["check", "koniq", str(root)])
-    assert isinstance(result.exception, DatabaseError)
+    assert isinstance(result.exception, ConfigError)
+    assert "'koniq' is neither a database (agiqa-1k" in str(result.exception)
+    result = CliRunner().invoke(app, ["check", "agiqa-3k"])
+    assert "needs its folder; write diffagiqa data check agiqa-3k F" in str(result.exception)
+
+
+def test_a_table_of_ones_own(root: Path) -> None:
+    own = (
+        "--label",
+        "perception=mos_quality",
+        "--scale",
+        "perception=0:5",
+        "--image-column",
+        "name",
+    )
+    code, shown = run(root / "data.csv", root / "images", *own)
+    assert code == 0
+    assert "12" in shown
+    assert "It can be used." in shown
+    code, shown = run(root / "data.csv", *own[:4])
+    assert code == 1
+    assert "lacks image; it has columns name" in shown
+    code, shown = run(root / "data.csv", root / "images", *own, "--decode", "--json")
+    assert json.loads(shown)["labels"][0]["labelled"] == 12
+    help_text = " ".join(CliRunner().invoke(app, ["check", "--help"]).output.split())
+    assert "made (what synth writes)" in help_text

@@ -24,7 +24,10 @@ from diffagiqa.evaluation.protocol import (
 )
 from diffagiqa.evaluation.published import MISSING, PUBLISHED, published
 from diffagiqa.evaluation.tables import (
+    figure_texts,
     generator_table,
+    intervals_table,
+    intervals_text,
     markdown,
     published_table,
     results_table,
@@ -86,7 +89,12 @@ def test_what_has_no_value_is_none_with_a_reason(frame: pd.DataFrame) -> None:
     found = evaluate_predictions(frame, ["perception"], resamples=10).tasks["perception"]
     assert found.figures["srcc"] == Figure(None, None, None)
     assert found.figures["rmse"].value is not None
-    assert "cannot be fitted" in found.reasons["plcc_logistic4"]
+    assert (
+        found.reasons["srcc"]
+        == found.reasons["plcc_logistic4"]
+        == ("all 120 predicted scores are equal")
+    )
+    assert figure_texts(found)[-1] == "no correlation: all 120 predicted scores are equal"
     assert found.within == {"srcc": None, "plcc": None, "krcc": None}
     none = evaluate_predictions(frame[:0], ["perception"]).tasks["perception"]
     assert none.rows == 0
@@ -107,6 +115,26 @@ def test_intervals_are_left_out_on_demand_and_seeded(frame: pd.DataFrame) -> Non
     )
     assert rows.settings["by"] == "row"
     assert rows.tasks["perception"].generators == {}
+
+
+def test_few_prompts_have_no_interval_and_say_so(frame: pd.DataFrame) -> None:
+    few = evaluate_predictions(frame[:27], ["perception"])  # 9 prompts
+    found = few.tasks["perception"]
+    assert (found.figures["srcc"].low, found.groups) == (None, 9)
+    assert intervals_text(found) == "9 prompts: no interval"
+    assert "| x | 9 prompts: no interval |" in intervals_table({"x": [few]}, "perception")
+    assert "[" not in " ".join(figure_texts(found))
+    enough = evaluate_predictions(frame[:30], ["perception"], resamples=20).tasks["perception"]
+    assert enough.figures["srcc"].low is not None
+    assert intervals_text(enough) == "95 % intervals over 10 prompts"
+    single = evaluate_predictions(frame[:3], ["perception"]).tasks["perception"]
+    assert intervals_text(single) == "1 prompt: no interval"
+
+
+def test_rows_are_resampled_where_no_prompt_is_known(frame: pd.DataFrame) -> None:
+    found = evaluate_predictions(frame.assign(prompt=""), ["perception"], resamples=20)
+    assert found.settings["by"] == "row"
+    assert intervals_text(found.tasks["perception"], "row") == "95 % intervals over 120 rows"
 
 
 def test_missing_columns_are_named(frame: pd.DataFrame) -> None:

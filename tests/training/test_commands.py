@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 import typer
 from made_up import made_up_rows, make_pictures, small_config
 from typer.testing import CliRunner
 
 from diffagiqa import Scorer
 from diffagiqa.cli.ablate import ablate
+from diffagiqa.cli.benchmark import benchmark
 from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.train import train
 from diffagiqa.data.splits import Split, prompt_key
-from diffagiqa.errors import ConfigError, DiffAGIQAError, TrainingError
+from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
+from diffagiqa.evaluation.correlations import rmse
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.training import measures
 from diffagiqa.training.ablation import ablate as run_variants
 from diffagiqa.training.ablation import variants
 from diffagiqa.training.config import TrainingConfig, load_recipe
-from diffagiqa.training.open_data import TableColumns, make_split, open_data, parse_scales
+from diffagiqa.training.open_data import (
+    TableColumns,
+    make_split,
+    open_data,
+    parse_pairs,
+    parse_scales,
+)
 
 COUNT = 40
 OWN = [
@@ -74,6 +87,8 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     text = run(train, *common(folder), "--out", out)
     assert "ratings: 40 rows, 20 prompts, tasks perception, alignment" in text
     assert "best epoch" in text
+    assert re.search(r"train \d+, validation \d+, test \d+ \(\d+ prompts\)", text)
+    assert re.search(r"perception, \d prompts: no interval: SRCC -?\d\.\d+  PLCC", text)
     assert set(Evaluation.load(out / "test.json").tasks) == {"perception", "alignment"}
     split = Split.load(out / "split.json")
     rows = {row["image"]: row for row in csv.DictReader((out / "rows.csv").open())}
@@ -84,6 +99,16 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     assert not prompts["train"] & prompts["test"]
     assert not prompts["validation"] & (prompts["train"] | prompts["test"])
     assert all(prompts.values())
+    tested = list(csv.DictReader((out / "test.csv").open()))
+    assert [row["image"] for row in tested] == sorted(split.test)
+    given = {row["file"]: row for row in csv.DictReader((folder / "ratings.csv").open())}
+    for row in tested:
+        assert row["prompt"] == given[row["image"]]["prompt"]
+        assert row["generator"] == given[row["image"]]["model"]
+        assert float(row["alignment"]) == pytest.approx(float(given[row["image"]]["fit"]), rel=1e-5)
+    found = Evaluation.load(out / "test.json").tasks["alignment"]
+    pairs = [(float(row["alignment_predicted"]), float(row["alignment"])) for row in tested]
+    assert found.figures["rmse"].value == pytest.approx(rmse(*zip(*pairs, strict=True)), rel=1e-4)
     assert json.loads((out / "versions.json").read_text())["torch"]
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((out / "tensorboard").iterdir())
@@ -94,6 +119,58 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     assert f"{shared} of 20 prompts of ratings were trained on" in report.read_text()
     assert f"| perception | new prompts | {len(split.test)} |" in report.read_text()
     assert "| perception | all | 40 |" in text
+    assert "perception, new prompts: 4 prompts: no interval." in text
+    scored = list(csv.DictReader((tmp_path / "cross.csv").open()))
+    assert len(scored) == COUNT
+    assert sum(row["new_prompt"] == "yes" for row in scored) == len(split.test)
+    assert {row["image"]: row["perception_predicted"] for row in scored}.keys() == given.keys()
+    with pytest.raises(
+        ConfigError, match=r"is the place of the scores; name the report crossdb\.md"
+    ):
+        run(crossdb, out, folder / "ratings.csv", *OWN, "--out", tmp_path / "x.csv")
+    with pytest.raises(ConfigError, match="--unreadable is 'no'; expected stop or skip"):
+        run(crossdb, out, folder / "ratings.csv", *OWN, "--unreadable", "no")
+
+
+def test_pictures_cut_short_are_left_out_on_demand(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "ratings"
+    shutil.copytree(folder, place)
+    cut = place / "pictures" / "003.png"
+    cut.write_bytes(cut.read_bytes()[:500])
+    arguments = [*common(place), "--epochs", "1", "--out", tmp_path / "run"]
+    with pytest.raises(
+        DatabaseError, match=r"cannot be read: pictures/003.png; --unreadable skip l"
+    ):
+        run(train, *arguments)
+    text = run(train, *arguments, "--unreadable", "skip")
+    assert "note: 1 of 40 rows is left out: their pictures cannot be read" in text
+    assert "ratings: 39 rows" in text
+
+
+def test_scores_that_are_all_equal_say_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffagiqa.training import train as training
+
+    def constant(model, source, rows, processes):  # type: ignore[no-untyped-def]
+        return {task: torch.full((len(rows),), 0.5) for task in ("perception", "alignment")}
+
+    monkeypatch.setattr(training, "predict", constant)
+    text = run(train, *common(folder), "--epochs", "1", "--out", tmp_path / "run")
+    assert re.search(r"RMSE \d\.\d+  no correlation: all \d predicted scores are equal", text)
+
+
+def test_a_table_without_prompts(folder: Path, tmp_path: Path) -> None:
+    table = folder / "bare.csv"
+    pd.read_csv(folder / "ratings.csv").drop(columns="prompt").to_csv(table, index=False)
+    arguments = [table, *common(folder)[1:], "--epochs", "1", "--out", tmp_path / "run"]
+    with pytest.raises(DatabaseError, match="lacks prompt"):
+        run(train, *arguments)
+    text = run(train, *arguments, "--prompt-column", "")
+    assert "bare: 40 rows, 0 prompts" in text
+    assert "note: no row has a prompt" in text
+    assert "8 rows: no interval" in text
+    assert "prompt" not in (tmp_path / "run" / "test.csv").read_text()
 
 
 def test_reproduce_goes_on_and_prints_what_was_not_run(folder: Path, tmp_path: Path) -> None:
@@ -122,7 +199,7 @@ def test_reproduce_goes_on_and_prints_what_was_not_run(folder: Path, tmp_path: P
         run(reproduce, *arguments, "--epochs", "1", "--set", "lr_heads=0.1")
     run(reproduce, *arguments, "--set", "workers=1")  # decides no figure
     with pytest.raises(TrainingError, match="made with another rows"):
-        run(reproduce, *arguments, "--scale", "perception=0:6")
+        run(reproduce, *("perception=0:6" if a == "perception=0:5" else a for a in arguments))
     file = out / "head-only" / "01" / "result.json"
     file.write_text(json.dumps({**results[1], "decided_by": None}))
     with pytest.raises(
@@ -148,6 +225,14 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
     assert caches == ["base", "draws4", "no-text", "t201"]
 
     run(
+        ablate, *common(folder), "--out", out, "--repeats", "1", "--timesteps", "201",
+        "--epochs", "1", "--features", "mid_block.attentions.0,up_blocks.2.attentions.0",
+        "--only", "timestep",
+    )  # fmt: skip
+    written = "\nWritten by"
+    assert (out / "ablation.md").read_text().split(written)[0] == table.split(written)[0]
+
+    run(
         ablate, *common(folder), "--out", tmp_path / "some", "--repeats", "1", "--epochs", "1",
         "--only", "empty prompt", "--only", "timestep 101",
     )  # fmt: skip
@@ -169,6 +254,21 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("command", "flag", "value"),
+    [
+        (ablate, "--repeats", "0"), (reproduce, "--repeats", "-1"), (benchmark, "--repeats", "0"),
+        (reproduce, "--full-repeats", "-1"), (benchmark, "--network-repeats", "-1"),
+    ],
+)  # fmt: skip
+def test_repeats_that_cannot_be(command: Callable[..., None], flag: str, value: str) -> None:
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, ["t.csv", "--out", "x", flag, value])
+    assert result.exit_code == 2
+    assert "greater than or equal to" in " ".join(result.output.replace("│", " ").split())
+
+
 def test_variants_change_one_thing_each() -> None:
     base = TrainingConfig().model
     names = [variant.name for variant in variants(base)]
@@ -186,7 +286,7 @@ def test_variants_change_one_thing_each() -> None:
     assert layers == [(layer,) for layer in embedded.words]
 
 
-def test_splits_and_tables_that_do_not_fit(folder: Path) -> None:
+def test_splits_and_tables_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     own = TableColumns(
         {"perception": "mos"}, {"perception": (0, 5)}, image="file", generator="model"
     )
@@ -197,6 +297,27 @@ def test_splits_and_tables_that_do_not_fit(folder: Path) -> None:
         make_split(TrainingConfig(split="official"), rows)
     with pytest.raises(ConfigError, match="its columns must be named"):
         open_data([str(folder / "ratings.csv")], [])
+    again = tmp_path / "other.csv"
+    shutil.copy(folder / "ratings.csv", again)
+    both, pictures = [str(folder / "ratings.csv"), str(again)], str(folder)
+    for name in ("other", str(again)):
+        found = open_data(both, [f"{name}={pictures}"], own=own)
+        assert (found.rows.names, len(found.rows)) == (("ratings", "other"), 2 * COUNT)
+    for root in (pictures, f"othr={pictures}"):
+        with pytest.raises(
+            ConfigError, match=f"--root {root} does not say .* NAME being ratings or o"
+        ):
+            open_data(both, [root], own=own)
+    with pytest.raises(ConfigError, match="--root gives other the folders a and b; give one"):
+        open_data(both, ["other=a", "other=b"], own=own)
+    with pytest.raises(
+        ConfigError, match="two of the databases are called ratings; give each once"
+    ):
+        open_data(both[:1] * 2, [], own=own)
+    with pytest.raises(
+        ConfigError, match="--label perception was given as mos and as fit; give one"
+    ):
+        parse_pairs(["perception=mos", "perception=fit"], "--label")
     with pytest.raises(ConfigError, match="neither a database"):
         open_data(["nowhere"], [])
     with pytest.raises(ConfigError, match="agiqa-3k needs its folder"):

@@ -167,16 +167,16 @@ def test_another_model_or_other_pictures_are_refused(
         cached_features(tmp_path / "cache", rows, model, backbone, options, log=QUIET)
 
     again()
-    with pytest.raises(TrainingError, match="features of another options"):
+    with pytest.raises(TrainingError, match="differ from this run's in options"):
         again(options=replace(OPTIONS, draws=1))
-    with pytest.raises(TrainingError, match="features of another pictures"):
+    with pytest.raises(TrainingError, match="differ from this run's in pictures"):
         again(rows=replace(rows, samples=rows.samples[::-1]))
     model.config = replace(model.config, timestep=200)
-    with pytest.raises(TrainingError, match="features of another model"):
+    with pytest.raises(TrainingError, match="differ from this run's in model"):
         again()
     model.config = replace(model.config, timestep=51)
     model.prompters["alignment"].conv1.bias.data += 1
-    with pytest.raises(TrainingError, match="features of another prompters"):
+    with pytest.raises(TrainingError, match="differ from this run's in prompters"):
         again()
 
 
@@ -197,10 +197,12 @@ def test_pictures_count_by_their_contents(
 
     again(kept_in("one", 10))
     again(kept_in("moved", 10))
-    with pytest.raises(TrainingError, match="features of another pictures; give another --cache"):
+    with pytest.raises(
+        TrainingError, match="differ from this run's in pictures; give another --cache"
+    ):
         again(kept_in("other", 200))
     shutil.rmtree(tmp_path / "one")
-    with pytest.raises(TrainingError, match="features of another pictures"):
+    with pytest.raises(TrainingError, match="differ from this run's in pictures"):
         again([replace(rows.samples[0], image=str(tmp_path / "one/first.bmp")), *rows.samples[1:]])
 
     spec = json.loads((tmp_path / "cache" / "spec.json").read_text())

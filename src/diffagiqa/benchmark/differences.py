@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffagiqa.evaluation.correlations import bootstrap_difference, srcc
+from diffagiqa.data.wording import counted
+from diffagiqa.evaluation.correlations import FEWEST, bootstrap_difference, srcc
 from diffagiqa.evaluation.tables import markdown, number
 from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import RESAMPLES, labelled_table
@@ -25,19 +26,31 @@ def differences_table(done: Sequence[Repeats], rows: Rows, task: str) -> str:
     for other in others:
         pairs = list(zip(method.results, other.results, strict=False))
         found = [_difference(ours["test"], theirs["test"], rows, task) for ours, theirs in pairs]
-        known = [one for one in found if np.isfinite(one).all()]
+        known = [one for one in found if np.isfinite(one.value)]
         cells = [number(None)] * 2
         if known:
-            value = float(np.median([difference for difference, _, _ in known]))
-            low, high = np.mean([bounds for _, *bounds in known], axis=0)
-            cells = [number(value), f"{number(low)} to {number(high)}"]
+            bounds = [(one.low, one.high) for one in known if one.prompts >= FEWEST]
+            low, high = np.mean(bounds, axis=0) if bounds else (None, None)
+            cells = [
+                number(float(np.median([one.value for one in known]))),
+                f"{number(low)} to {number(high)}"
+                if bounds
+                else f"{counted(known[0].prompts, 'prompt')}: no interval",
+            ]
         lines.append([f"{method.regime} minus {other.regime}", *cells, str(len(known))])
     return markdown(["", "SRCC", "95 % interval of the difference", "repeats"], lines)
 
 
+class _Difference(NamedTuple):
+    value: float
+    low: float
+    high: float
+    prompts: int
+
+
 def _difference(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], rows: Rows, task: str
-) -> tuple[float, float, float]:
+) -> _Difference:
     """Difference and bounds on one test part; both hold "rows" and "scores" by task."""
     table = labelled_table(rows)
     for name, test in (("ours", ours), ("theirs", theirs)):
@@ -48,4 +61,4 @@ def _difference(
     bounds = bootstrap_difference(
         srcc, mine, others, mos, resamples=RESAMPLES, groups=known["prompt"].tolist()
     )
-    return srcc(mine, mos) - srcc(others, mos), *bounds
+    return _Difference(srcc(mine, mos) - srcc(others, mos), *bounds, known["prompt"].nunique())

@@ -17,7 +17,7 @@ def ablate(
     report: Annotated[
         Path | None, typer.Option(help="Where the table goes; default: ablation.md in --out.")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Splits per variant.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Splits per variant.")] = 3,
     full: Annotated[
         bool, typer.Option("--full", help="Run the variant whose prompters learn, too: slow.")
     ] = False,
@@ -68,7 +68,7 @@ def ablate(
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial,
+        allow_partial, config.unreadable == "skip",
     )  # fmt: skip
     table = run_variants(
         config, opened.rows, out, repeats=repeats, full=full, timesteps=steps, only=only or (),

@@ -23,13 +23,14 @@ def benchmark(
     report: Annotated[
         Path | None, typer.Option(help="Where the tables go; default: benchmark.md in --out.")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Repeats, each on a split of its own.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats, each on a split of its own.")] = 10,
     baseline: Annotated[
         list[str] | None,
         typer.Option(help="Baselines to run, several times; default: all. 'none' runs none."),
     ] = None,
     network_repeats: Annotated[
-        int | None, typer.Option(help="Repeats of baseline networks; default: as --repeats.")
+        int | None,
+        typer.Option(min=0, help="Repeats of baseline networks; default: as --repeats."),
     ] = None,
     network_epochs: Annotated[int, typer.Option(help="Epochs of a baseline network.")] = 30,
     made_train: Annotated[int, typer.Option(help="Of 'synth': pictures to learn from.")] = 3000,
@@ -87,7 +88,7 @@ def benchmark(
     else:
         opened = options.open_rows(
             databases, root, label, scale, image_column, prompt_column, generator_column,
-            split_column, allow_partial,
+            split_column, allow_partial, config.unreadable == "skip",
         )  # fmt: skip
     names = [] if baseline == ["none"] else (baseline or list(BASELINES))
     if world and not baseline:
@@ -103,8 +104,9 @@ def benchmark(
     )  # fmt: skip
     what = "\n".join(f"* {name}: {BASELINES[name]}." for name in names)
     notes = "\n".join(f"* {note}" for note in opened.notes)
+    place_of = "the made world" if world else " + ".join(opened.rows.names)
     text = (
-        f"# Benchmark on {' + '.join(opened.rows.names)}\n\nWritten by `{command_line()}`. Median over "
+        f"# Benchmark on {place_of}\n\nWritten by `{command_line()}`. Median over "
         f"repeats, then mean ± standard deviation.\n\n{what}\n{notes}\n\n"
         f"{table(done, opened.rows)}"
     )

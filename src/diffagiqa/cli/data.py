@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffagiqa.cli import training_options as options
 from diffagiqa.cli.help import Group, help_text
 from diffagiqa.cli.messages import say_error
 
@@ -36,31 +37,50 @@ def check(
     name: Annotated[
         str,
         typer.Argument(
-            help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k or pku-aigiqa-4k.", show_default=False
+            help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, made (what synth writes), "
+            "or a table of your own.",
+            show_default=False,
         ),
     ],
-    root: Annotated[Path, typer.Argument(help="Folder it was unpacked to.", show_default=False)],
+    root: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder it was unpacked to; of a table's pictures, by default the table's.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
     decode: Annotated[bool, typer.Option(help="Open every picture too.")] = False,
+    label: options.Label = None,
+    scale: options.Scale = None,
+    image_column: options.ImageColumn = "image",
+    prompt_column: options.PromptColumn = "prompt",
+    generator_column: options.GeneratorColumn = None,
+    split_column: options.SplitColumn = None,
 ) -> None:
     """Count, verify and sum up a database: rows, prompts, generators, scores, duplicates, gaps.
 
     Exits with 0 when it can be used (a partial copy can), with 1 when it cannot.
 
-    Example:
+    Examples:
         diffagiqa data check agiqa-3k databases/AGIQA-3K
+        diffagiqa data check ratings.csv --label perception=mos --scale perception=1:5
     """
-    from diffagiqa.data.databases import DATABASES, check_database, database_name, read_database
-    from diffagiqa.errors import DatabaseError
+    from diffagiqa.data.databases import DATABASES, check_database, database_name
+    from diffagiqa.errors import ConfigError, DatabaseError
+    from diffagiqa.training.open_data import read_any
 
     name = database_name(name)
-    if name not in DATABASES:
-        raise DatabaseError(f"{name!r} is no known database; known are {', '.join(DATABASES)}")
+    if name in DATABASES and root is None:
+        raise ConfigError(f"{name} needs its folder; write diffagiqa data check {name} FOLDER")
+    own = options.table_columns(
+        label, scale, image_column, prompt_column, generator_column, split_column
+    )
     try:
-        database = read_database(name, root)
+        database = read_any(name, None if root is None else str(root), own)
     except DatabaseError as error:
         if as_json:
-            typer.echo(json.dumps({"name": name, "root": str(root), "usable": False,
+            typer.echo(json.dumps({"name": name, "root": str(root or ""), "usable": False,
                                    "errors": [str(error)]}, indent=1))  # fmt: skip
         else:
             say_error(f"cannot be used: {error}")
@@ -69,12 +89,12 @@ def check(
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
     else:
-        _show(report, database)
+        _show(report, database, decode)
     if not report.usable:
         raise typer.Exit(1)
 
 
-def _show(report: CheckReport, database: Database) -> None:
+def _show(report: CheckReport, database: Database, decoded: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -83,8 +103,10 @@ def _show(report: CheckReport, database: Database) -> None:
 
     console = Console(highlight=False)
     console.print()
-    console.print(Text(DATABASES[report.name].title, "bold"), Text(report.root, "dim"))
-    console.print(Text(f"{database.citation}. Licence: {database.licence}.", "dim"))
+    known = DATABASES.get(report.name)
+    console.print(Text(known.title if known else report.name, "bold"), Text(report.root, "dim"))
+    if known:
+        console.print(Text(f"{database.citation}. Licence: {database.licence}.", "dim"))
     console.print()
 
     facts = Table.grid(padding=(0, 3))
@@ -104,7 +126,10 @@ def _show(report: CheckReport, database: Database) -> None:
     for error in report.errors:
         remarks.add_row(Text("error", "bold red"), Text(_sentence(error)))
     if report.usable:
-        remarks.add_row(Text("result", "bold green"), "It can be used.")
+        rest = (
+            "" if decoded else " Only pictures that looked damaged were opened; --decode opens all."
+        )
+        remarks.add_row(Text("result", "bold green"), f"It can be used.{rest}")
     else:
         remarks.add_row(Text("result", "bold red"), "It cannot be used as it is.")
     console.print(remarks)

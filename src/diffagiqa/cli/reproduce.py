@@ -17,8 +17,8 @@ def reproduce(
     report: Annotated[
         Path | None, typer.Option(help="Where the report goes; default: report.md in --out.")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Repeats with frozen prompters.")] = 10,
-    full_repeats: Annotated[int, typer.Option(help="Repeats of the full method.")] = 0,
+    repeats: Annotated[int, typer.Option(min=0, help="Repeats with frozen prompters.")] = 10,
+    full_repeats: Annotated[int, typer.Option(min=0, help="Repeats of the full method.")] = 0,
     recipe: options.Recipe = None,
     backbone: options.BackboneOption = None,
     image_size: options.ImageSize = None,
@@ -67,7 +67,7 @@ def reproduce(
     full = override(config, dict(parse_pairs(full_change or [], "--full-set")))
     opened = options.open_rows(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial,
+        allow_partial, config.unreadable == "skip",
     )  # fmt: skip
     done = run_all(
         config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,

@@ -21,7 +21,7 @@ def score(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet), WebDataset "
+            help="Pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx), WebDataset "
             "tars; local or s3://, gs://, az://, hf:// ...",
         ),
     ],

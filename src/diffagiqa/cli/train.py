@@ -50,9 +50,9 @@ def train(
 ) -> None:
     """Train a scorer on one or several rated databases, or on a table of your own ratings.
 
-    The test part of the split is scored once, by the epoch that was best on the validation part. Kill
-    it at any moment and give --resume to go on. Several processes or machines: accelerate launch -m
-    diffagiqa.cli.main train ...
+    The test part of the split is scored once, by the epoch that was best on the validation part;
+    test.csv holds its scores. Kill it at any moment and give --resume to go on. Several processes or
+    machines: accelerate launch -m diffagiqa.cli.main train ...
 
     Examples:
         diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/full
@@ -60,8 +60,10 @@ def train(
         diffagiqa train ratings.csv --label perception=mos \\
             --scale perception=1:5 --out runs/mine
     """
-    from diffagiqa.training.measures import evaluate_scores
-    from diffagiqa.training.open_data import make_split
+    from diffagiqa.data.wording import counted
+    from diffagiqa.evaluation.tables import figure_texts, intervals_text
+    from diffagiqa.training.measures import evaluate_scores, predictions, predictions_csv
+    from diffagiqa.training.open_data import make_split, prompts_of
     from diffagiqa.training.processes import Processes
     from diffagiqa.training.train import train as run_training
     from diffagiqa.training.unrated import with_unrated
@@ -78,11 +80,13 @@ def train(
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial,
+        allow_partial, config.unreadable == "skip",
     )  # fmt: skip
     rows = with_unrated(opened.rows, config)
     parts = make_split(config, rows, opened.official)
-    typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()))
+    prompts = len(prompts_of(rows, parts["test"]))
+    tested = f" ({counted(prompts, 'prompt')})" if prompts else ""
+    typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()) + tested)
     fitted = run_training(
         config, rows, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
     )
@@ -90,13 +94,11 @@ def train(
         return
     typer.echo(f"best epoch {fitted.best_epoch}, model in {out / 'best'}")
     found = evaluate_scores(fitted.test_scores, opened.rows, fitted.test_rows)
-    typer.echo("test part, with 95 % intervals over its prompts:")
+    typer.echo("test part:")
     for task, figures in found.tasks.items():
-        cells = [
-            f"{metric.upper()} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
-            for metric in ("srcc", "plcc", "krcc", "rmse")
-            if (figure := figures.figures[metric]).value is not None
-        ]
-        typer.echo(f"  {task}: {'  '.join(cells) or 'too few rows'}")
+        over = intervals_text(figures, found.settings["by"])
+        typer.echo(f"  {task}, {over}: {'  '.join(figure_texts(figures))}")
+    frame = predictions(fitted.test_scores, opened.rows, fitted.test_rows)
+    options.write(out / "test.csv", predictions_csv(frame))
     found.save(out / "test.json")
     typer.echo(f"written: {out / 'test.json'}")

@@ -11,7 +11,7 @@ from diffagiqa.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffagiqa.training.config import TrainingConfig
-    from diffagiqa.training.open_data import Opened
+    from diffagiqa.training.open_data import Opened, TableColumns
 
 
 def spelt(names: list[str]) -> list[str]:
@@ -24,13 +24,17 @@ def spelt(names: list[str]) -> list[str]:
 Databases = Annotated[
     list[str],
     typer.Argument(
-        help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, or a table.",
+        help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, made (what synth writes), "
+        "or a table: CSV, TSV, JSONL, JSON, Parquet or xlsx.",
         callback=spelt,
     ),
 ]
 Root = Annotated[
     list[str] | None,
-    typer.Option("--root", help="Its folder; with several databases NAME=FOLDER for each."),
+    typer.Option(
+        "--root",
+        help="Its folder; with several databases NAME=FOLDER for each, a table's name being its file's.",
+    ),
 ]
 Recipe = Annotated[
     str | None,
@@ -63,7 +67,9 @@ Scale = Annotated[
     typer.Option("--scale", help="For a table: TASK=LOWEST:HIGHEST, such as perception=1:5."),
 ]
 ImageColumn = Annotated[str, typer.Option(help="For a table: column of the image files.")]
-PromptColumn = Annotated[str, typer.Option(help="For a table: column of the prompts.")]
+PromptColumn = Annotated[
+    str, typer.Option(help="For a table: column of the prompts; '' where it has none.")
+]
 GeneratorColumn = Annotated[str | None, typer.Option(help="For a table: column of the generators.")]
 SplitColumn = Annotated[
     str | None,
@@ -100,27 +106,40 @@ def configuration(
 def open_rows(
     databases: list[str], root: list[str] | None, label: list[str] | None, scale: list[str] | None,
     image_column: str, prompt_column: str, generator_column: str | None, split_column: str | None,
-    allow_partial: bool,
+    allow_partial: bool, skip_unreadable: bool = False,
 ) -> Opened:  # fmt: skip
     """Open and check the databases, and say what is unusual about them."""
-    from diffagiqa.training.open_data import TableColumns, open_data, parse_pairs, parse_scales
+    from diffagiqa.training.open_data import open_data, prompts_of
 
-    own = TableColumns(
-        labels=parse_pairs(label or [], "--label"),
-        scales=parse_scales(scale or []),
-        image=image_column,
-        prompt=prompt_column,
-        generator=generator_column,
-        split=split_column,
+    own = table_columns(label, scale, image_column, prompt_column, generator_column, split_column)
+    opened = open_data(
+        databases, root or [], own=own, allow_partial=allow_partial, skip_unreadable=skip_unreadable
     )
-    opened = open_data(databases, root or [], own=own, allow_partial=allow_partial)
+    rows = opened.rows
     typer.echo(
-        f"{' + '.join(opened.rows.names)}: {len(opened.rows)} rows, "
-        f"{len(set(opened.rows.prompts))} prompts, tasks {', '.join(opened.rows.task_names)}"
+        f"{' + '.join(rows.names)}: {len(rows)} rows, {len(prompts_of(rows, range(len(rows))))} prompts, "
+        f"tasks {', '.join(rows.task_names)}"
     )
     for note in opened.notes:
         typer.echo(f"note: {note}")
     return opened
+
+
+def table_columns(
+    label: list[str] | None, scale: list[str] | None, image_column: str, prompt_column: str,
+    generator_column: str | None, split_column: str | None,
+) -> TableColumns:  # fmt: skip
+    """The flags that say how to read a table."""
+    from diffagiqa.training.open_data import TableColumns, parse_pairs, parse_scales
+
+    return TableColumns(
+        labels=parse_pairs(label or [], "--label"),
+        scales=parse_scales(scale or []),
+        image=image_column,
+        prompt=prompt_column or None,
+        generator=generator_column,
+        split=split_column,
+    )
 
 
 def write(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from diffagiqa.data.samples import read_limited, reason_of
+from diffagiqa.data.workbooks import xlsx_records
 from diffagiqa.errors import TableError
 
 Record = dict[str, Any]
@@ -111,4 +112,5 @@ READERS: Mapping[str, Callable[[BinaryIO, str], Iterator[Record | str]]] = {
     ".jsonl": _jsonl_records,
     ".json": _json_records,
     ".parquet": _parquet_records,
+    ".xlsx": xlsx_records,
 }

@@ -55,7 +55,7 @@ def read_samples(
     further once the bytes are there.
 
     Args:
-        inputs: pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet) and tar shards.
+        inputs: pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx) and tar shards.
         prompt: the prompt of every sample; goes before all others.
         prompts_file: one prompt per line in the order of the samples (a blank line gives none), or
             a table with image and prompt columns, matched by the image's name as given, else by the
@@ -195,6 +195,17 @@ def _column(record: Record, wanted: str | None, known: Sequence[str]) -> str | N
     lower = {str(name).strip().lower(): name for name in reversed(record)}
     names = known if wanted is None else (wanted.lower(),)
     return next((lower[name] for name in names if name in lower), None)
+
+
+def columns_of(
+    record: Record, image: str | None, prompt: str | None, generator: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """The columns of a record's image, prompt and generator, as ``read_samples`` finds them."""
+    return (
+        _column(record, image, IMAGE_COLUMNS),
+        _column(record, prompt, PROMPT_COLUMNS),
+        _column(record, generator, GENERATOR_COLUMNS),
+    )
 
 
 def _folder(table: str) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 from scipy import optimize, stats
 
 Measure = Callable[[Any, Any], float]
+FEWEST = 10
+"""Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones again."""
 
 
 def srcc(predicted: Any, mos: Any) -> float:
@@ -66,8 +68,12 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
     no fit is found, ``plcc`` is the plain figure, or NaN where that has no value, and ``reason`` says so.
     """
     x, y = _pair(predicted, mos)
-    if _undefined(x, y) or len(x) <= parameters:
-        return FittedPLCC(float("nan"), f"{len(x)} rows or a constant side cannot be fitted")
+    if reason := _undefined(x, y):
+        return FittedPLCC(float("nan"), reason)
+    if len(x) <= parameters:
+        return FittedPLCC(
+            float("nan"), f"{len(x)} rows cannot be fitted by {parameters} parameters"
+        )
     x = (x - x.mean()) / x.std()
     slope = 1.0 if plcc(x, y) >= 0 else -1.0
     curve: Callable[..., np.ndarray]
@@ -103,7 +109,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a measure (Efron and Tibshirani 1993, section 13.3).
 
-    ``groups``: resample whole groups, such as prompts, whose rows are not independent.
+    ``groups``: resample whole groups, such as prompts, whose rows are not independent. NaN for fewer
+    than ``FEWEST`` of them.
     """
     x, y = _pair(predicted, mos)
     values = [measure(x[rows], y[rows]) for rows in _resampled(len(x), groups, resamples, seed)]
@@ -121,7 +128,10 @@ def bootstrap_difference(
     seed: int = 0,
     groups: Sequence[Any] | None = None,
 ) -> tuple[float, float]:
-    """Paired bootstrap interval of measure(first) - measure(second), on the same resampled rows."""
+    """Paired bootstrap interval of measure(first) - measure(second), on the same resampled rows.
+
+    NaN for fewer than ``FEWEST`` groups.
+    """
     x, y = _pair(first, mos)
     other, _ = _pair(second, mos)
     values = [
@@ -184,8 +194,22 @@ def _pair(predicted: Any, mos: Any) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _undefined(x: np.ndarray, y: np.ndarray) -> bool:
-    return len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0
+def _undefined(x: np.ndarray, y: np.ndarray) -> str:
+    """Why a correlation has no value; "" where it has one."""
+    if len(x) < 3:
+        return f"{len(x)} rated and scored rows, and it takes 3"
+    if np.ptp(x) == 0:
+        return f"all {len(x)} predicted scores are equal"
+    return f"all {len(y)} opinion scores are equal" if np.ptp(y) == 0 else ""
+
+
+def why_undefined(predicted: Any, mos: Any) -> str:
+    """Why these have no correlation; "" where they have.
+
+    >>> why_undefined([1, 1, 1], [1, 2, 3])
+    'all 3 predicted scores are equal'
+    """
+    return _undefined(*_pair(predicted, mos))
 
 
 def _resampled(
@@ -193,9 +217,13 @@ def _resampled(
 ) -> list[np.ndarray]:
     random = np.random.default_rng(seed)
     if groups is None:
-        return [random.integers(0, count, count) for _ in range(resamples)]
+        return [
+            random.integers(0, count, count) for _ in range(resamples if count >= FEWEST else 0)
+        ]
     names = np.asarray(groups)
     members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+    if len(members) < FEWEST:
+        return []
     picks = random.integers(0, len(members), (resamples, len(members)))
     return [np.concatenate([members[i] for i in pick]) for pick in picks]
 

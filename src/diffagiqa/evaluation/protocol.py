@@ -27,6 +27,7 @@ from diffagiqa.evaluation.correlations import (
     plcc_fitted,
     rmse,
     srcc,
+    why_undefined,
     within_groups,
 )
 
@@ -58,7 +59,9 @@ class TaskEvaluation:
         figures: overall figures by metric (``METRICS``); RMSE and MAE in the unit of the scores.
         within: SRCC, PLCC and KRCC inside each generator, averaged by its rows.
         generators: inside each generator, by metric, with its "rows".
-        reasons: why a mapped PLCC is the plain one, by metric; empty where all was fitted.
+        reasons: by metric, why it has no value, or why a mapped PLCC is the plain one.
+        groups: of the rows that were measured, the prompts (or rows) that intervals resample; 0 where
+            that was not noted.
     """
 
     rows: int
@@ -68,6 +71,7 @@ class TaskEvaluation:
     within: Mapping[str, float | None]
     generators: Mapping[str, Mapping[str, float | None]]
     reasons: Mapping[str, str]
+    groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Evaluation:
 
     Attributes:
         tasks: by name.
-        settings: resamples, level, seed, and what was resampled ("group" or "row").
+        settings: resamples, level, seed, and what was resampled ("group", "prompt" or "row").
     """
 
     tasks: Mapping[str, TaskEvaluation]
@@ -84,7 +88,10 @@ class Evaluation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON; values that do not exist are null."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Evaluation:
@@ -116,7 +123,7 @@ def evaluate_predictions(
     Args:
         frame: columns ``<task>`` (opinion scores, NaN where missing) and ``<task>_predicted`` for every
             task, in the same unit; where known, ``generator``, and ``group`` or ``prompt``, which the
-            bootstrap resamples by.
+            bootstrap resamples by (rows, where every prompt is empty).
         resamples: of the bootstrap; 0 leaves the intervals out. 1000 of them take about 2 s per task
             and 500 rows.
 
@@ -129,7 +136,8 @@ def evaluate_predictions(
             f"the predictions lack {', '.join(missing)}; expected an opinion score and a prediction, "
             "<task> and <task>_predicted, for every task"
         )
-    unit = next((name for name in ("group", "prompt") if name in frame), None)
+    units = (name for name in ("group", "prompt") if name in frame and frame[name].ne("").any())
+    unit = next(units, None)
     settings = {"resamples": resamples, "level": level, "seed": seed, "by": unit or "row"}
     found = {task: _evaluate(frame, task, unit, resamples, level, seed) for task in tasks}
     return Evaluation(found, settings)
@@ -145,7 +153,8 @@ def _evaluate(
     mos = rows[task].to_numpy(dtype=np.float64)
     groups = None if unit is None else rows[unit].tolist()
     figures: dict[str, Figure] = {}
-    reasons = {}
+    reason = why_undefined(predicted, mos)
+    reasons = dict.fromkeys(AGREEMENT, reason) if reason else {}
     for metric in METRICS:
         if metric in FITTED:
             fitted = plcc_fitted(predicted, mos, FITTED[metric])
@@ -177,6 +186,7 @@ def _evaluate(
         within=within,
         generators=generators,
         reasons=reasons,
+        groups=len(rows) if groups is None else len(set(groups)),
     )
 
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diffagiqa.evaluation.protocol import AGREEMENT, Evaluation, Figure, Spread, Summary
+from diffagiqa.data.wording import counted
+from diffagiqa.evaluation.correlations import FEWEST
+from diffagiqa.evaluation.protocol import (
+    AGREEMENT,
+    Evaluation,
+    Figure,
+    Spread,
+    Summary,
+    TaskEvaluation,
+)
 from diffagiqa.evaluation.published import Published, published
 
 NOT_RUN = "not run"
@@ -44,8 +53,33 @@ def results_table(
             spreads = result.tasks[task]
             rows.append([name, *(_spread(spreads.get(metric)) for metric in metrics)])
         else:
-            rows.append([name, *(_figure(_find(result, task, metric)) for metric in metrics)])
+            rows.append([name, *(figure_text(_find(result, task, metric)) for metric in metrics)])
     return markdown(["", *(NAMES.get(metric, metric) for metric in metrics)], rows)
+
+
+def figure_texts(
+    found: TaskEvaluation,
+    metrics: Sequence[str] = (*AGREEMENT, "rmse"),
+    digits: int = 3,
+) -> list[str]:
+    """What a command prints of one task: the figures that there are, and why there are no others."""
+    shown = {metric: found.figures[metric] for metric in metrics}
+    texts = []
+    for metric, figure in shown.items():
+        if figure.value is not None:
+            plain = f" ({found.reasons[metric]})" if metric in found.reasons else ""
+            texts.append(f"{NAMES[metric]} {figure_text(figure, digits)}{plain}")
+    reason = found.reasons.get("srcc")
+    return [*texts, f"no correlation: {reason}"] if reason else texts
+
+
+def intervals_text(found: TaskEvaluation, by: str = "prompt") -> str:
+    """What the intervals were made over, or that there is too little for any.
+
+    ``by``: ``Evaluation.settings["by"]``.
+    """
+    over = counted(found.groups, "row" if by == "row" else "prompt")
+    return f"{over}: no interval" if found.groups < FEWEST else f"95 % intervals over {over}"
 
 
 def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
@@ -57,7 +91,11 @@ def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
             figures = [found.tasks[task].figures[metric] for found in evaluations]
             bounds = [(f.low, f.high) for f in figures if f.low is not None]
             low, high = np.mean(np.array(bounds, np.float64), axis=0) if bounds else (None, None)
-            own.append(f"{number(low)} to {number(high)}" if bounds else number(None))
+            few = [found.tasks[task] for found in evaluations if found.tasks[task].groups < FEWEST]
+            none = (
+                intervals_text(few[0], str(evaluations[0].settings["by"])) if few else number(None)
+            )
+            own.append(f"{number(low)} to {number(high)}" if bounds else none)
         cells.append(own)
     return markdown(["95 % interval", "SRCC", "PLCC", "KRCC"], cells)
 
@@ -120,12 +158,13 @@ def _find(evaluation: Evaluation, task: str, metric: str) -> Figure | None:
     return found.figures.get(metric)
 
 
-def _figure(figure: Figure | None) -> str:
+def figure_text(figure: Figure | None, digits: int = 3) -> str:
+    """Value and interval, ``0.812 [0.790, 0.831]``."""
     if figure is None or figure.value is None:
         return NO_VALUE
     if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+        return f"{figure.value:.{digits}f}"
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 def _spread(spread: Spread | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
+from diffagiqa.training.results import RESULT
 from diffagiqa.training.train import open_backbone
 from diffagiqa.training.unrated import with_unrated
 
@@ -81,7 +83,8 @@ def ablate(
 ) -> str:  # fmt: skip
     """Run every variant and return the table as Markdown; finished repeats are not run again.
 
-    ``only``: of the variants, those whose name holds one of these; "not run" stands in the others' rows.
+    ``only``: of the variants, those whose name holds one of these. Of the others, what ``folder`` holds
+    of earlier runs is read back; "not run" stands where it holds nothing.
 
     Raises:
         ConfigError: no variant's name holds one of ``only``, or those that do want ``full``.
@@ -105,16 +108,18 @@ def ablate(
     backbone = open_backbone(config, processes.device)
     table: list[tuple[Variant, Repeats | None]] = []
     for variant in known:
-        if variant.name not in wanted or (variant.full and not full):
+        place = folder / "".join(c if c.isalnum() else "-" for c in variant.name)
+        runs = variant.name in wanted and (full or not variant.full)
+        wanted_repeats = repeats if runs else min(repeats, _finished(place))
+        if not wanted_repeats:
             table.append((variant, None))
             continue
-        log(f"variant: {variant.name}")
+        log(f"variant: {variant.name}{'' if runs else ', from an earlier run'}")
         own = replace(config, model=variant.model, freeze_prompters=not variant.full)
         if variant.full:
             own = replace(own, members=1)  # networks are folded on frozen features only
-        place = folder / "".join(c if c.isalnum() else "-" for c in variant.name)
         features = None
-        if not variant.full:
+        if runs and not variant.full:
             # Levels and pooling come after the features: such variants share the base's cache.
             shared = replace(
                 own.model, features=config.model.features,
@@ -128,7 +133,7 @@ def ablate(
             own,
             rows,
             place,
-            repeats,
+            wanted_repeats,
             backbone=backbone,
             features=features,
             official=official,
@@ -137,6 +142,11 @@ def ablate(
         )
         table.append((variant, done))
     return render_ablation(config, rows, table)
+
+
+def _finished(folder: Path) -> int:
+    """How many repeats, from the first on, lie there whole."""
+    return next(i for i in count() if not (folder / f"{i:02d}" / RESULT).is_file())
 
 
 def render_ablation(

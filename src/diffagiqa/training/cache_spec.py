@@ -63,6 +63,6 @@ def check_spec(folder: Path, spec: dict[str, Any]) -> None:
     unlike = [key for key in spec if spec[key] != found.get(key)]
     if unlike:
         raise TrainingError(
-            f"{folder} holds features of another {', '.join(unlike)}; "
+            f"{folder} holds features that differ from this run's in {', '.join(unlike)}; "
             "give another --cache folder or delete this one"
         )

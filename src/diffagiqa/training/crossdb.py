@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, PromptError, TrainingError
-from diffagiqa.evaluation.correlations import bootstrap_interval
-from diffagiqa.evaluation.protocol import AGREEMENT, MEASURES
+from diffagiqa.evaluation.protocol import AGREEMENT, TaskEvaluation, evaluate_predictions
+from diffagiqa.evaluation.tables import NAMES, figure_text, intervals_text
 from diffagiqa.scorer import Scorer
 from diffagiqa.training import measures
 from diffagiqa.training.data import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = (*AGREEMENT, "rmse")
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class CrossResult:
     """Agreement on another database: on all of it, and on prompts that training never saw.
 
     ``tasks`` maps task -> part ("all", "new prompts") -> figures; ``shared_prompts`` is the overlap.
+    ``predictions`` has a row per picture: its labels and scores, and whether its prompt is new.
     """
 
     trained_on: str
@@ -30,7 +37,8 @@ class CrossResult:
     prompts: int
     shared_prompts: int
     unreadable: int
-    tasks: dict[str, dict[str, dict[str, Any]]]
+    tasks: dict[str, dict[str, TaskEvaluation]]
+    predictions: pd.DataFrame
 
 
 def cross_evaluate(
@@ -49,7 +57,7 @@ def cross_evaluate(
             f"{run} was trained for {', '.join(scorer.tasks)}, and {', '.join(rows.names)} has labels "
             f"of {', '.join(rows.task_names)}; they have no task in common"
         )
-    seen = {prompt_key(prompt) for prompt in trained["prompt"].astype(str)}
+    seen = {prompt_key(prompt) for prompt in trained["prompt"].astype(str)} - {""}
     keys = [prompt_key(prompt) for prompt in rows.prompts]
     scores = np.full((len(rows), len(common)), np.nan)
     pairs = ((sample.source, sample.prompt or "") for sample in rows.samples)
@@ -58,19 +66,16 @@ def cross_evaluate(
             scores[row] = [result[task] for task in common]
         if (row + 1) % 200 == 0:
             log(f"{row + 1} of {len(rows)} pictures scored")
+    columns = dict(zip(common, scores.T.tolist(), strict=True))
+    frame = measures.predictions(columns, rows, range(len(rows)))
+    new = np.array([key not in seen for key in keys])
+    grouped = frame.assign(group=keys)
     parts = {
-        "all": np.ones(len(rows), bool),
-        "new prompts": np.array([k not in seen for k in keys]),
+        name: evaluate_predictions(part, common, resamples=measures.RESAMPLES).tasks
+        for name, part in {"all": grouped, "new prompts": grouped[new]}.items()
     }
-    tasks: dict[str, dict[str, dict[str, Any]]] = {}
-    for column, task in enumerate(common):
-        labels = rows.labels[:, rows.task_names.index(task)].numpy().astype(np.float64)
-        known = ~np.isnan(labels) & ~np.isnan(scores[:, column])
-        tasks[task] = {
-            part: _figures(scores[chosen & known, column], labels[chosen & known],
-                           [key for key, own in zip(keys, chosen & known, strict=True) if own])
-            for part, chosen in parts.items()
-        }  # fmt: skip
+    tasks = {task: {part: found[task] for part, found in parts.items()} for task in common}
+    frame["new_prompt"] = np.where(new, "yes", "no")
     return CrossResult(
         trained_on=_database_of(run),
         tested_on=" + ".join(rows.names),
@@ -78,45 +83,33 @@ def cross_evaluate(
         shared_prompts=len(set(keys) & seen),
         unreadable=int(np.isnan(scores[:, 0]).sum()),
         tasks=tasks,
+        predictions=frame,
     )
 
 
 def render_cross(result: CrossResult) -> str:
     """The result as Markdown."""
+    unread = counted(result.unreadable, "picture")
     lines = [
         f"# Trained on {result.trained_on}, tested on {result.tested_on}",
         "",
         f"{result.shared_prompts} of {result.prompts} prompts of {result.tested_on} were trained on; "
-        'the rows "new prompts" leave their pictures out. '
-        f"{result.unreadable} pictures could not be read. "
-        "Brackets: 95 % percentile bootstrap over prompts.",
+        f'the rows "new prompts" leave their pictures out. {unread} could not be read. '
+        "Brackets: 95 % percentile bootstrap over prompts. RMSE is in units of the labels.",
         "",
-        "| task | pictures of | count | SRCC | PLCC | KRCC |",
-        "|---|---|---|---|---|---|",
+        f"| task | pictures of | count | {' | '.join(NAMES[name] for name in METRICS)} |",
+        f"|---|---|---|{'---|' * len(METRICS)}",
     ]
+    reasons = []
     for task, parts in result.tasks.items():
         for part, found in parts.items():
-            cells = [
-                f"{found[name]:.3f} [{found['interval'][name][0]:.3f}, {found['interval'][name][1]:.3f}]"
-                if np.isfinite(found[name])
-                else "too few"
-                for name in AGREEMENT
-            ]
-            lines.append(f"| {task} | {part} | {found['pictures']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _figures(scores: np.ndarray, labels: np.ndarray, prompts: list[str]) -> dict[str, Any]:
-    figures: dict[str, Any] = {"pictures": len(scores)}
-    figures |= {name: MEASURES[name](scores, labels) for name in AGREEMENT}
-    if len(scores) >= 3:
-        figures["interval"] = {
-            name: bootstrap_interval(
-                MEASURES[name], scores, labels, groups=prompts, resamples=measures.RESAMPLES
-            )
-            for name in AGREEMENT
-        }
-    return figures
+            cells = [figure_text(found.figures[name]) for name in METRICS]
+            lines.append(f"| {task} | {part} | {found.rows} | {' | '.join(cells)} |")
+            if reason := found.reasons.get("srcc"):
+                reasons.append(f"{task}, {part}: no correlation, since {reason}.")
+            elif found.figures["srcc"].low is None:
+                reasons.append(f"{task}, {part}: {intervals_text(found)}.")
+    return "\n".join([*lines, *([""] if reasons else []), *reasons]) + "\n"
 
 
 def _training_rows(run: Path) -> Any:

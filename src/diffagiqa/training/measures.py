@@ -21,11 +21,31 @@ def evaluate_scores(
     scores: Mapping[str, Sequence[float]], rows: Rows, test: Sequence[int]
 ) -> Evaluation:
     """Agreement on the test rows; ``scores`` in [0, 1] by task, errors in units of the MOS scale."""
+    return evaluate_predictions(
+        predictions(scores, rows, test), rows.task_names, resamples=RESAMPLES
+    )
+
+
+def predictions(
+    scores: Mapping[str, Sequence[float]], rows: Rows, test: Sequence[int]
+) -> pd.DataFrame:
+    """The test rows of ``labelled_table`` with ``<task>_predicted``, in its MOS scale, after each."""
     frame = labelled_table(rows).iloc[list(test)].reset_index(drop=True)
     for task in rows.tasks:
-        values = np.asarray(scores[task.name], np.float64)
-        frame[f"{task.name}_predicted"] = values * (task.mos_max - task.mos_min) + task.mos_min
-    return evaluate_predictions(frame, rows.task_names, resamples=RESAMPLES)
+        if task.name in scores:
+            values = np.asarray(scores[task.name], np.float64)
+            values = values * (task.mos_max - task.mos_min) + task.mos_min
+            column = int(frame.columns.get_indexer([task.name])[0]) + 1
+            frame.insert(column, f"{task.name}_predicted", values)
+    return frame
+
+
+def predictions_csv(frame: pd.DataFrame) -> str:
+    """``predictions`` as text, without prompts and generators where none is known."""
+    unknown = {"prompt": "", "generator": "unknown"}
+    empty = [name for name, nothing in unknown.items() if (frame[name] == nothing).all()]
+    # Labels are float32, of which seven digits are the table's own.
+    return frame.drop(columns=empty).to_csv(index=False, float_format="%.7g")
 
 
 def evaluate_baseline(rows: Rows, train: Sequence[int], test: Sequence[int]) -> Evaluation:

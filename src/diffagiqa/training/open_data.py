@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
-from diffagiqa.data.splits import Split, official_split, random_split
+from diffagiqa.data.databases import (
+    DATABASES,
+    Database,
+    database_name,
+    read_database,
+    read_table,
+    verified,
+)
+from diffagiqa.data.splits import Split, official_split, prompt_key, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
@@ -21,7 +28,7 @@ class TableColumns:
     labels: Mapping[str, str] = field(default_factory=dict)
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     image: str = "image"
-    prompt: str = "prompt"
+    prompt: str | None = "prompt"
     generator: str | None = None
     split: str | None = None
 
@@ -37,15 +44,24 @@ class Opened:
 
 def open_data(
     names: Sequence[str], roots: Sequence[str], *, own: TableColumns | None = None,
-    tasks: Sequence[str] | None = None, allow_partial: bool = False,
+    tasks: Sequence[str] | None = None, allow_partial: bool = False, skip_unreadable: bool = False,
 ) -> Opened:  # fmt: skip
     """Open databases by name, or tables of ratings by path.
 
-    ``roots``: one folder for one database, or ``name=folder`` for each. Byte-identical files are left
-    out, since nothing says whose rating is right; the notes say how many.
+    ``roots``: one folder for one database, or ``name=folder`` for each; a table's name is its path, or
+    its file name without suffix, as notes call it. Byte-identical files that are rated unlike are left
+    out, since nothing says whose rating is right; the notes say how many. ``allow_partial`` and
+    ``skip_unreadable`` leave out rows whose image is not there, or cannot be read.
     """
-    databases = [_open(name, _root_of(name, names, roots), own, allow_partial) for name in names]
-    databases = [database.without_duplicates() for database in databases]
+    called = [_called(name) for name in names]
+    if twice := sorted({name for name in called if called.count(name) > 1}):
+        raise ConfigError(
+            f"two of the databases are called {twice[0]}; give each once, and unlike names to tables"
+        )
+    folders = _folders(names, roots)
+    found = [read_any(name, folders.get(name), own) for name in names]
+    whole = [verified(database, allow_partial, skip_unreadable) for database in found]
+    databases = [database.without_duplicates() for database in whole]
     rows = make_rows(
         {database.name: (database.samples(), database.scales) for database in databases}, tasks
     )
@@ -78,8 +94,9 @@ def _rated_split(
     if config.split != "official":
         # validation_fraction is a share of what is not test, random_split wants one of everything.
         share = config.validation_fraction * (1 - config.test_fraction)
+        by = config.split if any(rows.prompts) else "image"  # no prompts: none to keep together
         split = random_split(
-            rows.table(), config.test_fraction, config.split_seed, config.split, share,
+            rows.table(), config.test_fraction, config.split_seed, by, share,
             among=prompts_to_test(config),
         )  # fmt: skip
         return positions(split, rows)
@@ -115,7 +132,12 @@ def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
     wrong = [text for text in texts if "=" not in text]
     if wrong:
         raise ConfigError(f"{flag} {wrong[0]} has no '='; write {flag} NAME=VALUE")
-    return dict(text.split("=", 1) for text in texts)
+    pairs: dict[str, str] = {}
+    for name, _, value in (text.partition("=") for text in texts):
+        if name in pairs:
+            raise ConfigError(f"{flag} {name} was given as {pairs[name]} and as {value}; give one")
+        pairs[name] = value
+    return pairs
 
 
 def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -132,11 +154,23 @@ def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
     return scales
 
 
-def _open(name: str, root: str | None, own: TableColumns | None, allow_partial: bool) -> Database:
+def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
+    """The distinct prompts of some rows; the empty one is none."""
+    prompts = rows.prompts
+    return {prompt_key(prompts[row]) for row in part} - {""}
+
+
+def read_any(name: str, root: str | None, own: TableColumns | None = None) -> Database:
+    """A database by its name, or a table of ratings by its path, as it lies there, for a check.
+
+    Raises:
+        ConfigError: it is neither, or a table whose columns are not named, or has no folder.
+        DatabaseError: it cannot be read.
+    """
     if name in DATABASES:
         if root is None:
             raise ConfigError(f"{name} needs its folder; give --root FOLDER")
-        return load_database(name, root, allow_partial=allow_partial)
+        return read_database(name, root)
     if not Path(name).is_file():
         raise ConfigError(
             f"{name!r} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
@@ -146,21 +180,35 @@ def _open(name: str, root: str | None, own: TableColumns | None, allow_partial: 
             f"{name} is a table of one's own, so its columns must be named: "
             "--label perception=mos --scale perception=1:5"
         )
-    return load_table(
+    return read_table(
         name, image=own.image, prompt=own.prompt, labels=own.labels, scales=own.scales,
-        generator=own.generator, split=own.split, root=root, allow_partial=allow_partial,
+        generator=own.generator, split=own.split, root=root,
     )  # fmt: skip
 
 
-def _root_of(name: str, names: Sequence[str], roots: Sequence[str]) -> str | None:
-    named = dict(
-        root.split("=", 1) for root in roots if root.split("=", 1)[0] in names and "=" in root
-    )
-    if name in named:
-        return named[name]
-    plain = [root for root in roots if root.split("=", 1)[0] not in names or "=" not in root]
-    if plain and len(names) == 1:
-        return plain[0]
-    if plain:
-        raise ConfigError("several databases need their folders by name: --root agiqa-3k=FOLDER")
-    return None
+def _called(name: str) -> str:
+    """What notes and tables call a database: its name, or a table's file name without suffix."""
+    return name if name in DATABASES else Path(name).stem
+
+
+def _folders(names: Sequence[str], roots: Sequence[str]) -> dict[str, str]:
+    """The folder of each database that was given one."""
+    known = {_called(name): name for name in names} | {name: name for name in names}
+    folders: dict[str, str] = {}
+    for root in roots:
+        key, equals, folder = root.partition("=")
+        name = known.get(database_name(key), known.get(key)) if equals else None
+        if name is None:  # a folder alone, in whose own name there may be a "="
+            if len(names) > 1:
+                choice = " or ".join(_called(name) for name in names)
+                raise ConfigError(
+                    f"--root {root} does not say whose folder it is; write --root NAME=FOLDER, NAME "
+                    f"being {choice}"
+                )
+            name, folder = names[0], root
+        if name in folders:
+            raise ConfigError(
+                f"--root gives {_called(name)} the folders {folders[name]} and {folder}; give one"
+            )
+        folders[name] = folder
+    return folders

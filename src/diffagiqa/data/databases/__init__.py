@@ -10,8 +10,9 @@ from diffagiqa.data.databases.loading import (
     database_name,
     load_database,
     read_database,
+    verified,
 )
-from diffagiqa.data.databases.table import load_table
+from diffagiqa.data.databases.table import load_table, read_table
 
 __all__ = [
     "DATABASES",
@@ -24,4 +25,6 @@ __all__ = [
     "load_database",
     "load_table",
     "read_database",
+    "read_table",
+    "verified",
 ]

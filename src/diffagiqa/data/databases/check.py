@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError
 
 BINS = 20  # of the histograms, over the whole scale
+TAIL = 64  # bytes of a file's end in which the mark of its end is looked for
+ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
 SMALL = 0.2  # files below this share of the median size are opened: one colour compresses that well
 
 
@@ -42,6 +47,7 @@ class CheckReport:
         official: rows per part of the official split; empty without one.
         errors: why it cannot be used as it is; a whole database has none.
         notes: what a reader of its figures must know: parts missing, duplicates, missing labels.
+        unreadable: paths of the pictures that were opened and cannot be read.
     """
 
     name: str
@@ -53,6 +59,7 @@ class CheckReport:
     official: dict[str, int]
     errors: tuple[str, ...]
     notes: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -72,30 +79,34 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
     """Verify counts, names, files, labels and duplicates; nothing is raised, everything is listed.
 
     Args:
-        decode: open every picture too, not only suspiciously small ones (about 5 ms each).
+        decode: open every picture too (about 5 ms each), not only those that are suspiciously small
+            or do not end as their format does, as a copy that was cut short.
     """
     table = database.table
     summaries = tuple(_summary(database, task) for task in database.tasks)
     errors = [*_missing(database), *_outside(summaries), *_empty(database, summaries)]
     notes = [*database.notes, *_counts(database), *_labels(summaries, len(table))]
-    notes += [*_names(database), *_duplicates(database)]
+    notes += [*_without_prompts(database), *_names(database), *_duplicates(database)]
     unreadable, plain = _pictures(database, decode)
     if unreadable:
-        errors.append(f"{len(unreadable)} pictures cannot be read: {_some(unreadable)}")
+        names = table.loc[table["path"].isin(unreadable), "image"].drop_duplicates().tolist()
+        errors.append(f"{counted(len(unreadable), 'picture')} cannot be read: {_some(names)}")
     if plain:
-        notes.append(f"{len(plain)} pictures are of one colour only: {_some(plain)}")
+        are = counted(len(plain), "picture is", "pictures are")
+        notes.append(f"{are} of one colour only: {_some(plain)}")
     counts = table["generator"].value_counts()
     parts = database.official_splits or {}
     return CheckReport(
         name=database.name,
         root=str(database.root),
         rows=len(table),
-        prompts=table["group"].nunique(),
+        prompts=table["group"][table["prompt"] != ""].nunique(),
         generators={str(name): int(count) for name, count in counts.items()},
         labels=summaries,
         official={part: len(rows) for part, rows in parts.items()},
         errors=tuple(errors),
         notes=tuple(notes),
+        unreadable=tuple(unreadable),
     )
 
 
@@ -135,11 +146,28 @@ def _outside(summaries: Sequence[LabelSummary]) -> list[str]:
 
 def _empty(database: Database, summaries: Sequence[LabelSummary]) -> list[str]:
     found = ["the table has no rows"] if len(database) == 0 else []
-    blank = (database.table["prompt"].str.strip() == "").to_numpy()
-    if blank.any():
+    blank = _blank(database)
+    if blank.any() and not blank.all():
         rows = [str(row + 1) for row in np.flatnonzero(blank)]
-        found.append(f"{len(rows)} rows have no prompt: rows {_some(rows)}")
+        have, which = (
+            counted(len(rows), "row has", "rows have"),
+            "row" if len(rows) == 1 else "rows",
+        )
+        found.append(f"{have} no prompt: {which} {_some(rows)}")
     return found + [f"{s.task} has no scores" for s in summaries if not s.labelled]
+
+
+def _blank(database: Database) -> NDArray[np.bool_]:
+    """Of each row, whether it has no prompt."""
+    return (database.table["prompt"].str.strip() == "").to_numpy(dtype=np.bool_)
+
+
+def _without_prompts(database: Database) -> list[str]:
+    if not len(database) or not _blank(database).all():
+        return []
+    return [
+        "no row has a prompt, so every picture goes with the empty one, and no split can be by prompt"
+    ]
 
 
 def _counts(database: Database) -> list[str]:
@@ -164,7 +192,8 @@ def _counts(database: Database) -> list[str]:
 
 def _labels(summaries: Sequence[LabelSummary], rows: int) -> list[str]:
     return [
-        f"{rows - s.labelled} of {rows} rows have no {s.task} score"
+        f"{rows - s.labelled} of {rows} rows {'has' if rows - s.labelled == 1 else 'have'} no {s.task} "
+        "score"
         for s in summaries
         if 0 < s.labelled < rows
     ]
@@ -172,7 +201,8 @@ def _labels(summaries: Sequence[LabelSummary], rows: int) -> list[str]:
 
 def _names(database: Database) -> list[str]:
     twice = database.table["image"][database.table["image"].duplicated()].unique().tolist()
-    return [f"{len(twice)} image names stand in more than one row: {_some(twice)}"] if twice else []
+    stand = counted(len(twice), "image name stands", "image names stand")
+    return [f"{stand} in more than one row: {_some(twice)}"] if twice else []
 
 
 def _duplicates(database: Database) -> list[str]:
@@ -183,29 +213,44 @@ def _duplicates(database: Database) -> list[str]:
     prompts = int((sets["group"].nunique() > 1).sum())
     first = " = ".join(map(str, sets.get_group(copies["duplicates"].iloc[0])["image"]))
     return [
-        f"{len(copies)} rows in {sets.ngroups} sets have byte-identical files, {prompts} of the sets "
+        f"{len(copies)} rows in {counted(sets.ngroups, 'set')} have byte-identical files, "
+        f"{prompts} of the sets "
         f"with different prompts ({first}); leave them out of measurements"
     ]
 
 
 def _pictures(database: Database, decode: bool) -> tuple[list[str], list[str]]:
-    """Names of pictures that cannot be read, and of those of one colour."""
+    """Paths of pictures that cannot be read, and names of those of one colour."""
     table = database.table[database.table["path"].notna()].drop_duplicates("path")
     files = [database.root / path for path in table["path"]]
     sizes = np.array([file.stat().st_size for file in files], dtype=np.float64)
     limit = SMALL * np.median(sizes) if len(sizes) else 0.0
     unreadable, plain = [], []
-    for name, file, size in zip(table["image"], files, sizes, strict=True):
-        if not (decode or size < limit):
+    named = zip(table["image"], table["path"], files, sizes, strict=True)
+    for name, path, file, size in named:
+        if not (decode or size < limit or _cut_short(file)):
             continue
         try:
             image = decode_image(str(file))
         except ImageError:
-            unreadable.append(name)
+            unreadable.append(path)
             continue
         if float(image.max() - image.min()) == 0:
             plain.append(name)
     return unreadable, plain
+
+
+def _cut_short(file: Path) -> bool:
+    """Whether a JPEG or PNG does not end as such files do; whole ones with more behind it are rare."""
+    end = ENDS.get(file.suffix.lower())
+    if end is None:
+        return False
+    try:
+        with file.open("rb") as content:
+            content.seek(max(0, file.stat().st_size - TAIL))
+            return end not in content.read()
+    except OSError:
+        return True  # reading it says why
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

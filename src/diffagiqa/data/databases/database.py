@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.data.samples import Sample
+from diffagiqa.data.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,15 +89,32 @@ class Database:
     def without_duplicates(self) -> Database:
         """Without every row whose file is byte-identical to that of another row.
 
-        All rows of such a set go, not all but one: where one picture has two prompts and two ratings,
-        at least one of them is wrong, and nothing says which.
+        Of rows that say the same too, prompt and all scores, the first is kept. All rows of another set
+        go, not all but one: where one picture has two prompts and two ratings, at least one of them is
+        wrong, and nothing says which.
         """
-        unique = (self.table["duplicates"] == -1).to_numpy()
-        if unique.all():
+        copies = self.table[self.table["duplicates"] != -1]
+        if copies.empty:
             return self
-        return self.select(
-            unique, f"{(~unique).sum()} rows whose files are byte-identical to others are left out"
-        )
+        said = ["duplicates", "prompt", *self.tasks]
+        again = copies.duplicated(said)
+        single = copies[~again]
+        unlike = single[single["duplicates"].duplicated(keep=False)]["duplicates"].unique()
+        repeated = copies[again & ~copies["duplicates"].isin(unlike)]
+        left = copies[copies["duplicates"].isin(unlike)]
+        found = self
+        kept = ~self.table.index.isin(repeated.index)
+        if len(repeated):
+            found = found.select(
+                kept,
+                f"{counted(len(repeated), 'row repeats', 'rows repeat')} another's picture, prompt and "
+                f"scores ({repeated['image'].iloc[0]}); one of each is kept",
+            )
+        if len(left):
+            rest = ~self.table.index.isin(left.index)
+            note = f"{len(left)} rows whose files are byte-identical to others are left out"
+            found = found.select(rest[kept], note)
+        return found
 
     def samples(self) -> tuple[Sample, ...]:
         """The rows as samples, with absolute locations; tasks without a score are not in ``labels``."""

@@ -82,18 +82,17 @@ class Folder:
         return named[0] if len(named) == 1 else None
 
 
-def read_sheet(path: Path, **options: Any) -> pd.DataFrame:
+def read_sheet(path: Path, remedy: str = "download it again", **options: Any) -> pd.DataFrame:
     """CSV, TSV, JSON, JSONL, Parquet or xlsx -> rows; DatabaseError where it cannot be read.
 
-    Empty cells of text files and workbooks are "": a prompt may be "none" or "NA".
+    Empty cells of text files and workbooks are "": a prompt may be "none" or "NA". ``remedy``: what to
+    do about a damaged file.
     """
     import pandas as pd
 
     readers = {
-        ".csv": lambda: pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False, **options),
-        ".tsv": lambda: pd.read_csv(
-            path, encoding="utf-8-sig", keep_default_na=False, sep="\t", **options
-        ),
+        ".csv": lambda: _read_text(path, ",", **options),
+        ".tsv": lambda: _read_text(path, "\t", **options),
         ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
         ".json": lambda: pd.read_json(path, dtype=False),
         ".parquet": lambda: pd.read_parquet(path),
@@ -105,12 +104,36 @@ def read_sheet(path: Path, **options: Any) -> pd.DataFrame:
             f"{path} has suffix {path.suffix or 'none'}; expected one of {', '.join(readers)}"
         )
     try:
+        if path.stat().st_size == 0:
+            raise DatabaseError(f"{path} is empty; expected a header and rows; {remedy}")
         return read()
+    except DatabaseError:
+        raise
     except ImportError:
         raise MissingExtraError("openpyxl", "train") from None
+    except UnicodeError:
+        raise DatabaseError(f"{path} is not in UTF-8; save it as UTF-8, or {remedy}") from None
     except Exception as error:  # parsers raise whatever their format has in store
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DatabaseError(f"{path} cannot be read ({reason}); download it again") from None
+        reason = reason.removeprefix("Error tokenizing data. C error: ")
+        raise DatabaseError(f"{path} cannot be read ({reason}); {remedy}") from None
+
+
+def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
+    """A CSV by its header's separator: spreadsheets of many countries write semicolons, and commas
+    into numbers; some write UTF-16, with a mark at the beginning."""
+    import pandas as pd
+
+    with path.open("rb") as file:
+        start = file.read(4)
+    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    with path.open(encoding=encoding) as text:
+        header = text.readline()
+    separator = next((mark for mark in (separator, ",", ";", "\t") if mark in header), separator)
+    return pd.read_csv(
+        path, sep=separator, decimal="." if separator == "," else ",", encoding=encoding,
+        keep_default_na=False, **options,
+    )  # fmt: skip
 
 
 class MissingColumnsError(DatabaseError):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from diffagiqa.data.databases.database import Database, Expected, Scale
 from diffagiqa.data.databases.files import Folder, identical_files
 from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def number_columns(table: pd.DataFrame, names: list[str], where: Path | str) -> 
         if wrong.any():
             row = int(np.flatnonzero(wrong.to_numpy())[0])
             raise DatabaseError(
-                f"{where} has {int(wrong.sum())} scores in {name!r} that are no numbers (row {row + 1}: "
-                f"{text.iloc[row]!r}); correct them, or leave the cells empty"
+                f"{where} has {counted(int(wrong.sum()), 'score that is', 'scores that are')} no number "
+                f"in {name!r} (row {row + 1}: {text.iloc[row]!r}); correct them, or leave the cells empty"
             )
         table[name] = values
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K, MADE
 from diffagiqa.data.databases.aigc import AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K
-from diffagiqa.data.databases.check import CheckReport, check_database
+from diffagiqa.data.databases.check import check_database
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.listing import Source, build
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
 DATABASES: dict[str, Source] = {
@@ -48,13 +52,15 @@ def read_database(name: str, root: str | os.PathLike[str]) -> Database:
 
 
 def load_database(
-    name: str, root: str | os.PathLike[str], *, allow_partial: bool = False
-) -> Database:
+    name: str, root: str | os.PathLike[str], *, allow_partial: bool = False,
+    skip_unreadable: bool = False,
+) -> Database:  # fmt: skip
     """Read one of ``DATABASES`` and verify it.
 
     A table that lists fewer rows than the distribution (some prompts, one part of the split) is a
     partial database: it loads, and ``notes`` say so. A table that lists images which are not there is
-    an error, unless ``allow_partial``: then those rows go, and ``notes`` say so too.
+    an error, unless ``allow_partial``: then those rows go, and ``notes`` say so too. So it is with
+    pictures that cannot be read, and ``skip_unreadable``.
 
     Args:
         name: "agiqa-1k", "agiqa-3k", "aigciqa2023", "aigiqa-20k" or "pku-aigiqa-4k".
@@ -64,20 +70,35 @@ def load_database(
         DatabaseError: one message that names everything that makes it unusable.
         MissingExtraError: where it needs openpyxl and that is not installed.
     """
-    database = read_database(name, root)
-    return usable(database, check_database(database), allow_partial)
+    return verified(read_database(name, root), allow_partial, skip_unreadable)
 
 
-def usable(database: Database, report: CheckReport, allow_partial: bool) -> Database:
-    """The database with the report's notes, or the error that lists all that is wrong with it."""
-    here = database.table["path"].notna().to_numpy()
-    if allow_partial and here.any() and not here.all():
-        note = f"{(~here).sum()} of {len(here)} rows are left out: their images are not there"
-        database = database.select(here, note)
+def verified(database: Database, allow_partial: bool, skip_unreadable: bool) -> Database:
+    """The database with the check's notes, or the error that lists all that is wrong with it."""
+    if allow_partial:
+        there = database.table["path"].notna().to_numpy()
+        database = _only(database, there, "images are not there")
+    report = check_database(database)
+    if skip_unreadable and report.unreadable:
+        read = ~database.table["path"].isin(report.unreadable).to_numpy()
+        database = _only(database, read, "pictures cannot be read")
         report = check_database(database)
     if report.errors:
-        more = "" if here.all() else "; --allow-partial leaves out rows without an image"
+        remedies = []
+        if database.table["path"].isna().any():
+            remedies.append("--allow-partial leaves out rows without an image")
+        if report.unreadable:
+            remedies.append("--unreadable skip leaves out rows whose picture cannot be read")
         raise DatabaseError(
-            f"{database.name} in {database.root} cannot be used: {'; '.join(report.errors)}{more}"
+            f"{database.name} in {database.root} cannot be used: "
+            f"{'; '.join([*report.errors, *remedies])}"
         )
     return replace(database, notes=report.notes)
+
+
+def _only(database: Database, kept: NDArray[np.bool_], why: str) -> Database:
+    """Some rows, with a note about the others; all, where none would be left."""
+    if kept.all() or not kept.any():
+        return database
+    are = counted(int((~kept).sum()), f"of {len(kept)} rows is", f"of {len(kept)} rows are")
+    return database.select(kept, f"{are} left out: their {why}")

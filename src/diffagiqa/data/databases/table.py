@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffagiqa.data.databases.check import check_database
 from diffagiqa.data.databases.database import Database, Scale
 from diffagiqa.data.databases.files import Folder, MissingColumnsError, columns, read_sheet
 from diffagiqa.data.databases.listing import Listing, build, number_columns
-from diffagiqa.data.databases.loading import usable
+from diffagiqa.data.databases.loading import verified
 from diffagiqa.errors import DatabaseError
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
@@ -22,7 +21,7 @@ def load_table(
     path: str | os.PathLike[str],
     *,
     image: str = "image",
-    prompt: str = "prompt",
+    prompt: str | None = "prompt",
     labels: Mapping[str, str],
     scales: Mapping[str, Scale],
     generator: str | None = None,
@@ -31,12 +30,43 @@ def load_table(
     root: str | os.PathLike[str] | None = None,
     name: str | None = None,
     allow_partial: bool = False,
+    skip_unreadable: bool = False,
 ) -> Database:
-    """Read a table of ratings as a database.
+    """Read a table of ratings as a database, and verify it; ``read_table`` says what the others mean.
+
+    Args:
+        allow_partial: leave rows out whose image is not there, with a note, instead of an error.
+        skip_unreadable: leave rows out whose image cannot be read, in the same way.
+
+    Raises:
+        DatabaseError: one message that names everything that makes the table unusable.
+    """
+    database = read_table(
+        path, image=image, prompt=prompt, labels=labels, scales=scales, generator=generator, std=std,
+        split=split, root=root, name=name,
+    )  # fmt: skip
+    return verified(database, allow_partial, skip_unreadable)
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    image: str = "image",
+    prompt: str | None = "prompt",
+    labels: Mapping[str, str],
+    scales: Mapping[str, Scale],
+    generator: str | None = None,
+    std: Mapping[str, str] | None = None,
+    split: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+) -> Database:
+    """Read a table of ratings as it is, faults and all: for ``check_database``.
 
     Args:
         path: the table; JSONL and Parquet included.
-        image, prompt: columns of the image's name and of its prompt (upper or lower case).
+        image, prompt: columns of the image's name and of its prompt (upper or lower case); None for
+            the latter where the table has no prompts.
         labels: {task: column of its opinion scores}; empty cells are missing labels.
         scales: {task: (lowest, highest possible score)}, one for every task.
         generator: column of the model that made the image, if there is one.
@@ -45,10 +75,9 @@ def load_table(
         root: folder of the images, by default that of the table; names are looked for in it, and at
             last anywhere below it.
         name: of the database; by default the table's file name.
-        allow_partial: leave rows out whose image is not there, with a note, instead of an error.
 
     Raises:
-        DatabaseError: one message that names everything that makes the table unusable.
+        DatabaseError: it cannot be read as a table with such columns.
     """
     where = Path(path)
     if not labels:
@@ -66,15 +95,19 @@ def load_table(
     if not where.is_file():
         raise DatabaseError(f"{where} is not a file; give the table of ratings")
     spread = {f"{task}_std": column for task, column in (std or {}).items()}
-    wanted = {"image": image, "prompt": prompt, **labels, **spread}
+    wanted = {"image": image, **labels, **spread}
+    wanted |= {} if prompt is None else {"prompt": prompt}
     wanted |= {} if generator is None else {"generator": generator}
     wanted |= {} if split is None else {"split": split}
     try:
-        table = columns(read_sheet(where), wanted, where)
+        table = columns(read_sheet(where, "check what it was saved as"), wanted, where)
     except MissingColumnsError as fault:
         raise DatabaseError(
-            f"{fault}; name them, on the command line by --image-column, --prompt-column and --label"
+            f"{fault}; name them, on the command line by --image-column, --prompt-column ('' where "
+            "there are no prompts) and --label"
         ) from None
+    if prompt is None:
+        table["prompt"] = ""
     number_columns(table, [*labels, *spread], where)
     if generator is None:
         table["generator"] = "unknown"
@@ -86,10 +119,9 @@ def load_table(
                 f"{where} has {unknown[0]!r} in {split!r}; expected train, validation or test"
             )
         parts = [PARTS[part] for part in given]
-    database = build(
+    return build(
         name or where.stem,
         Folder(root if root is not None else where.parent),
         Listing(table, parts),
         {task: scales[task] for task in labels},
     )
-    return usable(database, check_database(database), allow_partial)

@@ -1,0 +1,66 @@
+"""Workbooks are tables like any other."""
+
+from __future__ import annotations
+
+import builtins
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from diffagiqa.data import workbooks
+from diffagiqa.data.tables import read_records, read_samples
+from diffagiqa.errors import MissingExtraError, TableError
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """Two rows, between them a blank one, and a column without a name."""
+    rows = [
+        ["image", None, "prompt", "mos", "made"],
+        ["a.png", "x", "a cat", 2.5, datetime.date(2026, 1, 2)],
+        [None] * 5,
+        ["b.png", "y", None, 3, None],
+    ]
+    file = tmp_path / "rated.xlsx"
+    pd.DataFrame(rows).to_excel(file, index=False, header=False)
+    return file
+
+
+def test_rows_of_a_workbook(book: Path) -> None:
+    first, second = read_records(str(book))
+    assert first == {"image": "a.png", "prompt": "a cat", "mos": 2.5, "made": "2026-01-02T00:00:00"}
+    assert second == {"image": "b.png", "prompt": "", "mos": 3, "made": ""}
+    samples = list(read_samples([str(book)]))
+    assert [(sample.image, sample.prompt) for sample in samples] == [
+        ("a.png", "a cat"), ("b.png", None),
+    ]  # fmt: skip
+    assert samples[0].location == str(book.parent / "a.png")
+
+
+def test_workbooks_that_cannot_be_read(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as small:
+        small.setattr(workbooks, "_MAX_UNPACKED", 1000)
+        with pytest.raises(
+            TableError, match=r"bytes unpacked, and the limit is 1,000; save it as CSV"
+        ):
+            list(read_records(str(book)))
+    pd.DataFrame([["image", "image"], ["a", "b"]]).to_excel(book, index=False, header=False)
+    with pytest.raises(TableError, match="names a column twice"):
+        list(read_records(str(book)))
+    whole = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "openpyxl":
+            raise ImportError(name)
+        return whole(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
+        list(read_records(str(book)))
+    monkeypatch.undo()
+    book.write_bytes(b"no workbook")
+    with pytest.raises(TableError, match=r"cannot be read as xlsx \(.*\); check its format"):
+        list(read_records(str(book)))
