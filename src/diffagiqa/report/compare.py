@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.evaluation.correlations import FEWEST
 from diffagiqa.report.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 2000
-FEWEST = 10
-"""Prompts that an interval needs: one over a handful says nothing of others."""
 
 
 @dataclass(frozen=True)
