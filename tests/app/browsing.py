@@ -127,7 +127,8 @@ def explain(browser: Any, tick: bool = True) -> None:
     until(
         browser,
         lambda b: (
-            "seems missing" in texts(b, "#words") and b.find_element("css selector", "#seen img")
+            "chance it is shown" in texts(b, "#words")
+            and b.find_element("css selector", "#seen img")
         ),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from scale_made import make_pictures, make_table, read_rows, run
 
 from diffagiqa.errors import ConfigError, TableError
@@ -22,8 +23,21 @@ from diffagiqa.scale.ray_engine import ChunkScorer, RayEngine, pickled_chunks
 ray = pytest.importorskip("ray")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """In every process: sums over another number of threads differ in their last digits."""
+    threads, before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    torch.set_num_threads(threads)
+    del os.environ["OMP_NUM_THREADS"]
+    if before is not None:
+        os.environ["OMP_NUM_THREADS"] = before
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(one_thread: None) -> Iterator[Any]:
     """Two nodes on this machine."""
     from ray.cluster_utils import Cluster
 
