@@ -22,7 +22,7 @@ def load(name: str | None, **options: Any) -> Scorer:
 
 def has_caveat(scorer: Scorer) -> bool:
     """Whether this is the model in the package, while that has a notice of what it is not good for."""
-    return scorer.saved_in == DEFAULT_MODEL and (DEFAULT_MODEL / "NOTICE.txt").is_file()
+    return scorer.saved_in == DEFAULT_MODEL and bool(scorer.notice)
 
 
 class Models:

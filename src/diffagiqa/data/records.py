@@ -21,13 +21,21 @@ _MAX_JSON = 64_000_000  # bytes; a JSON table is held whole, a JSONL table is no
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
+def separator_of(header: str, expected: str) -> str:
+    """What separates a table's columns: spreadsheets of many countries write semicolons into .csv.
+
+    >>> separator_of("image;prompt", ","), separator_of("image", ",")
+    (';', ',')
+    """
+    return next((mark for mark in (expected, *_SEPARATORS) if mark in header), expected)
+
+
 def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[Record | str]:
     # Bytes that are not UTF-8 become lone surrogates, so that they spoil only their own row.
     text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
     lines = iter(lambda: text.readline(MAX_LINE).replace("\0", "\x01"), "")
     first = next(lines, "")
-    # Spreadsheets of many countries write semicolons into what they name .csv.
-    delimiter = next((mark for mark in (delimiter, *_SEPARATORS) if mark in first), delimiter)
+    delimiter = separator_of(first, delimiter)
     # Not strict, a quote that nobody closes would take in all that follows, without an error.
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = next(reader, [])

@@ -9,9 +9,8 @@ from zipfile import ZipFile
 
 from diffagiqa.errors import MissingExtraError, TableError
 
-_MAX_UNPACKED = (
-    500_000_000  # bytes; a workbook of 1 MB may hold 1 GB of zeros, and texts are held whole
-)
+_MAX_UNPACKED = 500_000_000
+"""Bytes: a workbook of 1 MB may hold 1 GB of zeros, and its texts are held whole."""
 
 
 def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:

@@ -78,9 +78,8 @@ class Stage:
             seconds = before + time.monotonic() - began
             shared = share_gradients(parameters, seconds, float(losses["loss"].detach()))
             self.progress.seconds, loss = shared
-            if not math.isfinite(
-                loss
-            ):  # on all processes alike: one that stopped alone, others await
+            # Of all processes, so that all stop alike: the others would wait for one that stopped alone.
+            if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of the {self.name} is not finite at step {self.progress.step}; "
                     "resume from the last checkpoint with a lower learning rate"

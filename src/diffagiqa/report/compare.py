@@ -140,6 +140,4 @@ def _one(
 
 
 def _by_prompt(run: Run, tasks: Sequence[str]) -> pd.DataFrame:
-    rows = run.scored
-    prompted = rows[rows["prompt"].fillna("").astype(str).str.strip() != ""]
-    return prompted.groupby("prompt")[list(tasks)].mean()
+    return run.prompted.groupby("prompt")[list(tasks)].mean()

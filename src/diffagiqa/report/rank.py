@@ -26,9 +26,9 @@ def rank(
         scores keep the order of the table. Also unfamiliar, where the run has it.
     """
     rows = run.scored.assign(score=run.weighted(weights))
-    prompted = rows["prompt"] != ""
-    if prompted.any():
-        rows = rows[prompted]
+    prompted = run.prompted.index
+    if len(prompted):
+        rows = rows.loc[prompted]
     rows = rows.assign(_first=rows.groupby("prompt", sort=False).ngroup())
     rows = rows.sort_values(["_first", "score"], ascending=[True, False], kind="stable")
     groups = rows.groupby("_first", sort=False)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.results import bare_cell
 from diffagiqa.data.samples import printable
-from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.errors import TableError
+from diffagiqa.model.config import shares_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,21 +40,20 @@ class Run:
         """The rows that have every score."""
         return self.rows.dropna(subset=list(self.tasks))
 
+    @property
+    def prompted(self) -> pd.DataFrame:
+        """The rows of ``scored`` that have a prompt."""
+        rows = self.scored
+        return rows[rows["prompt"].str.strip() != ""]
+
     def weighted(self, weights: Mapping[str, float] | None = None) -> pd.Series:
         """The weighted mean of the scores of ``scored``, in [0, 1].
 
         Raises:
             ConfigError: a weight is for an unknown task, is negative, or all are zero.
         """
-        weights = dict(weights or dict.fromkeys(self.tasks, 1.0))
-        unknown = [task for task in weights if task not in self.tasks]
-        if unknown or min(weights.values()) < 0 or sum(weights.values()) <= 0:
-            raise ConfigError(
-                f"weights are {weights}; expected numbers of 0 or more, not all 0, for "
-                f"{', '.join(self.tasks)}"
-            )
-        rows = self.scored
-        return sum(w * rows[task] for task, w in weights.items()) / sum(weights.values())  # type: ignore[return-value]
+        rows, shares = self.scored, shares_of(self.tasks, weights)
+        return sum(share * rows[task] for task, share in shares.items())  # type: ignore[return-value]
 
 
 def read_run(path: str | Path, name: str | None = None) -> Run:

@@ -43,6 +43,9 @@ _MOST = {
 }
 
 
+EMBEDDED = Path(__file__).parent / "default" / "backbone"
+
+
 def load_backbone(
     name_or_path: str,
     features: Sequence[str],
@@ -84,12 +87,11 @@ def load_backbone(
 def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
     """The local folder of a backbone: "embedded" (the package's), a folder, or a hub id to fetch."""
     if name_or_path == "embedded":
-        folder = Path(__file__).parent / "default" / "backbone"
-        if not folder.is_dir():
+        if not EMBEDDED.is_dir():
             raise BackboneError(
                 "this installation carries no backbone; give a folder or a hub id in place of embedded"
             )
-        return folder
+        return EMBEDDED
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder

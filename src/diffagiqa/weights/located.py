@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.weights.backbone_folder import find_backbone
+from diffagiqa.weights.backbone_folder import EMBEDDED, find_backbone
 from diffagiqa.weights.folder import backbone_reference, find_model, fingerprint, load_config
 
-DEFAULT_MODEL = Path(__file__).parent / "default"
+DEFAULT_MODEL = EMBEDDED.parent
 
 
 @dataclass(frozen=True)

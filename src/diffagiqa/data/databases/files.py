@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa.data.records import separator_of
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DatabaseError, MissingExtraError
 
@@ -120,8 +121,8 @@ def read_sheet(path: Path, remedy: str = "download it again", **options: Any) ->
 
 
 def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
-    """A CSV by its header's separator: spreadsheets of many countries write semicolons, and commas
-    into numbers; some write UTF-16, with a mark at the beginning."""
+    """A CSV by its header's separator. Where that is none, commas are in numbers; some spreadsheets
+    write UTF-16, with a mark at the beginning."""
     import pandas as pd
 
     with path.open("rb") as file:
@@ -129,7 +130,7 @@ def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     with path.open(encoding=encoding) as text:
         header = text.readline()
-    separator = next((mark for mark in (separator, ",", ";", "\t") if mark in header), separator)
+    separator = separator_of(header, separator)
     return pd.read_csv(
         path, sep=separator, decimal="." if separator == "," else ",", encoding=encoding,
         keep_default_na=False, **options,
