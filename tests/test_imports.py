@@ -34,6 +34,7 @@ RANK = {
     "integrations": 7,
     "app": 8,
     "cli": 9,
+    "__main__": 10,
 }
 
 

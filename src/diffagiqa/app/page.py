@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ LIMITS_NOTE = (
     "Scores are estimates of a model and err; small differences mean nothing. "
     "Do not use them to judge people or their work."
 )
+KEPT = (3600, 24 * 3600)
+"""Seconds between looks for old pictures that were handed in, and how old one may get; all of them
+go when the page is closed."""
 
 
 def build_page(models: Models, folder: Path | None = None) -> Any:
@@ -31,14 +36,14 @@ def build_page(models: Models, folder: Path | None = None) -> Any:
 
     Args:
         models: what can be chosen.
-        folder: for examples and tables; default: a new temporary folder.
+        folder: for examples and tables; default: a new one, removed when the process ends.
 
     Raises:
         MissingExtraError: Gradio is not installed.
     """
     gr = _gradio()
-    folder = folder or Path(tempfile.mkdtemp(prefix="diffagiqa-"))
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    folder = folder or _scratch()
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT) as page:
         gr.Markdown(INTRO)
         chooser = gr.Dropdown(
             models.names, value=models.names[0], label="Model", visible=len(models.names) > 1
@@ -96,6 +101,12 @@ def _theme(gr: Any) -> Any:
         block_label_text_color="*neutral_700",
         block_label_text_color_dark="*neutral_200",
     )
+
+
+def _scratch() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="diffagiqa-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _gradio() -> Any:

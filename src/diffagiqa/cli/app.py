@@ -30,12 +30,14 @@ def app(
         diffagiqa app
         diffagiqa app --model runs/mine/best --model you/diffagiqa-sd15 --port 8080
     """
+    import signal
     from functools import partial
 
     from diffagiqa.app.models import Models, load
     from diffagiqa.app.page import launch
 
     models = Models(model or (), partial(load, backbone=backbone, device=device, dtype=dtype))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl+C does
     models.get()  # a model that is not there is said before the page opens
     page, address = launch(models, host=host, port=port, block=False)
     typer.echo(f"open {address} (Ctrl+C ends it)")

@@ -1,0 +1,6 @@
+"""``python -m diffagiqa``."""
+
+from diffagiqa.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""The page as a process: what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGTERM")
+def test_what_was_handed_in_goes_with_the_page(tmp_path: Path) -> None:
+    import httpx
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "diffagiqa", "app", "--port", str(port)],
+        env={**os.environ, "TMPDIR": str(tmp_path), "GRADIO_TEMP_DIR": str(tmp_path / "gradio")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1]
+        answer = httpx.post(
+            f"{address.rstrip('/')}/gradio_api/upload", files={"files": ("a.png", b"a picture")}
+        )
+        kept = Path(answer.json()[0])
+        assert kept.read_bytes() == b"a picture"
+        assert list(tmp_path.glob("diffagiqa-*/*"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert not kept.exists()
+    assert not list(tmp_path.glob("diffagiqa-*"))
