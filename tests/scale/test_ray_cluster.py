@@ -11,7 +11,7 @@ from scale_made import make_pictures
 
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError
-from diffagiqa.scale.ray_cluster import check_port, lacking
+from diffagiqa.scale.ray_cluster import check_port, join_cluster, lacking
 
 ray = pytest.importorskip("ray")
 serve = pytest.importorskip("ray.serve")
@@ -54,6 +54,18 @@ def test_no_cluster_at_an_address(
         "error: no Ray cluster answers at 'auto' (Could not find any running Ray instance.); give the "
         "address of a cluster that runs, or none to start one on this machine"
     )
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "[::1]:{}"])
+def test_a_dead_address_is_said_at_once(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would try for minutes"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = form.format(free.getsockname()[1])
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at .*; give the address"):
+        join_cluster(address)
+    with pytest.raises(ConfigError, match="no Ray cluster answers at"):
+        join_cluster("127.0.0.1:99999")
 
 
 def test_a_port_in_use(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

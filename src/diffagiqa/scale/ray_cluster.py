@@ -20,6 +20,7 @@ def join_cluster(address: str | None, **options: Any) -> None:
     import ray
 
     try:
+        _knock(address)  # ray.init itself tries for minutes
         ray.init(
             address=address,
             log_to_driver=False,
@@ -27,12 +28,19 @@ def join_cluster(address: str | None, **options: Any) -> None:
             logging_level=logging.ERROR,
             **options,
         )
-    except (ConnectionError, ValueError, RuntimeError) as fault:
+    except (OSError, OverflowError, ValueError, RuntimeError) as fault:
         what = f"no Ray cluster answers at {address!r}" if address else "Ray does not start here"
         raise ConfigError(
             f"{what} ({reason_of(fault)}); give the address of a cluster that runs, or none to start "
             "one on this machine"
         ) from None
+
+
+def _knock(address: str | None, seconds: float = 10.0) -> None:
+    """Raise OSError where an address of the form HOST:PORT or ray://HOST:PORT takes no connection."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
 
 
 def cluster_address(address: str | None) -> str | None:
