@@ -107,9 +107,9 @@ class Scorer:
         """Load a model folder or hub id; without arguments, the model that the package carries.
 
         ``backbone`` replaces the configured backbone by a local copy. ``device``: default is a GPU
-        where there is one, else the CPU. ``dtype`` of the frozen parts: default is the fastest native
-        one (bfloat16 or float32); "float32" gives the reference arithmetic. ``seed`` fixes the noise.
-        Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it.
+        where there is one, else the CPU. ``dtype`` of the frozen parts: default is chosen by the
+        device (docs/how-to/precision.md); "float32" gives the reference arithmetic. ``seed`` fixes
+        the noise. Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it.
         """
         if name_or_path is None:
             warn_of_the_default()
@@ -383,7 +383,7 @@ def warn_of_the_default() -> None:
     import warnings
 
     if notice := read_notice(DEFAULT_MODEL):
-        warnings.warn(notice, stacklevel=3)
+        warnings.warn(notice, stacklevel=4)  # from_pretrained, and what decorates it
 
 
 def read_notice(folder: Path) -> str:

@@ -33,7 +33,8 @@ def test_demo_scores_made_pictures_offline(
 
 def test_the_embedded_model_says_what_it_is_not_good_for() -> None:
     """While the notice is there, nobody loads the embedded model without reading it."""
-    with pytest.warns(UserWarning, match="hardly reads the prompt"):
+    with pytest.warns(UserWarning, match="hardly reads the prompt") as said:
         scorer = Scorer.from_pretrained(device="cpu")
+    assert [warning.filename for warning in said] == [__file__]
     assert scorer.tasks == ("perception", "alignment")
     assert (DEFAULT_MODEL / "README.md").is_file()

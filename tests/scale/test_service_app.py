@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import Awaitable, Callable
 from http.client import BadStatusLine, IncompleteRead
+from types import SimpleNamespace
 from typing import Any
 from urllib.request import OpenerDirector
 
@@ -16,10 +18,14 @@ pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
 import httpx
+from conftest import small_config
+from PIL import Image
 
+from diffagiqa import Scorer
 from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import ConfigError
-from diffagiqa.scale.service_app import Gate, build_app, drained, with_retries
+from diffagiqa.scale.service import BatchScorer
+from diffagiqa.scale.service_app import RESULT, Gate, build_app, drained, with_retries
 from diffagiqa.scale.service_requests import Refused
 from diffagiqa.scale.service_settings import ServiceSettings, keys_from_environment
 
@@ -86,6 +92,19 @@ def test_multipart_and_json_give_the_same() -> None:
     assert [r["scores"]["perception"] for r in first.json()["results"]] == [3, 5]
     assert [r["prompt"] for r in first.json()["results"]] == ["a", "b"]
     assert backend.seen[-1] == (b"one", None)
+
+
+def test_an_answer_says_what_is_unfamiliar() -> None:
+    config = small_config(pooling="statistics", prompting="none", unfamiliar_above=1e6)
+    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
+    replica = BatchScorer(SimpleNamespace(load=lambda: scorer))  # type: ignore[arg-type]
+    fox, kitsune, bad = replica(
+        [(picture.getvalue(), "a fox"), (picture.getvalue(), "狐の絵"), (b"bad", "a fox")]
+    )
+    assert [row["unfamiliar"] for row in (fox, kitsune, bad)] == [None, "prompt", None]
+    assert set(fox) == set(bad) == set(RESULT)
 
 
 def test_one_prompt_for_all_and_a_bad_picture_among_good() -> None:
@@ -353,7 +372,7 @@ def test_a_url_that_cannot_be_fetched_fails_alone(
     assert bad.pop("error").startswith("the URL cannot be fetched (")
     assert bad == {
         "scores": None, "mos": None, "prompt": "a fox", "prompt_source": "argument",
-        "seed": None, "model": None,
+        "unfamiliar": None, "seed": None, "model": None,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_config
+from huggingface_hub.utils import filter_repo_objects
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -147,6 +148,24 @@ def test_endless_backbone_configurations_are_refused(backbone_copy: Path) -> Non
         file.write_text(text)
         with pytest.raises(BackboneError, match=sentence):
             load_backbone(str(backbone_copy), RELEASED_FEATURES)
+
+
+def test_the_hub_is_asked_for_what_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = ["unet/config.json", "unet/diffusion_pytorch_model.safetensors"]
+    others = ["v1-5-pruned.safetensors", "unet/diffusion_pytorch_model.bin"]
+    others += ["unet/diffusion_pytorch_model.non_ema.safetensors", "safety_checker/config.json"]
+
+    def snapshot_download(
+        name: str, revision: str | None, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> str:
+        wanted = filter_repo_objects(
+            [*files, *others], allow_patterns=allow_patterns, ignore_patterns=ignore_patterns
+        )
+        assert list(wanted) == files
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert find_backbone("somebody/sd15") == tmp_path
 
 
 def test_wrong_places_say_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

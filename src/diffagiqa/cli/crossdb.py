@@ -26,9 +26,11 @@ def crossdb(
     generator_column: options.GeneratorColumn = None,
     split_column: options.SplitColumn = None,
     allow_partial: options.AllowPartial = False,
-    unreadable: Annotated[str, typer.Option(help="stop or skip.")] = "stop",
+    unreadable: Annotated[
+        str, typer.Option(help="At a picture that cannot be read: stop or skip.")
+    ] = "stop",
 ) -> None:
-    """Train on A, test on B: agreement on all of B, and on the prompts that A does not share.
+    """Test a trained run on another database: on all of it, and on the prompts new to the run.
 
     Example:
         diffagiqa crossdb runs/first agiqa-1k --root agiqa-1k/

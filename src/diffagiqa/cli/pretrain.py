@@ -16,7 +16,10 @@ def pretrain(
     ] = None,
     exclude_prompts: Annotated[
         Path | None,
-        typer.Option(help="File of prompts, one per line, whose pictures are left out."),
+        typer.Option(
+            help="File of prompts, one per line, or a list among the recipes, such as "
+            "agiqa-3k-unseen: their pictures are left out."
+        ),
     ] = None,
     made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 9000,
     minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,

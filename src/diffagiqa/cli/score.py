@@ -114,12 +114,12 @@ def score(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Host from which inputs may be fetched over https; default: none.",
+            help="Host from which inputs may be fetched over https; may be repeated. Default: none.",
             rich_help_panel=_SCALE,
         ),
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Largest picture.", rich_help_panel=_SCALE)
+        int, typer.Option(min=1, help="Largest picture, in pixels.", rich_help_panel=_SCALE)
     ] = 100_000_000,
     chunk_rows: Annotated[
         int | None,
@@ -129,7 +129,10 @@ def score(
         ),
     ] = None,
     part_rows: Annotated[
-        int | None, typer.Option(help="Rows per file of a folder.", rich_help_panel=_SCALE)
+        int | None,
+        typer.Option(
+            help="Rows per file of a folder; default: 1200 batches.", rich_help_panel=_SCALE
+        ),
     ] = None,
     shard: Annotated[
         str, typer.Option(help="i/n: score only this share of the rows.", rich_help_panel=_SCALE)

@@ -34,7 +34,9 @@ def train(
     relation_weight: Annotated[float | None, typer.Option(help="Weight of that term.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
     flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror pictures.")] = None,
-    unreadable: Annotated[str | None, typer.Option(help="stop or skip.")] = None,
+    unreadable: Annotated[
+        str | None, typer.Option(help="At a picture that cannot be read: stop or skip.")
+    ] = None,
     split: options.SplitOption = None,
     seed: options.Seed = None,
     change: options.Set = None,

@@ -56,15 +56,21 @@ Seed = Annotated[int | None, typer.Option(help="Of weights, order, noise and the
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Any key of the configuration: --set model.timestep=101"),
+    typer.Option(
+        "--set", help="Any key of the configuration, several times: --set model.timestep=101"
+    ),
 ]
 Label = Annotated[
     list[str] | None,
-    typer.Option("--label", help="For a table: TASK=COLUMN, such as perception=mos."),
+    typer.Option(
+        "--label", help="For a table, once per task: TASK=COLUMN, such as perception=mos."
+    ),
 ]
 Scale = Annotated[
     list[str] | None,
-    typer.Option("--scale", help="For a table: TASK=LOWEST:HIGHEST, such as perception=1:5."),
+    typer.Option(
+        "--scale", help="For a table, once per task: TASK=LOWEST:HIGHEST, such as perception=1:5."
+    ),
 ]
 ImageColumn = Annotated[str, typer.Option(help="For a table: column of the image files.")]
 PromptColumn = Annotated[

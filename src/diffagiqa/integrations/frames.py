@@ -7,11 +7,13 @@ from typing import Any
 from diffagiqa.errors import DiffAGIQAError, TableError
 from diffagiqa.scorer import Scorer
 
+TEXT = ("unfamiliar", "error")
+
 
 def add_scores(
     frame: Any, scorer: Scorer, image: str = "image", prompt: str | None = "prompt"
 ) -> Any:
-    """The frame with one column per task, ``TASK_mos`` columns, and ``error``; nothing is changed.
+    """The frame with one column per task, ``TASK_mos`` columns, ``unfamiliar`` and ``error``.
 
     Args:
         frame: a pandas or polars ``DataFrame``.
@@ -20,8 +22,9 @@ def add_scores(
         prompt: column of prompts; None scores against the empty prompt.
 
     Returns:
-        A frame of the same kind. A row that cannot be scored has nothing in its scores and one sentence
-        in ``error``.
+        A new frame of the same kind. A row that cannot be scored has nothing in its scores and one
+        sentence in ``error``. ``unfamiliar`` says what is unlike the training data, for models that
+        can tell; models that cannot give no such column.
 
     Raises:
         TableError: a column is missing.
@@ -42,17 +45,21 @@ def add_scores(
         columns[f"{task}_mos"] = [
             None if isinstance(r, DiffAGIQAError) else r.mos[task] for r in results
         ]
+    if scorer.config.unfamiliar_above:
+        columns["unfamiliar"] = [
+            None if isinstance(r, DiffAGIQAError) else r.unfamiliar or None for r in results
+        ]
     columns["error"] = [str(r) if isinstance(r, DiffAGIQAError) else None for r in results]
     if hasattr(frame, "with_columns"):
         import polars
 
-        kinds = {name: polars.String if name == "error" else polars.Float64 for name in columns}
+        kinds = {name: polars.String if name in TEXT else polars.Float64 for name in columns}
         return frame.with_columns(
             polars.Series(name, values, dtype=kinds[name]) for name, values in columns.items()
         )
     import pandas
 
-    dtypes = {name: "object" if name == "error" else "float64" for name in columns}
+    dtypes = {name: "object" if name in TEXT else "float64" for name in columns}
     return frame.assign(
         **{
             name: pandas.Series(values, index=frame.index, dtype=dtypes[name])

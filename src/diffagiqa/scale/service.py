@@ -45,6 +45,7 @@ class BatchScorer:
             "mos": {task: row[f"{task}_mos"] for task in tasks} if scored else None,
             "prompt": row["prompt"],
             "prompt_source": row["prompt_source"],
+            "unfamiliar": row.get("unfamiliar"),
             "seed": row["seed"],
             "model": row["model"],
             "error": row["error"],

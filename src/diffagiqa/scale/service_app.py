@@ -32,7 +32,7 @@ class Backend(Protocol):
     async def ready(self) -> bool: ...
 
 
-RESULT = ("scores", "mos", "prompt", "prompt_source", "seed", "model", "error")
+RESULT = ("scores", "mos", "prompt", "prompt_source", "unfamiliar", "seed", "model", "error")
 """What is said of every picture; null where there is nothing to say."""
 
 

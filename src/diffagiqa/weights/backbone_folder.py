@@ -29,6 +29,7 @@ _PATTERNS = [
     "vae/config.json",
     "vae/*.safetensors*",
 ]
+_NEVER_READ = ["*.non_ema.*"]
 _HOW = (
     "expected a folder in diffusers format (vae/, unet/, text_encoder/, tokenizer/, scheduler/) "
     "with safetensors weights"
@@ -101,7 +102,12 @@ def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
-        return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=_PATTERNS))
+        return Path(
+            snapshot_download(
+                name_or_path, revision=revision, allow_patterns=_PATTERNS,
+                ignore_patterns=_NEVER_READ,
+            )
+        )  # fmt: skip
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError):
         at = f" at revision {revision}" if revision else ""
         raise BackboneError(
