@@ -101,12 +101,14 @@ def test_rank_keeps_the_best(tmp_path: Path) -> None:
         rank(run, weights={"beauty": 1})
 
 
-def test_difference_interval_and_wins(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", ["perception", "alignment"])
+def test_difference_interval_and_wins(task: str, tmp_path: Path) -> None:
     base = read_run(table(tmp_path / "a.csv", count=120))
     other = read_run(table(tmp_path / "b.csv", count=120, shift=0.05, seed=1))
-    found = {row.task: row for row in compare([base, other])}["perception"]
-    means = [run.rows.groupby("prompt")["perception"].mean() for run in (other, base)]
-    gap = (means[0] - means[1]).to_numpy()
+    found = {row.task: row for row in compare([base, other])}[task]
+    theirs, ours = (run.rows.groupby("prompt")[task].mean() for run in (base, other))
+    gap = (ours - theirs).to_numpy()
+    assert (found.mean, found.base_mean) == pytest.approx((ours.mean(), theirs.mean()))
     assert found.difference == pytest.approx(gap.mean())
     oracle = stats.bootstrap((gap,), np.mean, method="percentile", random_state=0, n_resamples=4000)
     assert found.low == pytest.approx(oracle.confidence_interval.low, abs=0.004)
@@ -114,10 +116,34 @@ def test_difference_interval_and_wins(tmp_path: Path) -> None:
     assert found.win_rate == pytest.approx((gap > 0).mean())
 
 
+def test_the_interval_follows_the_seed(tmp_path: Path) -> None:
+    runs = [read_run(table(tmp_path / f"{seed}.csv", seed=seed)) for seed in (0, 1)]
+    first, same, other = ([row.low for row in compare(runs, seed=seed)] for seed in (0, 0, 1))
+    assert first == same != other
+
+
+def test_categories_are_compared_apart_and_prompts_without_one_left_out(tmp_path: Path) -> None:
+    base = read_run(table(tmp_path / "a.csv"))
+    other = read_run(table(tmp_path / "b.csv", seed=1))
+    categories = {f"prompt {number}": ("cats", "dogs")[number % 2] for number in range(10)}
+    found = [
+        row for row in compare([base, other], categories=categories) if row.task == "perception"
+    ]
+    assert [(row.category, row.prompts) for row in found] == [("all", 20), ("cats", 5), ("dogs", 5)]
+    dogs = other.rows["prompt"].isin([f"prompt {number}" for number in (1, 3, 5, 7, 9)])
+    assert found[2].mean == pytest.approx(other.rows[dogs]["perception"].mean())
+
+
 def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Path) -> None:
     base = read_run(table(tmp_path / "a.csv"))
     other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
-    few = list(dict.fromkeys(base.rows["prompt"]))[: FEWEST - 1]
+    prompts = list(dict.fromkeys(base.rows["prompt"]))
+    enough, few = prompts[:FEWEST], prompts[: FEWEST - 1]
+    for run in (base, other):
+        run.rows.loc[~run.rows["prompt"].isin(enough), "prompt"] = ""
+    for row in compare([base, other]):
+        assert row.prompts == FEWEST
+        assert row.low is not None
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
     for row in compare([base, other]):
