@@ -63,10 +63,13 @@ def test_every_format_reads_alike(suffix: str, tmp_path: Path) -> None:
 
 
 def test_folder_of_parts(tmp_path: Path) -> None:
-    for i in range(2):
-        table(tmp_path / f"part-{i}.parquet", seed=i)
+    order = [5, 2, 7, 0, 3, 6, 1, 4]
+    for part in order:
+        rows = pd.read_csv(table(tmp_path / "one.csv", count=2)).assign(row=part)
+        rows.to_parquet(tmp_path / f"part-{part}.parquet")
+    (tmp_path / "one.csv").unlink()
     (tmp_path / "job.json").write_text("{}")
-    assert len(read_run(tmp_path).rows) == 80
+    assert list(read_run(tmp_path).rows["row"]) == [part for part in range(8) for _ in "ab"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,27 @@ def test_rank_keeps_the_best(tmp_path: Path) -> None:
     assert len(every) == 40
     with pytest.raises(ConfigError, match="not all 0, for perception, alignment"):
         rank(run, weights={"beauty": 1})
+
+
+def test_rank_keeps_the_order_of_the_table(tmp_path: Path) -> None:
+    """Prompts as they first appear, and pictures of one score as they stand."""
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6)).iloc[::-1]
+    rows.assign(perception=0.5, alignment=0.5).to_csv(tmp_path / "a.csv", index=False)
+    found = rank(read_run(tmp_path / "a.csv"), top=None)
+    assert list(found["prompt"]) == [f"prompt {number}" for number in (2, 2, 1, 1, 0, 0)]
+    assert list(found["image"]) == [
+        f"gen{number % 3}/{number}.png" for number in (5, 4, 3, 2, 1, 0)
+    ]
+    assert list(found["rank"]) == [1, 2] * 3
+
+
+def test_words_that_pandas_takes_for_nothing_are_prompts_and_blanks_are_none(
+    tmp_path: Path,
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows["prompt"] = ["None", "NA", "null", "nan", "  ", ""]
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert list(read_run(tmp_path / "a.csv").prompted["prompt"]) == ["None", "NA", "null", "nan"]
 
 
 @pytest.mark.parametrize("task", ["perception", "alignment"])
