@@ -177,6 +177,23 @@ def test_chunks_that_end_out_of_order_are_written_in_order(tmp_path: Path) -> No
     assert [json.loads(line)["row"] for line in text.splitlines()] == list(range(6))
 
 
+def test_a_finished_part_counts_once_in_whatever_order_its_chunks_are_checked(
+    tmp_path: Path,
+) -> None:
+    columns = {"row": int, "perception": float}
+    layout: dict[str, Any] = {"share": Share(), "chunk_rows": 1, "chunks_per_part": 2}
+    for again in (False, True):
+        journal = Journal(OutputFolder(str(tmp_path)), columns, format="jsonl", **layout)
+        journal.begin({"shards": 1})
+        for chunk in (0, 2, 1, 3):
+            row = {"row": chunk, "perception": 0.5}
+            if again:
+                journal.check(chunk, f"{chunk:024x}")
+            else:
+                journal.put(chunk, f"{chunk:024x}", [row], "cpu float32")
+        assert journal.finish(4).rows == 4
+
+
 def test_a_finished_job_scores_nothing_again(table: Path, tmp_path: Path) -> None:
     first = run(table, tmp_path / "out")
     seen: list[tuple[int, int]] = []
