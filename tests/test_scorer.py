@@ -85,6 +85,16 @@ def test_a_stream_is_scored_in_full_batches_whatever_fails_between(
     assert sizes == [2, 1]
 
 
+def test_a_stream_of_faults_is_not_held_back_for_a_full_batch(
+    tiny_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_scorer, "batch_size", 2)
+    taken: list[int] = []
+    faults = ((b"no picture", "a fox") for _ in range(20) if taken.append(1) is None)  # type: ignore[func-returns-value]
+    assert isinstance(next(tiny_scorer.score_many(faults)), ImageError)
+    assert len(taken) == 8
+
+
 def test_the_prompts_used_last_are_kept() -> None:
     asked: list[list[str]] = []
 
