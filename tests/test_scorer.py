@@ -16,7 +16,7 @@ from conftest import small_config, spread_out, unlike_pictures, unlike_prompts
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.batches import together
+from diffagiqa.batches import LastUsed, together
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.scorer import Score, check_fit
@@ -56,6 +56,58 @@ def test_seed_changes_the_score(reference: Path, pictures: list[np.ndarray]) -> 
     ]
     first, second = (scorer(pictures[0], "a fox")["perception"] for scorer in seeds)
     assert first != second
+
+
+def test_a_loaded_model_draws_the_noise_of_its_seed(tiny_model: Path) -> None:
+    first, again, other = (
+        Scorer.from_pretrained(tiny_model, device="cpu", dtype="float32", seed=seed)
+        for seed in (3, 3, 4)
+    )
+    assert (first.seed, other.seed) == (3, 4)
+    assert torch.equal(first.noises[0].diffusion, again.noises[0].diffusion)
+    assert not torch.equal(first.noises[0].diffusion, other.noises[0].diffusion)
+
+
+def test_a_stream_is_scored_in_full_batches_whatever_fails_between(
+    tiny_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_scorer, "batch_size", 2)
+    sizes: list[int] = []
+    judge = tiny_scorer.passes.judge
+    monkeypatch.setattr(
+        tiny_scorer.passes,
+        "judge",
+        lambda images, prompts: sizes.append(len(images)) or judge(images, prompts),
+    )
+    good, bad = np.zeros((64, 64, 3), np.uint8), b"no picture"
+    found = tiny_scorer.score_many((one, "a fox") for one in (good, bad, good, bad, good))
+    assert [isinstance(one, Score) for one in found] == [True, False, True, False, True]
+    assert sizes == [2, 1]
+
+
+def test_a_stream_of_faults_is_not_held_back_for_a_full_batch(
+    tiny_scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_scorer, "batch_size", 2)
+    taken: list[int] = []
+    faults = ((b"no picture", "a fox") for _ in range(20) if taken.append(1) is None)  # type: ignore[func-returns-value]
+    assert isinstance(next(tiny_scorer.score_many(faults)), ImageError)
+    assert len(taken) == 8
+
+
+def test_the_prompts_used_last_are_kept() -> None:
+    asked: list[list[str]] = []
+
+    def lengths(texts: Sequence[str]) -> list[int]:
+        asked.append(list(texts))
+        return [len(text) for text in texts]
+
+    kept = LastUsed(lengths, size=2)  # type: ignore[arg-type]
+    assert kept(["a", "bb", "a"]) == [1, 2, 1]
+    assert kept(["a"]) == [1]
+    assert kept(["ccc", "a"]) == [3, 1]  # "bb" was used least recently
+    assert kept(["a", "bb"]) == [1, 2]
+    assert [texts for texts in asked if texts] == [["a", "bb"], ["ccc"], ["bb"]]
 
 
 def test_every_kind_of_input_gives_the_same_score(
@@ -136,6 +188,11 @@ def test_loss_has_a_gradient_to_the_images(scorer: Scorer, pictures: list[np.nda
     only = scorer.loss(images, ["a fox", "a cat"], weights={"alignment": 2.0})
     wanted = 1 - scores["alignment"].mean()
     assert only.item() == pytest.approx(wanted.item(), abs=1e-6)
+    mixed = scorer.loss(images, ["a fox", "a cat"], weights={"perception": 3, "alignment": 1})
+    mean = {task: value.detach().numpy().mean() for task, value in scores.items()}
+    assert mixed.item() == pytest.approx(
+        1 - 0.75 * mean["perception"] - 0.25 * mean["alignment"], abs=1e-6
+    )
 
 
 def test_images_of_another_size_are_resized(scorer: Scorer) -> None:

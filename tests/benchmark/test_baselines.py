@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from diffagiqa.benchmark.classical import scene_statistics, simple_statistics
+from diffagiqa.benchmark.classical import _aggd, luma, scene_statistics, simple_statistics
 from diffagiqa.benchmark.contrastive import contrastive_loss, fit_contrastive
-from diffagiqa.benchmark.fitting import NETWORKS, Budget, fit_network, load_pictures
+from diffagiqa.benchmark.fitting import (
+    NETWORKS,
+    Budget,
+    _random_crops,
+    fit_network,
+    load_pictures,
+    predict_network,
+)
 from diffagiqa.benchmark.frame import Trial
 from diffagiqa.benchmark.networks import BagOfWords
 from diffagiqa.benchmark.run import OWN_VALIDATION, run_baselines
@@ -80,11 +88,101 @@ def test_statistics_of_gaussian_noise_are_those_of_a_gaussian() -> None:
     assert 0.5 < variance < 1.5
 
 
+def test_luminance_and_blocks_by_hand() -> None:
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    assert luma(colours)[0] == pytest.approx([76.245, 149.685, 29.07])
+    blocks = np.kron(np.arange(8) % 2 * 100, np.ones(8)).astype(np.uint8)  # steps after 8 columns
+    picture = np.broadcast_to(blocks[None, :, None], (64, 64, 3))
+    assert simple_statistics(picture)["blockiness"] == pytest.approx(100 / (700 / 63))
+    assert simple_statistics(np.roll(picture, 4, axis=1))["blockiness"] == 0
+
+
+def test_mirroring_a_picture_swaps_the_statistics_of_its_diagonals() -> None:
+    random = np.random.default_rng(0)
+    waves = np.sin(np.add.outer(np.arange(64), np.arange(64)) / 2)  # along one of them
+    grey = (128 + 60 * waves + random.normal(0, 5, (64, 64))).clip(0, 255).astype(np.uint8)
+    picture = grey[..., None].repeat(3, axis=2)
+    found, mirrored = (scene_statistics(one) for one in (picture, picture[:, ::-1]))
+    assert mirrored[14:18] == pytest.approx(found[10:14], rel=1e-6)
+    assert mirrored[10:14] == pytest.approx(found[14:18], rel=1e-6)
+    assert abs(found[15] - found[11]) > 0.05  # their means differ
+
+
+def test_two_half_gaussians_have_a_left_and_a_right_variance() -> None:
+    """Side by side as wide as they are likely, 1 and 3: shape 2, and the mean of the values."""
+    random = np.random.default_rng(0)
+    sides = random.random(200_000) < 0.25
+    values = np.abs(random.normal(size=200_000)) * np.where(sides, -1, 3)
+    shape, mean, left, right = _aggd(values)
+    assert shape == pytest.approx(2, abs=0.05)
+    assert mean == pytest.approx(values.mean(), abs=0.02)
+    assert (left, right) == pytest.approx((1, 9), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["generator mean", "scene statistics", "cnn"])
+def test_no_baseline_sees_the_labels_of_the_test_part(name: str, trial: Trial, rows: Rows) -> None:
+    blind = replace(trial, rows=rows.without_labels(trial.test))
+    budget = Budget(epochs=1, batch_size=12, image_size=96, crop=64)
+    predict: dict[str, Callable[[Trial], np.ndarray]] = {
+        "generator mean": generator_mean,
+        "scene statistics": scene_statistics_regression(statistics_of(rows)),
+        "cnn": lambda trial: fit_network("cnn", trial, load_pictures(rows, 96), budget),
+    }
+    np.testing.assert_array_equal(predict[name](blind), predict[name](trial))
+
+
+def test_the_network_of_the_best_validation_is_the_one_that_is_tested(
+    trial: Trial, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    weights: list[torch.Tensor] = []
+
+    def record(network: torch.nn.Module, _: object, __: object, part: Any, ___: int) -> np.ndarray:
+        asked.append(list(part))
+        weights.append(next(network.parameters()).detach().clone())
+        return np.zeros((len(part), 2))
+
+    values = iter([0.2, 0.9, 0.1])
+    monkeypatch.setattr("diffagiqa.benchmark.fitting.predict_network", record)
+    monkeypatch.setattr("diffagiqa.benchmark.fitting._mean_srcc", lambda *_: next(values))
+    budget = Budget(epochs=3, batch_size=12, image_size=96, crop=64)
+    fit_network("cnn", trial, load_pictures(rows, 96), budget)
+    assert asked == [list(trial.validation)] * 3 + [list(trial.test)]
+    assert torch.equal(weights[3], weights[1])
+    assert not torch.equal(weights[3], weights[2])
+
+
+def test_the_crops_of_a_test_picture_cover_it() -> None:
+    class Brightness(torch.nn.Module):
+        def forward(self, images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+            return images[:, :1].mean((2, 3))
+
+    pictures = torch.zeros(1, 4, 96, 96, dtype=torch.uint8)
+    pictures[:, :, 64:, 64:] = 255  # a quarter of the last one of four crops
+    found = predict_network(Brightness(), pictures, ["a fox"], [0], 64)  # type: ignore[arg-type]
+    assert found == pytest.approx(np.array([[0.25 / 4]]))
+
+
+def test_crops_are_mirrored_sideways_but_where_the_prompt_names_a_side() -> None:
+    ramp = torch.arange(64, dtype=torch.uint8)
+    pictures = (ramp[:, None] + 2 * ramp).expand(1, 4, 64, 64)
+    plain = pictures[0].float() / 255
+    for prompt, kinds in (("a fox", {False, True}), ("a fox on the left", {False})):
+        crops = _random_crops(pictures, [0] * 20, [prompt], 64, np.random.default_rng(0))
+        mirrored = [not torch.equal(crop, plain) for crop in crops]
+        assert set(mirrored) == kinds
+        for crop, turned in zip(crops, mirrored, strict=True):
+            assert torch.equal(crop, plain.flip(2) if turned else plain)
+
+
 def test_regression_on_statistics_beats_knowing_the_generator(trial: Trial, rows: Rows) -> None:
     oracle = agreement(trial, generator_mean(trial))
-    found = agreement(trial, scene_statistics_regression(statistics_of(rows))(trial))
+    predicted = scene_statistics_regression(statistics_of(rows))(trial)
+    found = agreement(trial, predicted)
     assert 0.5 < oracle < found
     assert found > 0.9
+    wanted = trial.labels[list(trial.test), 0]
+    assert np.abs(predicted[:, 0] - wanted).mean() < 0.1  # in the labels' own unit
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

@@ -6,14 +6,16 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from diffagiqa.benchmark.differences import differences_table
 from diffagiqa.data.samples import Sample
-from diffagiqa.evaluation.correlations import srcc
+from diffagiqa.evaluation.correlations import bootstrap_difference, srcc
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
+from diffagiqa.training.measures import RESAMPLES
 from diffagiqa.training.reproduce import Repeats
 
 COUNT = 80
@@ -53,6 +55,22 @@ def test_a_better_method_lies_above() -> None:
     assert 0 < low < value < high
     assert count == 1  # the weak one was run once
     assert numbers(table, "ours minus same") == [0, 0, 0, 2]
+
+
+def test_the_median_of_the_repeats_stands_and_prompts_are_resampled() -> None:
+    method, other = repeats("ours", 0.05, 0.05, 0.05), repeats("other", 0.06, 0.3, 2.0)
+    table = differences_table([other, method], ROWS, "perception")
+    each, bounds = [], []
+    for ours, theirs in zip(method.results, other.results, strict=True):
+        x, y = (np.array(one["test"]["scores"]["perception"]) for one in (ours, theirs))
+        each.append(srcc(x, LABELS[TEST]) - srcc(y, LABELS[TEST]))
+        groups = [f"prompt {row // 2}" for row in TEST]
+        bounds.append(
+            bootstrap_difference(srcc, x, y, LABELS[TEST], resamples=RESAMPLES, groups=groups)
+        )
+    value, low, high, _ = numbers(table, "ours minus other")
+    assert value == round(sorted(each)[1], 3)
+    assert (low, high) == pytest.approx(np.mean(bounds, axis=0), abs=6e-4)
 
 
 def test_few_prompts_give_a_difference_without_an_interval() -> None:

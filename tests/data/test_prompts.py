@@ -19,6 +19,7 @@ from diffagiqa.data.prompts import (
     comfyui_prompt,
     decode_text,
     find_prompt,
+    is_foreign,
     prompt_from_image_bytes,
 )
 from diffagiqa.errors import PromptError
@@ -353,6 +354,13 @@ HOSTILE = {
     "lying_length": png_with(b"\xff\xff\xff\xfftEXtparameters\0a cat"),
     "broken_packing": png_with(chunk(b"zTXt", b"parameters\0\0not zlib")),
     "half_an_itxt": png_with(chunk(b"iTXt", b"parameters\0")),
+    "too_many_nodes": png(
+        prompt=json.dumps(
+            {"k": {"class_type": "KSampler", "inputs": {"positive": ["t", 0]}}}
+            | {"t": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}}}
+            | {str(i): {"class_type": "Note", "inputs": {}} for i in range(20_000)}
+        )
+    ),
     "brackets": png(sd__metadata="{" * 100_000, Dream="[" * 200_000),
     "xmp_without_end": with_exif(xmp=b"<dc:description>" * 2_000),
     "wide_cycle": png(
@@ -464,3 +472,18 @@ def test_text_files_of_other_encodings():
     assert decode_text("a 猫".encode("utf-16"), "x") == "a 猫"
     with pytest.raises(PromptError, match="x is not UTF-16 text"):
         decode_text(b"\xff\xfea", "x")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "foreign"),
+    [
+        ("abcdefgh éé", False),  # two of ten letters are a fifth
+        ("abcdefg éé", True),
+        ("une fée bleue", False),  # two words of another language
+        ("une belle fée bleue du nord", True),
+        ("la vie et le cinema", True),
+        ("la vie and le cinema", False),
+    ],
+)
+def test_prompts_in_other_languages(prompt, foreign):
+    assert is_foreign(prompt) == foreign

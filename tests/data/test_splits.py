@@ -163,6 +163,10 @@ def test_one_name_on_two_sides_is_refused(table: pd.DataFrame) -> None:
     twice = table.assign(image="same.png")
     with pytest.raises(DatabaseError, match=r"1 image names are in train and in test \(same.png\)"):
         random_split(twice)
+    again = table.assign(image=[f"{row % (len(table) - 1)}.png" for row in range(len(table))])
+    rows = np.arange(len(table))  # the first and the last one share a name
+    with pytest.raises(DatabaseError, match=r"are in validation and in test \(0.png\)"):
+        official_split(again, {"validation": rows[:9], "train": rows[9:99], "test": rows[99:]})
 
 
 def test_test_prompts_are_drawn_among_those_given(table: pd.DataFrame) -> None:
@@ -176,6 +180,24 @@ def test_test_prompts_are_drawn_among_those_given(table: pd.DataFrame) -> None:
         assert len(rows["train"]) > len(rows["test"])
     with pytest.raises(DatabaseError, match="the prompts that may be tested have"):
         random_split(table, 0.3, among=given[:3])
+
+
+def test_validation_is_drawn_among_all_prompts(table: pd.DataFrame) -> None:
+    given = {f"a thing {number}" for number in range(0, 50, 2)}
+    split = random_split(table, 0.3, validation=0.3, among=given)
+    validated = table["prompt"][split.rows(table)["validation"]]
+    assert not {prompt_key(prompt) for prompt in validated} <= given
+
+
+def test_a_group_is_tested_only_where_all_its_prompts_may_be(table: pd.DataFrame) -> None:
+    """A subject has several prompts; all but one of them are given for every subject but the first."""
+    first = set(table["prompt"][table["subject"] == "s0"].map(prompt_key))
+    given = {f"a thing {number}" for number in range(50)} - {f"a thing {n}" for n in range(1, 7)}
+    with pytest.raises(DatabaseError, match="the prompts that may be tested have"):
+        random_split(table, 0.2, by="subject", among=given)
+    split = random_split(table, 0.1, by="subject", among=given)
+    tested = table["prompt"][split.rows(table)["test"]]
+    assert {prompt_key(prompt) for prompt in tested} == first
 
 
 def test_without_a_list_the_draw_is_what_it_was(table: pd.DataFrame) -> None:

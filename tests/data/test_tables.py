@@ -113,6 +113,27 @@ def test_columns_by_name(tmp_path):
     assert (found.image, found.prompt) == ("a.png", "a cat")
 
 
+def test_of_columns_that_differ_in_case_the_named_one_counts_else_the_first(tmp_path):
+    text = "image,Prompt,prompt\na.png,a cat,a dog\n"
+    assert one(text, tmp_path)[0].prompt == "a cat"
+    for column, prompt in (("prompt", "a dog"), ("Prompt", "a cat"), ("PROMPT", "a cat")):
+        assert one(text, tmp_path, prompt_column=column)[0].prompt == prompt
+
+
+def test_lists_and_objects_are_no_columns_of_a_sample(tmp_path):
+    text = '{"image": "a.png", "n": 1, "tags": ["x"], "size": {"w": 1}, "none": null}\n'
+    assert one(text, tmp_path, "t.jsonl")[0].extra == {"n": 1}
+
+
+def test_a_text_beside_a_picture_in_a_shard_goes_before_its_record(tmp_path):
+    record = b'{"prompt": "a cat", "n": 1}'
+    (tmp_path / "s.tar").write_bytes(
+        shard_of(("0.png", b"P"), ("0.json", record), ("0.txt", b"a dog"))
+    )
+    (found,) = read_samples([str(tmp_path / "s.tar")])
+    assert (found.prompt, found.prompt_source, found.extra) == ("a dog", "sidecar", {"n": 1})
+
+
 def test_duplicate_rows_are_all_kept(tmp_path):
     found = one("image,prompt\na.png,x\na.png,x\n", tmp_path)
     assert [(s.row, s.image) for s in found] == [(0, "a.png"), (1, "a.png")]
@@ -140,16 +161,16 @@ def test_tables_in_stores():
 
 
 def test_root(tmp_path):
-    text = "image\na.png\nx/../b.png\n../c.png\nx/../../d.png\n/etc/passwd\nfile:///e.png\ns3://f/g.png\n"
+    text = "image\na.png\nx/../b.png\n../c.png\nx/../../d.png\n..\n/etc/passwd\nfile:///e.png\ns3://f/g.png\n"
     found = one(text, tmp_path, root="/pictures")
     assert [s.location for s in found[:2]] == ["/pictures/a.png", "/pictures/b.png"]
-    for sample in found[2:4]:
+    for sample in found[2:5]:
         assert sample.location is None
         assert (
             "leads out of the folder of the images; name the folder above it as root"
             in sample.error
         )
-    for sample in found[4:]:
+    for sample in found[5:]:
         assert sample.location is None
         assert "is a full path; with a root, give it relative to it." in sample.error
     assert found[2].error.startswith(f"{tmp_path}/t.csv row 3: ../c.png leads")
@@ -372,6 +393,9 @@ def test_prompts_by_name(tmp_path):
     found = list(read_samples(images, prompts_file=str(file)))
     assert [s.prompt for s in found] == ["a cat", "a fox", None, "a hen"]
     assert [s.error for s in found] == [None] * 4
+    file.write_text("picture,image,words\n1,c.png,a cow\n")
+    (found,) = read_samples(["c.png"], prompts_file=str(file), prompt_column="words")
+    assert found.prompt == "a cow"
     file.write_text("image,prompt\na.png,a cat\na.png,a dog\n")
     with pytest.raises(TableError, match=r"prompts\.csv gives a\.png two prompts; leave one"):
         list(read_samples(images, prompts_file=str(file)))

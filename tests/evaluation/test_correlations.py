@@ -69,20 +69,51 @@ def test_logistic_fit_undoes_a_logistic(parameters: int) -> None:
     assert plcc_fitted(-predicted, mos, parameters).plcc > 0.9999  # a falling curve too
 
 
+def test_the_fifth_parameter_is_a_line() -> None:
+    """A logistic that rises on a line that falls: no logistic alone follows it."""
+    predicted = np.linspace(-6, 6, 100)
+    mos = 6 / (1 + np.exp(-3 * predicted)) - predicted
+    assert plcc_fitted(predicted, mos, 4).plcc < 0.9
+    assert plcc_fitted(predicted, mos, 5).plcc > 0.9999
+
+
 def test_logistic_fit_says_why_it_gives_up() -> None:
-    assert "cannot be fitted" in plcc_fitted([1, 2, 3], [1, 2, 3]).reason
+    as_many = plcc_fitted([1, 2, 3, 4], [1, 2, 3, 5])
+    assert math.isnan(as_many.plcc)
+    assert as_many.reason == "4 rows cannot be fitted by 4 parameters"
     with pytest.raises(ValueError, match="expected 4 or 5"):
         plcc_fitted(*sample(), parameters=3)
 
 
-def test_interval_covers_about_what_it_says() -> None:
-    """95 % intervals of PLCC over many draws of a known population cover its correlation."""
-    truth = 1 / math.sqrt(1 + 0.5**2 / (25 / 12))
-    hits = 0
-    for seed in range(100):
-        low, high = bootstrap_interval(plcc, *sample(60, seed=seed), resamples=100, seed=seed)
-        hits += low <= truth <= high
-    assert 85 <= hits <= 100
+@pytest.mark.parametrize("level", [0.95, 0.8])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_interval_is_scipys_percentile_bootstrap(grouped: bool, level: float) -> None:
+    """Of a mean; of groups of one size, it is the bootstrap of the groups' means."""
+    units = np.exp(np.linspace(0, 3, 30))  # skewed, so that both bounds count, and the last unit
+    rows = np.repeat(units, 4) if grouped else units
+    found = bootstrap_interval(
+        lambda x, _: float(x.mean()), rows, rows, resamples=8000, level=level,
+        groups=np.repeat(np.arange(30), 4) if grouped else None,
+    )  # fmt: skip
+    oracle = stats.bootstrap(
+        (units,), np.mean, method="percentile", confidence_level=level, n_resamples=8000,
+        random_state=0,
+    ).confidence_interval  # fmt: skip
+    assert found == pytest.approx((oracle.low, oracle.high), abs=0.2)  # 3.8 and 2.5 wide
+
+
+def test_fewer_than_ten_rows_have_no_interval() -> None:
+    predicted, mos = sample(10)
+    assert all(map(math.isfinite, bootstrap_interval(plcc, predicted, mos, resamples=20)))
+    assert all(map(math.isnan, bootstrap_interval(plcc, predicted[:9], mos[:9], resamples=20)))
+
+
+def test_resamples_without_a_value_are_left_out_of_an_interval() -> None:
+    """A third of the resamples miss the only row that differs: a constant side has no correlation."""
+    predicted = np.zeros(20)
+    predicted[-1] = 1
+    low, high = bootstrap_interval(plcc, predicted, np.arange(20), resamples=200)
+    assert 0 < low < high < 1
 
 
 def test_group_resampling_is_wider_where_groups_are_alike() -> None:
@@ -112,6 +143,10 @@ def test_within_groups_removes_the_difference_between_groups() -> None:
     assert math.isnan(within_groups(plcc, [1, 2], [1, 2], ["a", "b"]))
 
 
+def test_groups_count_by_their_rows() -> None:
+    assert within_groups(mae, [0, 1, 1, 1], [0, 0, 0, 0], ["a", "b", "b", "b"]) == 0.75
+
+
 def test_by_group_is_sorted_and_counts_rows() -> None:
     found = by_group(rmse, [1, 2, 3, 5], [1, 2, 3, 4], ["b", "a", "b", "a"])
     assert list(found) == ["a", "b"]
@@ -129,6 +164,17 @@ def test_a_fit_that_fails_gives_the_plain_figure(monkeypatch: pytest.MonkeyPatch
     found = plcc_fitted(predicted, mos)
     assert found.plcc == pytest.approx(plcc(predicted, mos))
     assert "did not converge (too many evaluations)" in found.reason
+
+
+def test_a_flat_fit_gives_the_plain_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = np.array([2.0, 2.0, 0.0, 1.0])  # from 2 up to 2
+    monkeypatch.setattr("scipy.optimize.curve_fit", lambda *_, **__: (flat, None))
+    predicted, mos = sample()
+    found = plcc_fitted(predicted, mos)
+    assert found == (
+        pytest.approx(plcc(predicted, mos)),
+        "the fit is flat; the plain figure is given",
+    )
 
 
 def test_pearson_after_the_fit_agrees_with_scipy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from diffagiqa.evaluation.protocol import (
     METRICS,
     Evaluation,
     Figure,
+    Summary,
     evaluate_predictions,
     spread,
     summarise_repeats,
 )
-from diffagiqa.evaluation.published import MISSING, PUBLISHED, published
+from diffagiqa.evaluation.published import PUBLISHED, published
 from diffagiqa.evaluation.tables import (
     figure_texts,
     generator_table,
@@ -79,6 +81,7 @@ def test_figures_are_those_of_the_correlations(frame: pd.DataFrame) -> None:
 
 def test_rows_without_a_score_or_prediction_are_counted(frame: pd.DataFrame) -> None:
     frame.loc[5, "alignment_predicted"] = np.nan  # generator c: labelled
+    frame.loc[0, "alignment_predicted"] = np.nan  # generator a: not labelled either
     found = evaluate_predictions(frame, ["alignment"], resamples=20).tasks["alignment"]
     assert (found.rows, found.unlabelled, found.unscored) == (79, 40, 1)
     assert set(found.generators) == {"b", "c"}
@@ -115,6 +118,22 @@ def test_intervals_are_left_out_on_demand_and_seeded(frame: pd.DataFrame) -> Non
     )
     assert rows.settings["by"] == "row"
     assert rows.tasks["perception"].generators == {}
+
+
+def test_the_level_is_that_of_the_intervals(frame: pd.DataFrame) -> None:
+    wide, narrow = (
+        evaluate_predictions(frame, ["perception"], resamples=50, level=level)
+        .tasks["perception"]
+        .figures["srcc"]
+        for level in (0.95, 0.5)
+    )
+    assert wide.low < narrow.low < narrow.high < wide.high  # type: ignore[operator]
+
+
+def test_groups_go_before_prompts(frame: pd.DataFrame) -> None:
+    grouped = frame.assign(group=[f"group {row % 15}" for row in range(len(frame))])
+    found = evaluate_predictions(grouped, ["perception"], resamples=10)
+    assert (found.settings["by"], found.tasks["perception"].groups) == ("group", 15)
 
 
 def test_few_prompts_have_no_interval_and_say_so(frame: pd.DataFrame) -> None:
@@ -159,13 +178,14 @@ def test_repeats_come_to_median_mean_and_deviation(frame: pd.DataFrame) -> None:
         for start in (0, 30, 60)
     ]
     summary = summarise_repeats(runs)
-    values = [run.tasks["perception"].figures["srcc"].value for run in runs]
-    found = summary.tasks["perception"]["srcc"]
-    assert found.values == tuple(values)
-    assert found.median == pytest.approx(np.median(values))
-    assert found.std == pytest.approx(np.std(values, ddof=1))
-    assert "within_srcc" in summary.tasks["perception"]
+    values = tuple(run.tasks["perception"].figures["srcc"].value for run in runs)
+    assert summary.tasks["perception"]["srcc"].values == values
+    within = tuple(run.tasks["perception"].within["srcc"] for run in runs)
+    assert summary.tasks["perception"]["within_srcc"].values == within
     assert json.loads(json.dumps(summary.as_json()))["repeats"] == 3
+    three = spread([0.9, None, 0.1, 0.2])
+    assert (three.median, three.mean) == (0.2, pytest.approx(0.4))
+    assert three.std == pytest.approx(math.sqrt(0.19))  # (0.25 + 0.09 + 0.04) / 2
     assert spread([None, math.nan]).median is None
     assert spread([0.5]).std is None
     assert summarise_repeats([]).tasks == {}
@@ -216,6 +236,23 @@ def test_results_table(frame: pd.DataFrame) -> None:
     assert results_table({"x": one}, "alignment", ["srcc"]).endswith("| x | not run |")
 
 
+def test_repeats_are_printed_with_median_mean_and_deviation() -> None:
+    runs = Summary(3, {"perception": {"srcc": spread([0.1, 0.2, 0.9])}})
+    table = results_table({"runs": runs}, "perception", ["srcc"])
+    assert table.endswith("| runs | 0.200 (0.400 ± 0.436, n = 3) |")
+
+
+def test_bounds_are_averaged_over_repeats(frame: pd.DataFrame) -> None:
+    once = evaluate_predictions(frame, ["perception"], resamples=10)
+    repeats = []
+    for low, high in ((0.1, 0.5), (0.3, 0.9)):
+        figures = {metric: Figure(0.4, low, high) for metric in ("srcc", "plcc", "krcc")}
+        task = replace(once.tasks["perception"], figures=figures)
+        repeats.append(replace(once, tasks={"perception": task}))
+    table = intervals_table({"x": repeats}, "perception")
+    assert table.endswith("| x | 0.200 to 0.700 | 0.200 to 0.700 | 0.200 to 0.700 |")
+
+
 def test_no_value_is_printed_as_such(frame: pd.DataFrame) -> None:
     frame["perception_predicted"] = 1.0
     found = evaluate_predictions(frame, ["perception"], resamples=0)
@@ -240,7 +277,6 @@ def test_published_figures_have_a_source_and_a_range() -> None:
         assert row.source
         assert row.figures
         assert all(0 < value < 1 for value in row.figures.values())
-    assert MISSING
     assert published("agiqa-1k", "perception") == ()
 
 

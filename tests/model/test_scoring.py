@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from conftest import small_config
 
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import TaskConfig
-from diffagiqa.model.noise import draw_noise
-from diffagiqa.model.pyramid import statistics, textures
+from diffagiqa.model.noise import Noise, draw_noise
+from diffagiqa.model.pyramid import StatisticsPooling, statistics, textures
 from diffagiqa.model.scoring import build_model, scoring_noise
 
 
@@ -95,6 +97,54 @@ def test_textures_of_a_flat_picture_and_of_one_place_are_finite() -> None:
         assert found.abs().max() < 1.01
 
 
+def test_distance_is_that_of_the_kind_that_deviates_most_and_words_are_no_kind() -> None:
+    pooling = StatisticsPooling([2, 3], channels=4, words=[8]).eval()  # mean 0, deviation 1
+    ones = [torch.ones(1, width, 1, 1) for width in pooling.widths]
+    found = pooling.distance([2 * ones[0], 3 * ones[1], 100 * ones[2]])
+    torch.testing.assert_close(found, torch.tensor([9.0]), rtol=1e-4, atol=0)
+
+
+def test_distance_hears_no_prompt_and_is_averaged_over_draws(backbone: Backbone) -> None:
+    torch.manual_seed(0)
+    tasks = (TaskConfig("perception", use_text=False), TaskConfig("alignment"))
+    config = small_config(
+        tasks=tasks, prompting="none", pooling="statistics", unfamiliar_above=1.0, noise_draws=2
+    )
+    model = build_model(config).eval()
+    noises = scoring_noise(config, backbone, 0)
+
+    def distance(prompt: str, noises: list[Noise]) -> torch.Tensor:
+        found = model.judge(batch(), backbone.encode_prompts([prompt] * 2), backbone, noises)
+        assert found.distance is not None
+        return found.distance
+
+    with torch.no_grad():
+        together, other = distance("a fox", noises), distance("two cats", noises)
+        first, second = (distance("a fox", [noise]) for noise in noises)
+    torch.testing.assert_close(other, together)
+    torch.testing.assert_close(together, (first + second) / 2)
+    assert not torch.equal(first, second)
+
+
+def test_latents_by_hand(backbone: Backbone) -> None:
+    """A posterior of 2 +- 0.5 at 3 deviations, shifted and scaled, with noise of 4."""
+    own = copy.deepcopy(backbone)
+    own.shift_factor, own.scaling_factor = 0.5, 0.2
+    own.alphas_cumprod = torch.tensor([0.64], dtype=torch.float64)
+    mean, std, posterior, diffusion = (
+        torch.full((1, 4, 2, 2), value) for value in (2.0, 0.5, 3.0, 4.0)
+    )
+    found = own.noisy_latents(mean, std, Noise(posterior, diffusion), 0)
+    wanted = 0.8 * 0.2 * (2 + 0.5 * 3 - 0.5) + 0.6 * 4
+    torch.testing.assert_close(found, torch.full_like(mean, wanted))
+
+
+def test_the_empty_prompt_follows_the_backbone_to_another_type(backbone: Backbone) -> None:
+    own = copy.deepcopy(backbone)
+    assert own.no_text().dtype == torch.float32
+    assert own.double().no_text().dtype == torch.float64
+
+
 def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:
     """Both branches run in one batch; each must give what a model of that task alone gives."""
     torch.manual_seed(0)
@@ -153,7 +203,7 @@ def test_noise_is_a_function_of_seed_draw_and_shape() -> None:
     assert again.posterior is not None
     assert torch.equal(first.posterior, again.posterior)
     assert torch.equal(first.diffusion, again.diffusion)
-    for seed, draw in ((3, 0), (4, 1)):
+    for seed, draw in ((3, 0), (4, 1), (1, 3), (2, 2)):
         assert not torch.equal(first.diffusion, draw_noise(seed, draw, (4, 8, 8)).diffusion)
 
 
@@ -180,6 +230,8 @@ def test_long_prompts_rules(backbone: Backbone) -> None:
     assert backbone.encode_text([long]).shape[1] == 77
     assert backbone.encode_text([long], "chunk").shape[1] % 77 == 0
     assert backbone.encode_text([long], "chunk").shape[1] > 77
+    for count, length in ((75, 77), (76, 154)):  # words of one token each, 75 to a piece
+        assert backbone.encode_text(["a " * count], "chunk").shape[1] == length
     released = backbone.encode_text([long.strip()], "released")
     assert released.shape[1] > 77
     # 70 words or fewer are truncated by the release even where they are more than 77 tokens.

@@ -63,10 +63,13 @@ def test_every_format_reads_alike(suffix: str, tmp_path: Path) -> None:
 
 
 def test_folder_of_parts(tmp_path: Path) -> None:
-    for i in range(2):
-        table(tmp_path / f"part-{i}.parquet", seed=i)
+    order = [5, 2, 7, 0, 3, 6, 1, 4]
+    for part in order:
+        rows = pd.read_csv(table(tmp_path / "one.csv", count=2)).assign(row=part)
+        rows.to_parquet(tmp_path / f"part-{part}.parquet")
+    (tmp_path / "one.csv").unlink()
     (tmp_path / "job.json").write_text("{}")
-    assert len(read_run(tmp_path).rows) == 80
+    assert list(read_run(tmp_path).rows["row"]) == [part for part in range(8) for _ in "ab"]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +104,35 @@ def test_rank_keeps_the_best(tmp_path: Path) -> None:
         rank(run, weights={"beauty": 1})
 
 
-def test_difference_interval_and_wins(tmp_path: Path) -> None:
+def test_rank_keeps_the_order_of_the_table(tmp_path: Path) -> None:
+    """Prompts as they first appear, and pictures of one score as they stand."""
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6)).iloc[::-1]
+    rows.assign(perception=0.5, alignment=0.5).to_csv(tmp_path / "a.csv", index=False)
+    found = rank(read_run(tmp_path / "a.csv"), top=None)
+    assert list(found["prompt"]) == [f"prompt {number}" for number in (2, 2, 1, 1, 0, 0)]
+    assert list(found["image"]) == [
+        f"gen{number % 3}/{number}.png" for number in (5, 4, 3, 2, 1, 0)
+    ]
+    assert list(found["rank"]) == [1, 2] * 3
+
+
+def test_words_that_pandas_takes_for_nothing_are_prompts_and_blanks_are_none(
+    tmp_path: Path,
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows["prompt"] = ["None", "NA", "null", "nan", "  ", ""]
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert list(read_run(tmp_path / "a.csv").prompted["prompt"]) == ["None", "NA", "null", "nan"]
+
+
+@pytest.mark.parametrize("task", ["perception", "alignment"])
+def test_difference_interval_and_wins(task: str, tmp_path: Path) -> None:
     base = read_run(table(tmp_path / "a.csv", count=120))
     other = read_run(table(tmp_path / "b.csv", count=120, shift=0.05, seed=1))
-    found = {row.task: row for row in compare([base, other])}["perception"]
-    means = [run.rows.groupby("prompt")["perception"].mean() for run in (other, base)]
-    gap = (means[0] - means[1]).to_numpy()
+    found = {row.task: row for row in compare([base, other])}[task]
+    theirs, ours = (run.rows.groupby("prompt")[task].mean() for run in (base, other))
+    gap = (ours - theirs).to_numpy()
+    assert (found.mean, found.base_mean) == pytest.approx((ours.mean(), theirs.mean()))
     assert found.difference == pytest.approx(gap.mean())
     oracle = stats.bootstrap((gap,), np.mean, method="percentile", random_state=0, n_resamples=4000)
     assert found.low == pytest.approx(oracle.confidence_interval.low, abs=0.004)
@@ -114,10 +140,34 @@ def test_difference_interval_and_wins(tmp_path: Path) -> None:
     assert found.win_rate == pytest.approx((gap > 0).mean())
 
 
+def test_the_interval_follows_the_seed(tmp_path: Path) -> None:
+    runs = [read_run(table(tmp_path / f"{seed}.csv", seed=seed)) for seed in (0, 1)]
+    first, same, other = ([row.low for row in compare(runs, seed=seed)] for seed in (0, 0, 1))
+    assert first == same != other
+
+
+def test_categories_are_compared_apart_and_prompts_without_one_left_out(tmp_path: Path) -> None:
+    base = read_run(table(tmp_path / "a.csv"))
+    other = read_run(table(tmp_path / "b.csv", seed=1))
+    categories = {f"prompt {number}": ("cats", "dogs")[number % 2] for number in range(10)}
+    found = [
+        row for row in compare([base, other], categories=categories) if row.task == "perception"
+    ]
+    assert [(row.category, row.prompts) for row in found] == [("all", 20), ("cats", 5), ("dogs", 5)]
+    dogs = other.rows["prompt"].isin([f"prompt {number}" for number in (1, 3, 5, 7, 9)])
+    assert found[2].mean == pytest.approx(other.rows[dogs]["perception"].mean())
+
+
 def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Path) -> None:
     base = read_run(table(tmp_path / "a.csv"))
     other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
-    few = list(dict.fromkeys(base.rows["prompt"]))[: FEWEST - 1]
+    prompts = list(dict.fromkeys(base.rows["prompt"]))
+    enough, few = prompts[:FEWEST], prompts[: FEWEST - 1]
+    for run in (base, other):
+        run.rows.loc[~run.rows["prompt"].isin(enough), "prompt"] = ""
+    for row in compare([base, other]):
+        assert row.prompts == FEWEST
+        assert row.low is not None
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
     for row in compare([base, other]):

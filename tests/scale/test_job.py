@@ -22,6 +22,7 @@ from diffagiqa.report import read_run
 from diffagiqa.scale.chunks import Share
 from diffagiqa.scale.folder import OutputFolder
 from diffagiqa.scale.job import Inputs, Layout, run_to_file
+from diffagiqa.scale.journal import Journal
 from diffagiqa.scale.model_spec import ModelFacts
 from diffagiqa.scale.stop import Stopped, StopRequest
 
@@ -161,6 +162,36 @@ def test_power_cuts_one_after_the_other(table: Path, tmp_path: Path) -> None:
     assert cuts > 3
     assert totals == whole
     assert read_rows(tmp_path / "out") == read_rows(tmp_path / "whole")
+
+
+def test_chunks_that_end_out_of_order_are_written_in_order(tmp_path: Path) -> None:
+    columns = {"row": int, "perception": float}
+    layout: dict[str, Any] = {"share": Share(), "chunk_rows": 2, "chunks_per_part": 3}
+    journal = Journal(OutputFolder(str(tmp_path)), columns, format="jsonl", **layout)
+    journal.begin({"shards": 1})
+    for chunk in (2, 0, 1):
+        rows = [{"row": 2 * chunk + i, "perception": 0.5} for i in range(2)]
+        journal.put(chunk, f"{chunk:024x}", rows, "cpu float32")
+    assert journal.finish(3).rows == 6
+    text = (tmp_path / "part-00000.jsonl").read_text()
+    assert [json.loads(line)["row"] for line in text.splitlines()] == list(range(6))
+
+
+def test_a_finished_part_counts_once_in_whatever_order_its_chunks_are_checked(
+    tmp_path: Path,
+) -> None:
+    columns = {"row": int, "perception": float}
+    layout: dict[str, Any] = {"share": Share(), "chunk_rows": 1, "chunks_per_part": 2}
+    for again in (False, True):
+        journal = Journal(OutputFolder(str(tmp_path)), columns, format="jsonl", **layout)
+        journal.begin({"shards": 1})
+        for chunk in (0, 2, 1, 3):
+            row = {"row": chunk, "perception": 0.5}
+            if again:
+                journal.check(chunk, f"{chunk:024x}")
+            else:
+                journal.put(chunk, f"{chunk:024x}", [row], "cpu float32")
+        assert journal.finish(4).rows == 4
 
 
 def test_a_finished_job_scores_nothing_again(table: Path, tmp_path: Path) -> None:

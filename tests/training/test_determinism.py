@@ -5,7 +5,20 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from diffagiqa.training.determinism import Step, seed_dropout, set_step
+from diffagiqa.model.noise import draw_noise
+from diffagiqa.training.determinism import SCORING_DRAWS, Step, seed_dropout, set_step
+
+
+def test_noise_of_a_step_is_no_scoring_draw_and_each_pictures_own() -> None:
+    (one,) = Step(seed=1, number=0, total=1, start=0, stop=1).noise((4, 2, 2), "mean").diffusion
+    for draw in range(SCORING_DRAWS):
+        assert not torch.equal(one, draw_noise(1, draw, (4, 2, 2), "mean").diffusion[0])
+    whole = Step(seed=1, number=3, total=5, start=0, stop=5).noise((4, 2, 2), "sample")
+    assert whole.posterior is not None
+    assert len(whole.posterior.unique(dim=0)) == len(whole.diffusion.unique(dim=0)) == 5
+    part = Step(seed=1, number=3, total=5, start=2, stop=4).noise((4, 2, 2), "sample")
+    assert torch.equal(part.posterior, whole.posterior[2:4])  # type: ignore[arg-type]
+    assert torch.equal(part.diffusion, whole.diffusion[2:4])
 
 
 def test_both_passes_over_a_picture_lose_the_same_channels() -> None:

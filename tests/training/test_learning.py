@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from diffagiqa import Scorer
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
+from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import data_order, make_rows, may_flip
+from diffagiqa.training.determinism import Step
 from diffagiqa.training.loop import correlations, predict
-from diffagiqa.training.sources import ImageSource, autocast
+from diffagiqa.training.measures import predictions
+from diffagiqa.training.sources import FeatureSource, ImageSource, autocast
 from diffagiqa.training.train import initial_model, make_model, train, train_heads
 
 QUIET = lambda text: None  # noqa: E731
@@ -129,6 +134,8 @@ def test_labels_off_the_scale_are_refused() -> None:
         TrainingError, match=r"row 3 \(x.png\): perception is 7.0, and the scale is"
     ):
         make_rows({"a": ([sample], SCALES)})
+    samples = [replace(sample, labels={"perception": value}) for value in (-0.1, 5.1)]
+    assert make_rows({"a": (samples, SCALES)}, ["perception"]).labels.flatten().tolist() == [0, 1]
     with pytest.raises(TrainingError, match="no labelled row"):
         make_rows({"a": ([Sample("x.png", "", "table", 0)], SCALES)})
     with pytest.raises(TrainingError, match="no database has labels of beauty"):
@@ -148,6 +155,97 @@ def test_train_heads_on_arrays_learns_and_repeats() -> None:
     assert first.best_srcc > 0.7
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+def arrays(**changes: object) -> tuple[list[torch.Tensor], torch.Tensor, TrainingConfig]:
+    """Features and labels of 60 rows, and how to learn from them."""
+    generator = torch.Generator().manual_seed(0)
+    features = [torch.randn(60, 8, 4, 4, generator=generator)]
+    model = {"features": ("mid_block.attentions.0",), "feature_channels": (8,)}
+    config = small_config(model, batch_size=10, **changes)  # type: ignore[arg-type]
+    return features, torch.rand(60, 1, generator=generator), config
+
+
+def test_the_first_of_the_best_epochs_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels, config = arrays(epochs=4)
+    found = iter([0.5, 0.9, 0.9, 0.1])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def record(model: DiffAGIQA, *_: object) -> dict[str, torch.Tensor]:
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {}
+
+    monkeypatch.setattr("diffagiqa.training.loop.predict", record)
+    monkeypatch.setattr("diffagiqa.training.loop.correlations", lambda *_: {"srcc": next(found)})
+    fitted = train_heads(
+        features, labels, thirds(60), config, tasks=config.model.tasks[:1], log=QUIET
+    )
+    assert (fitted.best_epoch, fitted.best_srcc) == (1, 0.9)
+    for name, value in fitted.model.state_dict().items():
+        assert torch.equal(value, seen[1][name]), name
+    assert any(not torch.equal(value, seen[3][name]) for name, value in seen[1].items())
+
+
+def test_an_epoch_takes_every_row_once_in_pieces_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features, labels, config = arrays(epochs=1, accumulation=2)
+    taken: list[int] = []
+    numbers: list[int] = []
+    scores = FeatureSource.scores
+
+    def record(
+        self: FeatureSource, model: DiffAGIQA, rows: Sequence[int], step: Step | None
+    ) -> dict[str, torch.Tensor]:
+        if step is not None:
+            taken.extend(rows)
+            numbers.append(step.number)
+        return scores(self, model, rows, step)
+
+    monkeypatch.setattr(FeatureSource, "scores", record)
+    split = thirds(60)
+    train_heads(features, labels, split, config, tasks=config.model.tasks[:1], log=QUIET)
+    assert sorted(taken) == split["train"]
+    assert numbers == list(range(8))  # four batches of ten in two pieces each
+
+
+def test_pictures_are_mirrored_sideways_but_where_the_prompt_names_a_side(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    rows = made_up_rows(tmp_path, 16)
+    samples = [
+        replace(sample, prompt="a fox" if i % 2 else "a fox on the left")
+        for i, sample in enumerate(rows.samples)
+    ]
+    rows = replace(rows, samples=tuple(samples))
+    seen: list[torch.Tensor] = []
+
+    class Sees:
+        def draws(self, images: torch.Tensor, *_: object) -> list[list[torch.Tensor]]:
+            seen.append(images)
+            return [[]]
+
+        def score_features(self, levels: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {}
+
+    config = small_config().model
+    source = ImageSource(rows, config, backbone, autocast(torch.device("cpu"), "float32"))
+    source.scores(Sees(), range(16), Step(0, 0, 16, 0, 16))  # type: ignore[arg-type]
+    mirrored = []
+    for found, plain in zip(seen[0], source.images(range(16)), strict=True):
+        mirrored.append(not torch.equal(found, plain))
+        assert torch.equal(found, plain.flip(2) if mirrored[-1] else plain)
+    assert not any(mirrored[::2])
+    assert set(mirrored[1::2]) == {False, True}
+
+
+def test_predictions_are_in_the_units_of_the_ratings(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 3)
+    frame = predictions({"perception": [0.0, 0.5], "alignment": [0.5, 1.0]}, rows, [2, 0])
+    assert frame["perception_predicted"].tolist() == [0, 2.5]  # of 0 to 5
+    assert frame["alignment_predicted"].tolist() == [5.5, 10]  # of 1 to 10
+    wanted = [rows.samples[row].labels["alignment"] for row in (2, 0)]
+    assert frame["alignment"].tolist() == pytest.approx(wanted, abs=1e-5)
 
 
 def test_validation_is_what_the_scorer_gives(tmp_path: Path, backbone: Backbone) -> None:

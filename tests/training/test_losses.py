@@ -53,6 +53,22 @@ def test_fidelity_pair_by_pair() -> None:
     assert float(fidelity_loss(SCORES, LABELS)) == pytest.approx(np.mean(each), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("regression", "by_hand"),
+    [
+        ("mse", (0.05**2 + 0.3**2) / 2),
+        ("l1", (0.05 + 0.3) / 2),
+        ("huber", (0.05**2 / 2 / 0.1 + 0.3 - 0.1 / 2) / 2),  # a parabola up to 0.1, then a line
+    ],
+)
+def test_regression_by_hand(regression: str, by_hand: float) -> None:
+    config = TrainingConfig(regression=regression, relation="none")  # type: ignore[arg-type]
+    scores, labels = torch.tensor([0.5, 0.5]), torch.tensor([0.45, 0.8])[:, None]
+    loss, terms = objective({"a": scores}, labels, torch.zeros(2), ("a",), config)
+    assert float(loss) == pytest.approx(config.regression_weight * by_hand)
+    assert terms == {f"a_{regression}": pytest.approx(by_hand)}
+
+
 @pytest.mark.parametrize("relation", ["none", "plcc", "margin", "fidelity"])
 @pytest.mark.parametrize("regression", ["mse", "huber", "l1"])
 def test_missing_labels_take_no_part(regression: str, relation: str) -> None:
@@ -91,6 +107,17 @@ def test_databases_are_not_ranked_against_each_other() -> None:
     as_one, _ = objective({"a": scores}, labels, torch.zeros(6), ("a",), config)
     assert float(apart) == pytest.approx(0, abs=1e-6)
     assert float(as_one) > 0.5
+
+
+def test_databases_count_by_their_rows_and_a_lone_row_has_no_order() -> None:
+    """Three rows in perfect order, two in the wrong one, and one by itself."""
+    config = TrainingConfig(regression_weight=0, relation="plcc", relation_weight=0.5)
+    scores = torch.tensor([0.1, 0.2, 0.3, 0.9, 0.8, 0.5])
+    labels = torch.tensor([0.1, 0.2, 0.3, 0.1, 0.2, 0.9])[:, None]
+    sources = torch.tensor([0, 0, 0, 1, 1, 2])
+    loss, terms = objective({"a": scores}, labels, sources, ("a",), config)
+    assert terms["a_plcc"] == pytest.approx((3 * 0 + 2 * 1) / 5, abs=1e-6)
+    assert float(loss) == pytest.approx(0.5 * 0.4, abs=1e-6)
 
 
 def test_task_weights() -> None:

@@ -38,6 +38,7 @@ def test_a_checkpoint_without_meta_net_converts(reference: Path, tmp_path: Path)
 def test_both_heads_convert(reference: Path) -> None:
     both = convert_released(reference / "upstream_small.pth", tasks=("perception", "alignment"))
     assert both.model.config.task_names == ("perception", "alignment")
+    assert both.model.config.long_prompts == "released"
     with pytest.raises(WeightsError, match="no task authenticity"):
         convert_released(reference / "upstream_small.pth", tasks=("authenticity",))
 

@@ -24,6 +24,7 @@ from diffagiqa.weights.folder import (
     load_model,
     save_model,
 )
+from diffagiqa.weights.located import locate
 
 
 @pytest.fixture
@@ -200,6 +201,9 @@ def test_weights_that_do_not_fit_are_named(model_folder: Path) -> None:
 
 def test_half_precision_folder_reads_back_as_float32(tmp_path: Path) -> None:
     model = build_model(small_config())
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.fill_(100_001)  # no number of float16
     save_model(model, tmp_path, half=True)
     again = load_model(tmp_path)
     for name, tensor in again.state_dict().items():
@@ -230,3 +234,35 @@ def test_fingerprint_follows_weights_and_config(model_folder: Path) -> None:
     config = model_folder / "config.json"
     config.write_text(config.read_text().replace('"timestep": 51', '"timestep": 52'))
     assert fingerprint(model_folder) != before
+
+
+def test_fingerprint_follows_names_texts_and_the_backbone(
+    model_folder: Path, backbone_copy: Path
+) -> None:
+    seen = {locate(model_folder, backbone=str(backbone_copy)).fingerprint}
+    merges = backbone_copy / "tokenizer" / "merges.txt"
+    merges.write_text("a b\n")
+    seen.add(locate(model_folder, backbone=str(backbone_copy)).fingerprint)
+    merges.rename(merges.with_name("other.txt"))
+    seen.add(locate(model_folder, backbone=str(backbone_copy)).fingerprint)
+    assert len(seen) == 3
+
+
+def test_shift_and_schedule_are_those_of_the_configuration(backbone_copy: Path) -> None:
+    file = backbone_copy / "vae" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"shift_factor": 0.25}))
+    file = backbone_copy / "scheduler" / "scheduler_config.json"
+    betas = [0.5] * 60
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"trained_betas": betas}))
+    loaded = load_backbone(str(backbone_copy), ("mid_block.attentions.0",))
+    assert loaded.shift_factor == 0.25
+    assert loaded.alphas_cumprod[:3].tolist() == [0.5, 0.25, 0.125]
+
+
+def test_full_precision_goes_before_the_fp16_variant(backbone_copy: Path) -> None:
+    unet = backbone_copy / "unet"
+    tensors = load_file(unet / "diffusion_pytorch_model.safetensors")
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    save_file(zeros, unet / "diffusion_pytorch_model.fp16.safetensors")
+    loaded = load_backbone(str(backbone_copy), ("mid_block.attentions.0",)).unet
+    assert torch.equal(loaded.conv_in.weight, tensors["conv_in.weight"])
