@@ -1,4 +1,4 @@
-"""Flags that train, reproduce, ablate and crossdb share, and how they become a configuration."""
+"""Flags of the commands that open rated databases, and how they become a configuration."""
 
 from __future__ import annotations
 

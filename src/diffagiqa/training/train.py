@@ -39,9 +39,12 @@ def train(
     """Train as ``config`` says; the best model lies in ``folder/best``.
 
     ``split`` has the rows of ``train`` and ``validation``, and of ``test`` to have them scored once, by
-    the best model. ``cache`` is where features go with
-    ``freeze_prompters``; default ``folder/features``. ``backbone`` and ``features`` save loading and
-    reading them again over several runs.
+    the best model. ``cache`` is where features go with ``freeze_prompters``; default
+    ``folder/features``. ``backbone`` and ``features`` save loading and reading them again over several
+    runs.
+
+    Raises ``TrainingError`` where the configuration, the data or what ``folder`` holds does not allow the
+    run, and where ``loop.fit`` does.
     """
     if config.members > 1 and not (
         config.freeze_prompters and config.model.pooling == "statistics"
