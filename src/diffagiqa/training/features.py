@@ -1,7 +1,7 @@
 """The feature cache: what the frozen parts give for every picture, computed once, kept on disk.
 
 ``spec.json`` says what was computed from what; ``shard-00000.safetensors`` holds the features of
-``SHARD_ROWS`` rows, one tensor per level, (rows, views, branches, C, h, w); ``shard-00000.json`` is
+``SHARD_ROWS`` rows, one tensor per level, (rows, views, passes, C, h, w); ``shard-00000.json`` is
 written after it, with its SHA-256, and so marks it as done: a stopped run goes on at the next shard.
 """
 
@@ -50,7 +50,7 @@ class CacheOptions:
 
 @dataclass(frozen=True)
 class Features:
-    """An opened cache: one tensor per level, (N, views, branches, C, h, w), and the rows it lacks."""
+    """An opened cache: one tensor per level, (N, views, passes, C, h, w), and the rows it lacks."""
 
     names: tuple[str, ...]
     levels: tuple[Tensor, ...]
@@ -182,7 +182,7 @@ def _compute(
     rows: Sequence[int],
     options: CacheOptions,
 ) -> list[Tensor]:
-    """Features of some pictures, one tensor per level, (B, views, branches, C, h, w)."""
+    """Features of some pictures, one tensor per level, (B, views, passes, C, h, w)."""
     backbone, config = source.backbone, source.config
     dtype = _DTYPES[options.dtype]
     images = images.to(backbone.device)
