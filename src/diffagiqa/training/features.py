@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.device import DTYPES
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
@@ -34,7 +35,6 @@ from diffagiqa.training.sources import SCORING_SEED, Autocast, FeatureSource, Im
 SHARD_ROWS = 256
 IN_MEMORY = 4 << 30
 """Bytes up to which the features are read into memory; above, they stay mapped from disk."""
-_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _compute(
 ) -> list[Tensor]:
     """Features of some pictures, one tensor per level, (B, views, passes, C, h, w)."""
     backbone, config = source.backbone, source.config
-    dtype = _DTYPES[options.dtype]
+    dtype = DTYPES[options.dtype]
     images = images.to(backbone.device)
     prompts = source.prompts(rows)
     shape = backbone.latent_shape(config.image_size)
