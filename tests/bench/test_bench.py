@@ -89,8 +89,8 @@ def test_bench_measures_tables_and_plots(model: Path, tmp_path: Path) -> None:
 
 
 def test_precision_on_made_pictures(tiny_model: Path) -> None:
-    found = measure_precision(str(tiny_model), None, "cpu", "bfloat16", 4, 64)
-    same = measure_precision(str(tiny_model), None, "cpu", "float32", 4, 64)
+    found = measure_precision(str(tiny_model), "cpu", "bfloat16", 4, 64)
+    same = measure_precision(str(tiny_model), "cpu", "float32", 4, 64)
     for task, row in found.items():
         assert row["largest"] < 0.02
         assert same[task]["largest"] < 1e-6

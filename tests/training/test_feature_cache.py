@@ -79,7 +79,7 @@ def test_mirrored_views_are_the_mirrored_picture(
     tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     levels = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET).levels
-    assert levels[0].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 branches
+    assert levels[0].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 passes
     pictures = ImageSource(rows, model.config, backbone, PLAIN)
     images = pictures.images([4]).flip(3)
     text = pictures.prompts([4]).text

@@ -12,15 +12,15 @@ from diffagiqa.scorer import Scorer
 
 
 def measure_precision(
-    model: str | None, backbone: str | None, device: str, dtype: str, count: int, size: int
+    model: str, device: str, dtype: str, count: int, size: int
 ) -> Mapping[str, Mapping[str, float]]:
     """Largest and mean difference to float32 and rank correlation, by task, on ``count`` made pictures.
 
     Every second picture carries a made defect, so that the scores spread.
     """
     pairs = list(_pairs(count, size))
-    exact = _scores(model, backbone, device, "float32", pairs)
-    fast = _scores(model, backbone, device, dtype, pairs)
+    exact = _scores(model, device, "float32", pairs)
+    fast = _scores(model, device, dtype, pairs)
     found = {}
     for task, wanted in exact.items():
         difference = np.abs(fast[task] - wanted)
@@ -47,8 +47,8 @@ def _pairs(count: int, size: int) -> Iterator[tuple[Any, str]]:
 
 
 def _scores(
-    model: str | None, backbone: str | None, device: str, dtype: str, pairs: list[tuple[Any, str]]
+    model: str, device: str, dtype: str, pairs: list[tuple[Any, str]]
 ) -> dict[str, np.ndarray]:
-    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype)
+    scorer = Scorer.from_pretrained(model, device=device, dtype=dtype)
     results = list(scorer.score_many(pairs))
     return {task: np.array([r[task] for r in results]) for task in scorer.tasks}  # type: ignore[index]

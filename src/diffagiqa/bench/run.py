@@ -68,7 +68,7 @@ def bench(
             keep(found)
     if precision:
         log(f"precision on {precision} made pictures")
-        rows = measure_precision(model, None, str(place), name, precision, config.image_size)
+        rows = measure_precision(model, str(place), name, precision, config.image_size)
         found |= {"precision_images": precision, "precision": rows}
         keep(found)
     return found

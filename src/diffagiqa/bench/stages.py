@@ -24,14 +24,6 @@ class Stage:
     bytes_moved: float
     """Weights, inputs and outputs, each once: the least that has to pass through memory."""
 
-    @property
-    def rate(self) -> float:
-        return self.flop / self.seconds
-
-    @property
-    def intensity(self) -> float:
-        return self.flop / self.bytes_moved
-
 
 @torch.inference_mode()
 def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: int) -> list[Stage]:

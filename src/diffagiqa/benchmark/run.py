@@ -124,7 +124,7 @@ def _repeats(
             method = method or methods[name]
             result = write_result(place, _one(method, trial, own), decided)
         results.append(result)
-        log(f"{name}, repeat {i + 1} of {count}: SRCC {_srcc(results[-1])}")
+        log(f"{name}, repeat {i + 1} of {count}: SRCC {_srcc(result)}")
     return Repeats(name, config, tuple(results))
 
 

@@ -54,7 +54,6 @@ def ablate(
     """
     from diffagiqa.errors import ConfigError
     from diffagiqa.training.ablation import ablate as run_variants
-    from diffagiqa.training.report import command_line
 
     try:
         steps = [int(step) for step in timesteps.split(",") if step.strip()]
@@ -74,4 +73,6 @@ def ablate(
         config, opened.rows, out, repeats=repeats, full=full, timesteps=steps, only=only or (),
         official=opened.official, device=device, log=typer.echo,
     )  # fmt: skip
-    options.write(report or out / "ablation.md", f"{table}\nWritten by `{command_line()}`.\n")
+    options.write(
+        report or out / "ablation.md", f"{table}\nWritten by `{options.command_line()}`.\n"
+    )

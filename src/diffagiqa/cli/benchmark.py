@@ -68,7 +68,6 @@ def benchmark(
     from diffagiqa.benchmark import made
     from diffagiqa.benchmark.fitting import Budget
     from diffagiqa.benchmark.run import BASELINES, run_baselines, table
-    from diffagiqa.training.report import command_line
     from diffagiqa.training.reproduce import reproduce as run_method
 
     flags = {
@@ -106,7 +105,7 @@ def benchmark(
     notes = "\n".join(f"* {note}" for note in opened.notes)
     place_of = "the made world" if world else " + ".join(opened.rows.names)
     text = (
-        f"# Benchmark on {place_of}\n\nWritten by `{command_line()}`. Median over "
+        f"# Benchmark on {place_of}\n\nWritten by `{options.command_line()}`. Median over "
         f"repeats, then mean ± standard deviation.\n\n{what}\n{notes}\n\n"
         f"{table(done, opened.rows)}"
     )

@@ -78,13 +78,12 @@ def evaluate(
     from diffagiqa.errors import ConfigError, DiffAGIQAError
     from diffagiqa.evaluation.rated_table import column_kinds, read_rated_table
     from diffagiqa.scorer import Scorer
-    from diffagiqa.training.open_data import parse_pairs, parse_scales
 
     if task and label:
         raise ConfigError(
             f"--task {task} and --label were given; a label names its task, so give one"
         )
-    labels = parse_pairs(label or [], "--label") or {task or "perception": "MOS"}
+    labels = options.parse_pairs(label or [], "--label") or {task or "perception": "MOS"}
     rated = read_rated_table(
         table, labels, root=None if root is None else str(root), image=image_column,
         prompt=prompt_column, generator=generator_column,
@@ -92,7 +91,7 @@ def evaluate(
     if out.exists() and out.samefile(table):
         raise ConfigError(f"{out} is the table itself; give --out another name")
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
-    scales = _scales(scorer, labels, parse_scales(scale or []))
+    scales = _scales(scorer, labels, options.parse_scales(scale or []))
     columns = {t: f"{t}_predicted" if len(labels) > 1 else "predicted_score" for t in labels}
     kinds = column_kinds(rated, labels)
     kinds |= {**dict.fromkeys(columns.values(), float), "error": str}

@@ -30,7 +30,6 @@ def rank(
         diffagiqa rank scores.csv --weight alignment=2 --weight perception=1
         diffagiqa rank scores.csv --top 4 --out best.csv --copy-to best/
     """
-    from diffagiqa.cli.report_options import parse_weights
     from diffagiqa.data.results import RowWriter, guard_cell
     from diffagiqa.report.rank import rank as rank_rows
     from diffagiqa.report.runs import read_run
@@ -60,6 +59,26 @@ def rank(
         typer.echo(
             f"{len(kept):,} of {len(run.rows):,} pictures, {count:,} prompts{left}", err=True
         )
+
+
+def parse_weights(items: list[str] | None) -> dict[str, float] | None:
+    """``["alignment=2", "perception=1"]`` -> weights by task; None where nothing was given.
+
+    >>> parse_weights(["alignment=2"])
+    {'alignment': 2.0}
+    """
+    from diffagiqa.errors import ConfigError
+
+    weights = {}
+    for item in items or []:
+        task, equals, value = item.partition("=")
+        try:
+            weights[task.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--weight is {item!r}; write TASK=NUMBER, such as alignment=2")
+    return weights or None
 
 
 def _copy(images: list[str], folder: Path) -> None:

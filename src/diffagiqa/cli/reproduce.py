@@ -53,8 +53,7 @@ def reproduce(
         diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/agiqa-3k
     """
     from diffagiqa.training.config import override
-    from diffagiqa.training.open_data import parse_pairs
-    from diffagiqa.training.report import command_line, differences, render
+    from diffagiqa.training.report import differences, render
     from diffagiqa.training.reproduce import reproduce as run_all
 
     flags = {
@@ -64,7 +63,7 @@ def reproduce(
         "split": options.split_of(split, split_column),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
-    full = override(config, dict(parse_pairs(full_change or [], "--full-set")))
+    full = override(config, dict(options.parse_pairs(full_change or [], "--full-set")))
     opened = options.open_rows(
         databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
         allow_partial, config.unreadable == "skip",
@@ -74,6 +73,10 @@ def reproduce(
         official=opened.official, cache=cache, device=device, log=typer.echo,
     )  # fmt: skip
     text = render(
-        config, opened.rows, done, [*differences(config, opened), *(note or [])], command_line()
+        config,
+        opened.rows,
+        done,
+        [*differences(config, opened), *(note or [])],
+        options.command_line(),
     )
     options.write(report or out / "report.md", text)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffagiqa.cli import model_options as options
+
 if TYPE_CHECKING:
     from diffagiqa.scale.job import Engine, Inputs, Layout
     from diffagiqa.scale.model_spec import ModelFacts
     from diffagiqa.scale.totals import Totals
 
-_INPUT, _MODEL, _OUTPUT, _SCALE = "What to score", "Model", "Output", "Large jobs"
+_INPUT, _OUTPUT, _SCALE = "What to score", "Output", "Large jobs"
 
 _NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".arrow", ".gz", ".zip", ".db")
 
@@ -79,36 +81,18 @@ def score(
         bool,
         typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=_OUTPUT),
     ] = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model folder or hub id. Default: the model in the package.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Pinned revision of a hub model.", rich_help_panel=_MODEL)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Local copy of the model's backbone.", rich_help_panel=_MODEL)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.", rich_help_panel=_MODEL)
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL),
-    ] = "auto",
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.", rich_help_panel=_MODEL),
-    ] = 0,
+    model: options.Model = None,
+    revision: options.Revision = None,
+    backbone: options.Backbone = None,
+    device: options.Device = None,
+    dtype: options.Dtype = "auto",
+    seed: options.Seed = 0,
     batch_size: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Pictures per forward pass, halved where memory runs out; default: 8, on CUDA 32.",
-            rich_help_panel=_MODEL,
+            rich_help_panel=options.PANEL,
         ),
     ] = None,
     allow_host: Annotated[
@@ -259,18 +243,17 @@ def _run(
     from diffagiqa.scale.stop import Stopped, StopRequest
 
     with StopRequest() as stop, progress_bar(inputs, layout, quiet) as bar:
-        options: dict[str, Any] = {"layout": layout, "facts": facts, "stop": stop}
+        shared: dict[str, Any] = {"layout": layout, "facts": facts, "stop": stop}
         try:
             if out is None:
                 with RowPrinter(facts, as_json, bar) as printer:
                     totals: Totals = run_stream(
-                        engine, inputs, printer.write, **options, on_rows=bar
+                        engine, inputs, printer.write, **shared, on_rows=bar
                     )
             else:
                 single = out.lower().endswith((".csv", ".jsonl", ".parquet"))
                 run = run_to_file if single else run_job
-                options |= {"restart": restart, "on_rows": bar}
-                totals = run(engine, inputs, out, **options)
+                totals = run(engine, inputs, out, **shared, restart=restart, on_rows=bar)
         except Stopped as stopped:
             bar.close()
             hint = "; the same command goes on from there" if out else ""

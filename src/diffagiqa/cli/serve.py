@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-_MODEL, _LIMITS = "Model", "Limits"
+from diffagiqa.cli import model_options as options
+
+_LIMITS = "Limits"
 
 
 def serve(
@@ -18,35 +20,18 @@ def serve(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join; default: a local one.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model folder or hub id. Default: the model in the package.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Pinned revision of a hub model.", rich_help_panel=_MODEL)
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Local copy of the model's backbone.", rich_help_panel=_MODEL)
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps.", rich_help_panel=_MODEL)
-    ] = None,
-    dtype: Annotated[
-        str,
-        typer.Option(help="auto, float32, bfloat16 or float16.", rich_help_panel=_MODEL),
-    ] = "auto",
-    seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.", rich_help_panel=_MODEL),
-    ] = 0,
+    model: options.Model = None,
+    revision: options.Revision = None,
+    backbone: options.Backbone = None,
+    device: options.Device = None,
+    dtype: options.Dtype = "auto",
+    seed: options.Seed = 0,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures per forward pass.", rich_help_panel=_MODEL)
+        int, typer.Option(min=1, help="Pictures per forward pass.", rich_help_panel=options.PANEL)
     ] = 8,
     batch_wait: Annotated[
-        float, typer.Option(help="Seconds to wait for a batch to fill.", rich_help_panel=_MODEL)
+        float,
+        typer.Option(help="Seconds to wait for a batch to fill.", rich_help_panel=options.PANEL),
     ] = 0.02,
     max_queue: Annotated[
         int, typer.Option(help="Open requests before 429.", rich_help_panel=_LIMITS)

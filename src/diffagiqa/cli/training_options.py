@@ -1,7 +1,10 @@
-"""Flags that train, reproduce, ablate and crossdb share, and how they become a configuration."""
+"""Flags of the commands that open rated databases, and how they become a configuration."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -100,7 +103,6 @@ def configuration(
 ) -> TrainingConfig:
     """Recipe, then the flags that were given, then ``--set``."""
     from diffagiqa.training.config import TrainingConfig, load_recipe, override, recipe_names
-    from diffagiqa.training.open_data import parse_pairs
 
     name = recipe or (databases[0] if databases[0] in recipe_names() else None)
     config = load_recipe(name) if name else TrainingConfig()
@@ -136,7 +138,7 @@ def table_columns(
     generator_column: str | None, split_column: str | None,
 ) -> TableColumns:  # fmt: skip
     """The flags that say how to read a table."""
-    from diffagiqa.training.open_data import TableColumns, parse_pairs, parse_scales
+    from diffagiqa.training.open_data import TableColumns
 
     return TableColumns(
         labels=parse_pairs(label or [], "--label"),
@@ -146,6 +148,47 @@ def table_columns(
         generator=generator_column,
         split=split_column,
     )
+
+
+def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
+    """``["a=b"]`` -> ``{"a": "b"}``, for flags that are given several times."""
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise ConfigError(f"{flag} {wrong[0]} has no '='; write {flag} NAME=VALUE")
+    pairs: dict[str, str] = {}
+    for name, _, value in (text.partition("=") for text in texts):
+        if name in pairs:
+            raise ConfigError(f"{flag} {name} was given as {pairs[name]} and as {value}; give one")
+        pairs[name] = value
+    return pairs
+
+
+def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """``["perception=1:5"]`` -> ``{"perception": (1.0, 5.0)}``."""
+    scales = {}
+    for task, text in parse_pairs(texts, "--scale").items():
+        try:
+            low, high = (float(part) for part in text.split(":"))
+        except ValueError:
+            raise ConfigError(
+                f"--scale {task}={text} is no range; write --scale {task}=1:5"
+            ) from None
+        scales[task] = (low, high)
+    return scales
+
+
+def command_line() -> str:
+    """The command as it was given: folders shortened to their names, without notes, which follow."""
+    from diffagiqa.training.report import short_name
+
+    given = sys.argv[1:]
+    noted = {i + after for i, part in enumerate(given) if part == "--note" for after in (0, 1)}
+    parts = ["diffagiqa"]
+    for part in (part for i, part in enumerate(given) if i not in noted):
+        name, equals, value = part.partition("=")
+        text = f"{name}={short_name(value)}" if equals and "/" in value else short_name(part)
+        parts.append(shlex.quote(text))
+    return " ".join(parts)
 
 
 def write(path: Path, text: str) -> None:

@@ -1,1 +1,1 @@
-"""Correlations, protocol, cross-database, ablation, tables."""
+"""Agreement with opinion scores: correlations, protocol, published figures, tables."""

@@ -16,7 +16,7 @@ from diffagiqa.evaluation.protocol import (
     Summary,
     TaskEvaluation,
 )
-from diffagiqa.evaluation.published import Published, published
+from diffagiqa.evaluation.published import published
 
 NOT_RUN = "not run"
 NO_VALUE = "no value"
@@ -112,12 +112,7 @@ def generator_table(
     return markdown(["generator", "rows", *(NAMES[metric] for metric in metrics)], rows)
 
 
-def published_table(
-    database: str,
-    task: str,
-    metrics: Sequence[str] = AGREEMENT,
-    figures: Sequence[Published] | None = None,
-) -> str:
+def published_table(database: str, task: str) -> str:
     """Published figures of one database and task, each with its source; "" where none is at hand."""
     rows = [
         [
@@ -126,13 +121,13 @@ def published_table(
                 f"{row.figures[task, metric]:.4f}"
                 if (task, metric) in row.figures
                 else "not at hand"
-                for metric in metrics
+                for metric in AGREEMENT
             ),
             row.source,
         ]
-        for row in (published(database, task) if figures is None else figures)
+        for row in published(database, task)
     ]
-    return markdown(["method", *(NAMES[m] for m in metrics), "source"], rows) if rows else ""
+    return markdown(["method", *(NAMES[m] for m in AGREEMENT), "source"], rows) if rows else ""
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

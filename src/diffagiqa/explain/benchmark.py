@@ -183,8 +183,8 @@ def explain_benchmark(
             found[method]["area of the defect"] = share([float(c.mask.mean()) for c in cases])
             progress(method)
     if WORD_TASK in scorer.tasks and words and scorer.config.use_text:
-        hits = [(word_case(seed, index, size), index) for index in range(words)]
-        marks = [(case.kind, *word_hit(scorer, case)) for case, _ in hits]
+        asked = [word_case(seed, index, size) for index in range(words)]
+        marks = [(case.kind, *word_hit(scorer, case)) for case in asked]
         found["words"] = {
             "named": share([hit for _, hit, _ in marks]),
             "by guessing": share([chance for _, _, chance in marks]),
@@ -207,7 +207,7 @@ def benchmark_table(found: dict[str, dict[str, Share]]) -> str:
     if "words" in found:
         lines += ["", "| what is not shown | first word named is true |", "|---|---|"]
         for name, value in found["words"].items():
-            label = {"named": "**all**"}.get(name, name)
+            label = "**all**" if name == "named" else name
             lines.append(f"| {label} | {_cell(value)} |")
     return "\n".join(lines) + "\n"
 

@@ -252,7 +252,7 @@ def _looks(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> list[torch.Tens
 
 @torch.inference_mode()
 def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tensor:
-    """(77 or more, S, S) cross-attention, as the alignment branch sees the picture."""
+    """(77 or more, S, S) cross-attention, as the pass for alignment sees the picture."""
     model, backbone, config = scorer.model, scorer.backbone, scorer.config
     prompters = dict(model.prompters.items())
     prompter = prompters.get(WORD_TASK) or next(iter(prompters.values()))

@@ -123,7 +123,7 @@ class DiffAGIQA(nn.Module):
         config, looks = self.config, self.looks
         prompters = mean.shape[0] // text.shape[0]
         latents = backbone.noisy_latents(
-            mean, std, _for_branches(noise, prompters), config.timestep
+            mean, std, _per_prompter(noise, prompters), config.timestep
         ).chunk(prompters)
         silent, told = text, [look.use_text for look in looks]
         if not all(told):
@@ -170,9 +170,9 @@ class DiffAGIQA(nn.Module):
         mean, _ = backbone.encode_image(2 * small - 1)
         return backbone.clean_latents(mean)
 
-    def score_features(self, features: list[Tensor]) -> dict[str, Tensor]:
-        """Features of all passes, or their ``figures`` -> scores by task, (B,) in [0, 1]."""
-        maps = self.pyramid(features).chunk(len(self.passes))
+    def score_features(self, levels: list[Tensor]) -> dict[str, Tensor]:
+        """One of the ``draws``, (passes * B, ...) per level -> scores by task, (B,) in [0, 1]."""
+        maps = self.pyramid(levels).chunk(len(self.passes))
         return {task: head(maps[self.pass_of[task]]) for task, head in self.heads.items()}
 
 
@@ -184,13 +184,13 @@ def scoring_noise(config: ModelConfig, backbone: Backbone, seed: int) -> list[No
 
 def build_model(config: ModelConfig) -> DiffAGIQA:
     """Wire the trained parts as ``config`` says, randomly initialised."""
-    branches = config.task_names if config.prompting == "per_task" else (SHARED,)
+    prompted_for = config.task_names if config.prompting == "per_task" else (SHARED,)
     prompters = nn.ModuleDict(
         {
             name: NoPrompter()
             if config.prompting == "none"
             else VisualPrompter(config.prompter_channels, config.prompter_kernel)
-            for name in branches
+            for name in prompted_for
         }
     )
     pyramid: nn.Module
@@ -230,12 +230,12 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
     return DiffAGIQA(config, prompters, pyramid, heads)
 
 
-def _for_branches(noise: Noise, branches: int) -> Noise:
-    """Noise that differs per image is repeated per branch; noise shared by all images stays (1, ...)."""
-    if branches == 1 or noise.diffusion.shape[0] == 1:
+def _per_prompter(noise: Noise, prompters: int) -> Noise:
+    """Noise that differs per image, once per prompter; noise shared by all images stays (1, ...)."""
+    if prompters == 1 or noise.diffusion.shape[0] == 1:
         return noise
     posterior = noise.posterior
     return Noise(
-        None if posterior is None else posterior.repeat(branches, 1, 1, 1),
-        noise.diffusion.repeat(branches, 1, 1, 1),
+        None if posterior is None else posterior.repeat(prompters, 1, 1, 1),
+        noise.diffusion.repeat(prompters, 1, 1, 1),
     )

@@ -31,8 +31,9 @@ LEAST_CHANNELS = 256
 """In and out. Below it the two transforms, whose cost is that of 52 channels, eat what is saved."""
 LEAST_VALUES = 1024
 """Of a map: 32 x 32. Smaller ones pay less, and carried kernels take up to 4 times the weights' room."""
-# and infinity; with these eight the error is still that of the first five and infinity
 _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+"""Where the polynomials are evaluated, and at infinity: with all eight points the error is still that of
+the first five and infinity."""
 
 
 class WinogradConv2d(nn.Conv2d):

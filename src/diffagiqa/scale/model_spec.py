@@ -63,5 +63,5 @@ class ModelFacts:
 
 def arithmetic(scorer: Scorer) -> str:
     """Device kind and number format, on which the last digits of a score depend: ``cpu float32``."""
-    dtype = str(next(scorer.backbone.unet.parameters()).dtype).removeprefix("torch.")
+    dtype = str(scorer.backbone.dtype).removeprefix("torch.")
     return f"{scorer.device.type} {dtype}"

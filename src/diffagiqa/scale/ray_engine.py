@@ -83,7 +83,7 @@ class RayEngine:
     def _dataset(self, inputs: Inputs, layout: Layout, done: Done) -> Any:
         import ray.data
 
-        from diffagiqa.scale.ray_source import chunk_source
+        from diffagiqa.scale.ray_source import ChunkSource
 
         context = ray.data.DataContext.get_current()
         context.target_max_block_size = 1  # bytes: every chunk is a block, to go to any worker
@@ -93,7 +93,7 @@ class RayEngine:
         slots = gpus if use_gpu else ray.cluster_resources().get("CPU", 1) / self.cpus_per_worker
         least, most = self.workers or (1, max(1, int(slots)))
         resources = {"num_gpus": 1} if use_gpu else {"num_cpus": self.cpus_per_worker}
-        source = chunk_source(inputs, layout, done)
+        source = ChunkSource(inputs, layout, done)
         # The read task asks for no CPU, or a full pool of actors would leave it no place to run.
         return ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0).map_batches(
             ChunkScorer,

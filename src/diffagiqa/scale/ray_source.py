@@ -23,13 +23,11 @@ SCHEMA = pa.schema(
 )
 
 
-def chunk_source(inputs: Inputs, layout: Layout, done: Done) -> Datasource:
-    """A datasource whose rows are chunks: index, digest, number of rows, pickled samples."""
-    return ChunkSource(inputs, layout, done)
-
-
 class ChunkSource(Datasource):
-    """Reading again gives the same blocks, so that Ray may read again what a lost machine held."""
+    """Rows are chunks: index, digest, number of rows, pickled samples.
+
+    Reading again gives the same blocks, so that Ray may read again what a lost machine held.
+    """
 
     def __init__(self, inputs: Inputs, layout: Layout, done: Done) -> None:
         super().__init__()

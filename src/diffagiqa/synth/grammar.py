@@ -1,6 +1,6 @@
 """The vocabulary of the made world: kinds, colours, materials, backgrounds, styles, light, relations.
 
-Words only; what each word looks like stands in ``kinds_*``, ``textures``, ``backgrounds``, ``styles``.
+Words only; what each word looks like stands in ``kinds``, ``textures``, ``backgrounds``, ``styles``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from diffagiqa.synth.grammar import BACKGROUNDS, KINDS, SIZE_FACTORS
 from diffagiqa.synth.scene import Scene
 
 # Height of the surface things stand on, or of the rim they look over, in the host's own units (-1
-# top .. 1 bottom), as drawn in kinds_things.
+# top .. 1 bottom), as drawn in ``kinds``.
 SURFACES = {"table": -0.28, "box": -0.42, "book": 0.12, "cake": -0.42}
 RIMS = {"basket": -0.12, "bowl": 0.0, "cup": -0.62}
 

@@ -41,18 +41,6 @@ class Rendering:
     places: tuple[Placement, ...]
     masks: NDArray[np.uint8]
 
-    def boxes(self) -> list[tuple[int, int, int, int]]:
-        """(left, top, right, bottom) in pixels of each thing; zeros where nothing can be seen."""
-        found = []
-        for mask in self.masks:
-            ys, xs = np.nonzero(mask > 127)
-            found.append(
-                (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
-                if len(xs)
-                else (0, 0, 0, 0)
-            )
-        return found
-
 
 def render(scene: Scene, size: int, seed: int = 0) -> NDArray[np.uint8]:
     """(size, size, 3) uint8; ``size`` from 64 to 512, ``seed`` decides noise and background.

@@ -143,9 +143,9 @@ def ring(x: float, y: float, r: float, width: float) -> Shape:
     )
 
 
-def star(x: float, y: float, r: float, inner: float, arms: int, turn: float = 0.0) -> Shape:
+def star(x: float, y: float, r: float, inner: float, arms: int) -> Shape:
     """A star polygon with ``arms`` tips at radius ``r`` and notches at ``inner * r``."""
-    angles = turn - np.pi / 2 + np.arange(2 * arms) * np.pi / arms
+    angles = -np.pi / 2 + np.arange(2 * arms) * np.pi / arms
     radii = np.where(np.arange(2 * arms) % 2 == 0, r, inner * r)
     corners = zip(x + radii * np.cos(angles), y + radii * np.sin(angles), strict=True)
     return polygon([(float(a), float(b)) for a, b in corners], 0.03 * r)

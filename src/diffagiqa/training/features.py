@@ -1,7 +1,7 @@
 """The feature cache: what the frozen parts give for every picture, computed once, kept on disk.
 
 ``spec.json`` says what was computed from what; ``shard-00000.safetensors`` holds the features of
-``SHARD_ROWS`` rows, one tensor per level, (rows, views, branches, C, h, w); ``shard-00000.json`` is
+``SHARD_ROWS`` rows, one tensor per level, (rows, views, passes, C, h, w); ``shard-00000.json`` is
 written after it, with its SHA-256, and so marks it as done: a stopped run goes on at the next shard.
 """
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.device import DTYPES
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
@@ -34,7 +35,6 @@ from diffagiqa.training.sources import SCORING_SEED, Autocast, FeatureSource, Im
 SHARD_ROWS = 256
 IN_MEMORY = 4 << 30
 """Bytes up to which the features are read into memory; above, they stay mapped from disk."""
-_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class CacheOptions:
 
 @dataclass(frozen=True)
 class Features:
-    """An opened cache: one tensor per level, (N, views, branches, C, h, w), and the rows it lacks."""
+    """An opened cache: one tensor per level, (N, views, passes, C, h, w), and the rows it lacks."""
 
     names: tuple[str, ...]
     levels: tuple[Tensor, ...]
@@ -182,9 +182,9 @@ def _compute(
     rows: Sequence[int],
     options: CacheOptions,
 ) -> list[Tensor]:
-    """Features of some pictures, one tensor per level, (B, views, branches, C, h, w)."""
+    """Features of some pictures, one tensor per level, (B, views, passes, C, h, w)."""
     backbone, config = source.backbone, source.config
-    dtype = _DTYPES[options.dtype]
+    dtype = DTYPES[options.dtype]
     images = images.to(backbone.device)
     prompts = source.prompts(rows)
     shape = backbone.latent_shape(config.image_size)

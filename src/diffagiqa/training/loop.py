@@ -33,7 +33,7 @@ from diffagiqa.training.optimiser import (
 )
 from diffagiqa.training.ordering import Ordering
 from diffagiqa.training.processes import Processes, in_order, share_batch_norm
-from diffagiqa.training.run_folder import RunFolder, Split
+from diffagiqa.training.run_folder import Parts, RunFolder
 from diffagiqa.training.sources import Source
 
 SPEAK_AFTER = 60.0
@@ -70,7 +70,7 @@ class Fitted:
 
 
 def fit(
-    model: DiffAGIQA, source: Source, rows: Rows, split: Split, config: TrainingConfig, *,
+    model: DiffAGIQA, source: Source, rows: Rows, split: Parts, config: TrainingConfig, *,
     processes: Processes | None = None, run: RunFolder | None = None, resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip

@@ -127,33 +127,6 @@ def positions(split: Split, rows: Rows) -> dict[str, list[int]]:
     }
 
 
-def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
-    """``["a=b"]`` -> ``{"a": "b"}``, for flags that are given several times."""
-    wrong = [text for text in texts if "=" not in text]
-    if wrong:
-        raise ConfigError(f"{flag} {wrong[0]} has no '='; write {flag} NAME=VALUE")
-    pairs: dict[str, str] = {}
-    for name, _, value in (text.partition("=") for text in texts):
-        if name in pairs:
-            raise ConfigError(f"{flag} {name} was given as {pairs[name]} and as {value}; give one")
-        pairs[name] = value
-    return pairs
-
-
-def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """``["perception=1:5"]`` -> ``{"perception": (1.0, 5.0)}``."""
-    scales = {}
-    for task, text in parse_pairs(texts, "--scale").items():
-        try:
-            low, high = (float(part) for part in text.split(":"))
-        except ValueError:
-            raise ConfigError(
-                f"--scale {task}={text} is no range; write --scale {task}=1:5"
-            ) from None
-        scales[task] = (low, high)
-    return scales
-
-
 def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
     """The distinct prompts of some rows; the empty one is none."""
     prompts = rows.prompts

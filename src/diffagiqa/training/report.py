@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -84,7 +82,7 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     found = [*opened.notes]
     if model.backbone != ModelConfig().backbone:
         found.append(
-            f"the backbone is `{_short(model.backbone)}`, not Stable Diffusion 1.5, and its features "
+            f"the backbone is `{short_name(model.backbone)}`, not Stable Diffusion 1.5, and its features "
             "are those of that network"
         )
     if model.image_size != ModelConfig().image_size:
@@ -115,20 +113,12 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     return found
 
 
-def command_line() -> str:
-    """The command as it was given: folders shortened to their names, without notes, which follow."""
-    given = sys.argv[1:]
-    noted = {i + after for i, part in enumerate(given) if part == "--note" for after in (0, 1)}
-    parts = ["diffagiqa"]
-    for part in (part for i, part in enumerate(given) if i not in noted):
-        name, equals, value = part.partition("=")
-        text = f"{name}={_short(value)}" if equals and "/" in value else _short(part)
-        parts.append(shlex.quote(text))
-    return " ".join(parts)
+def short_name(path: str) -> str:
+    """The last name of a path of this machine; hub ids stay whole.
 
-
-def _short(path: str) -> str:
-    """The last name of a path of this machine; hub ids stay whole."""
+    >>> short_name("/home/me/models/sd15"), short_name("you/model")
+    ('sd15', 'you/model')
+    """
     return path.rstrip("/").rsplit("/", 1)[-1] if path.count("/") != 1 else path
 
 
@@ -144,7 +134,7 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
         parts += "no validation part; the test part is scored once, by the last epoch."
     lines = [
         f"* {_counted(rows)}, split by {config.split}: {parts}",
-        f"* Backbone `{_short(model.backbone)}`, timestep {model.timestep}, posterior "
+        f"* Backbone `{short_name(model.backbone)}`, timestep {model.timestep}, posterior "
         f"{model.posterior}, {len(model.features)} features, "
         + (
             f"pyramid of {model.pyramid_channels} channels, {model.pyramid_size} x {model.pyramid_size}."

@@ -7,7 +7,7 @@ a ``result.json`` when it is done, so a stopped command goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from diffagiqa.training.measures import evaluate_baseline, evaluate_scores
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
+from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
 from diffagiqa.training.unrated import with_unrated
 from diffagiqa.weights.backbone_folder import find_backbone
@@ -128,7 +129,7 @@ def repeat(
             result = one_repeat(own, rows, split, place, backbone, features, device, log)
             result = write_result(place, result, decided)
         results.append(result)
-        for task, found in Evaluation.from_json(results[-1]["evaluation"]).tasks.items():
+        for task, found in Evaluation.from_json(result["evaluation"]).tasks.items():
             log(
                 f"  {task}: "
                 + "  ".join(f"{m} {number(found.figures[m].value)}" for m in ("srcc", "plcc"))
@@ -137,7 +138,7 @@ def repeat(
 
 
 def one_repeat(
-    config: TrainingConfig, rows: Rows, split: Mapping[str, Sequence[int]], folder: Path,
+    config: TrainingConfig, rows: Rows, split: Parts, folder: Path,
     backbone: Backbone, features: Features | None, device: str | None, log: Log,
 ) -> dict[str, Any]:  # fmt: skip
     """One split, one training run, one look at its test part."""

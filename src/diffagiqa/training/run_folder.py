@@ -21,8 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from diffagiqa.data.splits import PARTS, table_hash
-from diffagiqa.data.splits import Split as SavedSplit
+from diffagiqa.data.splits import PARTS, Split, table_hash
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.checkpoint import (
@@ -37,7 +36,8 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import labelled_table
 
-Split = Mapping[str, Sequence[int]]
+Parts = Mapping[str, Sequence[int]]
+"""Rows of "train", "validation" and "test", by position; a ``Split`` names them by image."""
 MEMBERS = "members"
 
 
@@ -70,7 +70,7 @@ class RunFolder:
             raise TrainingError(f"{folder} cannot be made ({error}); give another folder") from None
         self._write("config.json", config.to_json())
 
-    def describe(self, rows: Rows, split: Split) -> None:
+    def describe(self, rows: Rows, split: Parts) -> None:
         """Write versions and split, so that anyone can rerun this; a resumed run has the same rows."""
         table = labelled_table(rows)
         table.insert(0, "part", "")
@@ -80,7 +80,7 @@ class RunFolder:
         names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
-        saved = SavedSplit(kind, seed, {}, table_hash(rows.table()), **names)
+        saved = Split(kind, seed, {}, table_hash(rows.table()), **names)
         files = {"rows.csv": labels, "split.json": json.dumps(asdict(saved), indent=1) + "\n"}
         for name, text in files.items():
             self._check_unchanged(name, text)

@@ -130,7 +130,7 @@ class ImageSource:
 class FeatureSource:
     """Features computed before, through pyramid and heads: the regime with frozen prompters.
 
-    ``features``: one tensor per level, (N, views, branches, C, h, w), of any float type, in memory or
+    ``features``: one tensor per level, (N, views, passes, C, h, w), of any float type, in memory or
     mapped from disk. Views are noise draws, and after them the same draws of the mirrored picture.
     """
 
@@ -166,7 +166,7 @@ class FeatureSource:
     def _forward(self, model: DiffAGIQA, index: Tensor, view: Tensor) -> dict[str, Tensor]:
         return model.score_features(
             [
-                # (B,branches,C,h,w) -> (branches * B,C,h,w), as the model orders them
+                # (B,passes,C,h,w) -> (passes * B,C,h,w), as the model orders them
                 level[index, view].to(self.device).float().transpose(0, 1).flatten(0, 1)
                 for level in self.features
             ]

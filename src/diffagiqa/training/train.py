@@ -24,14 +24,14 @@ from diffagiqa.training.loop import Fitted, fit, predict
 from diffagiqa.training.losses import check_weights
 from diffagiqa.training.merge import merge
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.run_folder import RunFolder, Split, member_folder
+from diffagiqa.training.run_folder import Parts, RunFolder, member_folder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
 from diffagiqa.weights.folder import find_model, fingerprint, load_model
 
 
 def train(
-    config: TrainingConfig, rows: Rows, split: Split, folder: str | Path | None = None, *,
+    config: TrainingConfig, rows: Rows, split: Parts, folder: str | Path | None = None, *,
     cache: str | Path | None = None, device: str | None = None, resume: bool = False,
     backbone: Backbone | None = None, features: Features | None = None,
     log: Callable[[str], None] = print,
@@ -39,9 +39,12 @@ def train(
     """Train as ``config`` says; the best model lies in ``folder/best``.
 
     ``split`` has the rows of ``train`` and ``validation``, and of ``test`` to have them scored once, by
-    the best model. ``cache`` is where features go with
-    ``freeze_prompters``; default ``folder/features``. ``backbone`` and ``features`` save loading and
-    reading them again over several runs.
+    the best model. ``cache`` is where features go with ``freeze_prompters``; default
+    ``folder/features``. ``backbone`` and ``features`` save loading and reading them again over several
+    runs.
+
+    Raises ``TrainingError`` where the configuration, the data or what ``folder`` holds does not allow the
+    run, and where ``loop.fit`` does.
     """
     if config.members > 1 and not (
         config.freeze_prompters and config.model.pooling == "statistics"
@@ -98,7 +101,7 @@ def train(
 
 
 def _with_members(
-    first: Fitted, source: Source, rows: Rows, split: Split, config: TrainingConfig, *,
+    first: Fitted, source: Source, rows: Rows, split: Parts, config: TrainingConfig, *,
     tasks: tuple[TaskConfig, ...], backbone: Backbone, processes: Processes, run: RunFolder | None,
     log: Callable[[str], None],
 ) -> Fitted:  # fmt: skip
@@ -135,13 +138,13 @@ def _with_members(
 
 
 def train_heads(
-    features: Sequence[Tensor], labels: Tensor, split: Split, config: TrainingConfig, *,
+    features: Sequence[Tensor], labels: Tensor, split: Parts, config: TrainingConfig, *,
     tasks: Sequence[TaskConfig] | None = None, sources: Tensor | None = None,
     mirrored: Tensor | None = None, device: str | None = None, log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip
     """Train pyramid and heads on features in memory; nothing is written.
 
-    ``features``: one tensor per level, (N, C, h, w), or (N, views, branches, C, h, w) with several
+    ``features``: one tensor per level, (N, C, h, w), or (N, views, passes, C, h, w) with several
     noise draws (and their mirrored twins after them, where ``mirrored`` (N,) says which rows may use
     them). ``labels`` (N, tasks) in [0, 1], NaN where missing; ``tasks`` default to the model's.
     """

@@ -81,6 +81,10 @@ def load_strictly(model: DiffAGIQA, tensors: dict[str, torch.Tensor], where: str
 
 
 def load_config(folder: str | Path) -> ModelConfig:
+    """The configuration of a model folder.
+
+    Raises ``WeightsError`` where it cannot be read, ``ConfigError`` where it is no valid one.
+    """
     file = Path(folder) / CONFIG
     try:
         if file.stat().st_size > 1_000_000:

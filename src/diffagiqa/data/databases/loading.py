@@ -63,7 +63,7 @@ def load_database(
     pictures that cannot be read, and ``skip_unreadable``.
 
     Args:
-        name: "agiqa-1k", "agiqa-3k", "aigciqa2023", "aigiqa-20k" or "pku-aigiqa-4k".
+        name: a key of ``DATABASES``, such as "agiqa-3k".
         root: folder that it was unpacked to.
 
     Raises:

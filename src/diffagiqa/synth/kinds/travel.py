@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffagiqa.synth.shapes import Builder, Part, box, circle, common, ellipse, line, polygon, union
+from diffagiqa.synth.shapes import (
+    Builder,
+    Part,
+    Shape,
+    box,
+    circle,
+    common,
+    ellipse,
+    line,
+    polygon,
+    union,
+)
 
 
 def _wheel(x: float, y: float, r: float) -> list[Part]:
@@ -236,7 +247,7 @@ def lighthouse(rng: np.random.Generator) -> list[Part]:
 def rocket(rng: np.random.Generator) -> list[Part]:
     fire = float(rng.uniform(0.0, 0.12))
     body = common(circle(0.62, -0.1, 1.0), circle(-0.62, -0.1, 1.0), box(-0.5, -1, 0.5, 0.55))
-    body = type(body)(body.distance, (-0.4, -0.92, 0.4, 0.56))
+    body = Shape(body.distance, (-0.4, -0.92, 0.4, 0.56))
     return [
         Part(polygon([(-0.2, 0.55), (0.2, 0.55), (0, 0.86 + fire)], 0.03), "flame", 0.1),
         Part(polygon([(-0.1, 0.55), (0.1, 0.55), (0, 0.72 + fire)], 0.02), "gold", 0.06),
