@@ -203,3 +203,11 @@ def test_a_group_is_tested_only_where_all_its_prompts_may_be(table: pd.DataFrame
 def test_without_a_list_the_draw_is_what_it_was(table: pd.DataFrame) -> None:
     every = sorted(set(table["prompt"]))
     assert random_split(table, seed=3, among=every) == random_split(table, seed=3)
+
+
+def test_images_without_a_prompt_are_apart(table: pd.DataFrame) -> None:
+    bare = table.assign(image=[f"bare {name}" for name in table["image"]], prompt="")
+    parts = random_split(pd.concat([table, bare], ignore_index=True), validation=0.1)
+    for names, share in ((parts.train, 0.7), (parts.validation, 0.1), (parts.test, 0.2)):
+        found = sum(name.startswith("bare") for name in names) / len(bare)
+        assert found == pytest.approx(share, abs=0.1)

@@ -156,6 +156,14 @@ def test_rows_are_resampled_where_no_prompt_is_known(frame: pd.DataFrame) -> Non
     assert intervals_text(found.tasks["perception"], "row") == "95 % intervals over 120 rows"
 
 
+def test_rows_without_a_prompt_are_resampled_apart(frame: pd.DataFrame) -> None:
+    some = frame.assign(prompt=[f"p{i}" if i < 20 else "" for i in range(len(frame))])
+    found = evaluate_predictions(some, ["perception"], resamples=20).tasks["perception"]
+    alone = evaluate_predictions(frame.assign(prompt=""), ["perception"], resamples=20)
+    assert found.groups == 120
+    assert found.figures == alone.tasks["perception"].figures
+
+
 def test_missing_columns_are_named(frame: pd.DataFrame) -> None:
     with pytest.raises(DatabaseError, match="lack authenticity, authenticity_predicted"):
         evaluate_predictions(frame, ["authenticity"])

@@ -119,13 +119,13 @@ def table_hash(table: pd.DataFrame) -> str:
 def group_keys(table: pd.DataFrame, by: str) -> list[str]:
     """The group of each row: the unit that is never on two sides.
 
-    "prompt" takes the column ``group`` where the table has one, else ``prompt_key`` of the prompt;
-    "image" the image's name; anything else is a column.
+    "prompt" takes the column ``group`` where the table has one, else ``prompt_key`` of the prompt, and
+    an image without one by itself; "image" the image's name; anything else is a column.
     """
     if by == "prompt":
-        if "group" in table:
-            return [str(group) for group in table["group"]]
-        return [prompt_key(str(prompt)) for prompt in table["prompt"]]
+        own = "group" in table
+        keys = map(str, table["group"]) if own else map(prompt_key, map(str, table["prompt"]))
+        return [key or f"\0{image}" for key, image in zip(keys, table["image"], strict=True)]
     if by not in table or table[by].isna().all():
         known = [name for name in ("image", "prompt", "subject", "generator") if name in table]
         raise DatabaseError(

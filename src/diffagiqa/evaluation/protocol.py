@@ -123,7 +123,7 @@ def evaluate_predictions(
     Args:
         frame: columns ``<task>`` (opinion scores, NaN where missing) and ``<task>_predicted`` for every
             task, in the same unit; where known, ``generator``, and ``group`` or ``prompt``, which the
-            bootstrap resamples by (rows, where every prompt is empty).
+            bootstrap resamples by; a row without one by itself.
         resamples: of the bootstrap; 0 leaves the intervals out. 1000 of them take about 2 s per task
             and 500 rows.
 
@@ -151,7 +151,7 @@ def _evaluate(
     rows = frame[labelled & scored]
     predicted = rows[f"{task}_predicted"].to_numpy(dtype=np.float64)
     mos = rows[task].to_numpy(dtype=np.float64)
-    groups = None if unit is None else rows[unit].tolist()
+    groups = None if unit is None else [own or f"\0{i}" for i, own in enumerate(rows[unit])]
     figures: dict[str, Figure] = {}
     reason = why_undefined(predicted, mos)
     reasons = dict.fromkeys(AGREEMENT, reason) if reason else {}

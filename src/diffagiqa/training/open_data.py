@@ -94,9 +94,8 @@ def _rated_split(
     if config.split != "official":
         # validation_fraction is a share of what is not test, random_split wants one of everything.
         share = config.validation_fraction * (1 - config.test_fraction)
-        by = config.split if any(rows.prompts) else "image"  # no prompts: none to keep together
         split = random_split(
-            rows.table(), config.test_fraction, config.split_seed, by, share,
+            rows.table(), config.test_fraction, config.split_seed, config.split, share,
             among=prompts_to_test(config),
         )  # fmt: skip
         return positions(split, rows)
