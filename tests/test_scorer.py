@@ -195,6 +195,19 @@ def test_loss_has_a_gradient_to_the_images(scorer: Scorer, pictures: list[np.nda
     )
 
 
+def test_a_callers_autocast_changes_nothing(scorer: Scorer, pictures: list[np.ndarray]) -> None:
+    prompt = "a prompt that no other test encodes"
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # as trainers call their rewards
+        within = scorer(pictures[0], prompt)
+        images = scorer.prepare(pictures[0])[None].requires_grad_(True)
+        (gradient,) = torch.autograd.grad(scorer.loss(images, prompt), images)
+    assert scorer(pictures[0], prompt) == within  # by the prompt that was encoded within it
+    scorer.prompts([f"another {number}" for number in range(1025)])  # which is forgotten now
+    assert scorer(pictures[0], prompt) == within
+    (expected,) = torch.autograd.grad(scorer.loss(images, prompt), images)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=0)
+
+
 def test_images_of_another_size_are_resized(scorer: Scorer) -> None:
     tall = np.zeros((640, 64, 3), np.uint8)
     assert scorer.prepare(tall).shape == (3, 128, 128)

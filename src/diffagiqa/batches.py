@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from diffagiqa.device import current, exact_float32, ran_out_of_memory, release_memory
+from diffagiqa.device import (
+    current,
+    exact_float32,
+    own_dtypes,
+    ran_out_of_memory,
+    release_memory,
+)
 from diffagiqa.errors import DeviceError
 from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.noise import Noise
@@ -100,7 +106,8 @@ class Passes:
     def judge(self, images: Tensor, prompts: Prompts) -> Judgement:
         """(B, 3, S, S) on the device and B prompts -> their scores; a picture alone by its recording."""
         alone = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
-        with current(self.backbone.device), exact_float32(self.backbone.device):
+        device = self.backbone.device
+        with current(device), exact_float32(device), own_dtypes(device):
             return (self._alone if alone else self._pass)(images, prompts)
 
     def queue(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Iterator[Queued]:

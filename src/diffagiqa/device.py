@@ -161,6 +161,12 @@ def _set_to(owner: Any, name: str, value: object) -> Iterator[None]:
 _EXACT = Overlapping(without_tf32)
 
 
+def own_dtypes(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, a caller's autocast is off: trainers score within theirs, and a score is a function of
+    the model's own number formats alone."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def current(device: torch.device) -> AbstractContextManager[Any]:
     """Within it, what PyTorch and Triton take for the current CUDA device is this one."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

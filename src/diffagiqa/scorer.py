@@ -14,7 +14,7 @@ from torch import Tensor
 from diffagiqa.batches import LastUsed, Passes, Queued
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign
-from diffagiqa.device import choose_device, choose_dtype, default_batch_size
+from diffagiqa.device import choose_device, choose_dtype, default_batch_size, own_dtypes
 from diffagiqa.errors import (
     ConfigError,
     DiffAGIQAError,
@@ -375,7 +375,8 @@ class Scorer:
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
-        return self.backbone.encode_each(prompts, self.config.long_prompts)
+        with own_dtypes(self.device):  # kept for callers without autocast, too
+            return self.backbone.encode_each(prompts, self.config.long_prompts)
 
 
 def warn_of_the_default() -> None:
