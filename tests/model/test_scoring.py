@@ -213,6 +213,14 @@ def test_posterior_mean_draws_the_same_diffusion_noise() -> None:
     assert torch.equal(mean.diffusion, sample.diffusion)
 
 
+def test_scoring_draws_a_posterior_only_where_the_configuration_samples(
+    backbone: Backbone,
+) -> None:
+    for posterior in ("mean", "sample"):
+        (noise,) = scoring_noise(small_config(posterior=posterior), backbone, 0)
+        assert (noise.posterior is None) == (posterior == "mean")
+
+
 def test_draws_are_averaged(backbone: Backbone) -> None:
     torch.manual_seed(0)
     model = build_model(small_config(noise_draws=3)).eval()
