@@ -200,7 +200,8 @@ def test_a_callers_autocast_changes_nothing(scorer: Scorer, pictures: list[np.nd
     with torch.autocast("cpu", dtype=torch.bfloat16):  # as trainers call their rewards
         within = scorer(pictures[0], prompt)
         images = scorer.prepare(pictures[0])[None].requires_grad_(True)
-        (gradient,) = torch.autograd.grad(scorer.loss(images, prompt), images)
+        loss = scorer.loss(images, prompt)
+    (gradient,) = torch.autograd.grad(loss, images)  # outside, as PyTorch asks
     assert scorer(pictures[0], prompt) == within  # by the prompt that was encoded within it
     scorer.prompts([f"another {number}" for number in range(1025)])  # which is forgotten now
     assert scorer(pictures[0], prompt) == within
