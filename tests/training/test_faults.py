@@ -16,8 +16,8 @@ from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.training import loop
 from diffagiqa.training.checkpoint import load_state, save_folder, save_state
-from diffagiqa.training.train import initial_model, train
-from diffagiqa.weights.folder import load_model
+from diffagiqa.training.train import initial_model, make_model, train
+from diffagiqa.weights.folder import load_model, save_model
 
 QUIET = lambda text: None  # noqa: E731
 
@@ -52,11 +52,47 @@ def test_nan_gradient_is_named(tmp_path: Path, backbone: Backbone) -> None:
     config = small_config(epochs=1)
     broken = initial_model(replace(config.model, tasks=rows.tasks), 0)
     torch.nn.init.constant_(broken.heads["alignment"].regressor[6].weight, float("inf"))
-    from diffagiqa.weights.folder import save_model
-
     save_model(broken, tmp_path / "start")
     config = replace(config, init=str(tmp_path / "start"))
     with pytest.raises(TrainingError, match=r"the (loss|gradient) is (nan|inf) at step 0"):
+        train(config, rows, thirds(12), backbone=backbone, log=QUIET)
+
+
+def test_a_start_of_other_layers_is_refused_before_training(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    config = small_config()
+    tasks = made_up_rows(tmp_path, 2).tasks
+    start = initial_model(replace(config.model, tasks=tasks), 0)
+    save_model(start, tmp_path / "start")
+    other = small_config({"pyramid_channels": 4}, init=str(tmp_path / "start"))
+    found = start.config.pyramid_channels
+    with pytest.raises(TrainingError, match=f"it was made with pyramid_channels {found}: set what"):
+        make_model(other, tasks, backbone)
+
+
+def test_a_start_is_trained_as_the_run_is_configured(tmp_path: Path, backbone: Backbone) -> None:
+    tasks = made_up_rows(tmp_path, 2).tasks
+    start = initial_model(replace(small_config().model, tasks=tasks), 0)
+    save_model(start, tmp_path / "start")
+    config = small_config({"use_text": False}, init=str(tmp_path / "start"))
+    model = make_model(config, tasks, backbone)
+    save_model(model, tmp_path / "saved")
+    saved = load_model(tmp_path / "saved")
+    assert (model.passes, model.looks) == (saved.passes, saved.looks) != (start.passes, start.looks)
+    for name, values in start.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], values, rtol=0, atol=0)
+
+
+def test_prompts_of_several_lengths_in_a_batch(tmp_path: Path, backbone: Backbone) -> None:
+    rows = made_up_rows(tmp_path, 12)
+    samples = [
+        replace(sample, prompt="word " * 100 if index % 2 else "a cat")
+        for index, sample in enumerate(rows.samples)
+    ]
+    rows = replace(rows, samples=tuple(samples))
+    config = small_config({"long_prompts": "chunk"}, epochs=1)
+    with pytest.raises(TrainingError, match=r"several lengths, as long_prompts 'chunk'.*truncate"):
         train(config, rows, thirds(12), backbone=backbone, log=QUIET)
 
 

@@ -120,7 +120,14 @@ class ImageSource:
 
     def prompts(self, rows: Sequence[int]) -> Prompts:
         """Encoded prompts of some rows; each distinct one is encoded once."""
-        return Prompts.stack([self._encoded(self.rows.prompts[row]) for row in rows])
+        prompts = [self._encoded(self.rows.prompts[row]) for row in rows]
+        if len({len(prompt.words) for prompt in prompts}) > 1:
+            raise TrainingError(
+                f"a batch has prompts of several lengths, as long_prompts "
+                f"{self.config.long_prompts!r} leaves them; train with "
+                "--set model.long_prompts=truncate, or --set batch_size=1"
+            )
+        return Prompts.stack(prompts)
 
     @torch.no_grad()
     def _encode(self, prompt: str) -> Prompts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -209,14 +209,26 @@ def make_model(
     tasks = tuple(replace(task, use_text=told.get(task.name, True)) for task in tasks)
     wanted = replace(config.model, tasks=tasks, feature_channels=channels)
     if config.init is not None:
-        model = load_model(find_model(config.init)).train()
+        start = load_model(find_model(config.init))
         for name in ("features", "feature_channels", "image_size", "timestep", "tasks"):
-            if getattr(model.config, name) != getattr(wanted, name):
+            if getattr(start.config, name) != getattr(wanted, name):
                 raise TrainingError(
-                    f"{config.init} was trained with {name} {getattr(model.config, name)}, and this "
+                    f"{config.init} was trained with {name} {getattr(start.config, name)}, and this "
                     f"run asks for {getattr(wanted, name)}; make them equal"
                 )
-        model.config = replace(wanted, prompting=model.config.prompting)
+        model = initial_model(replace(wanted, prompting=start.config.prompting), config.seed)
+        try:
+            model.load_state_dict(start.state_dict())
+        except RuntimeError:
+            unlike = [
+                f"{field.name} {getattr(start.config, field.name)}"
+                for field in fields(ModelConfig)
+                if getattr(start.config, field.name) != getattr(model.config, field.name)
+            ]
+            raise TrainingError(
+                f"the layers of {config.init} are not those that this run asks for; it was made with "
+                f"{', '.join(unlike)}: set what names its layers to the same"
+            ) from None
     else:
         if config.freeze_prompters and wanted.prompting != "none":
             log(
