@@ -424,6 +424,7 @@ def test_another_process_loads_it_and_a_copy_is_itself(tiny_scorer: Scorer) -> N
     assert again is not tiny_scorer
     assert again(picture, "a fox").scores == tiny_scorer(picture, "a fox").scores
     assert copy.deepcopy(tiny_scorer) is tiny_scorer
+    assert copy.copy(tiny_scorer) is tiny_scorer
     built = Scorer(tiny_scorer.model, tiny_scorer.backbone)
     with pytest.raises(TypeError, match="save_pretrained it"):
         pickle.dumps(built)

@@ -196,8 +196,11 @@ class Scorer:
             )
         return self._loader, ()
 
-    def __deepcopy__(self, memo: Any) -> Scorer:
+    def __copy__(self) -> Scorer:
         return self  # nothing about it changes
+
+    def __deepcopy__(self, memo: Any) -> Scorer:
+        return self
 
     @property
     def config(self) -> ModelConfig:

@@ -243,6 +243,7 @@ def test_message_of_a_cut_file(tmp_path):
         ("simplecache::https://example.org/cat.png", "expected a path, a file:// URL or one of"),
         ("ftp://example.org/cat.png", "cannot be opened: expected a path"),
         ("file://elsewhere/cat.png", "names the machine 'elsewhere' in a file URL"),
+        ("file://[x/cat.png", r"is no URL \(Invalid IPv6 URL\); write file:///"),
         ("memory://no/such.png", "does not exist"),
         (np.zeros((2, 2, 2), np.uint8), r"the array has shape \(2, 2, 2\); give one picture as"),
         (np.zeros((3, 8, 8), np.uint8), r"has shape \(3, 8, 8\)"),

@@ -65,6 +65,8 @@ def test_named_metric_as_loss_falls_along_its_gradient(
 def test_wrong_use_of_named_metric_is_one_sentence(scorer: Scorer) -> None:
     with pytest.raises(ConfigError, match="no metric 'x'; this model offers diffagiqa, "):
         create_metric("x", model=scorer)
+    with pytest.raises(ConfigError, match="a Scorer has its own seed, device; give them where"):
+        create_metric(model=scorer, seed=5, device="cpu")
     with pytest.raises(ConfigError, match="mean, sum or none"):
         create_metric(model=scorer, loss_reduction="max")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="a loss of str was asked"):
@@ -127,6 +129,14 @@ def test_frames(library: str, scorer: Scorer, pictures: torch.Tensor, tmp_path: 
     assert "missing.png" in found["error"].to_list()[1]
     with pytest.raises(TableError, match="no column 'picture'; it has image, prompt"):
         add_scores(frame, scorer, image="picture")
+    numbers = add_scores(frames.DataFrame({"image": [str(file)], "prompt": [1984]}), scorer)
+    assert "the prompt is 1984 of type int" in numbers["error"].to_list()[0]
+
+
+def test_a_frame_with_a_column_twice(scorer: Scorer) -> None:
+    frame = pd.DataFrame([["a.png", "a fox", "a cat"]], columns=["image", "prompt", "prompt"])
+    with pytest.raises(TableError, match="the frame has 2 columns 'prompt'"):
+        add_scores(frame, scorer)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

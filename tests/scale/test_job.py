@@ -10,6 +10,7 @@ import json
 import os
 import tracemalloc
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -436,6 +437,40 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
         run_to_file(
             ArithmeticEngine(), inputs, str(out), **options | {"layout": Layout(share=Share(0, 2))}
         )
+
+
+def test_no_second_run_comes_between_the_last_row_and_the_file(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scores.csv"
+    options: dict[str, Any] = {
+        "layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest(),
+    }  # fmt: skip
+    second = partial(run_to_file, ArithmeticEngine(), Inputs((str(table),)), str(out), **options)
+    remove = Journal.remove
+
+    def race(journal: Journal) -> None:
+        with pytest.raises(TableError, match="another run is writing"):
+            second()
+        remove(journal)
+
+    monkeypatch.setattr(Journal, "remove", race)
+    assert second().rows == 30
+    assert len(read_rows(out)) == 30
+
+
+def test_a_journal_that_lost_rows_replaces_no_file(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scores.csv"
+    out.write_text("before")
+    monkeypatch.setattr(Journal, "rows", lambda self: iter(()))
+    with pytest.raises(TableError, match=r"is left as it was: .* has 0 rows, expected 30; give"):
+        run_to_file(
+            ArithmeticEngine(), Inputs((str(table),)), str(out), layout=Layout(2, 4, 12),
+            facts=FACTS, stop=StopRequest(),
+        )  # fmt: skip
+    assert out.read_text() == "before"
 
 
 def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:

@@ -362,16 +362,21 @@ def test_a_url_that_cannot_be_fetched_fails_alone(
 
     if fault is not None:
         monkeypatch.setattr(OpenerDirector, "open", refuse)
-    entries = {"images": [*as_json(b"one")["images"], {"url": url, "prompt": "a fox"}]}
+    entries = {"images": [*as_json(b"one")["images"], {"url": url, "prompt": "a\0 fox\ud800"}]}
     answer = talk(
-        lambda c: c.post("/v1/score", json=entries), url_hosts=("Pictures.example",)
+        lambda c: c.post(
+            "/v1/score",
+            content=json.dumps(entries),  # httpx itself sends no lone surrogate
+            headers={"Content-Type": "application/json"},
+        ),
+        url_hosts=("Pictures.example",),
     )  # hosts match in any case
     assert answer.status_code == 200
     good, bad = answer.json()["results"]
     assert good["error"] is None
     assert bad.pop("error").startswith("the URL cannot be fetched (")
     assert bad == {
-        "scores": None, "mos": None, "prompt": "a fox", "prompt_source": "argument",
+        "scores": None, "mos": None, "prompt": "a fox\ufffd", "prompt_source": "argument",
         "unfamiliar": None, "seed": None, "model": None,
     }  # fmt: skip
 

@@ -108,7 +108,12 @@ def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str |
     if scheme is None or os.path.lexists(location):
         return location
     if scheme in ("file", "local") and "://" in location:
-        url = urlsplit(location)
+        try:
+            url = urlsplit(location)
+        except ValueError as fault:
+            raise error(
+                f"{printable(location)} is no URL ({fault}); write file:/// and the path."
+            ) from None
         if url.netloc not in ("", "localhost"):
             raise error(
                 f"{printable(location)} names the machine {printable(url.netloc)!r} in a file URL; "

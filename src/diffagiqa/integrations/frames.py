@@ -19,7 +19,7 @@ def add_scores(
         frame: a pandas or polars ``DataFrame``.
         scorer: the model.
         image: column of paths, bytes or PIL images.
-        prompt: column of prompts; None scores against the empty prompt.
+        prompt: column of prompts, empty cells being empty ones; None scores against the empty prompt.
 
     Returns:
         A new frame of the same kind. A row that cannot be scored has nothing in its scores and one
@@ -27,17 +27,21 @@ def add_scores(
         can tell; models that cannot give no such column.
 
     Raises:
-        TableError: a column is missing.
+        TableError: a column is missing, or there twice.
 
     >>> pd.read_csv("renders.csv").pipe(add_scores, scorer)                  # doctest: +SKIP
     """
+    import pandas
+
     for column in (image, prompt):
-        if column is not None and column not in frame.columns:
+        if column is not None and (found := list(frame.columns).count(column)) != 1:
             names = ", ".join(map(str, frame.columns))
-            raise TableError(f"the frame has no column {column!r}; it has {names}")
+            raise TableError(
+                f"the frame has {found or 'no'} column{'s' * (found > 1)} {column!r}; it has {names}"
+            )
     images = frame[image].to_list()
     prompts = [""] * len(images) if prompt is None else frame[prompt].to_list()
-    texts = [text if isinstance(text, str) else "" for text in prompts]
+    texts = ["" if pandas.api.types.is_scalar(t) and pandas.isna(t) else t for t in prompts]
     results = list(scorer.score_many(zip(images, texts, strict=True)))
     columns: dict[str, list[Any]] = {}
     for task in scorer.tasks:
@@ -57,8 +61,6 @@ def add_scores(
         return frame.with_columns(
             polars.Series(name, values, dtype=kinds[name]) for name, values in columns.items()
         )
-    import pandas
-
     dtypes = {name: "object" if name in TEXT else "float64" for name in columns}
     return frame.assign(
         **{

@@ -107,7 +107,7 @@ def create_metric(
         options: to ``Scorer.from_pretrained``: backbone, dtype, seed, ...
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: the name is unknown, or options are given beside a ``Scorer``.
         WeightsError: the model cannot be found.
 
     >>> metric = create_metric("diffagiqa-alignment")                        # doctest: +SKIP
@@ -115,6 +115,8 @@ def create_metric(
     tensor([0.7120])
     """
     scorer = model if isinstance(model, Scorer) else None
+    if scorer is not None and (ignored := sorted(options) + ["device"] * (device is not None)):
+        raise ConfigError(f"a Scorer has its own {', '.join(ignored)}; give them where it is made")
     if scorer is None:
         scorer = Scorer.from_pretrained(model, device=device, **options)  # type: ignore[arg-type]
     known = metric_names(scorer)

@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from glob import escape, glob
 from typing import Any, Protocol
 
@@ -120,10 +121,12 @@ def run_job(
     stop: StopRequest,
     restart: bool = False,
     on_rows: Callable[[int, int], None] = lambda done, reused: None,
+    on_end: Callable[[Journal], None] = lambda journal: None,
 ) -> Totals:
     """Score what is missing in the output folder ``out``; the totals of all its rows.
 
-    ``on_rows(done, reused)`` hears of every chunk: how many rows, and how many of them were there.
+    ``on_rows(done, reused)`` hears of every chunk: how many rows, and how many of them were there;
+    ``on_end`` gets the whole job while no other run may touch it.
     """
     journal = open_journal(out, layout, facts)
     journal.refuse_strangers()
@@ -138,7 +141,9 @@ def run_job(
             else:
                 journal.put(result.index, result.digest, result.rows, result.arithmetic)
             on_rows(result.count, result.count if result.rows is None else 0)
-        return journal.finish(chunks)
+        totals = journal.finish(chunks)
+        on_end(journal)
+        return totals
 
 
 def open_journal(out: str, layout: Layout, facts: ModelFacts) -> Journal:
@@ -159,18 +164,27 @@ def run_to_file(engine: Engine, inputs: Inputs, out: str, **options: Any) -> Tot
     if layout.share.count > 1:
         raise ConfigError(f"{out} is one file; give --shard a folder to write to")
     _refuse_input(out, inputs)
-    facts: ModelFacts = options["facts"]
-    totals = run_job(engine, inputs, f"{out}.job", layout=layout, **options)
+    return run_job(
+        engine, inputs, f"{out}.job", layout=layout, on_end=partial(_into_one_file, out), **options
+    )
+
+
+def _into_one_file(out: str, journal: Journal) -> None:
     if (local := local_path(out)) is not None:  # what a kill in the last moment left behind
         folder, name = os.path.split(local)
         for stale in glob(os.path.join(escape(folder), f".{escape(name)}.*.part")):
             os.remove(stale)
-    journal = open_journal(f"{out}.job", layout, facts)
-    with RowWriter(out, row_columns(facts)) as writer:
+    with RowWriter(out, journal.columns) as writer:
+        count = 0
         for row in journal.rows():
             writer.write(row)
+            count += 1
+        if count != journal.totals.rows:
+            raise TableError(
+                f"{printable(out)} is left as it was: {printable(journal.folder.location)} has {count} "
+                f"rows, expected {journal.totals.rows}; give --restart to score everything again."
+            )
     journal.remove()
-    return totals
 
 
 def _refuse_input(out: str, inputs: Inputs) -> None:

@@ -64,6 +64,7 @@ def prepare_sample(scorer: Scorer, sample: Sample, need_prompt: bool = False) ->
     """
     prompt, source = sample.prompt, sample.prompt_source
     try:
+        prompt = None if prompt is None else clean_prompt(prompt)
         if sample.error:
             raise ImageError(sample.error)
         data = read_image_bytes(sample.source, scorer.limits)

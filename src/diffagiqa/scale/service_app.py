@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from diffagiqa import __version__
+from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.scale.service_metrics import Metrics
 from diffagiqa.scale.service_requests import (
     BodyLimit,
@@ -169,7 +170,8 @@ async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[
             data = await asyncio.to_thread(fetch, item.url or "", settings)
         except Refused as fault:
             source = "none" if item.prompt is None else "argument"
-            given = {"prompt": item.prompt, "prompt_source": source, "error": fault.detail}
+            prompt = None if item.prompt is None else clean_prompt(item.prompt)
+            given = {"prompt": prompt, "prompt_source": source, "error": fault.detail}
             return dict.fromkeys(RESULT) | given
     return dict(await backend.score(data, item.prompt))
 
