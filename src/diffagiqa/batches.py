@@ -107,6 +107,7 @@ class Passes:
         """(B, 3, S, S) on the device and B prompts -> their scores; a picture alone by its recording."""
         alone = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
         device = self.backbone.device
+        # Trainers call their rewards within their own autocast, which is none of a score's business.
         with current(device), exact_float32(device), own_dtypes(device):
             return (self._alone if alone else self._pass)(images, prompts)
 

@@ -162,8 +162,9 @@ _EXACT = Overlapping(without_tf32)
 
 
 def own_dtypes(device: torch.device) -> AbstractContextManager[Any]:
-    """Within it, a caller's autocast is off: trainers score within theirs, and a score is a function of
-    the model's own number formats alone."""
+    """Within it, autocast is off, and modules compute in the formats of their own weights."""
+    if not torch.amp.is_autocast_available(device.type):  # "meta", and older PyTorch's "mps"
+        return nullcontext()
     return torch.autocast(device.type, enabled=False)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
-import torch
 from torch import Tensor, nn
 
+from diffagiqa.device import own_dtypes
 from diffagiqa.model.pyramid import conv_bn_relu
 
 
@@ -48,8 +47,7 @@ class ScoreHead(nn.Module):
         """(B, inputs, P, P) -> (B,), in [0, 1]."""
         pooled = self.pool(self.fusion(maps))
         # In training, too, in its own type: bfloat16 has a step of 1/256 where the scores lie.
-        own = nullcontext() if pooled.is_meta else torch.autocast(pooled.device.type, enabled=False)
-        with own:
+        with own_dtypes(pooled.device):
             return self.regressor(pooled).squeeze(1)  # type: ignore[no-any-return]
 
     def pool(self, fused: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def prepare_sample(scorer: Scorer, sample: Sample, need_prompt: bool = False) ->
             prompt, source = find_prompt(beside, data, limits=scorer.limits)
         if prompt is None and need_prompt:
             raise PromptError("no prompt was given, beside the picture or in its metadata.")
-        prompt = clean_prompt(prompt or "")
+        prompt = prompt or ""
         tensor = scorer.prepare(data)
     except DiffAGIQAError as fault:
         # Bytes have no name of their own; the row's image column gives it.

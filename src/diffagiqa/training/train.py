@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffagiqa.device import choose_dtype
-from diffagiqa.errors import TrainingError
+from diffagiqa.errors import TrainingError, WeightsError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.features import feature_channels
@@ -27,7 +27,7 @@ from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import Parts, RunFolder, member_folder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
-from diffagiqa.weights.folder import find_model, fingerprint, load_model
+from diffagiqa.weights.folder import find_model, fingerprint, load_model, load_strictly
 
 
 def train(
@@ -218,8 +218,8 @@ def make_model(
                 )
         model = initial_model(replace(wanted, prompting=start.config.prompting), config.seed)
         try:
-            model.load_state_dict(start.state_dict())
-        except RuntimeError:
+            load_strictly(model, start.state_dict(), config.init)
+        except WeightsError:
             unlike = [
                 f"{field.name} {getattr(start.config, field.name)}"
                 for field in fields(ModelConfig)
