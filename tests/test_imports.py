@@ -16,6 +16,7 @@ RANK = {
     "errors": 0,
     "startup": 0,
     "overlap": 0,
+    "heap": 1,
     "device": 1,
     "model": 2,
     "data": 2,

@@ -72,6 +72,12 @@ def cpu_has_bfloat16() -> bool:
 
 
 @lru_cache(maxsize=1)
+def cpu_has_matrix_units() -> bool:
+    """Whether this CPU has matrix units for bfloat16 (Intel's AMX)."""
+    return "amx_bf16" in this_cpu()[1]
+
+
+@lru_cache(maxsize=1)
 def cpu_is_zen5() -> bool:
     """Whether this is a CPU of AMD's fifth Zen generation or a later one of its instruction sets."""
     vendor, flags = this_cpu()

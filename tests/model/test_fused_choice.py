@@ -16,7 +16,7 @@ from diffagiqa.model.fused import (
     fuse,
     fuse_where_it_pays,
     pays,
-    switch_kernels,
+    switch_fused,
 )
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def test_it_pays_on_a_gpu_until_it_is_switched_off() -> None:
     norm = FusedGroupNorm.of(torch.nn.GroupNorm(4, 8))
     assert pays(norm, OnGpu())  # type: ignore[arg-type]
     assert not pays(norm, torch.zeros(1, 8, 2, 2))
-    switch_kernels(norm, False)
+    switch_fused(norm, False)
     assert not pays(norm, OnGpu())  # type: ignore[arg-type]
 
 
@@ -70,8 +70,44 @@ def test_a_block_of_another_kind_stays_what_it_is(options: dict[str, object]) ->
     assert [type(block) for block in network] == [FusedResnet, ResnetBlock2D]
 
 
-def test_without_a_gpu_nothing_is_fused() -> None:
+def blocks() -> tuple[torch.nn.Module, torch.nn.Module]:
+    """A block of diffusers, its input's channels taken over by a convolution, and the same fused."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = ResnetBlock2D(in_channels=32, out_channels=64, temb_channels=16)
+    plain = plain.eval().requires_grad_(False)
+    own = copy.deepcopy(plain)
+    fuse_where_it_pays(own, CPU)
+    assert type(own) is FusedResnet
+    return plain, own
+
+
+def test_on_a_cpu_a_block_works_in_place_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, own = blocks()
     assert fault_of_kernels(CPU) == "no CUDA device"
+    generator = torch.Generator().manual_seed(0)
+    hidden, time = (
+        torch.randn(2, 32, 8, 8, generator=generator),
+        torch.randn(2, 16, generator=generator),
+    )
+    before = hidden.clone(), time.clone()
+    wanted = plain(hidden, time)
+    with torch.no_grad():
+        assert torch.equal(own(hidden, time), wanted)
+    assert torch.equal(hidden, before[0])
+    assert torch.equal(time, before[1])
+    # With a gradient too, through the same operations.
+    given, same = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
+    own(given, time).square().sum().backward()
+    plain(same, time).square().sum().backward()
+    torch.testing.assert_close(given.grad, same.grad)
+    switch_fused(own, False)
+    monkeypatch.setattr(FusedResnet, "_in_place", None)
+    assert torch.equal(own(hidden, time), wanted)
+
+
+def test_a_gpu_without_kernels_leaves_a_network_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffagiqa.model.fused.fault_of_kernels", lambda device: "no Triton")
     network = torch.nn.Sequential(torch.nn.GroupNorm(4, 8))
-    fuse_where_it_pays(network, CPU)
+    fuse_where_it_pays(network, torch.device("cuda"))
     assert type(network[0]) is torch.nn.GroupNorm

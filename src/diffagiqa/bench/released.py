@@ -17,7 +17,7 @@ from diffagiqa.device import cpu_is_zen5
 from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
-from diffagiqa.model.fused import switch_kernels
+from diffagiqa.model.fused import switch_fused
 from diffagiqa.model.noise import Noise
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Pass
@@ -35,6 +35,7 @@ class Steps:
     folded: bool = False
     channels_last: bool = False
     winograd: bool = False
+    in_place: bool = False
     kernels: bool = False
     one_batch: bool = False
 
@@ -47,10 +48,11 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("folded", "batch normalisation folded, dropout gone"),
     ("channels_last", "convolutions' weights laid out channels last"),
     ("winograd", "wide convolutions with a third to a sixth of the multiplications"),
+    ("in_place", "residual blocks in place, freed memory kept"),
     ("kernels", "norms, activations and sums of residual blocks fused"),
     ("one_batch", "branches of an image in one batch"),
 )
-ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd"}}
+ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd", "in_place"}}
 """Steps that are not taken on a kind of device."""
 
 
@@ -117,9 +119,10 @@ class ReleasedPath:
         self.unet.to(memory_format=layout)
         self.backbone.vae_encoder = self.lean if steps.lean_encoder else self.encoder
         self.backbone.vae_encoder.to(memory_format=layout)
+        self.backbone.keeps_freed_memory = steps.in_place
         for network in (self.unet, self.backbone.vae_encoder, self.folded.pyramid):
             switch_short_way(network, steps.winograd)
-            switch_kernels(network, steps.kernels)
+            switch_fused(network, steps.in_place or steps.kernels)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.heap import freed_memory_kept
 from diffagiqa.model.encoder import PatchEncoder, downsampling_of
 from diffagiqa.model.noise import Noise
 
@@ -69,6 +71,8 @@ class Backbone(nn.Module):
         self.name = name
         self.checkpoint_activations = False
         """Recompute activations in the backward pass: less memory, more time (training only)."""
+        self.keeps_freed_memory = True
+        """While the VAE encoder works on a CPU (``heap``): nothing is left to keep afterwards."""
         self._no_text: tuple[Any, Tensor] | None = None
         self.requires_grad_(False)
         self.eval()
@@ -109,13 +113,21 @@ class Backbone(nn.Module):
             moments = _checkpointed_encoder(self.vae_encoder, images)
         elif images.device.type == "cpu" and not torch.is_grad_enabled():
             pieces = images.split(max(1, ENCODED_AT_ONCE // images[0, 0].numel()))
-            moments = torch.cat([self.vae_encoder(piece) for piece in pieces])
+            with self._freed_memory_kept(pieces[0]):
+                moments = torch.cat([self.vae_encoder(piece) for piece in pieces])
         else:
             moments = self.vae_encoder(images)
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)
         mean, logvar = moments.float().chunk(2, dim=1) if _is_low(moments) else moments.chunk(2, 1)
         return mean, torch.exp(0.5 * logvar.clamp(-30.0, 20.0))
+
+    def _freed_memory_kept(self, images: Tensor) -> AbstractContextManager[None]:
+        """While the VAE encoder works on (B, 3, S, S), on a CPU."""
+        if not self.keeps_freed_memory or isinstance(self.vae_encoder, PatchEncoder):
+            return nullcontext()
+        channels = self.vae_encoder.conv_in.out_channels
+        return freed_memory_kept(images[:, 0].numel() * channels * images.element_size())
 
     def noisy_latents(self, mean: Tensor, std: Tensor, noise: Noise, timestep: int) -> Tensor:
         """Latents at ``timestep``: sqrt(acp) z0 + sqrt(1 - acp) eps (DDPM, eq. 4), shape as ``mean``.

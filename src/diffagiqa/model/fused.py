@@ -1,7 +1,7 @@
-"""Residual blocks and group norms of a frozen diffusers network, with ``kernels.py`` where it pays.
+"""Residual blocks and group norms of a frozen diffusers network, with fewer passes over memory.
 
-It pays on a CUDA device, in the forward and in the backward pass. Elsewhere, or where Triton is missing
-or cannot build, every module does what it did.
+On a CUDA device by ``kernels.py``, in the forward and in the backward pass, where Triton is there and
+can build them. On a CPU in place: the same operations, without the copies that each of them would make.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 class FusedGroupNorm(nn.GroupNorm):
     """The same norm in one pass that reads and one that writes, for maps laid out channels last."""
 
-    with_kernels = True
+    is_on = True
 
     @classmethod
     def of(cls, norm: nn.GroupNorm) -> FusedGroupNorm:
@@ -35,7 +35,7 @@ class FusedGroupNorm(nn.GroupNorm):
             if before is not None:
                 maps = maps + before.reshape(-1, before.shape[-1], *[1] * (maps.ndim - 2))
             found = super().forward(maps)
-            return F.silu(found) if silu else found
+            return F.silu(found, inplace=not torch.is_grad_enabled()) if silu else found
         return _like(_GroupNorm.apply(_tokens(maps), self, before, silu), maps)  # type: ignore[no-untyped-call]
 
     def normalised(self, tokens: Tensor, before: Tensor | None, silu: bool) -> Any:
@@ -85,12 +85,27 @@ class _BiasedSum(torch.autograd.Function):
 class FusedResnet(ResnetBlock2D):
     """diffusers' residual block; biases, norms, activations and the sum take five passes, not fifteen."""
 
-    with_kernels = True
+    is_on = True
 
     def forward(self, hidden: Tensor, temb: Any = None, *args: Any, **kw: Any) -> Tensor:  # type: ignore[override]
         """(B, C, H, W), and (B, T) of the timestep in a U-Net -> (B, O, H, W)."""
-        if not pays(self, hidden) or self.conv1.weight.requires_grad:
+        if self.conv1.weight.requires_grad or not self.is_on:
             return super().forward(hidden, temb, *args, **kw)  # type: ignore[no-any-return]
+        return (self._by_kernels if pays(self, hidden) else self._in_place)(hidden, temb)
+
+    def _in_place(self, hidden: Tensor, temb: Any) -> Tensor:
+        inner = self.norm1(hidden, silu=True)
+        inner = self.conv1(inner)  # a line each, so that what went in is freed
+        if temb is not None and self.time_emb_proj is not None:
+            inner += self.time_emb_proj(F.silu(temb))[:, :, None, None]
+        inner = self.norm2(inner, silu=True)
+        inner = self.conv2(inner)
+        if self.conv_shortcut is not None:
+            hidden = self.conv_shortcut(hidden)
+        inner += hidden
+        return inner  # type: ignore[no-any-return]
+
+    def _by_kernels(self, hidden: Tensor, temb: Any) -> Tensor:
         inner = _without_bias(self.conv1, self.norm1(hidden, silu=True))
         before = self.conv1.bias
         if temb is not None and self.time_emb_proj is not None:
@@ -105,7 +120,7 @@ class FusedResnet(ResnetBlock2D):
 
 
 def fuse(network: nn.Module) -> None:
-    """Let a network's residual blocks and group norms take the kernels, in place; parameters stay."""
+    """Let a network's residual blocks and group norms take fewer passes; the parameters stay."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.GroupNorm and child.affine:
@@ -115,16 +130,16 @@ def fuse(network: nn.Module) -> None:
             module.__class__ = FusedResnet  # it adds no state, and a copy would need every option
 
 
-def switch_kernels(network: nn.Module, on: bool) -> None:
-    """Let a network that was ``fuse``d use the kernels, or do what it did before."""
+def switch_fused(network: nn.Module, on: bool) -> None:
+    """Let a network that was ``fuse``d take fewer passes, or do what it did before."""
     for module in network.modules():
         if isinstance(module, (FusedGroupNorm, FusedResnet)):
-            module.with_kernels = on
+            module.is_on = on
 
 
 def pays(module: FusedGroupNorm | FusedResnet, maps: Tensor) -> bool:
     """Whether this module uses the kernels for these maps."""
-    return module.with_kernels and maps.is_cuda
+    return module.is_on and maps.is_cuda
 
 
 @lru_cache(maxsize=8)
@@ -149,8 +164,8 @@ def fault_of_kernels(device: torch.device) -> str:
 
 
 def fuse_where_it_pays(network: nn.Module, device: torch.device) -> None:
-    """``fuse`` where the kernels work on this device."""
-    if not fault_of_kernels(device):
+    """``fuse`` on a CPU, and where the kernels work on this device."""
+    if device.type == "cpu" or not fault_of_kernels(device):
         fuse(network)
 
 

@@ -61,6 +61,7 @@ def load_backbone(
     ``dtype`` on ``device``; the VAE decoder and all U-Net modules after the last feature are never
     read. Raises ``BackboneError`` with what is missing and where to put it.
     """
+    from diffagiqa.model.attention import attend_by_products
     from diffagiqa.model.fused import fuse_where_it_pays
 
     folder = find_backbone(name_or_path, revision)
@@ -72,6 +73,7 @@ def load_backbone(
     for network in (unet, encoder):
         winograd_where_wide(network)
         fuse_where_it_pays(network, torch.device(device))
+        attend_by_products(network)
     return Backbone(
         vae_encoder=encoder,
         quant_conv=quant_conv,
