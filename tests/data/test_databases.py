@@ -308,6 +308,15 @@ def test_tables_as_spreadsheets_save_them(
     assert database.table["perception"].tolist() == [1.5, 4.0]
 
 
+@pytest.mark.parametrize(("column", "prompt"), [("prompt_source", "-a fox"), ("of", "'-a fox")])
+def test_ratings_beside_scores_of_ours(tmp_path: Path, column: str, prompt: str) -> None:
+    picture(tmp_path / "a.png")
+    path = tmp_path / "t.csv"
+    path.write_text(f"image,prompt,mos,{column}\na.png,'-a fox,-1,x\n")
+    database = load_table(path, labels={"perception": "mos"}, scales={"perception": (-5, 5)})
+    assert database.table[["prompt", "perception"]].values.tolist() == [[prompt, -1.0]]
+
+
 def test_a_table_without_prompts(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     picture(tmp_path / "b.png")

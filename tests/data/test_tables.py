@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from diffagiqa.data.images import ImageLimits
+from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.results import RowWriter, bare_cell, guard_cell
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import PromptError, TableError
@@ -611,3 +612,33 @@ def test_no_cell_starts_a_formula(text):
     out = io.StringIO()
     csv.writer(out).writerow([guard_cell(text), "x"])
     assert next(csv.reader(io.StringIO(out.getvalue(), newline="")))[1] == "x"
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.text(max_size=10) | st.sampled_from(["-a fox", "'-a fox", "=1", "'tis"]), min_size=1
+    )
+)
+def test_a_csv_of_ours_gives_the_prompts_back_that_it_was_written_from(tmp_path, texts):
+    prompts = [clean_prompt(text) for text in texts]
+    with RowWriter(tmp_path / "r.csv", {"image": str, "prompt": str, "prompt_source": str}) as rows:
+        for prompt in prompts:
+            rows.write({"image": "-a.png", "prompt": prompt, "prompt_source": "table"})
+    found = list(read_samples([str(tmp_path / "r.csv")]))
+    assert [sample.prompt or "" for sample in found] == prompts
+    assert {sample.image for sample in found} == {"-a.png"}
+
+
+@pytest.mark.parametrize(
+    ("header", "ours"),
+    [
+        ("prompt_source", True), ("rank,of", True), ("predicted_score,error", True),
+        ("alignment_predicted,error", True), ("error", False), ("rank", False), ("mos", False),
+    ],
+)  # fmt: skip
+def test_only_tables_of_ours_lose_the_quote_before_a_formula(tmp_path, header, ours):
+    text = f"image,prompt,{header}\na.png,'-a fox,{'1,' * header.count(',')}1\n"
+    assert one(text, tmp_path)[0].prompt == ("-a fox" if ours else "'-a fox")

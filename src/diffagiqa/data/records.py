@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, BinaryIO
 
+from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import read_limited, reason_of
 from diffagiqa.data.workbooks import xlsx_records
 from diffagiqa.errors import TableError
@@ -43,6 +44,7 @@ def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[R
         raise TableError(
             f"{shown} has a header that names a column twice or is not UTF-8; correct it."
         )
+    ours = is_ours(header)
     while True:
         begin = reader.line_num + 1
         try:
@@ -61,7 +63,7 @@ def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[R
         elif _undecoded(row):
             yield "it is not UTF-8; save the table as UTF-8."
         else:
-            yield dict(zip(header, row, strict=True))
+            yield dict(zip(header, map(bare_cell, row) if ours else row, strict=True))
 
 
 def _undecoded(cells: list[str]) -> bool:

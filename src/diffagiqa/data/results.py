@@ -37,6 +37,17 @@ def bare_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
+def is_ours(columns: Iterable[str]) -> bool:
+    """Whether ``score``, ``rank`` or ``evaluate`` wrote a CSV with such columns, so its cells are guarded.
+
+    >>> is_ours(["row", "image", "prompt", "prompt_source"]), is_ours(["image", "prompt"])
+    (True, False)
+    """
+    names = set(columns)
+    predicted = any(name.endswith(("_predicted", "predicted_score")) for name in names)
+    return "prompt_source" in names or {"rank", "of"} <= names or (predicted and "error" in names)
+
+
 class RowWriter:
     """Rows of results -> one CSV, JSONL or Parquet file that is there whole or not at all.
 

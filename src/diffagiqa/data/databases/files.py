@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.records import separator_of
+from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DatabaseError, MissingExtraError
 
@@ -131,10 +132,13 @@ def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     with path.open(encoding=encoding) as text:
         header = text.readline()
     separator = separator_of(header, separator)
-    return pd.read_csv(
+    table = pd.read_csv(
         path, sep=separator, decimal="." if separator == "," else ",", encoding=encoding,
         keep_default_na=False, **options,
     )  # fmt: skip
+    if is_ours(map(str, table.columns)):
+        table = table.map(lambda cell: bare_cell(cell) if isinstance(cell, str) else cell)
+    return table
 
 
 class MissingColumnsError(DatabaseError):
