@@ -224,6 +224,53 @@ def test_prompts_behind_a_quote_that_is_not_closed(tmp_path):
         list(read_samples(["a.png", "b.png"], prompts_file=str(file)))
 
 
+LONG = "x" * 2_500_000  # of which a limit of 1,000,000 would make three lines
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "said"),
+    [
+        ("t.csv", ["image,prompt", "a.png,x", f"b.png,{LONG}", "c.png,x"], "row 2: line 3 cannot"),
+        (
+            "t.csv",
+            ["image,prompt", "a.png,x", 'b.png,"x', LONG, "c.png,x"],
+            "row 2: lines 3 to 4 c",
+        ),
+        ("t.tsv", ["image", "a.png", f"{LONG}\r", "c.png"], "row 2: line 3 cannot"),
+        ("t.jsonl", ['{"image": "a.png"}', LONG, '{"image": "c.png"}'], "row 2: it cannot"),
+    ],
+)
+def test_a_line_beyond_the_limit_is_one_row(tmp_path, name, lines, said):
+    first, long, last = one("\n".join(lines), tmp_path, name)
+    assert (first.image, last.image) == ("a.png", "c.png")
+    assert (first.error, last.error) == (None, None)
+    assert said in long.error
+    assert long.error.endswith("be read (a line of over 1,000,000 characters); shorten it.")
+
+
+def test_lines_up_to_the_limit_are_read(tmp_path):
+    line = '{"image": "a.png"'.ljust(999_999) + "}"
+    assert [s.error for s in one(f"{line}\n{line}", tmp_path, "t.jsonl")] == [None, None]
+
+
+def test_after_a_header_beyond_the_limit_nothing_is_read(tmp_path):
+    with pytest.raises(
+        TableError, match=r"t\.csv cannot be read as csv \(a line of over 1,000,000"
+    ):
+        one(f"{LONG}\na.png\n", tmp_path)
+
+
+def test_a_prompt_beyond_the_limit_moves_no_other(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text(f"a cat\n{LONG}\na dog\n")
+    first, long, last = read_samples(["a.png", "b.png", "c.png"], prompts_file=str(file))
+    assert (first.prompt, long.prompt, last.prompt) == ("a cat", None, "a dog")
+    assert (
+        long.error
+        == f"{file} line 2 cannot be read (a line of over 1,000,000 characters); shorten it."
+    )
+
+
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
 def test_separators_that_spreadsheets_write_into_csv(tmp_path, mark, name):
     text = "image,prompt\na.png,a fox\nb.png\n".replace(",", mark)

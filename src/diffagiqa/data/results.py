@@ -38,7 +38,7 @@ def bare_cell(cell: str) -> str:
 
 
 def is_ours(columns: Iterable[str]) -> bool:
-    """Whether ``score``, ``rank`` or ``evaluate`` wrote a CSV with such columns, so its cells are guarded.
+    """Whether ``score``, ``rank`` or ``evaluate`` wrote a CSV of such columns, its cells guarded.
 
     >>> is_ours(["row", "image", "prompt", "prompt_source"]), is_ours(["image", "prompt"])
     (True, False)

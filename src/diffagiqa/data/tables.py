@@ -17,7 +17,7 @@ from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.names import NameIndex
 from diffagiqa.data.prompts import clean_prompt, decode_text
-from diffagiqa.data.records import MAX_LINE, READERS, Record, json_record
+from diffagiqa.data.records import MAX_LINE, READERS, LongLineError, Record, json_record, next_line
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     Sample,
@@ -330,14 +330,18 @@ def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
     shown, count = printable(file), 0
     with open_location(file) as lines:
         for count, sample in enumerate(samples, start=1):
-            line = lines.readline(MAX_LINE)
             try:
+                line = next_line(lines)
                 if not line:
                     raise TableError(
                         f"{shown} has {count - 1} lines, and this is image {count}; "
                         "give one line per image."
                     )
                 text = decode_text(line, f"{shown} line {count}")
+            except LongLineError as fault:
+                long = f"{shown} line {count} cannot be read ({fault}); shorten it."
+                yield replace(sample, error=sample.error or long)
+                continue
             except DiffAGIQAError as fault:
                 yield replace(sample, error=sample.error or str(fault))
                 continue
