@@ -439,6 +439,21 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
         )
 
 
+@pytest.mark.parametrize("name", ["x::y", "x::y.csv", "out/x::y.parquet", "out/x::y"])
+def test_a_name_that_looks_like_a_chained_url_is_a_path(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    if "." in name:
+        options: dict[str, Any] = {"layout": Layout(2, 4, 12), "facts": FACTS}
+        run_to_file(ArithmeticEngine(), Inputs((str(table),)), name, **options, stop=StopRequest())
+    else:
+        run(table, name)
+    assert len(read_rows(tmp_path / name)) == 30
+    assert len(read_run(name).rows) == 30
+
+
 def test_no_second_run_comes_between_the_last_row_and_the_file(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

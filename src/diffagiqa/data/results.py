@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from diffagiqa.data.samples import local_path, printable, reason_of, suffix
+from diffagiqa.data.samples import filesystem_of, local_path, printable, reason_of, suffix
 from diffagiqa.errors import TableError
 
 _FORMULA = re.compile("'*[=+@\t\r-]")
@@ -79,17 +79,16 @@ class RowWriter:
                 f"{printable(self.path)} has no suffix of a format that can be written; "
                 "name it .csv, .jsonl or .parquet."
             )
-        self._local = local_path(self.path)
+        local = local_path(self.path)
+        self._local = os.path.abspath(local) if local is not None else None
         folder, _, name = (self._local or self.path).rpartition("/")
         self._temporary = f"{folder}{_}.{name}.{uuid.uuid4().hex[:8]}.part"
         self._batch: list[dict[str, Any]] = []
         self._parquet: Any = None
 
     def __enter__(self) -> RowWriter:
-        import fsspec
-
         try:
-            self._filesystem, _ = fsspec.core.url_to_fs(self._local or self.path)
+            self._filesystem, _ = filesystem_of(self.path)
             self._file: Any = self._filesystem.open(self._temporary, "wb")
         except Exception as fault:
             raise TableError(

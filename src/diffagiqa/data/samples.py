@@ -135,6 +135,19 @@ def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str |
     )
 
 
+def filesystem_of(location: str) -> tuple[Any, str]:
+    """Where a location is written, as fsspec's file system, and its path there.
+
+    A path on this machine is never taken for a chained URL, though it holds ``::``.
+    """
+    import fsspec
+
+    if (path := local_path(location)) is not None:
+        return fsspec.filesystem("file"), os.path.abspath(path)
+    filesystem, inner = fsspec.core.url_to_fs(location)
+    return filesystem, str(inner)
+
+
 def open_location(location: str, error: type[DiffAGIQAError] = TableError) -> BinaryIO:
     """Open a location for reading; the same fault is an ImageError or a TableError by its use."""
     path = local_path(location, error)
