@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from scipy.io import savemat
 
 from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
@@ -315,6 +317,23 @@ def test_ratings_beside_scores_of_ours(tmp_path: Path, column: str, prompt: str)
     path.write_text(f"image,prompt,mos,{column}\na.png,'-a fox,-1,x\n")
     database = load_table(path, labels={"perception": "mos"}, scales={"perception": (-5, 5)})
     assert database.table[["prompt", "perception"]].values.tolist() == [[prompt, -1.0]]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_of_two_columns_of_one_name_none_is_taken(tmp_path: Path, suffix: str) -> None:
+    table = pd.DataFrame([["a.png", "a cat", "a dog", 1.0]])
+    table.columns = pd.Index(["image", "prompt", "prompt", "mos"])
+    if suffix == ".csv":
+        table.to_csv(tmp_path / "t.csv", index=False)
+    else:
+        arrays = [pa.array(table.iloc[:, i]) for i in range(4)]
+        parquet.write_table(
+            pa.Table.from_arrays(arrays, list(table.columns)), tmp_path / "t.parquet"
+        )
+    with pytest.raises(DatabaseError, match=r"has a header that names a column twice or is not"):
+        load_table(
+            tmp_path / f"t{suffix}", labels={"perception": "mos"}, scales={"perception": (0, 5)}
+        )
 
 
 def test_a_table_without_prompts(tmp_path: Path) -> None:

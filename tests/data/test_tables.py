@@ -153,6 +153,16 @@ def test_parquet_with_pictures_inside(tmp_path):
     assert (found.image, found.source) == (f"{tmp_path}/u.parquet:1", b"Q")
 
 
+def test_parquet_that_names_a_column_twice(tmp_path):
+    columns = [["a.png"], ["a cat"], ["a dog"]]
+    table = pa.Table.from_arrays([pa.array(c) for c in columns], ["image", "prompt", "prompt"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(
+        TableError, match=r"t\.parquet has a header that names a column twice or is"
+    ):
+        list(read_samples([str(tmp_path / "t.parquet")]))
+
+
 def test_tables_in_stores():
     with fsspec.open("memory://tables/t.csv", "wb") as file:
         file.write(b"image,prompt\nin/a.png,a cat\ns3://bucket/b.png,\n../c.png,\n")

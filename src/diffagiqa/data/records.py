@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import IO, Any, AnyStr, BinaryIO
 
+from diffagiqa.data.header import check_header, is_utf8
 from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import read_limited, reason_of
 from diffagiqa.data.workbooks import xlsx_records
@@ -84,10 +85,7 @@ def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[R
     # Not strict, a quote that nobody closes would take in all that follows, without an error.
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = next(reader, [])
-    if _undecoded(header) or len(set(filter(None, header))) < len(list(filter(None, header))):
-        raise TableError(
-            f"{shown} has a header that names a column twice or is not UTF-8; correct it."
-        )
+    check_header(header, shown)
     ours = is_ours(header)
     while True:
         begin = lines.count + 1
@@ -106,18 +104,10 @@ def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[R
             if row:  # a blank line is no row
                 found = f"it has {len(row)} fields, and the header {len(header)}"
                 yield f"{found}; quote the {_SEPARATORS[delimiter]}."
-        elif _undecoded(row):
+        elif not is_utf8(row):
             yield "it is not UTF-8; save the table as UTF-8."
         else:
             yield dict(zip(header, map(bare_cell, row) if ours else row, strict=True))
-
-
-def _undecoded(cells: list[str]) -> bool:
-    try:
-        "".join(cells).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _tsv_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
@@ -163,6 +153,7 @@ def _parquet_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
 
     # The buffer makes it read pages as they are needed, not row groups whole.
     with ParquetFile(file, buffer_size=1 << 20) as table:
+        check_header(table.schema_arrow.names, shown)
         for batch in table.iter_batches(batch_size=64):  # rows; they may hold the pictures
             yield from batch.to_pylist()
 

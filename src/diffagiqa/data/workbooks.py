@@ -7,6 +7,7 @@ from datetime import date, time
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
+from diffagiqa.data.header import check_header
 from diffagiqa.errors import MissingExtraError, TableError
 
 _MAX_UNPACKED = 500_000_000
@@ -31,9 +32,7 @@ def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:
         .iter_rows(values_only=True)
     )
     header = [None if cell is None else str(cell) for cell in next(rows, ())]
-    named = [name for name in header if name]
-    if len(set(named)) < len(named):
-        raise TableError(f"{shown} has a header that names a column twice; correct it.")
+    check_header(header, shown)
     for row in rows:
         cells = zip(header, row, strict=False)
         record = {name: _plain(cell) for name, cell in cells if name}

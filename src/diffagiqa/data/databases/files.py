@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa.data.header import check_header
 from diffagiqa.data.records import separator_of
 from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import IMAGE_SUFFIXES
@@ -97,7 +99,7 @@ def read_sheet(path: Path, remedy: str = "download it again", **options: Any) ->
         ".tsv": lambda: _read_text(path, "\t", **options),
         ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
         ".json": lambda: pd.read_json(path, dtype=False),
-        ".parquet": lambda: pd.read_parquet(path),
+        ".parquet": lambda: _read_parquet(path),
         ".xlsx": lambda: pd.read_excel(path, keep_default_na=False, **options),
     }
     read = readers.get(path.suffix.lower())
@@ -132,6 +134,8 @@ def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     with path.open(encoding=encoding) as text:
         header = text.readline()
     separator = separator_of(header, separator)
+    if "header" not in options:
+        check_header(next(csv.reader([header], delimiter=separator), []), str(path), DatabaseError)
     table = pd.read_csv(
         path, sep=separator, decimal="." if separator == "," else ",", encoding=encoding,
         keep_default_na=False, **options,
@@ -139,6 +143,14 @@ def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     if is_ours(map(str, table.columns)):
         table = table.map(lambda cell: bare_cell(cell) if isinstance(cell, str) else cell)
     return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+    from pyarrow.parquet import read_schema
+
+    check_header(read_schema(path).names, str(path), DatabaseError)
+    return pd.read_parquet(path)
 
 
 class MissingColumnsError(DatabaseError):
