@@ -505,6 +505,30 @@ def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:
             run_to_file(ArithmeticEngine(), inputs, out, **options)
     assert table.read_text() == text
     assert not list(tmp_path.glob("*.job"))
+    run(table, tmp_path / "out", format="csv")
+    part = tmp_path / "out/part-00000.csv"
+    for name, out in ((table, table), (part, tmp_path / "out")):
+        with pytest.raises(ConfigError, match=f"{name.name} is an input of this command and would"):
+            run(name, out, restart=True)
+    assert part.exists()
+
+
+@pytest.mark.parametrize("pattern", ["*", "**/*", "**/.*"])
+def test_a_pattern_matches_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "y.csv.png", ".b.png"):
+        Path(name).touch()
+    inputs = Inputs((pattern,), out="x.csv")
+    options: dict[str, Any] = {"layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest()}
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            run_to_file(ArithmeticEngine(), inputs, "x.csv", **options, on_rows=_after(1))
+        Path(".x.csv.0a1b2c3d.part").touch()
+        run_to_file(ArithmeticEngine(), inputs, "x.csv", **options)
+    expected = {".b.png"} if "." in pattern else {"a.png", "y.csv.png"}
+    assert {row["image"] for row in read_rows(Path("x.csv"))} == expected
 
 
 def test_a_stop_request_keeps_what_is_done(table: Path, tmp_path: Path) -> None:

@@ -208,6 +208,7 @@ def score(
         recursive,
         need_prompt,
         spec.limits,
+        out,
     )
     if engine == "ray":
         from diffagiqa.scale.ray_engine import RayEngine
@@ -260,7 +261,7 @@ def _run(
             typer.echo(f"{stopped} after {bar.done:,} rows{hint}", err=True)
             raise typer.Exit(128 + stopped.signum) from None
     if as_json or not quiet:
-        totals.passed_over = passed_over(inputs.names, inputs.recursive)
+        totals.passed_over = passed_over(inputs.names, inputs.recursive, out)
     show_summary(totals, facts, bar, out, as_json, quiet)
     if totals.passed_over and not quiet:
         typer.echo(passed_over_sentence(totals.passed_over), err=True)

@@ -47,6 +47,7 @@ def read_samples(
     root: str | None = None,
     recursive: bool = True,
     limits: ImageLimits = DEFAULT_LIMITS,
+    out: str | None = None,
 ) -> Iterator[Sample]:
     """Samples of all inputs, in the order given, numbered from 0.
 
@@ -67,6 +68,7 @@ def read_samples(
             names must not leave it; full paths and URLs are taken only where no root is given.
         recursive: whether folders are searched below their first level.
         limits: largest picture in a shard.
+        out: file or folder that the results are written to, which no pattern matches.
 
     Raises:
         TableError, PromptError: where an input, the prompt or the prompts file cannot be used.
@@ -77,7 +79,9 @@ def read_samples(
     if prompt is not None and prompts_file is not None:
         raise TableError("a prompt and a prompts file were given; give one of the two.")
     columns = _Columns(image_column, prompt_column, root)
-    samples = (sample for name in names for sample in _expand(name, recursive, columns, limits))
+    samples = (
+        sample for name in names for sample in _expand(name, recursive, columns, limits, out)
+    )
     numbered = (replace(sample, row=row) for row, sample in enumerate(samples))
     if prompt is not None:
         text = clean_prompt(prompt)
@@ -98,13 +102,15 @@ class _Columns:
     root: str | None
 
 
-def _expand(item: str, recursive: bool, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
+def _expand(
+    item: str, recursive: bool, columns: _Columns, limits: ImageLimits, out: str | None
+) -> Iterator[Sample]:
     try:
         local_path(item)
     except TableError as fault:  # a web address, say: this row cannot be scored, others can
         yield _bare(item, str(fault))
         return
-    for file in find_files(item, recursive):
+    for file in find_files(item, recursive, out):
         yield from _file_samples(file, columns, limits)
 
 
