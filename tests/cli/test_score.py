@@ -250,5 +250,5 @@ def test_failed_rows_are_no_speed(
 ) -> None:
     assert score(tiny_model, folder / "d.png", "--out", tmp_path / "a.csv") == 1
     shown = capsys.readouterr().out
-    assert "0 of 1 rows scored" in shown
+    assert "0 of 1 row scored" in shown
     assert "per second" not in shown

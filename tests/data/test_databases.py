@@ -198,7 +198,7 @@ def test_aigciqa2023(tmp_path: Path, index: bool) -> None:
     assert table.loc["0.png", "perception"] == pytest.approx(31)
     assert table.loc["2399.png", "alignment"] == pytest.approx(73)
     assert table.loc["0.png", "authenticity_std"] == pytest.approx(12)
-    assert any("2396 of 2400 rows are left out" in note for note in database.notes)
+    assert any("2,396 of 2,400 rows are left out" in note for note in database.notes)
 
 
 def test_aigciqa2023_in_folders_by_generator_and_on_five_points(tmp_path: Path) -> None:
@@ -527,13 +527,13 @@ def test_other_lists_of_aigciqa2023(tmp_path: Path) -> None:
     pd.DataFrame([["DALLE", "000-1.png"]]).to_excel(
         tmp_path / "pic-index.xlsx", index=False, header=False
     )
-    with pytest.raises(DatabaseError, match="1 rows and 2 columns; expected 2400 rows"):
+    with pytest.raises(DatabaseError, match="1 row and 2 columns; expected 2400 rows"):
         load_database("aigciqa2023", tmp_path)
     (tmp_path / "pic-index.xlsx").unlink()
     pd.DataFrame([["x", "y", "z"]]).to_excel(
         tmp_path / "AIGCIQA2023_Prompts.xlsx", index=False, header=False
     )
-    with pytest.raises(DatabaseError, match="has 1 rows; expected 100"):
+    with pytest.raises(DatabaseError, match="has 1 row; expected 100"):
         load_database("aigciqa2023", tmp_path)
 
 

@@ -196,7 +196,7 @@ def test_root(tmp_path):
         ("image,prompt\n,a cat\n", "row 1: it names no image; give a file name without control"),
         ("image,prompt\na\0.png,x\n", "row 1: it names no image"),
         ("image,prompt\na.png,a, cat\n", "row 1: it has 3 fields, and the header 2; quote the com"),
-        ("image,prompt\na.png\n", "row 1: it has 1 fields"),
+        ("image,prompt\na.png\n", "row 1: it has 1 field"),
         (b"image,prompt\na.png,caf\xe9\n", "row 1: it is not UTF-8; save the table as UTF-8."),
         (
             f'image,prompt\na.png,"{"x" * 140_000}"\n',
@@ -286,7 +286,7 @@ def test_separators_that_spreadsheets_write_into_csv(tmp_path, mark, name):
     text = "image,prompt\na.png,a fox\nb.png\n".replace(",", mark)
     good, bad = one(text, tmp_path)
     assert (good.image, good.prompt) == ("a.png", "a fox")
-    assert bad.error.endswith(f"it has 1 fields, and the header 2; quote the {name}.")
+    assert bad.error.endswith(f"it has 1 field, and the header 2; quote the {name}.")
 
 
 def test_null_and_bidi_in_a_prompt_are_cleaned(tmp_path):

@@ -117,6 +117,7 @@ def open_rows(
     allow_partial: bool, skip_unreadable: bool = False,
 ) -> Opened:  # fmt: skip
     """Open and check the databases, and say what is unusual about them."""
+    from diffagiqa.data.wording import counted
     from diffagiqa.training.open_data import open_data, prompts_of
 
     own = table_columns(label, scale, image_column, prompt_column, generator_column, split_column)
@@ -124,8 +125,10 @@ def open_rows(
         databases, root or [], own=own, allow_partial=allow_partial, skip_unreadable=skip_unreadable
     )
     rows = opened.rows
+    prompts = len(prompts_of(rows, range(len(rows))))
+    prompts = len(prompts_of(rows, range(len(rows))))
     typer.echo(
-        f"{' + '.join(rows.names)}: {len(rows)} rows, {len(prompts_of(rows, range(len(rows))))} prompts, "
+        f"{' + '.join(rows.names)}: {counted(len(rows), 'row')}, {counted(prompts, 'prompt')}, "
         f"tasks {', '.join(rows.task_names)}"
     )
     for note in opened.notes:

@@ -18,6 +18,7 @@ from diffagiqa.data.samples import (
     suffix,
 )
 from diffagiqa.data.web import is_web
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import TableError
 
 
@@ -172,4 +173,5 @@ def passed_over_sentence(counts: Mapping[str, int]) -> str:
     """
     kinds = [f"{n:,} x {printable(kind) or 'without suffix'}" for kind, n in counts.items()]
     shown = ", ".join(kinds[:8]) + (", ..." if len(kinds) > 8 else "")
-    return f"{sum(counts.values()):,} files of the folders were not taken for pictures: {shown}"
+    were = counted(sum(counts.values()), "file of the folders was", "files of the folders were")
+    return f"{were} not taken for pictures: {shown}"

@@ -12,6 +12,7 @@ from typing import IO, Any, AnyStr, BinaryIO
 from diffagiqa.data.header import check_header, is_utf8
 from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import read_limited, reason_of
+from diffagiqa.data.wording import counted
 from diffagiqa.data.workbooks import xlsx_records
 from diffagiqa.errors import TableError
 
@@ -102,7 +103,7 @@ def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[R
             continue
         if len(row) != len(header):
             if row:  # a blank line is no row
-                found = f"it has {len(row)} fields, and the header {len(header)}"
+                found = f"it has {counted(len(row), 'field')}, and the header {len(header)}"
                 yield f"{found}; quote the {_SEPARATORS[delimiter]}."
         elif not is_utf8(row):
             yield "it is not UTF-8; save the table as UTF-8."

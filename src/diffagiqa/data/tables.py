@@ -29,6 +29,7 @@ from diffagiqa.data.samples import (
     reason_of,
     suffix,
 )
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError, TableError
 
 IMAGE_COLUMNS = ("image", "image_path", "img", "img_path", "file", "filename", "file_name",
@@ -340,7 +341,7 @@ def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
                 line = next_line(lines)
                 if not line:
                     raise TableError(
-                        f"{shown} has {count - 1} lines, and this is image {count}; "
+                        f"{shown} has {counted(count - 1, 'line')}, and this is image {count}; "
                         "give one line per image."
                     )
                 text = decode_text(line, f"{shown} line {count}")

@@ -17,6 +17,7 @@ from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import TABLE_SUFFIXES, Sample, local_path, printable, suffix
 from diffagiqa.data.tables import read_samples
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.scale.chunks import Chunk, Share, chunks_of
 from diffagiqa.scale.folder import OutputFolder
@@ -186,8 +187,9 @@ def _into_one_file(out: str, journal: Journal) -> None:
             count += 1
         if count != journal.totals.rows:
             raise TableError(
-                f"{printable(out)} is left as it was: {printable(journal.folder.location)} has {count} "
-                f"rows, expected {journal.totals.rows}; give --restart to score everything again."
+                f"{printable(out)} is left as it was: {printable(journal.folder.location)} has "
+                f"{counted(count, 'row')}, expected {journal.totals.rows}; give --restart to score "
+                "everything again."
             )
     journal.remove()
 
