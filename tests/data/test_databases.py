@@ -13,6 +13,7 @@ from PIL import Image
 from pyarrow import parquet
 from scipy.io import savemat
 
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
 from diffagiqa.errors import DatabaseError, MissingExtraError
 
@@ -277,9 +278,16 @@ def test_any_table(tmp_path: Path, suffix: str) -> None:
     else:
         table.to_excel(path, index=False)
     database = load_table(
-        path, image="file", prompt="text", labels={"perception": "score"},
-        scales={"perception": (1, 7)}, generator="model", split="kind",
-    )  # fmt: skip
+        path,
+        TableColumns(
+            image="file",
+            prompt="text",
+            labels={"perception": "score"},
+            scales={"perception": (1, 7)},
+            generator="model",
+            split="kind",
+        ),
+    )
     assert database.table["prompt"].tolist() == ["none", "a dog"]
     assert database.table["perception"].tolist() == [1.0, 7.0]
     assert database.table["generator"].tolist() == ["sd", "unknown"]
@@ -305,7 +313,9 @@ def test_tables_as_spreadsheets_save_them(
     )
     path = tmp_path / f"t{suffix}"
     table.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
-    database = load_table(path, labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    database = load_table(
+        path, TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    )
     assert database.table["prompt"].tolist() == ["a cat, caf\xe9", "1,5 dogs"]
     assert database.table["perception"].tolist() == [1.5, 4.0]
 
@@ -315,7 +325,9 @@ def test_ratings_beside_scores_of_ours(tmp_path: Path, column: str, prompt: str)
     picture(tmp_path / "a.png")
     path = tmp_path / "t.csv"
     path.write_text(f"image,prompt,mos,{column}\na.png,'-a fox,-1,x\n")
-    database = load_table(path, labels={"perception": "mos"}, scales={"perception": (-5, 5)})
+    database = load_table(
+        path, TableColumns(labels={"perception": "mos"}, scales={"perception": (-5, 5)})
+    )
     assert database.table[["prompt", "perception"]].values.tolist() == [[prompt, -1.0]]
 
 
@@ -332,7 +344,8 @@ def test_of_two_columns_of_one_name_none_is_taken(tmp_path: Path, suffix: str) -
         )
     with pytest.raises(DatabaseError, match=r"has a header that names a column twice or is not"):
         load_table(
-            tmp_path / f"t{suffix}", labels={"perception": "mos"}, scales={"perception": (0, 5)}
+            tmp_path / f"t{suffix}",
+            TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)}),
         )
 
 
@@ -342,7 +355,7 @@ def test_a_table_without_prompts(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("image,mos\na.png,1\nb.png,2\n")
     database = load_table(
-        path, prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)}
+        path, TableColumns(prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)})
     )
     assert [sample.prompt for sample in database.samples()] == ["", ""]
     assert any("no row has a prompt, so every picture goes with" in note for note in database.notes)
@@ -544,24 +557,24 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     scales = {"perception": (1.0, 5.0)}
     labels = {"perception": "mos"}
     with pytest.raises(DatabaseError, match="no label was named"):
-        load_table(path, labels={}, scales={})
+        load_table(path, TableColumns(labels={}, scales={}))
     with pytest.raises(DatabaseError, match=r"has no scale; .* --scale perception=1:5"):
-        load_table(path, labels=labels, scales={})
+        load_table(path, TableColumns(labels=labels, scales={}))
     for scale in ((5.0, 1.0), (0.0, float("inf")), (float("nan"), 5.0)):
         with pytest.raises(DatabaseError, match="expected two numbers, the lower one first"):
-            load_table(path, labels=labels, scales={"perception": scale})
+            load_table(path, TableColumns(labels=labels, scales={"perception": scale}))
     with pytest.raises(DatabaseError, match="'exam' in 'part'; expected train, validation or test"):
-        load_table(path, labels=labels, scales=scales, split="part")
+        load_table(path, TableColumns(labels=labels, scales=scales, split="part"))
     with pytest.raises(
         DatabaseError,
         match=r"lacks quality; it has columns image, prompt, mos, part; .* --label",
     ):
-        load_table(path, labels={"perception": "quality"}, scales=scales)
+        load_table(path, TableColumns(labels={"perception": "quality"}, scales=scales))
     with pytest.raises(DatabaseError, match="is not a file"):
-        load_table(tmp_path / "gone.csv", labels=labels, scales=scales)
+        load_table(tmp_path / "gone.csv", TableColumns(labels=labels, scales=scales))
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(DatabaseError, match=r"has suffix \.txt"):
-        load_table(tmp_path / "t.txt", labels=labels, scales=scales)
+        load_table(tmp_path / "t.txt", TableColumns(labels=labels, scales=scales))
     for content, sentence in (
         (b"", "t.csv is empty; expected a header and rows; check what it was saved as"),
         ("image,prompt,mos\na.png,caf\xe9,3\n".encode("latin-1"), "not in UTF-8; save it as UTF-8"),
@@ -573,8 +586,8 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     ):
         path.write_bytes(content)
         with pytest.raises(DatabaseError, match=sentence) as caught:
-            load_table(path, prompt="text", labels=labels, scales=scales)
+            load_table(path, TableColumns(prompt="text", labels=labels, scales=scales))
         assert "download" not in str(caught.value)
     (tmp_path / "empty.csv").write_text("image,prompt,mos\n")
     with pytest.raises(DatabaseError, match="the table has no rows; perception has no scores"):
-        load_table(tmp_path / "empty.csv", labels=labels, scales=scales)
+        load_table(tmp_path / "empty.csv", TableColumns(labels=labels, scales=scales))

@@ -23,6 +23,7 @@ from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.train import train
 from diffagiqa.cli.training_options import parse_pairs, parse_scales
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.splits import Split, prompt_key
 from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
 from diffagiqa.evaluation.correlations import rmse
@@ -31,7 +32,7 @@ from diffagiqa.training import measures
 from diffagiqa.training.ablation import ablate as run_variants
 from diffagiqa.training.ablation import variants
 from diffagiqa.training.config import TrainingConfig, load_recipe
-from diffagiqa.training.open_data import TableColumns, make_split, open_data
+from diffagiqa.training.open_data import make_split, open_data
 
 COUNT = 40
 OWN = [

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffagiqa.benchmark.run import Log
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.protocol import AGREEMENT, spread
@@ -20,7 +21,7 @@ from diffagiqa.evaluation.tables import number
 from diffagiqa.synth.database import DatabaseSplit, write_database
 from diffagiqa.synth.observers import Panel
 from diffagiqa.training.checkpoint import write_text
-from diffagiqa.training.open_data import Opened, TableColumns, open_data
+from diffagiqa.training.open_data import Opened, open_data
 from diffagiqa.training.reproduce import Repeats
 
 TESTS: tuple[DatabaseSplit, ...] = ("test-prompts", "test-combinations", "test-defects")

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.data.columns import TableColumns
 
 
+@options.with_columns
 def crossdb(
     run: Annotated[Path, typer.Argument(help="Folder that diffagiqa train has written.")],
     databases: options.Databases,
@@ -19,12 +21,8 @@ def crossdb(
     root: options.Root = None,
     backbone: Annotated[str | None, typer.Option(help="Local copy of the run's backbone.")] = None,
     device: options.Device = None,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
     allow_partial: options.AllowPartial = False,
     unreadable: Annotated[
         str, typer.Option(help="At a picture that cannot be read: stop or skip.")
@@ -47,9 +45,8 @@ def crossdb(
             f"--out {out} is the place of the scores; name the report crossdb.md, say"
         )
     opened = options.open_rows(
-        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial, unreadable == "skip",
-    )  # fmt: skip
+        databases, root, columns, allow_partial=allow_partial, skip_unreadable=unreadable == "skip"
+    )
     result = cross_evaluate(run, opened.rows, backbone=backbone, device=device, log=typer.echo)
     typer.echo(render_cross(result))
     options.write(out, render_cross(result))
