@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -331,12 +332,14 @@ def test_ratings_beside_scores_of_ours(tmp_path: Path, column: str, prompt: str)
     assert database.table[["prompt", "perception"]].values.tolist() == [[prompt, -1.0]]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
 def test_of_two_columns_of_one_name_none_is_taken(tmp_path: Path, suffix: str) -> None:
     table = pd.DataFrame([["a.png", "a cat", "a dog", 1.0]])
     table.columns = pd.Index(["image", "prompt", "prompt", "mos"])
     if suffix == ".csv":
         table.to_csv(tmp_path / "t.csv", index=False)
+    elif suffix == ".xlsx":
+        table.to_excel(tmp_path / "t.xlsx", index=False)
     else:
         arrays = [pa.array(table.iloc[:, i]) for i in range(4)]
         parquet.write_table(
@@ -366,10 +369,7 @@ def test_workbooks_say_which_extra_they_need(
 ) -> None:
     agiqa_1k(tmp_path, as_workbook=True)
 
-    def missing(*_: object, **__: object) -> None:
-        raise ImportError("Missing optional dependency 'openpyxl'")
-
-    monkeypatch.setattr(pd, "read_excel", missing)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
         load_database("agiqa-1k", tmp_path)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from diffagiqa.errors import DiffAGIQAError, TableError
+from diffagiqa.errors import TableError
 
 
-def check_header(
-    names: Iterable[str | None], shown: str, error: type[DiffAGIQAError] = TableError
-) -> None:
+def check_header(names: Iterable[str], shown: str) -> None:
     """Raise where a column is named twice or not in UTF-8; columns without a name may be several.
 
     >>> check_header(["image", "", "", "prompt"], "t.csv")
@@ -20,7 +18,9 @@ def check_header(
     """
     named = [name for name in names if name]
     if len(set(named)) < len(named) or not is_utf8(named):
-        raise error(f"{shown} has a header that names a column twice or is not UTF-8; correct it.")
+        raise TableError(
+            f"{shown} has a header that names a column twice or is not UTF-8; correct it."
+        )
 
 
 def is_utf8(cells: Iterable[str]) -> bool:
