@@ -14,6 +14,7 @@ from torch import Tensor
 from diffagiqa.batches import LastUsed, Passes, Queued
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign
+from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, own_dtypes
 from diffagiqa.errors import (
     ConfigError,
@@ -428,6 +429,7 @@ def _spread(prompts: str | Sequence[str], count: int) -> list[str]:
         return [prompts] * count
     if len(prompts) != count:
         raise ConfigError(
-            f"{len(prompts)} prompts were given for {count} images; expected one for all or one each"
+            f"{counted(len(prompts), 'prompt was', 'prompts were')} given for {counted(count, 'image')}; "
+            "expected one for all or one each"
         )
     return list(prompts)

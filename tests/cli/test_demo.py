@@ -11,6 +11,7 @@ from PIL import Image
 from diffagiqa import Scorer
 from diffagiqa.cli.main import run
 from diffagiqa.scorer import DEFAULT_MODEL
+from diffagiqa.weights.located import locate
 
 
 def test_demo_scores_made_pictures_offline(
@@ -25,6 +26,7 @@ def test_demo_scores_made_pictures_offline(
     for row in rows:
         assert Image.open(tmp_path / row["image"]).size == (512, 512)
         assert 0 < float(row["perception"]) < 1
+    assert {row["model"] for row in rows} == {locate(None).fingerprint}
     assert Image.open(tmp_path / "sheet.png").size[0] > 1000
     assert "scene2-wrong-prompt" in capfd.readouterr().out
     clean, heavy = (float(rows[i]["perception"]) for i in (0, 2))

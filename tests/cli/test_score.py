@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,19 @@ def test_prompts_file_and_table_give_the_same_scores(
     assert [row["prompt_source"] for row in found[1]] == ["table", "table"]
 
 
+def test_a_table_of_ours_is_scored_again_and_by_no_pattern(
+    tiny_model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "a.png", "a.png")
+    Path("a.txt").write_text("-a red fox")
+    for _ in range(2):
+        assert score(tiny_model, "*.[pc]*", "--out", "x.csv", "-q") == 0
+    assert score(tiny_model, "x.csv", "--out", "y.jsonl", "-q") == 0
+    rows = [json.loads(line) for line in Path("y.jsonl").read_text().splitlines()]
+    assert [(row["image"], row["prompt"]) for row in rows] == [("a.png", "-a red fox")]
+
+
 def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert score(tiny_model, folder / "c.png", "--need-prompt", "--json", "-q") == 1
     assert "no prompt was given" in json.loads(capsys.readouterr().out)["error"]
@@ -172,6 +186,7 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
         (["{folder}", "--engine", "spark"], "expected local or ray"),
         (["{folder}", "--out", "scores.xlsx"], "name it .csv, .jsonl or .parquet"),
         (["{folder}", "--out", "{folder}"], "holds a.png and no job of ours"),
+        (["{folder}/a.png", "--out", "{folder}/a.png"], "a.png is an input of this command"),
         (["{folder}", "--chunk-rows", "2"], "do not grow"),
         (["{folder}", "--dtype", "int8"], "dtype 'int8' is unknown"),
     ],
@@ -250,5 +265,5 @@ def test_failed_rows_are_no_speed(
 ) -> None:
     assert score(tiny_model, folder / "d.png", "--out", tmp_path / "a.csv") == 1
     shown = capsys.readouterr().out
-    assert "0 of 1 rows scored" in shown
+    assert "0 of 1 row scored" in shown
     assert "per second" not in shown

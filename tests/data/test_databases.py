@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from scipy.io import savemat
 
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
 from diffagiqa.errors import DatabaseError, MissingExtraError
 
@@ -196,7 +200,7 @@ def test_aigciqa2023(tmp_path: Path, index: bool) -> None:
     assert table.loc["0.png", "perception"] == pytest.approx(31)
     assert table.loc["2399.png", "alignment"] == pytest.approx(73)
     assert table.loc["0.png", "authenticity_std"] == pytest.approx(12)
-    assert any("2396 of 2400 rows are left out" in note for note in database.notes)
+    assert any("2,396 of 2,400 rows are left out" in note for note in database.notes)
 
 
 def test_aigciqa2023_in_folders_by_generator_and_on_five_points(tmp_path: Path) -> None:
@@ -275,9 +279,16 @@ def test_any_table(tmp_path: Path, suffix: str) -> None:
     else:
         table.to_excel(path, index=False)
     database = load_table(
-        path, image="file", prompt="text", labels={"perception": "score"},
-        scales={"perception": (1, 7)}, generator="model", split="kind",
-    )  # fmt: skip
+        path,
+        TableColumns(
+            image="file",
+            prompt="text",
+            labels={"perception": "score"},
+            scales={"perception": (1, 7)},
+            generator="model",
+            split="kind",
+        ),
+    )
     assert database.table["prompt"].tolist() == ["none", "a dog"]
     assert database.table["perception"].tolist() == [1.0, 7.0]
     assert database.table["generator"].tolist() == ["sd", "unknown"]
@@ -303,9 +314,42 @@ def test_tables_as_spreadsheets_save_them(
     )
     path = tmp_path / f"t{suffix}"
     table.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
-    database = load_table(path, labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    database = load_table(
+        path, TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    )
     assert database.table["prompt"].tolist() == ["a cat, caf\xe9", "1,5 dogs"]
     assert database.table["perception"].tolist() == [1.5, 4.0]
+
+
+@pytest.mark.parametrize(("column", "prompt"), [("prompt_source", "-a fox"), ("of", "'-a fox")])
+def test_ratings_beside_scores_of_ours(tmp_path: Path, column: str, prompt: str) -> None:
+    picture(tmp_path / "a.png")
+    path = tmp_path / "t.csv"
+    path.write_text(f"image,prompt,mos,{column}\na.png,'-a fox,-1,x\n")
+    database = load_table(
+        path, TableColumns(labels={"perception": "mos"}, scales={"perception": (-5, 5)})
+    )
+    assert database.table[["prompt", "perception"]].values.tolist() == [[prompt, -1.0]]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx"])
+def test_of_two_columns_of_one_name_none_is_taken(tmp_path: Path, suffix: str) -> None:
+    table = pd.DataFrame([["a.png", "a cat", "a dog", 1.0]])
+    table.columns = pd.Index(["image", "prompt", "prompt", "mos"])
+    if suffix == ".csv":
+        table.to_csv(tmp_path / "t.csv", index=False)
+    elif suffix == ".xlsx":
+        table.to_excel(tmp_path / "t.xlsx", index=False)
+    else:
+        arrays = [pa.array(table.iloc[:, i]) for i in range(4)]
+        parquet.write_table(
+            pa.Table.from_arrays(arrays, list(table.columns)), tmp_path / "t.parquet"
+        )
+    with pytest.raises(DatabaseError, match=r"has a header that names a column twice or is not"):
+        load_table(
+            tmp_path / f"t{suffix}",
+            TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)}),
+        )
 
 
 def test_a_table_without_prompts(tmp_path: Path) -> None:
@@ -314,7 +358,7 @@ def test_a_table_without_prompts(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("image,mos\na.png,1\nb.png,2\n")
     database = load_table(
-        path, prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)}
+        path, TableColumns(prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)})
     )
     assert [sample.prompt for sample in database.samples()] == ["", ""]
     assert any("no row has a prompt, so every picture goes with" in note for note in database.notes)
@@ -325,10 +369,7 @@ def test_workbooks_say_which_extra_they_need(
 ) -> None:
     agiqa_1k(tmp_path, as_workbook=True)
 
-    def missing(*_: object, **__: object) -> None:
-        raise ImportError("Missing optional dependency 'openpyxl'")
-
-    monkeypatch.setattr(pd, "read_excel", missing)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
         load_database("agiqa-1k", tmp_path)
 
@@ -499,13 +540,13 @@ def test_other_lists_of_aigciqa2023(tmp_path: Path) -> None:
     pd.DataFrame([["DALLE", "000-1.png"]]).to_excel(
         tmp_path / "pic-index.xlsx", index=False, header=False
     )
-    with pytest.raises(DatabaseError, match="1 rows and 2 columns; expected 2400 rows"):
+    with pytest.raises(DatabaseError, match="1 row and 2 columns; expected 2400 rows"):
         load_database("aigciqa2023", tmp_path)
     (tmp_path / "pic-index.xlsx").unlink()
     pd.DataFrame([["x", "y", "z"]]).to_excel(
         tmp_path / "AIGCIQA2023_Prompts.xlsx", index=False, header=False
     )
-    with pytest.raises(DatabaseError, match="has 1 rows; expected 100"):
+    with pytest.raises(DatabaseError, match="has 1 row; expected 100"):
         load_database("aigciqa2023", tmp_path)
 
 
@@ -516,24 +557,24 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     scales = {"perception": (1.0, 5.0)}
     labels = {"perception": "mos"}
     with pytest.raises(DatabaseError, match="no label was named"):
-        load_table(path, labels={}, scales={})
+        load_table(path, TableColumns(labels={}, scales={}))
     with pytest.raises(DatabaseError, match=r"has no scale; .* --scale perception=1:5"):
-        load_table(path, labels=labels, scales={})
+        load_table(path, TableColumns(labels=labels, scales={}))
     for scale in ((5.0, 1.0), (0.0, float("inf")), (float("nan"), 5.0)):
         with pytest.raises(DatabaseError, match="expected two numbers, the lower one first"):
-            load_table(path, labels=labels, scales={"perception": scale})
+            load_table(path, TableColumns(labels=labels, scales={"perception": scale}))
     with pytest.raises(DatabaseError, match="'exam' in 'part'; expected train, validation or test"):
-        load_table(path, labels=labels, scales=scales, split="part")
+        load_table(path, TableColumns(labels=labels, scales=scales, split="part"))
     with pytest.raises(
         DatabaseError,
         match=r"lacks quality; it has columns image, prompt, mos, part; .* --label",
     ):
-        load_table(path, labels={"perception": "quality"}, scales=scales)
+        load_table(path, TableColumns(labels={"perception": "quality"}, scales=scales))
     with pytest.raises(DatabaseError, match="is not a file"):
-        load_table(tmp_path / "gone.csv", labels=labels, scales=scales)
+        load_table(tmp_path / "gone.csv", TableColumns(labels=labels, scales=scales))
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(DatabaseError, match=r"has suffix \.txt"):
-        load_table(tmp_path / "t.txt", labels=labels, scales=scales)
+        load_table(tmp_path / "t.txt", TableColumns(labels=labels, scales=scales))
     for content, sentence in (
         (b"", "t.csv is empty; expected a header and rows; check what it was saved as"),
         ("image,prompt,mos\na.png,caf\xe9,3\n".encode("latin-1"), "not in UTF-8; save it as UTF-8"),
@@ -545,8 +586,8 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     ):
         path.write_bytes(content)
         with pytest.raises(DatabaseError, match=sentence) as caught:
-            load_table(path, prompt="text", labels=labels, scales=scales)
+            load_table(path, TableColumns(prompt="text", labels=labels, scales=scales))
         assert "download" not in str(caught.value)
     (tmp_path / "empty.csv").write_text("image,prompt,mos\n")
     with pytest.raises(DatabaseError, match="the table has no rows; perception has no scores"):
-        load_table(tmp_path / "empty.csv", labels=labels, scales=scales)
+        load_table(tmp_path / "empty.csv", TableColumns(labels=labels, scales=scales))

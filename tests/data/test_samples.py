@@ -109,6 +109,7 @@ def test_what_is_passed_over_is_counted(tmp_path):
     assert relative(tmp_path, find_files(str(tmp_path))) == ["a.jfif", "b.JPE"]
     assert passed_over([str(tmp_path), "s.csv"]) == {".heic": 2, "": 1, ".csv": 1}
     assert passed_over([str(tmp_path)], recursive=False) == {".heic": 2, "": 1}
+    assert passed_over([str(tmp_path)], out=f"{tmp_path}/in/f.csv") == {".heic": 2, "": 1}
     assert passed_over([f"{tmp_path}/*", f"{tmp_path}/e", "https://a.example/x"]) == {}
     for name in ("a.png", "b.heic", "in.d/c.tga"):
         with fsspec.open(f"memory://over.d/{name}", "wb") as file:
@@ -167,6 +168,24 @@ def test_stores():
     assert list(find_files(f"{at}/odd")) == ["memory:///v1.5/pictures.d/odd"]
     with pytest.raises(TableError, match="holds no picture"):
         list(find_files("memory://empty"))
+
+
+def test_a_pattern_in_a_store_matches_no_output():
+    at = "memory://out.d"
+    for name in ("a.png", "x.csv", "x.csv.job/_job/job.json", "x.csvs", "scores/part-00000.csv"):
+        with fsspec.open(f"{at}/{name}", "wb") as file:
+            file.write(b"1")
+
+    def found(pattern, out):
+        return [
+            file.split("out.d/")[1] for file in find_files(f"{at}/{pattern}", out=f"{at}/{out}")
+        ]
+
+    assert found("*", "x.csv") == ["a.png", "scores", "x.csvs"]
+    assert found("*/*", "x.csv") == ["scores/part-00000.csv"]
+    assert found("*", "scores/") == ["a.png", "x.csv", "x.csv.job", "x.csvs"]
+    with pytest.raises(TableError, match="holds no picture"):
+        found("*.csv", "x.csv")
 
 
 def test_store_that_cannot_be_listed(monkeypatch):

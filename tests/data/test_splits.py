@@ -101,7 +101,7 @@ def test_saved_and_loaded(table: pd.DataFrame, tmp_path: Path) -> None:
 def test_another_table_is_refused(table: pd.DataFrame, tmp_path: Path) -> None:
     split = random_split(table)
     split.save(tmp_path / "split.json")
-    with pytest.raises(DatabaseError, match="0 images are new, 1 are gone"):
+    with pytest.raises(DatabaseError, match="0 images are new, 1 gone"):
         Split.load(tmp_path / "split.json", table[1:])
     changed = table.assign(prompt=table["prompt"].replace("a thing 3", "a thing 4"))
     assert table_hash(changed) != table_hash(table)
@@ -121,7 +121,7 @@ def test_an_edited_split_is_refused(table: pd.DataFrame, tmp_path: Path) -> None
     values = json.loads((tmp_path / "split.json").read_text())
     values["train"].append(values["test"][0])
     (tmp_path / "split.json").write_text(json.dumps(values))
-    with pytest.raises(DatabaseError, match="names 1 images twice"):
+    with pytest.raises(DatabaseError, match="names 1 image twice"):
         Split.load(tmp_path / "split.json")
 
 
@@ -134,7 +134,7 @@ def test_shares_out_of_range(table: pd.DataFrame, shares: dict[str, float]) -> N
 
 
 def test_too_few_rows(table: pd.DataFrame) -> None:
-    with pytest.raises(DatabaseError, match="1 rows in 1 groups by image leave test empty"):
+    with pytest.raises(DatabaseError, match="1 row in 1 group by image would leave test empty"):
         random_split(table[:1], by="image")
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from diffagiqa.data.images import ImageLimits
+from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.results import RowWriter, bare_cell, guard_cell
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import PromptError, TableError
@@ -152,6 +153,16 @@ def test_parquet_with_pictures_inside(tmp_path):
     assert (found.image, found.source) == (f"{tmp_path}/u.parquet:1", b"Q")
 
 
+def test_parquet_that_names_a_column_twice(tmp_path):
+    columns = [["a.png"], ["a cat"], ["a dog"]]
+    table = pa.Table.from_arrays([pa.array(c) for c in columns], ["image", "prompt", "prompt"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(
+        TableError, match=r"t\.parquet has a header that names a column twice or is"
+    ):
+        list(read_samples([str(tmp_path / "t.parquet")]))
+
+
 def test_tables_in_stores():
     with fsspec.open("memory://tables/t.csv", "wb") as file:
         file.write(b"image,prompt\nin/a.png,a cat\ns3://bucket/b.png,\n../c.png,\n")
@@ -185,7 +196,7 @@ def test_root(tmp_path):
         ("image,prompt\n,a cat\n", "row 1: it names no image; give a file name without control"),
         ("image,prompt\na\0.png,x\n", "row 1: it names no image"),
         ("image,prompt\na.png,a, cat\n", "row 1: it has 3 fields, and the header 2; quote the com"),
-        ("image,prompt\na.png\n", "row 1: it has 1 fields"),
+        ("image,prompt\na.png\n", "row 1: it has 1 field"),
         (b"image,prompt\na.png,caf\xe9\n", "row 1: it is not UTF-8; save the table as UTF-8."),
         (
             f'image,prompt\na.png,"{"x" * 140_000}"\n',
@@ -223,12 +234,59 @@ def test_prompts_behind_a_quote_that_is_not_closed(tmp_path):
         list(read_samples(["a.png", "b.png"], prompts_file=str(file)))
 
 
+LONG = "x" * 2_500_000  # of which a limit of 1,000,000 would make three lines
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "said"),
+    [
+        ("t.csv", ["image,prompt", "a.png,x", f"b.png,{LONG}", "c.png,x"], "row 2: line 3 cannot"),
+        (
+            "t.csv",
+            ["image,prompt", "a.png,x", 'b.png,"x', LONG, "c.png,x"],
+            "row 2: lines 3 to 4 c",
+        ),
+        ("t.tsv", ["image", "a.png", f"{LONG}\r", "c.png"], "row 2: line 3 cannot"),
+        ("t.jsonl", ['{"image": "a.png"}', LONG, '{"image": "c.png"}'], "row 2: it cannot"),
+    ],
+)
+def test_a_line_beyond_the_limit_is_one_row(tmp_path, name, lines, said):
+    first, long, last = one("\n".join(lines), tmp_path, name)
+    assert (first.image, last.image) == ("a.png", "c.png")
+    assert (first.error, last.error) == (None, None)
+    assert said in long.error
+    assert long.error.endswith("be read (a line of over 1,000,000 characters); shorten it.")
+
+
+def test_lines_up_to_the_limit_are_read(tmp_path):
+    line = '{"image": "a.png"'.ljust(999_999) + "}"
+    assert [s.error for s in one(f"{line}\n{line}", tmp_path, "t.jsonl")] == [None, None]
+
+
+def test_after_a_header_beyond_the_limit_nothing_is_read(tmp_path):
+    with pytest.raises(
+        TableError, match=r"t\.csv cannot be read as csv \(a line of over 1,000,000"
+    ):
+        one(f"{LONG}\na.png\n", tmp_path)
+
+
+def test_a_prompt_beyond_the_limit_moves_no_other(tmp_path):
+    file = tmp_path / "prompts.txt"
+    file.write_text(f"a cat\n{LONG}\na dog\n")
+    first, long, last = read_samples(["a.png", "b.png", "c.png"], prompts_file=str(file))
+    assert (first.prompt, long.prompt, last.prompt) == ("a cat", None, "a dog")
+    assert (
+        long.error
+        == f"{file} line 2 cannot be read (a line of over 1,000,000 characters); shorten it."
+    )
+
+
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
 def test_separators_that_spreadsheets_write_into_csv(tmp_path, mark, name):
     text = "image,prompt\na.png,a fox\nb.png\n".replace(",", mark)
     good, bad = one(text, tmp_path)
     assert (good.image, good.prompt) == ("a.png", "a fox")
-    assert bad.error.endswith(f"it has 1 fields, and the header 2; quote the {name}.")
+    assert bad.error.endswith(f"it has 1 field, and the header 2; quote the {name}.")
 
 
 def test_null_and_bidi_in_a_prompt_are_cleaned(tmp_path):
@@ -611,3 +669,33 @@ def test_no_cell_starts_a_formula(text):
     out = io.StringIO()
     csv.writer(out).writerow([guard_cell(text), "x"])
     assert next(csv.reader(io.StringIO(out.getvalue(), newline="")))[1] == "x"
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.text(max_size=10) | st.sampled_from(["-a fox", "'-a fox", "=1", "'tis"]), min_size=1
+    )
+)
+def test_a_csv_of_ours_gives_the_prompts_back_that_it_was_written_from(tmp_path, texts):
+    prompts = [clean_prompt(text) for text in texts]
+    with RowWriter(tmp_path / "r.csv", {"image": str, "prompt": str, "prompt_source": str}) as rows:
+        for prompt in prompts:
+            rows.write({"image": "-a.png", "prompt": prompt, "prompt_source": "table"})
+    found = list(read_samples([str(tmp_path / "r.csv")]))
+    assert [sample.prompt or "" for sample in found] == prompts
+    assert {sample.image for sample in found} == {"-a.png"}
+
+
+@pytest.mark.parametrize(
+    ("header", "ours"),
+    [
+        ("prompt_source", True), ("rank,of", True), ("predicted_score,error", True),
+        ("alignment_predicted,error", True), ("error", False), ("rank", False), ("mos", False),
+    ],
+)  # fmt: skip
+def test_only_tables_of_ours_lose_the_quote_before_a_formula(tmp_path, header, ours):
+    text = f"image,prompt,{header}\na.png,'-a fox,{'1,' * header.count(',')}1\n"
+    assert one(text, tmp_path)[0].prompt == ("-a fox" if ours else "'-a fox")

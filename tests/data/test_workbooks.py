@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import datetime
+import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -40,6 +39,11 @@ def test_rows_of_a_workbook(book: Path) -> None:
     assert samples[0].location == str(book.parent / "a.png")
 
 
+def test_errors_in_cells_are_empty(book: Path) -> None:
+    pd.DataFrame([["image", "mos"], ["a.png", "#N/A"]]).to_excel(book, index=False, header=False)
+    assert list(read_records(str(book))) == [{"image": "a.png", "mos": ""}]
+
+
 def test_workbooks_that_cannot_be_read(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as small:
         small.setattr(workbooks, "_MAX_UNPACKED", 1000)
@@ -50,14 +54,7 @@ def test_workbooks_that_cannot_be_read(book: Path, monkeypatch: pytest.MonkeyPat
     pd.DataFrame([["image", "image"], ["a", "b"]]).to_excel(book, index=False, header=False)
     with pytest.raises(TableError, match="names a column twice"):
         list(read_records(str(book)))
-    whole = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "openpyxl":
-            raise ImportError(name)
-        return whole(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
         list(read_records(str(book)))
     monkeypatch.undo()

@@ -103,7 +103,7 @@ def test_wrong_use_of_reward(scorer: Scorer, pictures: torch.Tensor) -> None:
         Reward(scorer, {"alignment": 0})
     with pytest.raises(ImageError, match="give a tensor"):
         Reward(scorer, differentiable=True)(["fox.png"], ["a fox"])
-    with pytest.raises(ConfigError, match="1 prompts were given for 4 images"):
+    with pytest.raises(ConfigError, match="1 prompt was given for 4 images"):
         Reward(scorer)(pictures, ["a fox"])
     with pytest.raises(ConfigError, match="one text was given for 4 images; expected a list"):
         Reward(scorer)(pictures, "a fox")

@@ -32,7 +32,7 @@ def test_round_trip() -> None:
         ({"noise_draws": 0}, "noise_draws is 0"),
         ({"fit": "stretch"}, "expected one of resize, crop, pad"),
         ({"pyramid_kernels": [2]}, "not odd"),
-        ({"features": ["a"]}, "1 features are named and 5"),
+        ({"features": ["a"]}, "features names 1 and feature_channels 5"),
         ({"features": ["a", "a"], "feature_channels": [1, 1]}, "holds a name twice"),
         ({"tasks": [{"name": "x y"}]}, "not an identifier"),
         ({"tasks": [{"name": "x", "mos_min": 5, "mos_max": 1}]}, "the first must be the smaller"),

@@ -439,6 +439,21 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
         )
 
 
+@pytest.mark.parametrize("name", ["x::y", "x::y.csv", "out/x::y.parquet", "out/x::y"])
+def test_a_name_that_looks_like_a_chained_url_is_a_path(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").mkdir()
+    if "." in name:
+        options: dict[str, Any] = {"layout": Layout(2, 4, 12), "facts": FACTS}
+        run_to_file(ArithmeticEngine(), Inputs((str(table),)), name, **options, stop=StopRequest())
+    else:
+        run(table, name)
+    assert len(read_rows(tmp_path / name)) == 30
+    assert len(read_run(name).rows) == 30
+
+
 def test_no_second_run_comes_between_the_last_row_and_the_file(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -490,6 +505,30 @@ def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:
             run_to_file(ArithmeticEngine(), inputs, out, **options)
     assert table.read_text() == text
     assert not list(tmp_path.glob("*.job"))
+    run(table, tmp_path / "out", format="csv")
+    part = tmp_path / "out/part-00000.csv"
+    for name, out in ((table, table), (part, tmp_path / "out")):
+        with pytest.raises(ConfigError, match=f"{name.name} is an input of this command and would"):
+            run(name, out, restart=True)
+    assert part.exists()
+
+
+@pytest.mark.parametrize("pattern", ["*", "**/*", "**/.*"])
+def test_a_pattern_matches_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "y.csv.png", ".b.png"):
+        Path(name).touch()
+    inputs = Inputs((pattern,), out="x.csv")
+    options: dict[str, Any] = {"layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest()}
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            run_to_file(ArithmeticEngine(), inputs, "x.csv", **options, on_rows=_after(1))
+        Path(".x.csv.0a1b2c3d.part").touch()
+        run_to_file(ArithmeticEngine(), inputs, "x.csv", **options)
+    expected = {".b.png"} if "." in pattern else {"a.png", "y.csv.png"}
+    assert {row["image"] for row in read_rows(Path("x.csv"))} == expected
 
 
 def test_a_stop_request_keeps_what_is_done(table: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.train import train
 from diffagiqa.cli.training_options import parse_pairs, parse_scales
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.splits import Split, prompt_key
 from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
 from diffagiqa.evaluation.correlations import rmse
@@ -31,7 +32,7 @@ from diffagiqa.training import measures
 from diffagiqa.training.ablation import ablate as run_variants
 from diffagiqa.training.ablation import variants
 from diffagiqa.training.config import TrainingConfig, load_recipe
-from diffagiqa.training.open_data import TableColumns, make_split, open_data
+from diffagiqa.training.open_data import make_split, open_data
 
 COUNT = 40
 OWN = [
@@ -108,14 +109,14 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((out / "tensorboard").iterdir())
 
-    report = tmp_path / "cross.md"
-    text = run(crossdb, out, folder / "ratings.csv", *OWN, "--out", report, "--device", "cpu")
+    text = run(crossdb, out, folder / "ratings.csv", *OWN, "--device", "cpu")
+    report = out / "crossdb-ratings.md"
     shared = len(prompts["train"] | prompts["validation"])
     assert f"{shared} of 20 prompts of ratings were trained on" in report.read_text()
     assert f"| perception | new prompts | {len(split.test)} |" in report.read_text()
     assert "| perception | all | 40 |" in text
     assert "perception, new prompts: 4 prompts: no interval." in text
-    scored = list(csv.DictReader((tmp_path / "cross.csv").open()))
+    scored = list(csv.DictReader((out / "crossdb-ratings.csv").open()))
     assert len(scored) == COUNT
     assert sum(row["new_prompt"] == "yes" for row in scored) == len(split.test)
     assert {row["image"]: row["perception_predicted"] for row in scored}.keys() == given.keys()

@@ -94,7 +94,7 @@ def test_truncated_and_misshapen_weights_are_named(backbone_copy: Path) -> None:
     with pytest.raises(BackboneError, match=r"encoder\.conv_in\.weight .* has shape"):
         load_backbone(str(backbone_copy), RELEASED_FEATURES)
     save_file({n: t for n, t in tensors.items() if n != name}, file)
-    with pytest.raises(BackboneError, match=r"lacks 1 tensors .* encoder\.conv_in\.weight"):
+    with pytest.raises(BackboneError, match=r"lacks 1 tensor .* encoder\.conv_in\.weight"):
         load_backbone(str(backbone_copy), RELEASED_FEATURES)
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(BackboneError, match="cannot be read as safetensors"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.explain import Explanation
 from diffagiqa.explain.explanation import WordEffect
 from diffagiqa.scorer import Score
@@ -95,7 +96,7 @@ def _effect(word: WordEffect) -> str:
 
 def progress_html(done: int, total: int, failed: int = 0, caveat: str = "") -> str:
     """How far a run over many pictures has come, for the eye and for a screen reader."""
-    said = f"{done} of {total} pictures done" + (f", {failed} failed" if failed else "")
+    said = f"{done} of {counted(total, 'picture')} done" + (f", {failed} failed" if failed else "")
     return (
         f'<p class="sentence" role="status">{said}</p>'
         f'<div class="bar" aria-hidden="true"><i style="width:{100 * done / total:.1f}%"></i></div>'

@@ -20,6 +20,7 @@ from diffagiqa.bench.precision import measure_precision
 from diffagiqa.bench.released import ReleasedPath, ladder
 from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
+from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
 from diffagiqa.model.fold import fold
 from diffagiqa.model.fused import fuse_where_it_pays
@@ -67,7 +68,7 @@ def bench(
             found["training"].append(row)
             keep(found)
     if precision:
-        log(f"precision on {precision} made pictures")
+        log(f"precision on {counted(precision, 'made picture')}")
         rows = measure_precision(model, str(place), name, precision, config.image_size)
         found |= {"precision_images": precision, "precision": rows}
         keep(found)
@@ -196,4 +197,4 @@ def describe(device: torch.device) -> str:
         lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
         models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
-    return f"{name}, {torch.get_num_threads()} threads of {os.cpu_count()}"
+    return f"{name}, {counted(torch.get_num_threads(), 'thread')} of {os.cpu_count()}"

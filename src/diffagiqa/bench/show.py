@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diffagiqa.data.wording import counted
 from diffagiqa.evaluation.tables import markdown
 
 
@@ -99,8 +100,8 @@ def _end_to_end(found: Mapping[str, Any], flop: float, peak: float) -> str:
     return (
         f"From tensors in the computer's memory, batches of {fast['batch']}: {1 / fast['seconds']:.3g} "
         f"images/s, {rate / 1e12:.3g} TFLOP/s, {rate / peak:.0%} of the matrix products' rate. From "
-        f"{files['images']} JPEG files to a table of scores: {1 / files['seconds']:.3g} images/s, "
-        f"{fast['seconds'] / files['seconds']:.0%} of that."
+        f"{counted(files['images'], 'JPEG file')} to a table of scores: "
+        f"{1 / files['seconds']:.3g} images/s, {fast['seconds'] / files['seconds']:.0%} of that."
     )
 
 
@@ -145,7 +146,9 @@ def _precision(found: Mapping[str, Any]) -> str:
          f"{row['spread']:.3f}"]
         for task, row in found["precision"].items()
     ]  # fmt: skip
-    title = f"{found['dtype']} against float32, {found['precision_images']} made pictures"
+    title = (
+        f"{found['dtype']} against float32, {counted(found['precision_images'], 'made picture')}"
+    )
     head = [title, "largest difference", "mean difference", "SRCC", "deviation of the scores"]
     return markdown(head, rows)
 

@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffagiqa.benchmark.run import Log
+from diffagiqa.data.columns import TableColumns
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.protocol import AGREEMENT, spread
 from diffagiqa.evaluation.tables import number
 from diffagiqa.synth.database import DatabaseSplit, write_database
 from diffagiqa.synth.observers import Panel
 from diffagiqa.training.checkpoint import write_text
-from diffagiqa.training.open_data import Opened, TableColumns, open_data
+from diffagiqa.training.open_data import Opened, open_data
 from diffagiqa.training.reproduce import Repeats
 
 TESTS: tuple[DatabaseSplit, ...] = ("test-prompts", "test-combinations", "test-defects")
@@ -50,7 +52,7 @@ def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print)
         folder = root / part
         if not folder.is_dir():
             count = sizes.test if index else sizes.train
-            log(f"making {count} pictures, {part}")
+            log(f"making {counted(count, 'picture')}, {part}")
             partial = root / f".{part}.partial"  # a stop leaves no half a database
             shutil.rmtree(partial, ignore_errors=True)
             # One panel for all: its observers must not differ between learning and testing.

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.data.columns import TableColumns
 
 
+@options.with_columns
 def ablate(
     databases: options.Databases,
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
@@ -39,12 +41,8 @@ def ablate(
     seed: options.Seed = None,
     change: options.Set = None,
     device: options.Device = None,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
     allow_partial: options.AllowPartial = False,
 ) -> None:
     """No prompter, no text, other timesteps, more noise draws, single layers, plain pooling: one table.
@@ -62,13 +60,16 @@ def ablate(
     flags = {
         "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
         "epochs": epochs, "seed": seed, "split_seed": seed,
-        "split": options.split_of(split, split_column),
+        "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(
-        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial, config.unreadable == "skip",
-    )  # fmt: skip
+        databases,
+        root,
+        columns,
+        allow_partial=allow_partial,
+        skip_unreadable=config.unreadable == "skip",
+    )
     table = run_variants(
         config, opened.rows, out, repeats=repeats, full=full, timesteps=steps, only=only or (),
         official=opened.official, device=device, log=typer.echo,

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.data.columns import TableColumns
 
 
+@options.with_columns
 def benchmark(
     databases: Annotated[
         list[str],
@@ -45,12 +47,8 @@ def benchmark(
     change: options.Set = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
     device: options.Device = None,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
     allow_partial: options.AllowPartial = False,
 ) -> None:
     """Run the method (heads on frozen features) and baselines on the same prompt-disjoint splits.
@@ -72,7 +70,7 @@ def benchmark(
 
     flags = {
         "model.backbone": backbone, "model.image_size": image_size, "epochs": epochs,
-        "split": options.split_of(None, split_column),
+        "split": options.split_of(None, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     world = databases == ["synth"]
@@ -86,9 +84,12 @@ def benchmark(
         config = replace(config, split="official", test_prompts=None, naming_weight=0.0)
     else:
         opened = options.open_rows(
-            databases, root, label, scale, image_column, prompt_column, generator_column,
-            split_column, allow_partial, config.unreadable == "skip",
-        )  # fmt: skip
+            databases,
+            root,
+            columns,
+            allow_partial=allow_partial,
+            skip_unreadable=config.unreadable == "skip",
+        )
     names = [] if baseline == ["none"] else (baseline or list(BASELINES))
     if world and not baseline:
         names.remove("generator mean")  # the made world has none

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.data.wording import counted
+
 
 def convert(
     checkpoint: Annotated[
@@ -39,6 +41,6 @@ def convert(
     save_model(result.model, out)
     count = sum(parameter.numel() for parameter in result.model.parameters())
     typer.echo(f"{out}: {count / 1e6:.1f} M parameters for {', '.join(tasks)}")
-    typer.echo(f"left out {len(result.ignored)} tensors that scoring never uses:")
+    typer.echo(f"left out {counted(len(result.ignored), 'tensor')} that scoring never uses:")
     for prefix in sorted({name.rsplit(".", 1)[0].rsplit(".", 1)[0] for name in result.ignored}):
         typer.echo(f"  {prefix}")

@@ -8,23 +8,25 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.data.columns import TableColumns
 
 
+@options.with_columns
 def crossdb(
     run: Annotated[Path, typer.Argument(help="Folder that diffagiqa train has written.")],
     databases: options.Databases,
     out: Annotated[
-        Path, typer.Option(help="Report to write; the scores go beside it, as .csv.")
-    ] = Path("crossdb.md"),
+        Path | None,
+        typer.Option(
+            help="Report to write; the scores go beside it, as .csv. Default: crossdb-NAME.md in the "
+            "folder of the run, NAME being the database's."
+        ),
+    ] = None,
     root: options.Root = None,
     backbone: Annotated[str | None, typer.Option(help="Local copy of the run's backbone.")] = None,
     device: options.Device = None,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
     allow_partial: options.AllowPartial = False,
     unreadable: Annotated[
         str, typer.Option(help="At a picture that cannot be read: stop or skip.")
@@ -41,16 +43,15 @@ def crossdb(
 
     if unreadable not in ("stop", "skip"):
         raise ConfigError(f"--unreadable is {unreadable!r}; expected stop or skip")
-    scores = out.with_suffix(".csv")
-    if scores == out:
+    if out is not None and out.suffix == ".csv":
         raise ConfigError(
             f"--out {out} is the place of the scores; name the report crossdb.md, say"
         )
     opened = options.open_rows(
-        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial, unreadable == "skip",
-    )  # fmt: skip
+        databases, root, columns, allow_partial=allow_partial, skip_unreadable=unreadable == "skip"
+    )
     result = cross_evaluate(run, opened.rows, backbone=backbone, device=device, log=typer.echo)
     typer.echo(render_cross(result))
-    options.write(out, render_cross(result))
-    options.write(scores, predictions_csv(result.predictions))
+    report = out or run / f"crossdb-{'-'.join(opened.rows.names)}.md"
+    options.write(report, render_cross(result))
+    options.write(report.with_suffix(".csv"), predictions_csv(result.predictions))

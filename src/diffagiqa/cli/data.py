@@ -11,6 +11,7 @@ import typer
 from diffagiqa.cli import training_options as options
 from diffagiqa.cli.help import Group, help_text
 from diffagiqa.cli.messages import say_error
+from diffagiqa.data.columns import TableColumns
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -33,6 +34,7 @@ app.callback(cls=Group, help=help_text(data))(data)
 
 
 @app.command()
+@options.with_columns
 def check(
     name: Annotated[
         str,
@@ -51,12 +53,8 @@ def check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
     decode: Annotated[bool, typer.Option(help="Open every picture too.")] = False,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
 ) -> None:
     """Count, verify and sum up a database: rows, prompts, generators, scores, duplicates, gaps.
 
@@ -73,11 +71,8 @@ def check(
     name = database_name(name)
     if name in DATABASES and root is None:
         raise ConfigError(f"{name} needs its folder; write diffagiqa data check {name} FOLDER")
-    own = options.table_columns(
-        label, scale, image_column, prompt_column, generator_column, split_column
-    )
     try:
-        database = read_any(name, None if root is None else str(root), own)
+        database = read_any(name, None if root is None else str(root), columns)
     except DatabaseError as error:
         if as_json:
             typer.echo(json.dumps({"name": name, "root": str(root or ""), "usable": False,

@@ -49,12 +49,11 @@ def demo(
         diffagiqa demo
         diffagiqa demo elsewhere/ --model runs/mine/best
     """
-    import csv
-
     from PIL import Image
     from rich.console import Console
     from rich.table import Table
 
+    from diffagiqa.data.results import RowWriter
     from diffagiqa.startup import collector_at_rest
 
     with collector_at_rest():
@@ -65,13 +64,15 @@ def demo(
     scores = scorer([example.image for example in examples], [e.prompt for e in examples])
 
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "scores.csv").open("w", newline="", encoding="utf-8") as stream:
-        rows = csv.writer(stream)
-        rows.writerow(["image", "prompt", "what", *scorer.tasks])
+    columns: dict[str, type] = {"image": str, "prompt": str, "what": str, "model": str}
+    columns |= dict.fromkeys(scorer.tasks, float)
+    with RowWriter(out / "scores.csv", columns) as rows:
         for example, score in zip(examples, scores, strict=True):
-            Image.fromarray(example.image).save(out / f"{example.name}.png")
-            values = [f"{score[task]:.4f}" for task in scorer.tasks]
-            rows.writerow([f"{example.name}.png", example.prompt, example.what, *values])
+            name = f"{example.name}.png"
+            Image.fromarray(example.image).save(out / name)
+            rounded = {task: round(score[task], 4) for task in scorer.tasks}
+            facts = {"prompt": example.prompt, "what": example.what, "model": scorer.fingerprint}
+            rows.write({"image": name} | facts | rounded)
     contact_sheet(examples, scores, scorer.tasks).save(out / "sheet.png")
 
     table = Table("picture", "prompt", *scorer.tasks, box=None, pad_edge=False)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from diffagiqa.data.wording import counted
+
 FOR_WORK_ON_IT = ("test", "docs")  # extras that nobody needs who only uses the package
 GOOD, NOTE = "ok", "note"  # note: usable, with something to know
 MISSING, BAD = "missing", "bad"  # missing: something optional; bad: scoring fails
@@ -98,8 +100,9 @@ def _device(exact: bool) -> list[Check]:
         if shutil.which("nvidia-smi"):
             advice = "install a CUDA build of PyTorch, see https://pytorch.org/get-started/locally"
             checks.append(Check("device", MISSING, "a GPU that this PyTorch cannot use", advice))
-        threads = f"{torch.get_num_threads()} threads of {os.cpu_count()} cores"
-        checks.append(Check("threads", GOOD, threads))
+        cores = counted(os.cpu_count() or 1, "core")
+        threads = counted(torch.get_num_threads(), "thread")
+        checks.append(Check("threads", GOOD, f"{threads} of {cores}"))
     return checks
 
 

@@ -75,6 +75,7 @@ def evaluate(
     import sys
 
     from diffagiqa.data.results import RowWriter
+    from diffagiqa.data.wording import counted
     from diffagiqa.errors import ConfigError, DiffAGIQAError
     from diffagiqa.evaluation.rated_table import column_kinds, read_rated_table
     from diffagiqa.scorer import Scorer
@@ -129,7 +130,7 @@ def evaluate(
             facts |= {name.upper(): figure.value for name, figure in only.figures.items()}
         typer.echo(json.dumps(facts | evaluation.as_json()))
     else:
-        typer.echo(f"{scored} of {len(rated.rows)} rows scored; report in {out}")
+        typer.echo(f"{scored:,} of {counted(len(rated.rows), 'row')} scored; report in {out}")
         _show(evaluation, rated, labels, scales)
     if scored < len(rated.rows):
         raise typer.Exit(1)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.data.wording import counted
+
 
 def pretrain(
     out: Annotated[Path, typer.Argument(help="Folder of the run; gets backbone/ in it.")],
@@ -68,6 +70,6 @@ def pretrain(
     )
     exclude = read_prompts(str(exclude_prompts)) if exclude_prompts is not None else []
     real, made = gather(images, config, exclude)
-    typer.echo(f"{len(real)} real pictures, {len(made)} made pictures")
+    typer.echo(f"{counted(len(real), 'real picture')}, {counted(len(made), 'made picture')}")
     folder = train(out, real, made, config, resume=resume, device=choose_device(device))
     typer.echo(f"backbone in {folder}")

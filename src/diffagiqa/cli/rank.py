@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.data.wording import counted
+
 
 def rank(
     scores: Annotated[Path, typer.Argument(help="What diffagiqa score --out wrote.")],
@@ -57,7 +59,8 @@ def rank(
         bare = int((run.scored["prompt"] == "").sum())
         left = f"; {bare:,} without a prompt left out" if 0 < bare < len(run.scored) else ""
         typer.echo(
-            f"{len(kept):,} of {len(run.rows):,} pictures, {count:,} prompts{left}", err=True
+            f"{len(kept):,} of {counted(len(run.rows), 'picture')}, {counted(count, 'prompt')}{left}",
+            err=True,
         )
 
 

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.data.columns import TableColumns
 
 
+@options.with_columns
 def reproduce(
     databases: options.Databases,
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
@@ -37,12 +39,8 @@ def reproduce(
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
     device: options.Device = None,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
     allow_partial: options.AllowPartial = False,
 ) -> None:
     """Check, split, train, evaluate, and write report.md with a table beside published figures.
@@ -60,14 +58,17 @@ def reproduce(
         "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
         "epochs": epochs, "batch_size": batch_size, "seed": seed,
         "split_seed": seed,
-        "split": options.split_of(split, split_column),
+        "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     full = override(config, dict(options.parse_pairs(full_change or [], "--full-set")))
     opened = options.open_rows(
-        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial, config.unreadable == "skip",
-    )  # fmt: skip
+        databases,
+        root,
+        columns,
+        allow_partial=allow_partial,
+        skip_unreadable=config.unreadable == "skip",
+    )
     done = run_all(
         config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,
         official=opened.official, cache=cache, device=device, log=typer.echo,

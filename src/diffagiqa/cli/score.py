@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffagiqa.cli import model_options as options
+from diffagiqa.data.wording import counted
 
 if TYPE_CHECKING:
     from diffagiqa.scale.job import Engine, Inputs, Layout
@@ -208,6 +209,7 @@ def score(
         recursive,
         need_prompt,
         spec.limits,
+        out,
     )
     if engine == "ray":
         from diffagiqa.scale.ray_engine import RayEngine
@@ -257,10 +259,10 @@ def _run(
         except Stopped as stopped:
             bar.close()
             hint = "; the same command goes on from there" if out else ""
-            typer.echo(f"{stopped} after {bar.done:,} rows{hint}", err=True)
+            typer.echo(f"{stopped} after {counted(bar.done, 'row')}{hint}", err=True)
             raise typer.Exit(128 + stopped.signum) from None
     if as_json or not quiet:
-        totals.passed_over = passed_over(inputs.names, inputs.recursive)
+        totals.passed_over = passed_over(inputs.names, inputs.recursive, out)
     show_summary(totals, facts, bar, out, as_json, quiet)
     if totals.passed_over and not quiet:
         typer.echo(passed_over_sentence(totals.passed_over), err=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.results import guard_cell
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError
 from diffagiqa.scale.rows import row_columns
 
@@ -180,7 +181,9 @@ def show_summary(
     fresh = 0 if totals.failed and bar.reused else scored - bar.reused
     rate = f", {fresh / bar.seconds:.2f} per second" if bar.seconds > 0 and fresh else ""
     before = f", {bar.reused:,} of them before" if bar.reused else ""
-    console.print(f"{scored:,} of {totals.rows:,} rows scored{before}{rate}", highlight=False)
+    console.print(
+        f"{scored:,} of {counted(totals.rows, 'row')} scored{before}{rate}", highlight=False
+    )
     if totals.no_prompt:
         console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
     if totals.unfamiliar:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import model_options as options
+from diffagiqa.data.wording import counted
 
 _LIMITS = "Limits"
 
@@ -106,5 +107,5 @@ def serve(
             on_ready=lambda: typer.echo(f"ready on http://{host}:{port}, docs at /docs", err=True),
         )
     if cut:
-        typer.echo(f"{cut} requests did not end within {drain:g} seconds", err=True)
+        typer.echo(f"{counted(cut, 'request')} did not end within {drain:g} s", err=True)
         raise typer.Exit(1)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.data.wording import counted
+
 
 class SplitName(str, Enum):
     """Which scenes and defects the images are made of."""
@@ -53,7 +55,7 @@ def synth(
         image_format="png" if png else "jpg",
         workers=workers,
     )
-    typer.echo(f"{images} images in {out}; the ratings are simulated")
+    typer.echo(f"{counted(images, 'image')} in {out}; the ratings are simulated")
     for task, ceiling in ceilings.items():
         typer.echo(
             f"{task}: SRCC of observers, half against half {ceiling.between_halves:.3f}, "

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.data.columns import TableColumns
 
 
+@options.with_columns
 def train(
     databases: options.Databases,
     out: Annotated[Path, typer.Option(help="Folder of the run; best/ in it is the model.")],
@@ -42,12 +44,8 @@ def train(
     change: options.Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: options.Device = None,
-    label: options.Label = None,
-    scale: options.Scale = None,
-    image_column: options.ImageColumn = "image",
-    prompt_column: options.PromptColumn = "prompt",
-    generator_column: options.GeneratorColumn = None,
-    split_column: options.SplitColumn = None,
+    *,
+    columns: TableColumns,
     allow_partial: options.AllowPartial = False,
 ) -> None:
     """Train a scorer on one or several rated databases, or on a table of your own ratings.
@@ -77,13 +75,16 @@ def train(
         "lr_prompters": lr_prompters, "regression": regression, "relation": relation,
         "relation_weight": relation_weight, "precision": precision, "flip": flip,
         "unreadable": unreadable, "seed": seed, "split_seed": seed,
-        "split": options.split_of(split, split_column),
+        "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(
-        databases, root, label, scale, image_column, prompt_column, generator_column, split_column,
-        allow_partial, config.unreadable == "skip",
-    )  # fmt: skip
+        databases,
+        root,
+        columns,
+        allow_partial=allow_partial,
+        skip_unreadable=config.unreadable == "skip",
+    )
     rows = with_unrated(opened.rows, config)
     parts = make_split(config, rows, opened.official)
     prompts = len(prompts_of(rows, parts["test"]))

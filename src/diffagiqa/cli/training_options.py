@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffagiqa.data.columns import TableColumns
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffagiqa.training.config import TrainingConfig
-    from diffagiqa.training.open_data import Opened, TableColumns
+    from diffagiqa.training.open_data import Opened
 
 
 def spelt(names: list[str]) -> list[str]:
@@ -111,35 +115,15 @@ def configuration(
     return override(config, values)
 
 
-def open_rows(
-    databases: list[str], root: list[str] | None, label: list[str] | None, scale: list[str] | None,
-    image_column: str, prompt_column: str, generator_column: str | None, split_column: str | None,
-    allow_partial: bool, skip_unreadable: bool = False,
-) -> Opened:  # fmt: skip
-    """Open and check the databases, and say what is unusual about them."""
-    from diffagiqa.training.open_data import open_data, prompts_of
-
-    own = table_columns(label, scale, image_column, prompt_column, generator_column, split_column)
-    opened = open_data(
-        databases, root or [], own=own, allow_partial=allow_partial, skip_unreadable=skip_unreadable
-    )
-    rows = opened.rows
-    typer.echo(
-        f"{' + '.join(rows.names)}: {len(rows)} rows, {len(prompts_of(rows, range(len(rows))))} prompts, "
-        f"tasks {', '.join(rows.task_names)}"
-    )
-    for note in opened.notes:
-        typer.echo(f"note: {note}")
-    return opened
-
-
 def table_columns(
-    label: list[str] | None, scale: list[str] | None, image_column: str, prompt_column: str,
-    generator_column: str | None, split_column: str | None,
-) -> TableColumns:  # fmt: skip
+    label: Label = None,
+    scale: Scale = None,
+    image_column: ImageColumn = "image",
+    prompt_column: PromptColumn = "prompt",
+    generator_column: GeneratorColumn = None,
+    split_column: SplitColumn = None,
+) -> TableColumns:
     """The flags that say how to read a table."""
-    from diffagiqa.training.open_data import TableColumns
-
     return TableColumns(
         labels=parse_pairs(label or [], "--label"),
         scales=parse_scales(scale or []),
@@ -148,6 +132,45 @@ def table_columns(
         generator=generator_column,
         split=split_column,
     )
+
+
+def with_columns(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with the flags of ``table_columns`` where it has a parameter ``columns``."""
+    own = inspect.signature(command, eval_str=True)
+    flags = inspect.signature(table_columns, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        columns = table_columns(**{name: given.pop(name) for name in flags})
+        command(columns=columns, **given)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        parameters += flags.values() if parameter.name == "columns" else [parameter]
+    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return called
+
+
+def open_rows(
+    databases: list[str], root: list[str] | None, columns: TableColumns, *,
+    allow_partial: bool, skip_unreadable: bool,
+) -> Opened:  # fmt: skip
+    """Open and check the databases, and say what is unusual about them."""
+    from diffagiqa.training.open_data import open_data, prompts_of
+
+    opened = open_data(
+        databases, root or [], own=columns, allow_partial=allow_partial,
+        skip_unreadable=skip_unreadable,
+    )  # fmt: skip
+    rows = opened.rows
+    prompts = len(prompts_of(rows, range(len(rows))))
+    typer.echo(
+        f"{' + '.join(rows.names)}: {counted(len(rows), 'row')}, {counted(prompts, 'prompt')}, "
+        f"tasks {', '.join(rows.task_names)}"
+    )
+    for note in opened.notes:
+        typer.echo(f"note: {note}")
+    return opened
 
 
 def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:

@@ -13,10 +13,12 @@ from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     local_path,
     printable,
+    protocol,
     reason_of,
     suffix,
 )
 from diffagiqa.data.web import is_web
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import TableError
 
 
@@ -63,10 +65,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 _FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
 
 
-def find_files(item: str, recursive: bool = True) -> Iterator[str]:
+def find_files(item: str, recursive: bool = True, out: str | None = None) -> Iterator[str]:
     """The files an input stands for: itself, the pictures of a folder, the matches of a pattern.
 
-    Of a pattern, and of a folder in a store, all names are held to put them in order.
+    A pattern does not match what is written to ``out`` (``is_output``). Of a pattern, and of a
+    folder in a store, all names are held to put them in order.
     """
     path = local_path(item)
     if is_web(item):  # a host cannot be listed, and a ? in it is no pattern
@@ -81,6 +84,8 @@ def find_files(item: str, recursive: bool = True) -> Iterator[str]:
         files = walk_images(path, recursive)
     else:
         files = iter([item])
+    if out is not None and has_magic(item):
+        files = (file for file in files if not is_output(file, out))
     empty = True
     for file in files:
         empty = False
@@ -88,6 +93,26 @@ def find_files(item: str, recursive: bool = True) -> Iterator[str]:
     if empty:
         expected = ", ".join(IMAGE_SUFFIXES)
         raise TableError(f"{printable(item)} holds no picture; expected files in {expected}.")
+
+
+def is_output(file: str, out: str) -> bool:
+    """Whether a file is the output ``out``, lies in that folder, or is of the work on it.
+
+    >>> [is_output(file, "x.csv") for file in ("./x.csv", "x.csv.job/_job/job.json", "y.csv")]
+    [True, True, False]
+    """
+    place, whole = _place(file), _place(out)
+    folder, name = os.path.split(whole)
+    if os.path.dirname(place) == folder and place.endswith(".part"):  # what a kill left behind
+        return os.path.basename(place).startswith(f".{name}.")
+    return place in (whole, f"{whole}.job") or place.startswith((f"{whole}/", f"{whole}.job/"))
+
+
+def _place(location: str) -> str:
+    path = local_path(location)
+    if path is not None:
+        return os.path.realpath(path)
+    return f"{protocol(location)}://{location.partition('://')[2].strip('/')}"
 
 
 def _files_in_store(url: str, recursive: bool, pictures: bool = True) -> Iterator[str]:
@@ -112,16 +137,21 @@ def _files_in_store(url: str, recursive: bool, pictures: bool = True) -> Iterato
     yield from files
 
 
-def passed_over(inputs: Iterable[str], recursive: bool = True) -> dict[str, int]:
+def passed_over(
+    inputs: Iterable[str], recursive: bool = True, out: str | None = None
+) -> dict[str, int]:
     """How many files of the folders among the inputs are not taken for pictures, by suffix.
 
-    Texts are left out: they are the prompts beside pictures. A file without a suffix counts as "".
+    Texts are left out, since they are the prompts beside pictures, and what is written to ``out``.
+    A file without a suffix counts as "".
     """
     counts: Counter[str] = Counter()
     for item in inputs:
         with suppress(TableError):  # the run itself says it
-            found = (suffix(os.path.basename(file)) for file in _files_below(item, recursive))
-            counts.update(kind for kind in found if kind not in (*IMAGE_SUFFIXES, ".txt"))
+            for file in _files_below(item, recursive):
+                kind = suffix(os.path.basename(file))
+                if kind not in (*IMAGE_SUFFIXES, ".txt") and not (out and is_output(file, out)):
+                    counts[kind] += 1
     return dict(counts.most_common())
 
 
@@ -143,4 +173,5 @@ def passed_over_sentence(counts: Mapping[str, int]) -> str:
     """
     kinds = [f"{n:,} x {printable(kind) or 'without suffix'}" for kind, n in counts.items()]
     shown = ", ".join(kinds[:8]) + (", ..." if len(kinds) > 8 else "")
-    return f"{sum(counts.values()):,} files of the folders were not taken for pictures: {shown}"
+    were = counted(sum(counts.values()), "file of the folders was", "files of the folders were")
+    return f"{were} not taken for pictures: {shown}"

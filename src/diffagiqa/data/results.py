@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from diffagiqa.data.samples import local_path, printable, reason_of, suffix
+from diffagiqa.data.samples import filesystem_of, local_path, printable, reason_of, suffix
 from diffagiqa.errors import TableError
 
 _FORMULA = re.compile("'*[=+@\t\r-]")
@@ -35,6 +35,17 @@ def bare_cell(cell: str) -> str:
     ('=HYPERLINK(1)', 'a cat', "'tis")
     """
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def is_ours(columns: Iterable[str]) -> bool:
+    """Whether ``score``, ``rank`` or ``evaluate`` wrote a CSV of such columns, its cells guarded.
+
+    >>> is_ours(["row", "image", "prompt", "prompt_source"]), is_ours(["image", "prompt"])
+    (True, False)
+    """
+    names = set(columns)
+    predicted = any(name.endswith(("_predicted", "predicted_score")) for name in names)
+    return "prompt_source" in names or {"rank", "of"} <= names or (predicted and "error" in names)
 
 
 class RowWriter:
@@ -68,17 +79,16 @@ class RowWriter:
                 f"{printable(self.path)} has no suffix of a format that can be written; "
                 "name it .csv, .jsonl or .parquet."
             )
-        self._local = local_path(self.path)
+        local = local_path(self.path)
+        self._local = os.path.abspath(local) if local is not None else None
         folder, _, name = (self._local or self.path).rpartition("/")
         self._temporary = f"{folder}{_}.{name}.{uuid.uuid4().hex[:8]}.part"
         self._batch: list[dict[str, Any]] = []
         self._parquet: Any = None
 
     def __enter__(self) -> RowWriter:
-        import fsspec
-
         try:
-            self._filesystem, _ = fsspec.core.url_to_fs(self._local or self.path)
+            self._filesystem, _ = filesystem_of(self.path)
             self._file: Any = self._filesystem.open(self._temporary, "wb")
         except Exception as fault:
             raise TableError(

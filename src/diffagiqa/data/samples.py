@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from diffagiqa.data.web import allowed_hosts, is_allowed, is_web, open_web
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError, TableError
 
 PromptSource = Literal[
@@ -135,6 +136,19 @@ def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str |
     )
 
 
+def filesystem_of(location: str) -> tuple[Any, str]:
+    """Where a location is written, as fsspec's file system, and its path there.
+
+    A path on this machine is never taken for a chained URL, though it holds ``::``.
+    """
+    import fsspec
+
+    if (path := local_path(location)) is not None:
+        return fsspec.filesystem("file"), os.path.abspath(path)
+    filesystem, inner = fsspec.core.url_to_fs(location)
+    return filesystem, str(inner)
+
+
 def open_location(location: str, error: type[DiffAGIQAError] = TableError) -> BinaryIO:
     """Open a location for reading; the same fault is an ImageError or a TableError by its use."""
     path = local_path(location, error)
@@ -191,7 +205,7 @@ def read_limited(
             size += len(part)
             if size > max_bytes:
                 raise error(
-                    f"{shown} holds more than {max_bytes:,} bytes, which is the limit; "
+                    f"{shown} holds more than {counted(max_bytes, 'byte')}, which is the limit; "
                     "give a smaller file or raise the limit."
                 )
     except DiffAGIQAError:
@@ -246,7 +260,7 @@ def read_shard(shard: str, max_bytes: int, max_text: int) -> Iterator[ShardEntry
                 assert entry is not None
                 most = max_bytes if picture else max_text
                 if member.size > most:
-                    fault = f"{printable(member.name)} holds {member.size:,} bytes"
+                    fault = f"{printable(member.name)} holds {counted(member.size, 'byte')}"
                     fault += f", and the limit is {most:,}; leave it out or raise the limit."
                     entry = replace(entry, error=fault)
                     entry = replace(entry, name=member.name) if picture else entry

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ class Split:
         if found != self.table_hash:
             names, known = set(table["image"]), {*self.train, *self.validation, *self.test}
             raise DatabaseError(
-                f"the table has hash {found[:12]} with {len(table)} rows, and the split was made from "
-                f"{self.table_hash[:12]} ({len(names - known)} images are new, "
-                f"{len(known - names)} are gone, or prompts differ); "
-                "use the same database, or make the split again"
+                f"the table has hash {found[:12]} with {counted(len(table), 'row')}, and the split was "
+                f"made from {self.table_hash[:12]} "
+                f"({counted(len(names - known), 'image is', 'images are')} new, "
+                f"{len(known - names)} gone, or prompts differ); use the same database, or make the "
+                "split again"
             )
         part_of = {name: part for part in PARTS for name in getattr(self, part)}
         parts = table["image"].map(part_of).to_numpy()
@@ -103,7 +105,7 @@ class Split:
         if len(set(names)) != len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise DatabaseError(
-                f"{path} names {len(twice)} images twice ({twice[0]}); make the split again"
+                f"{path} names {counted(len(twice), 'image')} twice ({twice[0]}); make the split again"
             )
         if table is not None:
             split.rows(table)
@@ -182,15 +184,15 @@ def random_split(
                 filled += counts[group]
         if part == "test" and filled < rows:
             raise DatabaseError(
-                f"the prompts that may be tested have {filled} images, and {rows} are to be drawn; "
-                "give more prompts or a smaller share"
+                f"the prompts that may be tested have {counted(filled, 'image')}, and {rows} are to be "
+                "drawn; give more prompts or a smaller share"
             )
     parts = [part_of.get(key, "train") for key in keys]
     needed = {"train", "test"} | ({"validation"} if validation else set())
     if empty := sorted(needed - set(parts)):
         raise DatabaseError(
-            f"{len(keys)} rows in {len(groups)} groups by {by} leave {', '.join(empty)} empty; "
-            "give more rows or other shares"
+            f"{counted(len(keys), 'row')} in {counted(len(groups), 'group')} by {by} would "
+            f"leave {', '.join(empty)} empty; give more rows or other shares"
         )
     fractions = {"test": test, "validation": validation}
     return _split(table, parts, by, seed, fractions)
@@ -216,8 +218,8 @@ def official_split(table: pd.DataFrame, parts: Mapping[str, Sequence[int] | Rows
         names[np.asarray(rows, dtype=np.int64)] = part
     if (names == "").any():
         raise DatabaseError(
-            f"{(names == '').sum()} of {len(table)} rows are in no part of the official split; "
-            "leave them out first"
+            f"{(names == '').sum()} of {counted(len(table), 'row')} are in no part of the official "
+            "split; leave them out first"
         )
     return _split(table, list(names), "official", None, {})
 

@@ -17,7 +17,7 @@ from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.names import NameIndex
 from diffagiqa.data.prompts import clean_prompt, decode_text
-from diffagiqa.data.records import MAX_LINE, READERS, Record, json_record
+from diffagiqa.data.records import MAX_LINE, READERS, LongLineError, Record, json_record, next_line
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     Sample,
@@ -29,6 +29,7 @@ from diffagiqa.data.samples import (
     reason_of,
     suffix,
 )
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError, TableError
 
 IMAGE_COLUMNS = ("image", "image_path", "img", "img_path", "file", "filename", "file_name",
@@ -47,6 +48,7 @@ def read_samples(
     root: str | None = None,
     recursive: bool = True,
     limits: ImageLimits = DEFAULT_LIMITS,
+    out: str | None = None,
 ) -> Iterator[Sample]:
     """Samples of all inputs, in the order given, numbered from 0.
 
@@ -67,6 +69,7 @@ def read_samples(
             names must not leave it; full paths and URLs are taken only where no root is given.
         recursive: whether folders are searched below their first level.
         limits: largest picture in a shard.
+        out: file or folder that the results are written to, which no pattern matches.
 
     Raises:
         TableError, PromptError: where an input, the prompt or the prompts file cannot be used.
@@ -77,7 +80,9 @@ def read_samples(
     if prompt is not None and prompts_file is not None:
         raise TableError("a prompt and a prompts file were given; give one of the two.")
     columns = _Columns(image_column, prompt_column, root)
-    samples = (sample for name in names for sample in _expand(name, recursive, columns, limits))
+    samples = (
+        sample for name in names for sample in _expand(name, recursive, columns, limits, out)
+    )
     numbered = (replace(sample, row=row) for row, sample in enumerate(samples))
     if prompt is not None:
         text = clean_prompt(prompt)
@@ -98,13 +103,15 @@ class _Columns:
     root: str | None
 
 
-def _expand(item: str, recursive: bool, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
+def _expand(
+    item: str, recursive: bool, columns: _Columns, limits: ImageLimits, out: str | None
+) -> Iterator[Sample]:
     try:
         local_path(item)
     except TableError as fault:  # a web address, say: this row cannot be scored, others can
         yield _bare(item, str(fault))
         return
-    for file in find_files(item, recursive):
+    for file in find_files(item, recursive, out):
         yield from _file_samples(file, columns, limits)
 
 
@@ -330,14 +337,18 @@ def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
     shown, count = printable(file), 0
     with open_location(file) as lines:
         for count, sample in enumerate(samples, start=1):
-            line = lines.readline(MAX_LINE)
             try:
+                line = next_line(lines)
                 if not line:
                     raise TableError(
-                        f"{shown} has {count - 1} lines, and this is image {count}; "
+                        f"{shown} has {counted(count - 1, 'line')}, and this is image {count}; "
                         "give one line per image."
                     )
                 text = decode_text(line, f"{shown} line {count}")
+            except LongLineError as fault:
+                long = f"{shown} line {count} cannot be read ({fault}); shorten it."
+                yield replace(sample, error=sample.error or long)
+                continue
             except DiffAGIQAError as fault:
                 yield replace(sample, error=sample.error or str(fault))
                 continue

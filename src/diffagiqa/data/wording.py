@@ -8,5 +8,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
     >>> counted(1, "prompt"), counted(2, "prompt"), counted(12, "row has", "rows have")
     ('1 prompt', '2 prompts', '12 rows have')
+    >>> counted(20_000, "row")
+    '20,000 rows'
     """
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""The first sheet of an xlsx workbook as records, row by row."""
+"""The first sheet of an xlsx workbook, row by row."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import date, time
 from typing import Any, BinaryIO
 from zipfile import ZipFile
 
+from diffagiqa.data.header import check_header
 from diffagiqa.errors import MissingExtraError, TableError
 
 _MAX_UNPACKED = 500_000_000
@@ -14,9 +15,22 @@ _MAX_UNPACKED = 500_000_000
 
 
 def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:
-    """Cells as their numbers and texts; empty ones are "", and blank rows left out, as in a CSV."""
+    """The rows below the header; columns without a name are left out."""
+    rows = sheet_rows(file, shown)
+    header = [str(cell) for cell in next(rows, ())]
+    check_header(header, shown)
+    for row in rows:
+        record = {name: cell for name, cell in zip(header, row, strict=False) if name}
+        if any(cell != "" for cell in record.values()):
+            yield record
+
+
+def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[Any]]:
+    """Cells as their numbers and texts; empty ones and errors are "", and blank rows left out, as in a
+    CSV."""
     try:
         from openpyxl import load_workbook
+        from openpyxl.cell.cell import ERROR_CODES
     except ImportError:
         raise MissingExtraError("openpyxl", "train") from None
     with ZipFile(file) as parts:
@@ -25,23 +39,12 @@ def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:
         raise TableError(
             f"{shown} holds {size:,} bytes unpacked, and the limit is {_MAX_UNPACKED:,}; save it as CSV."
         )
-    rows = (
-        load_workbook(file, read_only=True, data_only=True)
-        .worksheets[0]
-        .iter_rows(values_only=True)
-    )
-    header = [None if cell is None else str(cell) for cell in next(rows, ())]
-    named = [name for name in header if name]
-    if len(set(named)) < len(named):
-        raise TableError(f"{shown} has a header that names a column twice; correct it.")
-    for row in rows:
-        cells = zip(header, row, strict=False)
-        record = {name: _plain(cell) for name, cell in cells if name}
-        if any(cell != "" for cell in record.values()):
-            yield record
+    sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
+    for row in sheet.iter_rows(values_only=True):
+        cells = ["" if cell is None or cell in ERROR_CODES else _plain(cell) for cell in row]
+        if any(cell != "" for cell in cells):
+            yield cells
 
 
 def _plain(cell: Any) -> Any:
-    if cell is None:
-        return ""
     return cell.isoformat() if isinstance(cell, (date, time)) else cell

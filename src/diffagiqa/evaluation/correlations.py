@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
+from diffagiqa.data.wording import counted
+
 Measure = Callable[[Any, Any], float]
 FEWEST = 10
 """Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones again."""
@@ -72,7 +74,7 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
         return FittedPLCC(float("nan"), reason)
     if len(x) <= parameters:
         return FittedPLCC(
-            float("nan"), f"{len(x)} rows cannot be fitted by {parameters} parameters"
+            float("nan"), f"{counted(len(x), 'row')} cannot be fitted by {parameters} parameters"
         )
     x = (x - x.mean()) / x.std()
     slope = 1.0 if plcc(x, y) >= 0 else -1.0
@@ -164,7 +166,9 @@ def by_group(
     x, y = _pair(predicted, mos)
     names = np.asarray(groups).astype(str)
     if len(names) != len(x):
-        raise ValueError(f"{len(names)} groups and {len(x)} predictions; expected as many")
+        raise ValueError(
+            f"{counted(len(names), 'group')} and {counted(len(x), 'prediction')}; expected as many"
+        )
     found = {}
     for name in np.unique(names):
         own = names == name
@@ -186,7 +190,9 @@ def _logistic5(
 def _pair(predicted: Any, mos: Any) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(predicted, np.float64).ravel(), np.asarray(mos, np.float64).ravel()
     if len(x) != len(y):
-        raise ValueError(f"{len(x)} predictions and {len(y)} opinion scores; expected as many")
+        raise ValueError(
+            f"{counted(len(x), 'prediction')} and {counted(len(y), 'opinion score')}; expected as many"
+        )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(
             "predictions or opinion scores hold NaN or infinity; drop those rows first"
@@ -197,7 +203,7 @@ def _pair(predicted: Any, mos: Any) -> tuple[np.ndarray, np.ndarray]:
 def _undefined(x: np.ndarray, y: np.ndarray) -> str:
     """Why a correlation has no value; "" where it has one."""
     if len(x) < 3:
-        return f"{len(x)} rated and scored rows, and it takes 3"
+        return f"{counted(len(x), 'rated and scored row')}, and it takes 3"
     if np.ptp(x) == 0:
         return f"all {len(x)} predicted scores are equal"
     return f"all {len(y)} opinion scores are equal" if np.ptp(y) == 0 else ""

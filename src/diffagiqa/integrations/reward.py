@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffagiqa.data.images import check_batch
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.model.config import shares_of
 from diffagiqa.scorer import Scorer
@@ -67,8 +68,11 @@ class Reward:
             kind = type(images).__name__
             raise ImageError(f"a differentiable reward got {kind}; give a tensor (B, 3, H, W)")
         if isinstance(prompts, str) or len(prompts) != len(images):
-            given = "one text was" if isinstance(prompts, str) else f"{len(prompts)} prompts were"
-            raise ConfigError(f"{given} given for {len(images)} images; expected a list, one each")
+            text = isinstance(prompts, str)
+            given = "one text was" if text else counted(len(prompts), "prompt was", "prompts were")
+            raise ConfigError(
+                f"{given} given for {counted(len(images), 'image')}; expected a list, one each"
+            )
         with nullcontext() if self.differentiable else torch.no_grad():
             scores = self._scores(images, prompts)
             parts = [weight * scores[task] for task, weight in self.weights.items()]

@@ -174,8 +174,8 @@ class ModelConfig:
                 raise ConfigError(f"dropout {rate} is not in [0, 1)")
         if len(self.features) != len(self.feature_channels):
             raise ConfigError(
-                f"{len(self.features)} features are named and {len(self.feature_channels)} "
-                "feature_channels given; expected as many"
+                f"features names {len(self.features)} and feature_channels "
+                f"{len(self.feature_channels)}; expected as many"
             )
         for what, names in (
             ("features", self.features),

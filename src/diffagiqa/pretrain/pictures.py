@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, ImageError
 from diffagiqa.pretrain.told import MadeLesson, RealLesson, common_words, tell_made, tell_real
 
@@ -77,7 +78,9 @@ def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
             ) from None
         captions.append(prompt)
     if not images:
-        raise DatabaseError(f"{table} leaves no picture after {len(left_out)} excluded prompts")
+        raise DatabaseError(
+            f"{table} leaves no picture after {counted(len(left_out), 'excluded prompt')}"
+        )
     return Pictures(images, captions)
 
 

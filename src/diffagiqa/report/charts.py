@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series, most:
         )  # fmt: skip
     if len(shown) < len(names):
         part = rows[~groups.isin(shown)]
-        label = f"{len(names) - len(shown)} others"
+        label = counted(len(names) - len(shown), "other")
         axis.plot(part[tasks[0]], part[tasks[1]], ".", color="#777777", label=label)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=f"{tasks[0]}, 0 to 1")
     axis.set_ylabel(f"{tasks[1]}, 0 to 1")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.evaluation.correlations import FEWEST
 from diffagiqa.report.runs import Run
@@ -72,7 +73,8 @@ def compare(
     """
     if len(runs) < 2:
         raise ConfigError(
-            f"{len(runs)} run was given; give two or more, or --by COLUMN to split one"
+            f"{counted(len(runs), 'run was', 'runs were')} given; give two or more, or --by "
+            "COLUMN to split one"
         )
     base, found = runs[0], []
     for run in runs[1:]:

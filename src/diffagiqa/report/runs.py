@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.results import bare_cell
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import TableError
 from diffagiqa.model.config import shares_of
 
@@ -105,7 +106,9 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         values = rows[column] if column in rows.columns else pd.Series("", index=rows.index)
         rows[column] = values.astype(object).where(values.notna(), "").astype(str)
     if missing:
-        warnings.warn(f"{printable(str(path))} holds {len(rows):,} rows: {missing}", stacklevel=2)
+        warnings.warn(
+            f"{printable(str(path))} holds {counted(len(rows), 'row')}: {missing}", stacklevel=2
+        )
     return Run(name or path.stem or str(path), rows, tasks)
 
 

@@ -6,9 +6,8 @@ import contextlib
 import os
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
-from diffagiqa.data.samples import local_path, printable, reason_of
+from diffagiqa.data.samples import filesystem_of, local_path, printable, reason_of
 from diffagiqa.errors import TableError
 
 
@@ -20,17 +19,14 @@ class OutputFolder:
     """
 
     def __init__(self, location: str) -> None:
-        import fsspec
-
         local = local_path(location)
         self.location = location.rstrip("/") or location
         self.local = os.path.abspath(local) if local is not None else None
-        self._filesystem: Any
         try:
-            self._filesystem, root = fsspec.core.url_to_fs(self.local or self.location)
+            self._filesystem, root = filesystem_of(location)
         except Exception as fault:
             raise self._fault("opened", fault) from fault
-        self._root = str(root).rstrip("/")
+        self._root = root.rstrip("/")
 
     def path(self, name: str) -> str:
         """The full location of a file, to hand to a writer."""

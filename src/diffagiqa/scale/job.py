@@ -12,10 +12,12 @@ from glob import escape, glob
 from typing import Any, Protocol
 
 from diffagiqa import __version__
+from diffagiqa.data.folders import is_output
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.results import RowWriter
-from diffagiqa.data.samples import Sample, local_path, printable
+from diffagiqa.data.samples import TABLE_SUFFIXES, Sample, local_path, printable, suffix
 from diffagiqa.data.tables import read_samples
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.scale.chunks import Chunk, Share, chunks_of
 from diffagiqa.scale.folder import OutputFolder
@@ -28,7 +30,7 @@ from diffagiqa.scale.totals import Totals
 
 @dataclass(frozen=True)
 class Inputs:
-    """What to score, as ``read_samples`` takes it."""
+    """What to score, as ``read_samples`` takes it; ``out`` is no part of a job's description."""
 
     names: tuple[str, ...]
     prompt: str | None = None
@@ -39,6 +41,7 @@ class Inputs:
     recursive: bool = True
     need_prompt: bool = False
     limits: ImageLimits = DEFAULT_LIMITS
+    out: str | None = None
 
     def samples(self) -> Iterator[Sample]:
         return read_samples(
@@ -50,6 +53,7 @@ class Inputs:
             root=self.root,
             recursive=self.recursive,
             limits=self.limits,
+            out=self.out,
         )
 
 
@@ -108,6 +112,7 @@ def job_description(inputs: Inputs, layout: Layout, facts: ModelFacts) -> dict:
         "version": __version__,
     }
     description["inputs"] = description.pop("names")
+    del description["out"]
     return description
 
 
@@ -128,6 +133,7 @@ def run_job(
     ``on_rows(done, reused)`` hears of every chunk: how many rows, and how many of them were there;
     ``on_end`` gets the whole job while no other run may touch it.
     """
+    _refuse_input(out, inputs)
     journal = open_journal(out, layout, facts)
     journal.refuse_strangers()
     journal.folder.make(JOB)
@@ -181,8 +187,9 @@ def _into_one_file(out: str, journal: Journal) -> None:
             count += 1
         if count != journal.totals.rows:
             raise TableError(
-                f"{printable(out)} is left as it was: {printable(journal.folder.location)} has {count} "
-                f"rows, expected {journal.totals.rows}; give --restart to score everything again."
+                f"{printable(out)} is left as it was: {printable(journal.folder.location)} has "
+                f"{counted(count, 'row')}, expected {journal.totals.rows}; give --restart to score "
+                "everything again."
             )
     journal.remove()
 
@@ -190,12 +197,16 @@ def _into_one_file(out: str, journal: Journal) -> None:
 def _refuse_input(out: str, inputs: Inputs) -> None:
     """Raise ConfigError where the output would take the place of what it is made from."""
     for name in (*inputs.names, inputs.prompts_file or ""):
-        same = name == out
+        same = False
         with contextlib.suppress(OSError, ValueError, TableError):  # missing files are said later
-            same = same or os.path.samefile(local_path(name) or "", local_path(out) or "")
+            same = suffix(name) in TABLE_SUFFIXES and is_output(name, out)
+            here, place = local_path(name), local_path(out)
+            same = same or (
+                os.path.isfile(place or "") and os.path.samefile(here or "", place or "")
+            )
         if same:
             raise ConfigError(
-                f"{printable(out)} is an input of this command and would be overwritten; "
+                f"{printable(name)} is an input of this command and would be overwritten; "
                 "give --out another name"
             )
 

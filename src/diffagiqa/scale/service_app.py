@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 
 from diffagiqa import __version__
 from diffagiqa.data.prompts import clean_prompt
+from diffagiqa.data.wording import counted
 from diffagiqa.scale.service_metrics import Metrics
 from diffagiqa.scale.service_requests import (
     BodyLimit,
@@ -51,7 +52,10 @@ class Gate:
         if self.draining:
             raise Refused(503, "the service is stopping")
         if self.open >= self.most:
-            raise Refused(429, f"{self.most} requests are waiting already; try again")
+            raise Refused(
+                429,
+                f"{counted(self.most, 'request is', 'requests are')} waiting already; try again",
+            )
         self.open += 1
         try:
             yield
@@ -150,7 +154,7 @@ async def _score(
         try:
             results = await asyncio.wait_for(_answer(request, backend, settings), settings.timeout)
         except (TimeoutError, asyncio.TimeoutError):
-            raise Refused(504, f"the answer took over {settings.timeout:g} seconds") from None
+            raise Refused(504, f"the answer took over {settings.timeout:g} s") from None
     failed = sum(bool(result["error"]) for result in results)
     metrics.count_images(len(results) - failed, failed)
     return JSONResponse({"results": results}, 422 if failed == len(results) else 200)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
 from diffagiqa.data.samples import printable
 from diffagiqa.data.web import WEB_FAULTS, is_allowed, open_web
+from diffagiqa.data.wording import counted
 from diffagiqa.scale.service_settings import ServiceSettings
 
 
@@ -149,7 +150,10 @@ def _spread(prompts: Sequence[Any], count: int) -> list[str | None]:
     if len(prompts) == 1:
         return [str(prompts[0])] * count
     if len(prompts) != count:
-        raise Refused(422, f"{len(prompts)} prompts for {count} images; send one, or one each")
+        raise Refused(
+            422,
+            f"{counted(len(prompts), 'prompt')} for {counted(count, 'image')}; send one, or one each",
+        )
     return [str(prompt) for prompt in prompts]
 
 

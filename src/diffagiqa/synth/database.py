@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, DatabaseError
 from diffagiqa.synth.captions import Caption, describe, violated
 from diffagiqa.synth.defects import DEFECTS, HELD_OUT_DEFECTS, TRAIN_DEFECTS, damage
@@ -240,9 +241,13 @@ def _check(root: Path, n: int, split: str, per_prompt: int, workers: int) -> Non
         raise ConfigError(f"the split is {split!r}; expected one of {', '.join(SOURCES)}")
     most = len(SOURCES[split][1])  # type: ignore[index]
     if not 1 <= per_prompt <= most:
-        raise ConfigError(f"{per_prompt} images per prompt; split {split!r} allows 1 to {most}")
+        raise ConfigError(
+            f"{counted(per_prompt, 'image')} per prompt; split {split!r} allows 1 to {most}"
+        )
     if n < 1 or workers < 1:
-        raise ConfigError(f"{n} images by {workers} workers; expected at least 1 of each")
+        raise ConfigError(
+            f"{counted(n, 'image')} by {counted(workers, 'worker')}; expected at least 1 of each"
+        )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DatabaseError(f"{root} is not an empty folder; name a new one")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError
 from diffagiqa.synth.defects import DEFECTS
 
@@ -122,7 +123,7 @@ def rate(truth: Array, panel: Panel, stream: int = 0) -> NDArray[np.int64]:
         ConfigError: the panel is too small to be screened.
     """
     if panel.size < 4:
-        raise ConfigError(f"the panel has {panel.size} observers; expected 4 or more")
+        raise ConfigError(f"the panel has {counted(panel.size, 'observer')}; expected 4 or more")
     people = np.random.default_rng((panel.seed, 1))
     bias = people.normal(0, panel.bias, panel.size)
     gain = np.exp(people.normal(0, panel.gain, panel.size))

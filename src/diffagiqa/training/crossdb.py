@@ -93,8 +93,8 @@ def render_cross(result: CrossResult) -> str:
     lines = [
         f"# Trained on {result.trained_on}, tested on {result.tested_on}",
         "",
-        f"{result.shared_prompts} of {result.prompts} prompts of {result.tested_on} were trained on; "
-        f'the rows "new prompts" leave their pictures out. {unread} could not be read. '
+        f"{result.shared_prompts} of {counted(result.prompts, 'prompt')} of {result.tested_on} were "
+        f'trained on; the rows "new prompts" leave their pictures out. {unread} could not be read. '
         "Brackets: 95 % percentile bootstrap over prompts. RMSE is in units of the labels.",
         "",
         f"| task | pictures of | count | {' | '.join(NAMES[name] for name in METRICS)} |",

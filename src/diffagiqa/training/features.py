@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.data.wording import counted
 from diffagiqa.device import DTYPES
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
@@ -245,8 +246,9 @@ def _announce(
     needed = each * min(rows, len(missing) * SHARD_ROWS)
     free = shutil.disk_usage(folder).free
     log(
-        f"features: {rows} pictures of {each / 1e6:.3f} MB ({options.draws} noise draws"
-        f"{', mirrored too' if options.mirrored else ''}, {options.dtype}) make "
+        f"features: {counted(rows, 'picture')} of {each / 1e6:.3f} MB ("
+        f"{counted(options.draws, 'noise draw')}{', mirrored too' if options.mirrored else ''}, "
+        f"{options.dtype}) make "
         f"{rows * each / 1e9:.2f} GB in {folder}; {needed / 1e9:.2f} GB are to be written, "
         f"{free / 1e9:.1f} GB are free"
     )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import TrainingError
 from diffagiqa.evaluation.correlations import plcc, srcc
 from diffagiqa.model.scoring import DiffAGIQA
@@ -255,8 +256,8 @@ def _whole_batch(config: TrainingConfig, rows: int, processes: Processes) -> int
     size = min(config.batch_size, rows // unit * unit)
     if size < 2 * unit:
         raise TrainingError(
-            f"{rows} rows to train on make no batch of at least two per piece and process; "
-            "add data or take fewer pieces"
+            f"{counted(rows, 'row to train on makes', 'rows to train on make')} no batch of "
+            "at least two per piece and process; add data or take fewer pieces"
         )
     return size
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.data import Rows
@@ -33,8 +34,8 @@ class Naming(nn.Module):
         names = sorted({name for row in train if (name := made_by[row])})
         if len(names) < 2:
             raise TrainingError(
-                f"naming_weight is set and the training rows name {len(names)} generators; give a column "
-                "of generators (--generator-column), or set naming_weight to 0"
+                f"naming_weight is set and the training rows name {counted(len(names), 'generator')}; "
+                "give a column of generators (--generator-column), or set naming_weight to 0"
             )
         numbers = {name: number for number, name in enumerate(names)}
         self.generators = torch.tensor([numbers.get(name or "", NOBODY) for name in made_by])

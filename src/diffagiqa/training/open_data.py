@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases import (
     DATABASES,
     Database,
@@ -19,18 +20,6 @@ from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
 from diffagiqa.training.unrated import usable
-
-
-@dataclass(frozen=True)
-class TableColumns:
-    """How to read a table of one's own ratings; see ``data.databases.load_table``."""
-
-    labels: Mapping[str, str] = field(default_factory=dict)
-    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    image: str = "image"
-    prompt: str | None = "prompt"
-    generator: str | None = None
-    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,10 +141,7 @@ def read_any(name: str, root: str | None, own: TableColumns | None = None) -> Da
             f"{name} is a table of one's own, so its columns must be named: "
             "--label perception=mos --scale perception=1:5"
         )
-    return read_table(
-        name, image=own.image, prompt=own.prompt, labels=own.labels, scales=own.scales,
-        generator=own.generator, split=own.split, root=root,
-    )  # fmt: skip
+    return read_table(name, own, root)
 
 
 def _called(name: str) -> str:

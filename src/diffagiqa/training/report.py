@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from diffagiqa.data.wording import counted
 from diffagiqa.evaluation.protocol import summarise_repeats
 from diffagiqa.evaluation.tables import (
     generator_table,
@@ -135,7 +136,7 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     lines = [
         f"* {_counted(rows)}, split by {config.split}: {parts}",
         f"* Backbone `{short_name(model.backbone)}`, timestep {model.timestep}, posterior "
-        f"{model.posterior}, {len(model.features)} features, "
+        f"{model.posterior}, {counted(len(model.features), 'feature')}, "
         + (
             f"pyramid of {model.pyramid_channels} channels, {model.pyramid_size} x {model.pyramid_size}."
             if model.pooling == "pyramid"
@@ -168,7 +169,7 @@ def _counted(rows: Rows) -> str:
     for number, name in enumerate(rows.names):
         own = (rows.sources == number).nonzero().flatten().tolist()
         prompts = len({rows.prompts[row] for row in own})
-        parts.append(f"{name}: {len(own)} pictures, {prompts} prompts")
+        parts.append(f"{name}: {counted(len(own), 'picture')}, {counted(prompts, 'prompt')}")
     return "; ".join(parts)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_dtype
 from diffagiqa.errors import TrainingError, WeightsError
 from diffagiqa.model.backbone import Backbone
@@ -262,7 +263,8 @@ def labelled(rows: Rows, part: Sequence[int], log: Callable[[str], None], name: 
     kept = [row for row in part if not bool(rows.labels[row].isnan().all())]
     if len(kept) < len(part):
         log(
-            f"{name}: {len(part) - len(kept)} of {len(part)} rows left out, their pictures unreadable"
+            f"{name}: {len(part) - len(kept)} of {counted(len(part), 'row')} left out, "
+            "their pictures unreadable"
         )
     return kept
 

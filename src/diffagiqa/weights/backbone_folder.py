@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from diffagiqa.data.samples import reason_of
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.encoder import PatchEncoder, lean
@@ -217,7 +218,7 @@ def _no_network(folder: Path, error: Exception) -> BackboneError:
 
 def _lacking(folder: Path, missing: Sequence[str]) -> BackboneError:
     return BackboneError(
-        f"{folder} lacks {len(missing)} tensors its configuration asks for, first {missing[0]}"
+        f"{folder} lacks {counted(len(missing), 'tensor')} its configuration asks for, first {missing[0]}"
     )
 
 

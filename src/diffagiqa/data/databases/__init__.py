@@ -3,6 +3,7 @@
 To add one: a function from ``Folder`` to ``Listing``, and a ``Source`` in ``loading.DATABASES``.
 """
 
+from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases.check import CheckReport, LabelSummary, check_database
 from diffagiqa.data.databases.database import Database, Expected
 from diffagiqa.data.databases.loading import (
@@ -20,6 +21,7 @@ __all__ = [
     "Database",
     "Expected",
     "LabelSummary",
+    "TableColumns",
     "check_database",
     "database_name",
     "load_database",

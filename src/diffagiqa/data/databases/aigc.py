@@ -19,6 +19,7 @@ from diffagiqa.data.databases.listing import (
     Source,
     number_columns,
 )
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
 # AIGCIQA2023: images 0.png .. 2399.png lie in this order of generators, 100 prompts, 4 images.
@@ -56,7 +57,8 @@ def read_aigciqa2023(folder: Folder) -> Listing:
         pictures = read_sheet(index, header=None)
         if pictures.shape[1] < 2 or len(pictures) != count:
             raise DatabaseError(
-                f"{index} has {len(pictures)} rows and {pictures.shape[1]} columns; expected {count} "
+                f"{index} has {counted(len(pictures), 'row')} and "
+                f"{counted(pictures.shape[1], 'column')}; expected {count} "
                 "rows of generator and name, without a header"
             )
         generators = pictures[0].astype(str).tolist()
@@ -105,7 +107,8 @@ def _prompts_2023(sheet: Path) -> list[str]:
         raw = raw.iloc[1:]
     if len(raw) != PROMPTS_2023:
         raise DatabaseError(
-            f"{sheet} has {len(raw)} rows; expected {PROMPTS_2023}: challenge, category, prompt"
+            f"{sheet} has {counted(len(raw), 'row')}; expected {PROMPTS_2023}: "
+            "challenge, category, prompt"
         )
     return raw.iloc[:, -1].astype(str).tolist()
 
@@ -137,7 +140,9 @@ def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
     if np.isinf(values).any():
         raise DatabaseError(f"{key} in {file} holds infinite values; download it again")
     if len(values) != count:
-        raise DatabaseError(f"{file} holds {len(values)} values; expected {count}, one per image")
+        raise DatabaseError(
+            f"{file} holds {counted(len(values), 'value')}; expected {count}, one per image"
+        )
     return values
 
 

@@ -132,7 +132,9 @@ def _missing(database: Database) -> list[str]:
     names = database.table.loc[database.table["path"].isna(), "image"].tolist()
     if not names:
         return []
-    return [f"{len(names)} of {len(database)} images are not below {database.root}: {_some(names)}"]
+    return [
+        f"{len(names)} of {counted(len(database), 'image')} are not below {database.root}: {_some(names)}"
+    ]
 
 
 def _outside(summaries: Sequence[LabelSummary]) -> list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa.data.header import check_header
 from diffagiqa.data.records import separator_of
+from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import IMAGE_SUFFIXES
-from diffagiqa.errors import DatabaseError, MissingExtraError
+from diffagiqa.data.workbooks import sheet_rows
+from diffagiqa.errors import DatabaseError, MissingExtraError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +100,8 @@ def read_sheet(path: Path, remedy: str = "download it again", **options: Any) ->
         ".tsv": lambda: _read_text(path, "\t", **options),
         ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
         ".json": lambda: pd.read_json(path, dtype=False),
-        ".parquet": lambda: pd.read_parquet(path),
-        ".xlsx": lambda: pd.read_excel(path, keep_default_na=False, **options),
+        ".parquet": lambda: _read_parquet(path),
+        ".xlsx": lambda: _read_workbook(path, **options),
     }
     read = readers.get(path.suffix.lower())
     if read is None:
@@ -108,10 +112,10 @@ def read_sheet(path: Path, remedy: str = "download it again", **options: Any) ->
         if path.stat().st_size == 0:
             raise DatabaseError(f"{path} is empty; expected a header and rows; {remedy}")
         return read()
-    except DatabaseError:
+    except (DatabaseError, MissingExtraError):
         raise
-    except ImportError:
-        raise MissingExtraError("openpyxl", "train") from None
+    except TableError as fault:
+        raise DatabaseError(str(fault)) from None
     except UnicodeError:
         raise DatabaseError(f"{path} is not in UTF-8; save it as UTF-8, or {remedy}") from None
     except Exception as error:  # parsers raise whatever their format has in store
@@ -131,10 +135,38 @@ def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
     with path.open(encoding=encoding) as text:
         header = text.readline()
     separator = separator_of(header, separator)
-    return pd.read_csv(
+    if "header" not in options:
+        check_header(next(csv.reader([header], delimiter=separator), []), str(path))
+    table = pd.read_csv(
         path, sep=separator, decimal="." if separator == "," else ",", encoding=encoding,
         keep_default_na=False, **options,
     )  # fmt: skip
+    if is_ours(map(str, table.columns)):
+        table = table.map(lambda cell: bare_cell(cell) if isinstance(cell, str) else cell)
+    return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+    from pyarrow.parquet import read_schema
+
+    check_header(read_schema(path).names, str(path))
+    return pd.read_parquet(path)
+
+
+def _read_workbook(path: Path, header: int | None = 0) -> pd.DataFrame:
+    """The first sheet; with ``header`` None its first row is one like the others."""
+    import pandas as pd
+
+    with path.open("rb") as file:
+        rows = list(sheet_rows(file, str(path)))
+    width = max(map(len, rows), default=0)
+    padded = [row + [""] * (width - len(row)) for row in rows]
+    if header is None:
+        return pd.DataFrame(padded)
+    names = [str(cell) for cell in padded[0]] if padded else []
+    check_header(names, str(path))
+    return pd.DataFrame(padded[1:], columns=names)
 
 
 class MissingColumnsError(DatabaseError):

@@ -100,5 +100,6 @@ def _only(database: Database, kept: NDArray[np.bool_], why: str) -> Database:
     """Some rows, with a note about the others; all, where none would be left."""
     if kept.all() or not kept.any():
         return database
-    are = counted(int((~kept).sum()), f"of {len(kept)} rows is", f"of {len(kept)} rows are")
+    rows = f"of {counted(len(kept), 'row')}"
+    are = counted(int((~kept).sum()), f"{rows} is", f"{rows} are")
     return database.select(kept, f"{are} left out: their {why}")

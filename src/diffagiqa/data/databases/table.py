@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-from diffagiqa.data.databases.database import Database, Scale
-from diffagiqa.data.databases.files import Folder, MissingColumnsError, columns, read_sheet
+from diffagiqa.data.columns import TableColumns
+from diffagiqa.data.databases.database import Database
+from diffagiqa.data.databases.files import Folder, MissingColumnsError, read_sheet
+from diffagiqa.data.databases.files import columns as pick
 from diffagiqa.data.databases.listing import Listing, build, number_columns
 from diffagiqa.data.databases.loading import verified
 from diffagiqa.errors import DatabaseError
@@ -19,14 +20,8 @@ PARTS = {"train": "train", "val": "validation", "valid": "validation", "validati
 
 def load_table(
     path: str | os.PathLike[str],
+    columns: TableColumns,
     *,
-    image: str = "image",
-    prompt: str | None = "prompt",
-    labels: Mapping[str, str],
-    scales: Mapping[str, Scale],
-    generator: str | None = None,
-    std: Mapping[str, str] | None = None,
-    split: str | None = None,
     root: str | os.PathLike[str] | None = None,
     name: str | None = None,
     allow_partial: bool = False,
@@ -41,23 +36,12 @@ def load_table(
     Raises:
         DatabaseError: one message that names everything that makes the table unusable.
     """
-    database = read_table(
-        path, image=image, prompt=prompt, labels=labels, scales=scales, generator=generator, std=std,
-        split=split, root=root, name=name,
-    )  # fmt: skip
-    return verified(database, allow_partial, skip_unreadable)
+    return verified(read_table(path, columns, root, name), allow_partial, skip_unreadable)
 
 
 def read_table(
     path: str | os.PathLike[str],
-    *,
-    image: str = "image",
-    prompt: str | None = "prompt",
-    labels: Mapping[str, str],
-    scales: Mapping[str, Scale],
-    generator: str | None = None,
-    std: Mapping[str, str] | None = None,
-    split: str | None = None,
+    columns: TableColumns,
     root: str | os.PathLike[str] | None = None,
     name: str | None = None,
 ) -> Database:
@@ -65,13 +49,7 @@ def read_table(
 
     Args:
         path: the table; JSONL and Parquet included.
-        image, prompt: columns of the image's name and of its prompt (upper or lower case); None for
-            the latter where the table has no prompts.
-        labels: {task: column of its opinion scores}; empty cells are missing labels.
-        scales: {task: (lowest, highest possible score)}, one for every task.
-        generator: column of the model that made the image, if there is one.
-        std: {task: column of the raters' standard deviation}, where known.
-        split: column that says train, validation (or val) or test; becomes the official split.
+        columns: how its columns are called.
         root: folder of the images, by default that of the table; names are looked for in it, and at
             last anywhere below it.
         name: of the database; by default the table's file name.
@@ -79,7 +57,7 @@ def read_table(
     Raises:
         DatabaseError: it cannot be read as a table with such columns.
     """
-    where = Path(path)
+    where, labels, scales = Path(path), columns.labels, columns.scales
     if not labels:
         raise DatabaseError(f"no label was named for {where}; give labels={{'perception': 'mos'}}")
     if without := [task for task in labels if task not in scales]:
@@ -94,29 +72,28 @@ def read_table(
             )
     if not where.is_file():
         raise DatabaseError(f"{where} is not a file; give the table of ratings")
-    spread = {f"{task}_std": column for task, column in (std or {}).items()}
-    wanted = {"image": image, **labels, **spread}
-    wanted |= {} if prompt is None else {"prompt": prompt}
-    wanted |= {} if generator is None else {"generator": generator}
-    wanted |= {} if split is None else {"split": split}
+    spread = {f"{task}_std": column for task, column in columns.std.items()}
+    others = {name: getattr(columns, name) for name in ("prompt", "generator", "split")}
+    wanted = {"image": columns.image, **labels, **spread}
+    wanted |= {name: column for name, column in others.items() if column is not None}
     try:
-        table = columns(read_sheet(where, "check what it was saved as"), wanted, where)
+        table = pick(read_sheet(where, "check what it was saved as"), wanted, where)
     except MissingColumnsError as fault:
         raise DatabaseError(
             f"{fault}; name them, on the command line by --image-column, --prompt-column ('' where "
             "there are no prompts) and --label"
         ) from None
-    if prompt is None:
+    if columns.prompt is None:
         table["prompt"] = ""
     number_columns(table, [*labels, *spread], where)
-    if generator is None:
+    if columns.generator is None:
         table["generator"] = "unknown"
     parts = None
-    if split is not None:
+    if columns.split is not None:
         given = table.pop("split").astype(str).str.strip().str.lower()
         if unknown := sorted(set(given) - set(PARTS)):
             raise DatabaseError(
-                f"{where} has {unknown[0]!r} in {split!r}; expected train, validation or test"
+                f"{where} has {unknown[0]!r} in {columns.split!r}; expected train, validation or test"
             )
         parts = [PARTS[part] for part in given]
     return build(
