@@ -185,6 +185,11 @@ def own_dtypes(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False)
 
 
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """In float32 where its own format is a lower one, for sums and logarithms; else as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
 def current(device: torch.device) -> AbstractContextManager[Any]:
     """Within it, what PyTorch and Triton take for the current CUDA device is this one."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.device import at_least_float32
 from diffagiqa.model.encoder import PatchEncoder, downsampling_of
 from diffagiqa.model.noise import Noise
 
@@ -114,7 +115,7 @@ class Backbone(nn.Module):
             moments = self.vae_encoder(images)
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)
-        mean, logvar = moments.float().chunk(2, dim=1) if _is_low(moments) else moments.chunk(2, 1)
+        mean, logvar = at_least_float32(moments).chunk(2, dim=1)
         return mean, torch.exp(0.5 * logvar.clamp(-30.0, 20.0))
 
     def noisy_latents(self, mean: Tensor, std: Tensor, noise: Noise, timestep: int) -> Tensor:
@@ -225,10 +226,6 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _is_low(tensor: Tensor) -> bool:
-    return tensor.dtype in (torch.float16, torch.bfloat16)
 
 
 def _checkpointed_encoder(encoder: Any, images: Tensor) -> Tensor:
