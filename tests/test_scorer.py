@@ -19,7 +19,7 @@ from diffagiqa import Scorer
 from diffagiqa.batches import LastUsed, together
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
-from diffagiqa.scorer import Score, check_fit
+from diffagiqa.scorer import Score, check_feature_channels
 
 
 @pytest.fixture(scope="module")
@@ -257,9 +257,9 @@ def test_wrong_use_is_one_sentence(
 
 def test_a_model_wants_a_backbone_of_its_own_size(scorer: Scorer) -> None:
     config = scorer.config
-    check_fit(config, scorer.backbone)
+    check_feature_channels(config, scorer.backbone)
     with pytest.raises(WeightsError, match=r"the model was trained on \(4, 128"):
-        check_fit(
+        check_feature_channels(
             replace(config, feature_channels=(4, *config.feature_channels[1:])), scorer.backbone
         )
 

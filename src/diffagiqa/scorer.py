@@ -133,7 +133,7 @@ class Scorer:
             device=chosen_device,
             dtype=chosen_dtype,
         )
-        check_fit(config, frozen)
+        check_feature_channels(config, frozen)
         return cls(
             model,
             frozen,
@@ -412,7 +412,7 @@ def read_notice(folder: Path) -> str:
     return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 
-def check_fit(config: ModelConfig, backbone: Backbone) -> None:
+def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
     """Raise ``WeightsError`` where a backbone is of another size than the model was trained on."""
     found = feature_channels(backbone.unet, config.features)
     if found != config.feature_channels:
