@@ -15,6 +15,7 @@ from diffagiqa.data.samples import Sample
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import train
 from diffagiqa.training.unrated import with_unrated
 
@@ -93,3 +94,5 @@ if __name__ == "__main__":
     count = int(sys.argv[3])
     rows = with_unrated(made_up_rows(Path(sys.argv[2]), count), config)
     train(config, rows, thirds(count), sys.argv[4], device="cpu")
+    own = Processes("cpu")
+    print(f"process {own.rank} of {own.count}")
