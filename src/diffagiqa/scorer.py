@@ -15,9 +15,16 @@ from diffagiqa import checks
 from diffagiqa.batches import LastUsed, Passes, Queued
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
-from diffagiqa.device import choose_device, choose_dtype, default_batch_size, own_dtypes
+from diffagiqa.device import (
+    choose_device,
+    choose_dtype,
+    default_batch_size,
+    own_dtypes,
+    ran_out_of_memory,
+)
 from diffagiqa.errors import (
     ConfigError,
+    DeviceError,
     DiffAGIQAError,
     ImageError,
     PromptError,
@@ -394,8 +401,19 @@ class Scorer:
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
+        long = self.config.long_prompts
         with own_dtypes(self.device):  # kept for callers without autocast, too
-            return self.backbone.encode_each(prompts, self.config.long_prompts)
+            for alone in (False, True):
+                try:
+                    return self.backbone.encode_each(prompts, long, alone=alone)
+                except (RuntimeError, MemoryError) as error:
+                    if not ran_out_of_memory(error):
+                        raise
+                self.passes.release()  # here the exception, which holds on to tensors, is gone
+        raise DeviceError(
+            f"a prompt does not fit the free memory of {self.device}; "
+            "free some, or use another --device"
+        )
 
 
 def warn_of_the_default() -> None:

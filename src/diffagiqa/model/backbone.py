@@ -137,14 +137,17 @@ class Backbone(nn.Module):
         """``encode_text``, and which tokens are words of the prompt: letters or digits."""
         return Prompts.stack(self._encode(prompts, long_prompts, at_once=len(prompts)))
 
-    def encode_each(self, prompts: Sequence[str], long_prompts: str = "truncate") -> list[Prompts]:
+    def encode_each(
+        self, prompts: Sequence[str], long_prompts: str = "truncate", *, alone: bool = False
+    ) -> list[Prompts]:
         """``encode_prompts`` of every prompt by itself, without that dimension; lengths may differ.
 
-        On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere every
-        prompt has its own. Either way its embedding does not depend on the prompts beside it.
+        On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere, and
+        with ``alone``, which takes the least memory, every prompt has its own. Either way its
+        embedding does not depend on the prompts beside it.
         """
-        on_gpu = self.device.type == "cuda"
-        return self._encode(prompts, long_prompts, TEXTS_AT_ONCE if on_gpu else 0)
+        shared = self.device.type == "cuda" and not alone
+        return self._encode(prompts, long_prompts, TEXTS_AT_ONCE if shared else 0)
 
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
