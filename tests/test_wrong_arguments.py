@@ -287,6 +287,7 @@ def test_figures(use: Callable[[Any], object], expected: str) -> None:
         (lambda run, file: compare([run] * 2, categories="x"), "categories is 'x'; expected a dic"),
         (lambda run, file: compare([run] * 2, seed=-1), "seed is -1; "),
         (lambda run, file: write_report(run, ODD), "out is None; expected a path"),
+        (lambda run, file: write_report(run, file, root=5), "root is 5; expected a path"),
         (lambda run, file: write_report(ODD, file), "run is None; expected a Run"),
     ],
 )

@@ -108,6 +108,8 @@ def render_report(
     """The page as text; see ``write_report``."""
     check_run(run)
     checks.whole("each", each)
+    if root is not None:
+        checks.location("root", root)
     try:
         import jinja2
     except ImportError:
