@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffagiqa import device
-from diffagiqa.device import choose_dtype, exact_float32
+from diffagiqa.device import at_least_float32, choose_dtype, exact_float32
 from diffagiqa.model.config import ModelConfig
 
 CPU = torch.device("cpu")
@@ -170,3 +170,19 @@ def _convolutions() -> str:
     if hasattr(torch.backends.cudnn, "conv"):
         return str(torch.backends.cudnn.conv.fp32_precision)
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
+
+
+@pytest.mark.parametrize(
+    ("given", "computed"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_lower_formats_are_computed_in_float32(given: torch.dtype, computed: torch.dtype) -> None:
+    values = torch.ones(2, dtype=given)
+    found = at_least_float32(values)
+    assert found.dtype == computed
+    assert (found is values) == (given == computed)

@@ -14,6 +14,7 @@ SOURCE = Path(diffagiqa.__file__).parent
 # Each package may import from those of lower rank, and from itself.
 RANK = {
     "errors": 0,
+    "checks": 1,
     "startup": 0,
     "overlap": 0,
     "heap": 1,
@@ -44,7 +45,9 @@ def imported(file: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom) and node.module == "diffagiqa":
+            names = [f"diffagiqa.{alias.name}" for alias in node.names if alias.name in RANK]
+        elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

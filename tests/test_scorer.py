@@ -19,7 +19,7 @@ from diffagiqa import Scorer
 from diffagiqa.batches import LastUsed, together
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
-from diffagiqa.scorer import Score, check_fit
+from diffagiqa.scorer import Score, check_feature_channels
 
 
 @pytest.fixture(scope="module")
@@ -257,9 +257,9 @@ def test_wrong_use_is_one_sentence(
 
 def test_a_model_wants_a_backbone_of_its_own_size(scorer: Scorer) -> None:
     config = scorer.config
-    check_fit(config, scorer.backbone)
+    check_feature_channels(config, scorer.backbone)
     with pytest.raises(WeightsError, match=r"the model was trained on \(4, 128"):
-        check_fit(
+        check_feature_channels(
             replace(config, feature_channels=(4, *config.feature_channels[1:])), scorer.backbone
         )
 
@@ -335,6 +335,35 @@ def test_one_picture_that_does_not_fit_is_said_in_a_sentence(
     monkeypatch.setattr(scorer.passes, "most", 8)
     with pytest.raises(DeviceError, match="one picture of 128 x 128 does not fit"):
         scorer(pictures[0], "a fox")
+
+
+def test_prompts_that_do_not_fit_together_are_encoded_alone(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [score["alignment"] for score in scorer(pictures, PROMPTS)]
+    encode, tried = scorer.backbone.encode_each, []
+
+    def small_memory(*given: Any, alone: bool = False) -> object:
+        tried.append(alone)
+        if not alone:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return encode(*given, alone=True)
+
+    monkeypatch.setattr(scorer.backbone, "encode_each", small_memory)
+    monkeypatch.setattr(scorer, "prompts", LastUsed(scorer._encode, size=8))
+    assert [score["alignment"] for score in scorer(pictures, PROMPTS)] == wanted
+    assert tried == [False, True]
+
+
+def test_a_prompt_that_does_not_fit_is_said_in_a_sentence(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*given: object, alone: bool = False) -> object:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(scorer.backbone, "encode_each", no_memory)
+    with pytest.raises(DeviceError, match="a prompt does not fit the free memory of cpu"):
+        scorer(pictures[0], "a prompt that nobody has encoded")
 
 
 def test_other_faults_are_not_taken_for_lack_of_memory(

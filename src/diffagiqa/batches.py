@@ -148,6 +148,10 @@ class Passes:
                     f"one picture of {size} x {size} does not fit the free memory of {device}; "
                     "free some, or use another --device or --dtype bfloat16"
                 ) from None
-        self._alone.forget()
-        release_memory(device)  # here the exception, which holds on to tensors, is gone
+        self.release()  # here the exception, which holds on to tensors, is gone
         return None
+
+    def release(self) -> None:
+        """Give back the memory that is only kept for speed: recordings, and freed blocks."""
+        self._alone.forget()
+        release_memory(self.backbone.device)

@@ -27,15 +27,32 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device("cpu")
     try:
         chosen = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
+        chosen = torch.device("meta")
+    if chosen.type == "meta":  # it computes nothing
+        raise ConfigError(f"device {device!r} is unknown; expected cpu, cuda, cuda:1 or mps")
+    if chosen.type == "cpu":
+        return torch.device("cpu")  # a number says nothing, and safetensors takes none
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                f"device {device} was asked for and this PyTorch sees no GPU; "
+                "use --device cpu or install a CUDA build of PyTorch"
+            )
+        if (chosen.index or 0) >= (count := torch.cuda.device_count()):
+            raise ConfigError(
+                f"device {device} was asked for and there are {count} GPUs, numbered from 0; "
+                f"expected cuda:{count - 1} at most"
+            )
+        return chosen
+    try:
+        torch.empty(0, device=chosen)
+    except Exception as error:  # every kind of device has its own
+        reason = str(error).partition(". ")[0].partition("\n")[0]
         raise ConfigError(
-            f"device {device!r} is unknown; expected cpu, cuda, cuda:1 or mps"
+            f"device {device} was asked for and this PyTorch cannot use it ({reason}); "
+            "expected cpu, cuda or cuda:1, or mps on a Mac"
         ) from None
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"device {device} was asked for and this PyTorch sees no GPU; "
-            "use --device cpu or install a CUDA build of PyTorch"
-        )
     return chosen
 
 
@@ -48,10 +65,10 @@ def choose_dtype(
     bfloat16 on GPUs that have it and on CPUs where it is fast (``bfloat16_is_fast``), float16 on older
     GPUs and MPS, float32 elsewhere.
     """
-    if isinstance(dtype, torch.dtype):
+    if isinstance(dtype, torch.dtype) and dtype in (*DTYPES.values(), torch.float64):
         return dtype
     if dtype is not None and dtype != "auto":
-        if dtype not in DTYPES:
+        if not isinstance(dtype, str) or dtype not in DTYPES:
             raise ConfigError(f"dtype {dtype!r} is unknown; expected auto, {', '.join(DTYPES)}")
         return DTYPES[dtype]
     if exact:
@@ -172,6 +189,11 @@ def own_dtypes(device: torch.device) -> AbstractContextManager[Any]:
     if not torch.amp.is_autocast_available(device.type):  # "meta", and older PyTorch's "mps"
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """In float32 where its own format is a lower one, for sums and logarithms; else as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def current(device: torch.device) -> AbstractContextManager[Any]:

@@ -11,13 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa import checks
 from diffagiqa.batches import LastUsed, Passes, Queued
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
-from diffagiqa.data.prompts import clean_prompt, is_foreign
-from diffagiqa.data.wording import counted
-from diffagiqa.device import choose_device, choose_dtype, default_batch_size, own_dtypes
+from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
+from diffagiqa.device import (
+    choose_device,
+    choose_dtype,
+    default_batch_size,
+    own_dtypes,
+    ran_out_of_memory,
+)
 from diffagiqa.errors import (
     ConfigError,
+    DeviceError,
     DiffAGIQAError,
     ImageError,
     PromptError,
@@ -75,16 +82,20 @@ class Scorer:
         ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
         ``loader``: what made it, for other processes.
         """
+        checks.instance("model", model, DiffAGIQA, "a DiffAGIQA, as build_model makes it")
+        checks.instance("backbone", backbone, Backbone, "a Backbone, as load_backbone reads it")
         self.saved_in = saved_in
         self._loader = loader
         self.model = model.to(backbone.device).eval().requires_grad_(False)
         self.backbone = backbone
-        self._seed = seed
-        self.batch_size = batch_size or default_batch_size(backbone.device)
-        self.limits = limits
+        self._seed = checks.whole("seed", seed)
+        if batch_size is None:
+            batch_size = default_batch_size(backbone.device)
+        self.batch_size = checks.whole("batch_size", batch_size, 1)
+        self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
         with torch.inference_mode(False):  # wherever this is called, gradients may be wanted later
-            drawn = scoring_noise(model.config, backbone, seed)
+            drawn = scoring_noise(model.config, backbone, self.seed)
             self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
         """The configured draws, the same for every picture."""
         self.passes = Passes(self.model, backbone, self.noises)
@@ -110,8 +121,12 @@ class Scorer:
         ``backbone`` replaces the configured backbone by a local copy. ``device``: default is a GPU
         where there is one, else the CPU. ``dtype`` of the frozen parts: default is chosen by the
         device (docs/how-to/precision.md); "float32" gives the reference arithmetic. ``seed`` fixes
-        the noise. Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it.
+        the noise. Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it,
+        and ``ConfigError`` for an argument that is not as expected.
         """
+        checks.whole("seed", seed)  # before anything is read
+        if batch_size is not None:
+            checks.whole("batch_size", batch_size, 1)
         if name_or_path is None:
             warn_of_the_default()
         chosen_device = choose_device(device)
@@ -125,7 +140,7 @@ class Scorer:
             device=chosen_device,
             dtype=chosen_dtype,
         )
-        check_fit(config, frozen)
+        check_feature_channels(config, frozen)
         return cls(
             model,
             frozen,
@@ -155,7 +170,10 @@ class Scorer:
         """A randomly initialised model on a given backbone: a starting point, its scores mean nothing."""
         from dataclasses import replace
 
-        config = config or ModelConfig()
+        config = checks.instance("config", config or ModelConfig(), ModelConfig, "a ModelConfig")
+        checks.whole("init_seed", init_seed)
+        checks.whole("seed", seed)
+        backbone = checks.location("backbone", backbone, "a folder or hub id")
         chosen_device = choose_device(device)
         frozen = load_backbone(
             backbone,
@@ -172,12 +190,14 @@ class Scorer:
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference."""
+        checks.location("folder", folder, "the path of a folder")
         model = self.model if self.saved_in is None else load_model(self.saved_in)
         model.config = self.config
         save_model(model, folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub; returns the address of the commit."""
+        checks.text("repo_id", repo_id)
         import tempfile
 
         from huggingface_hub import HfApi
@@ -231,11 +251,12 @@ class Scorer:
         ``images``: path, ``file://`` URL, bytes, PIL image, array (H, W, 3), tensor (3, H, W), or a
         list of these, or a tensor (B, 3, H, W). ``prompts``: one for all, or one per image. Returns a
         ``Score`` for one image, a list of ``Score`` for several. Raises ``ImageError`` for an image
-        that cannot be read; see ``score_many`` to go on past it.
+        that cannot be read, see ``score_many`` to go on past it; ``PromptError`` for a prompt that
+        is no text, ``ConfigError`` for too few or too many.
         """
         several = _is_several(images)
         items = list(images) if several else [images]
-        results = list(self.score_many(zip(items, _spread(prompts, len(items)), strict=True)))
+        results = list(self.score_many(zip(items, one_each(prompts, len(items)), strict=True)))
         for result in results:
             if isinstance(result, DiffAGIQAError):
                 raise result
@@ -245,6 +266,7 @@ class Scorer:
         """Score a stream of (image, prompt), yielding one ``Score`` or error per pair, in order.
 
         Flat memory: one batch at a time. An image or prompt that cannot be used yields its error.
+        Raises ``ConfigError`` for what is no pair.
         """
         begun = (self.launch(batch) for batch in self._batches(pairs))
         for scores in in_order(begun, self.ahead):
@@ -255,10 +277,10 @@ class Scorer:
     ) -> Iterator[list[tuple[Tensor, str] | RowError]]:
         batch: list[tuple[Tensor, str] | RowError] = []
         ready = 0
-        source = iter(pairs)
+        source = iter(checks.several("pairs", pairs, "pairs of an image and its prompt"))
         while True:
             try:
-                image, prompt = next(source)
+                image, prompt = _pair(next(source))
             except StopIteration:
                 break
             except Exception:
@@ -285,7 +307,7 @@ class Scorer:
         """
         check_batch(images)
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
-        names = [clean_prompt(name) for name in _spread(prompts, len(images))]
+        names = [clean_prompt(name) for name in one_each(prompts, len(images))]
         return self.passes.judge(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(
@@ -379,8 +401,19 @@ class Scorer:
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
+        long = self.config.long_prompts
         with own_dtypes(self.device):  # kept for callers without autocast, too
-            return self.backbone.encode_each(prompts, self.config.long_prompts)
+            for alone in (False, True):
+                try:
+                    return self.backbone.encode_each(prompts, long, alone=alone)
+                except (RuntimeError, MemoryError) as error:
+                    if not ran_out_of_memory(error):
+                        raise
+                self.passes.release()  # here the exception, which holds on to tensors, is gone
+        raise DeviceError(
+            f"a prompt does not fit the free memory of {self.device}; "
+            "free some, or use another --device"
+        )
 
 
 def warn_of_the_default() -> None:
@@ -397,7 +430,7 @@ def read_notice(folder: Path) -> str:
     return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 
-def check_fit(config: ModelConfig, backbone: Backbone) -> None:
+def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
     """Raise ``WeightsError`` where a backbone is of another size than the model was trained on."""
     found = feature_channels(backbone.unet, config.features)
     if found != config.feature_channels:
@@ -424,12 +457,14 @@ def _is_several(images: Any) -> bool:
     return isinstance(images, (list, tuple))
 
 
-def _spread(prompts: str | Sequence[str], count: int) -> list[str]:
-    if isinstance(prompts, str):
-        return [prompts] * count
-    if len(prompts) != count:
-        raise ConfigError(
-            f"{counted(len(prompts), 'prompt was', 'prompts were')} given for {counted(count, 'image')}; "
-            "expected one for all or one each"
-        )
-    return list(prompts)
+def _pair(item: Any) -> tuple[Any, Any]:
+    expected = "an image and its prompt"
+    found = tuple(checks.several("one of pairs", item, expected))
+    if len(found) != 2:
+        raise ConfigError(f"one of pairs has {len(found)} parts; expected {expected}")
+    return found
+
+
+def check_scorer(scorer: Scorer) -> Scorer:
+    """What is given as a scorer, else ``ConfigError``."""
+    return checks.instance("scorer", scorer, Scorer, "a Scorer, as Scorer.from_pretrained loads it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -66,6 +67,24 @@ def test_progress_by_batches(small_scorer: Scorer, paths: list[str], tmp_path: P
     many = paths[1:2] * (small_scorer.batch_size + 3)
     sizes = [len(rows) for rows in score_files(small_scorer, many, "", tmp_path / "s.csv")]
     assert sizes == [small_scorer.batch_size, 3]
+
+
+def test_a_gpu_has_the_next_batch_before_it_is_waited_for(
+    small_scorer: Scorer, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch, steps = small_scorer.launch, []
+
+    def recorded(batch: Any) -> Any:
+        number, results = sum(step.startswith("begun") for step in steps), launch(batch)
+        steps.append(f"begun {number}")
+        return lambda: steps.append(f"waited for {number}") or results()
+
+    monkeypatch.setattr(small_scorer, "launch", recorded)
+    monkeypatch.setattr(Scorer, "ahead", 1)
+    many = paths[1:2] * (2 * small_scorer.batch_size)
+    sizes = [len(rows) for rows in score_files(small_scorer, many, "", tmp_path / "s.csv")]
+    assert sizes == [small_scorer.batch_size] * 2
+    assert steps == ["begun 0", "begun 1", "waited for 0", "waited for 1"]
 
 
 def test_the_csv_is_the_command_lines(

@@ -10,6 +10,7 @@ import torch
 import torchmetrics.functional as oracle
 from scipy import optimize, stats
 
+from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.evaluation.correlations import (
     Measure,
     bootstrap_difference,
@@ -53,9 +54,9 @@ def test_no_value_is_nan_and_bad_input_an_error() -> None:
     for measure in (srcc, plcc, krcc):
         assert math.isnan(measure([1, 1, 1], [1, 2, 3]))
         assert math.isnan(measure([1, 2], [1, 2]))
-        with pytest.raises(ValueError, match="expected as many"):
+        with pytest.raises(TableError, match="expected as many"):
             measure([1, 2, 3], [1, 2])
-        with pytest.raises(ValueError, match="NaN or infinity"):
+        with pytest.raises(TableError, match="NaN or infinity"):
             measure([1, 2, math.nan], [1, 2, 3])
 
 
@@ -81,7 +82,7 @@ def test_logistic_fit_says_why_it_gives_up() -> None:
     as_many = plcc_fitted([1, 2, 3, 4], [1, 2, 3, 5])
     assert math.isnan(as_many.plcc)
     assert as_many.reason == "4 rows cannot be fitted by 4 parameters"
-    with pytest.raises(ValueError, match="expected 4 or 5"):
+    with pytest.raises(ConfigError, match="expected 4 or 5"):
         plcc_fitted(*sample(), parameters=3)
 
 
@@ -151,7 +152,7 @@ def test_by_group_is_sorted_and_counts_rows() -> None:
     found = by_group(rmse, [1, 2, 3, 5], [1, 2, 3, 4], ["b", "a", "b", "a"])
     assert list(found) == ["a", "b"]
     assert found["a"] == (pytest.approx(0.5**0.5), 2)
-    with pytest.raises(ValueError, match="3 groups and 4 predictions"):
+    with pytest.raises(TableError, match="3 groups and 4 predictions"):
         by_group(rmse, [1, 2, 3, 5], [1, 2, 3, 4], ["b", "a", "b"])
 
 

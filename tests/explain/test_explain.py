@@ -236,7 +236,9 @@ def test_the_command_warns_as_score_does(
 def test_wrong_method_and_task(scorer: Scorer, made: MadeSample) -> None:
     with pytest.raises(ConfigError, match="expected one of occlusion, gradient, activation"):
         explain(scorer, made.image, method="magic")
-    with pytest.raises(ConfigError, match="it has perception, alignment"):
+    with pytest.raises(
+        ConfigError, match="task is 'beauty'; expected one of perception, alignment"
+    ):
         quality_map(scorer, scorer.prepare(made.image), "", "beauty")
 
 

@@ -58,7 +58,9 @@ def test_best_of(pipeline: Any, scorer: Scorer) -> None:
 
 
 def test_wrong_use(scorer: Scorer) -> None:
-    with pytest.raises(ConfigError, match="expected 1 or more steps"):
+    with pytest.raises(ConfigError, match="every is 0; expected a whole number of 1 or more"):
         ScoreSteps(scorer, "a cat", every=0)
-    with pytest.raises(ConfigError, match="expected 1 or more pictures"):
-        best_of(None, scorer, "a cat", 0)
+    with pytest.raises(ConfigError, match="n is 0; expected a whole number of 1 or more"):
+        best_of(print, scorer, "a cat", 0)
+    with pytest.raises(ConfigError, match="pipeline is None; expected a pipeline of diffusers"):
+        best_of(None, scorer, "a cat")

@@ -67,7 +67,7 @@ def test_wrong_use_of_named_metric_is_one_sentence(scorer: Scorer) -> None:
         create_metric("x", model=scorer)
     with pytest.raises(ConfigError, match="a Scorer has its own seed, device; give them where"):
         create_metric(model=scorer, seed=5, device="cpu")
-    with pytest.raises(ConfigError, match="mean, sum or none"):
+    with pytest.raises(ConfigError, match="expected one of mean, sum, none"):
         create_metric(model=scorer, loss_reduction="max")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="a loss of str was asked"):
         create_metric(model=scorer, as_loss=True)("fox.png")

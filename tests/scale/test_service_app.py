@@ -94,6 +94,27 @@ def test_multipart_and_json_give_the_same() -> None:
     assert backend.seen[-1] == (b"one", None)
 
 
+@pytest.mark.parametrize("start", ["", "data:image/png;base64,", "\n DATA:image/png;base64,\r\n"])
+@pytest.mark.parametrize(
+    "written", [base64.encodebytes, lambda data: b" " + base64.b64encode(data)]
+)
+def test_base64_may_have_line_breaks(start: str, written: Callable[[bytes], bytes]) -> None:
+    backend = Echo()
+    data = bytes(range(200))
+    text = start + written(data).decode().replace("\n", "\r\n")
+    said = [
+        json.dumps({"image": text}),
+        '{"image": "' + text + '"}',
+    ]  # escaped, and as a shell does
+    kind = {"content-type": "application/json"}
+
+    async def body(client: httpx.AsyncClient) -> Any:
+        return [await client.post("/v1/score", content=one, headers=kind) for one in said]
+
+    assert [answer.status_code for answer in talk(body, backend)] == [200, 200]
+    assert backend.seen == [(data, None)] * 2
+
+
 def test_an_answer_says_what_is_unfamiliar() -> None:
     config = small_config(pooling="statistics", prompting="none", unfamiliar_above=1e6)
     scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
@@ -180,6 +201,7 @@ WRONG = [
     (422, {"json": {"images": ["a"]}}),
     (422, {"json": 5}),
     (422, {"json": {"image": "not base64!"}}),
+    (422, {"json": {"image": "YWJ\u00a0j"}}),
     (422, {"json": {"image": 7}}),
     (422, {"json": as_json(b"a", prompt=3)}),
     (422, {"json": {"url": "https://example.org/a.png"}}),
@@ -188,6 +210,8 @@ WRONG = [
     (413, {"files": files(*[b"a"] * 17)}),
     (413, {"files": files(b"a" * 2001)}),
     (413, {"json": as_json(b"a" * 2001)}),
+    (413, {"json": {"image": base64.encodebytes(b"a" * 2001).decode()}}),
+    (413, {"json": {"image": "YWJj" + "\n" * 1_000_000}}),
     (413, {"json": as_json(b"a", prompt="p" * 100_001)}),
     (413, {"content": b"x" * 1_000_001, "headers": {"content-type": "application/json"}}),
 ]

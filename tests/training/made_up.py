@@ -4,8 +4,13 @@ Also run as a program, by the tests that need processes of their own."""
 
 from __future__ import annotations
 
+import io
+import itertools
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -15,6 +20,7 @@ from diffagiqa.data.samples import Sample
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import train
 from diffagiqa.training.unrated import with_unrated
 
@@ -86,10 +92,31 @@ def thirds(count: int) -> dict[str, list[int]]:
     }
 
 
+def die_while_saving(number: int) -> None:
+    """Kill this process when half of its checkpoint of this number is written."""
+    save, saved = torch.save, itertools.count(1)
+
+    def save_or_die(state: object, stream: BinaryIO) -> None:
+        if next(saved) < number:
+            return save(state, stream)
+        whole = io.BytesIO()
+        save(state, whole)
+        stream.write(whole.getvalue()[: whole.tell() // 2])
+        stream.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = save_or_die
+
+
 if __name__ == "__main__":
-    # made_up.py CONFIG PICTURES COUNT RUN: one run, on as many processes as there are
+    # made_up.py CONFIG PICTURES COUNT RUN [NUMBER]: one run, on as many processes as there are;
+    # it dies while it saves its checkpoint NUMBER
     torch.set_num_threads(1)
+    for number in sys.argv[5:]:
+        die_while_saving(int(number))
     config = TrainingConfig.from_json(Path(sys.argv[1]).read_text())
     count = int(sys.argv[3])
     rows = with_unrated(made_up_rows(Path(sys.argv[2]), count), config)
     train(config, rows, thirds(count), sys.argv[4], device="cpu")
+    own = Processes("cpu")
+    print(f"process {own.rank} of {own.count}")

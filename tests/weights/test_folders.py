@@ -173,7 +173,7 @@ def test_wrong_places_say_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(BackboneError, match="does not exist"):
         find_backbone(str(tmp_path / "absent"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BackboneError, match="hf download nobody/nothing"):
+    with pytest.raises(BackboneError, match=r"at revision 0000.*hf download nobody/nothing"):
         find_backbone("nobody/nothing", revision="0" * 40)
     with pytest.raises(WeightsError, match="hf download nobody/nothing"):
         find_model("nobody/nothing")

@@ -12,9 +12,10 @@ from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import Sample, printable
 from diffagiqa.errors import ImageError
+from diffagiqa.overlap import in_order
 from diffagiqa.scale.chunks import Share, chunks_of
 from diffagiqa.scale.model_spec import ModelFacts
-from diffagiqa.scale.rows import Prepared, Row, prepare_ahead, row_columns, score_rows
+from diffagiqa.scale.rows import Prepared, Row, launch_rows, prepare_ahead, row_columns
 from diffagiqa.scale.stop import StopRequest
 from diffagiqa.scorer import Scorer
 
@@ -47,10 +48,12 @@ def score_files(
         for number, path in enumerate(paths)
     )
     chunks = ((chunk, False) for chunk in chunks_of(samples, scorer.batch_size, Share()))
+    begun = (
+        launch_rows(scorer, [_prompted(item, prompt) for item in prepared or ()], StopRequest())
+        for _, prepared in prepare_ahead(scorer, chunks, threads=THREADS)
+    )
     with RowWriter(out, row_columns(ModelFacts.of(scorer))) as writer:
-        for _, prepared in prepare_ahead(scorer, chunks, threads=THREADS):
-            items = [_prompted(item, prompt) for item in prepared or ()]
-            rows = score_rows(scorer, items, StopRequest())
+        for rows in in_order(begun, scorer.ahead):
             for row in rows:
                 if row["error"]:
                     row["error"] = own_name(row["error"], paths[row["row"]])

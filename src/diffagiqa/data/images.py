@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, Union
 import numpy as np
 from PIL import Image, features
 
+from diffagiqa import checks
 from diffagiqa.data.samples import printable, read_limited, read_location, reason_of
 from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.overlap import Overlapping
@@ -64,8 +65,8 @@ class ImageLimits:
     max_pixels: int = 100_000_000
 
     def __post_init__(self) -> None:
-        if min(self.max_bytes, self.max_pixels) < 1:
-            raise ConfigError(f"the limits are {self}; give positive numbers.")
+        checks.whole("max_bytes", self.max_bytes, 1)
+        checks.whole("max_pixels", self.max_pixels, 1)
 
 
 DEFAULT_LIMITS = ImageLimits()
@@ -87,6 +88,7 @@ def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> n
         return _from_array(source, "the array", limits)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
+        _check_dense(source, "the tensor")
         if source.ndim != 3 or source.shape[0] not in (1, 3, 4):
             raise ImageError(
                 f"the tensor has shape {tuple(source.shape)}; give one picture as (3, H, W)."
@@ -322,19 +324,30 @@ def check_batch(images: torch.Tensor) -> None:
     """
     import torch
 
+    if not isinstance(images, torch.Tensor):
+        raise ImageError(f"images are {checks.shown(images)}; expected a tensor (B, 3, H, W)")
+    _check_dense(images, "the tensor of images")
     if images.ndim != 4 or images.shape[1] != 3 or not images.numel():
         raise ImageError(
             f"images have shape {tuple(images.shape)}; expected (B, 3, H, W) with B of 1 or more"
         )
     if images.dtype == torch.uint8:
         return
-    if not images.is_floating_point():
+    if not images.is_floating_point() or images.dtype.itemsize == 1:  # float8 has no arithmetic
         raise ImageError(f"images are of type {images.dtype}; expected uint8, or float in [0, 1]")
     low, high = (float(value) for value in images.detach().aminmax())
     if not (low >= -0.75 and high <= 1.75):  # false for NaN
         raise ImageError(
             f"images hold values from {low:g} to {high:g}; expected float in [0, 1], so divide by 255 "
             "or take (x + 1) / 2"
+        )
+
+
+def _check_dense(tensor: torch.Tensor, shown: str) -> None:
+    if tensor.is_meta or tensor.is_quantized or str(tensor.layout) != "torch.strided":
+        raise ImageError(
+            f"{shown} is of layout {tensor.layout} and type {tensor.dtype} on {tensor.device}; "
+            "expected a dense one that holds its values"
         )
 
 

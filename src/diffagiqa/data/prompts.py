@@ -21,13 +21,15 @@ import json
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from diffagiqa import checks
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, open_pil, without_warnings
 from diffagiqa.data.samples import PromptSource, local_path, printable, read_location
 from diffagiqa.data.web import is_web
-from diffagiqa.errors import PromptError
+from diffagiqa.data.wording import counted
+from diffagiqa.errors import ConfigError, PromptError
 
 MAX_PROMPT_CHARACTERS = 100_000
 _MAX_SIDECAR_BYTES = 4 * MAX_PROMPT_CHARACTERS  # UTF-8 takes up to four bytes per character
@@ -66,6 +68,26 @@ def clean_prompt(text: str) -> str:
         )
     text = _INVISIBLE.sub("", _BLANK.sub(" ", text))
     return _SURROGATE.sub("\ufffd", _JOINERS.sub("", text)).strip(" ")
+
+
+def one_each(prompts: str | Iterable[str], count: int) -> list[str]:
+    """The prompts of ``count`` pictures: one text for all of them, or a list of one each.
+
+    >>> one_each("a fox", 2)
+    ['a fox', 'a fox']
+
+    Raises:
+        ConfigError: it is neither, or there are more or fewer.
+    """
+    if isinstance(prompts, str):
+        return [prompts] * count
+    texts = list(checks.several("prompts", prompts, "a text, or a list of one text per image"))
+    if len(texts) != count:
+        raise ConfigError(
+            f"{counted(len(texts), 'prompt was', 'prompts were')} given for {counted(count, 'image')}; "
+            "expected one for all or one each"
+        )
+    return texts
 
 
 def find_prompt(

@@ -1,7 +1,8 @@
 """Agreement of predicted scores with opinion scores, by the measures that the field reports.
 
 Every function takes two (n,) arrays, predictions first, and returns a float. Correlations of fewer
-than three rows, or with a constant side, are NaN: they have no value. NaN inputs raise ``ValueError``.
+than three rows, or with a constant side, are NaN: they have no value. Inputs that hold NaN, are
+no numbers or are not as many raise ``TableError``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
+from diffagiqa import checks
 from diffagiqa.data.wording import counted
+from diffagiqa.errors import ConfigError, TableError
 
 Measure = Callable[[Any, Any], float]
+MEASURE = "a function of predictions and opinion scores, such as srcc"
 FEWEST = 10
 """Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones again."""
 
@@ -84,7 +88,7 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
     elif parameters == 5:
         curve, start = _logistic5, [np.ptp(y), slope, 0.0, 0.0, y.mean()]
     else:
-        raise ValueError(f"parameters is {parameters}; expected 4 or 5")
+        raise ConfigError(f"parameters is {parameters}; expected 4 or 5")
     try:
         with warnings.catch_warnings():  # it warns where the spread of its parameters is unknown
             warnings.simplefilter("ignore", optimize.OptimizeWarning)
@@ -114,6 +118,7 @@ def bootstrap_interval(
     ``groups``: resample whole groups, such as prompts, whose rows are not independent. NaN for fewer
     than ``FEWEST`` of them.
     """
+    checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(predicted, mos)
     values = [measure(x[rows], y[rows]) for rows in _resampled(len(x), groups, resamples, seed)]
     return _percentiles(values, level)
@@ -134,6 +139,7 @@ def bootstrap_difference(
 
     NaN for fewer than ``FEWEST`` groups.
     """
+    checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(first, mos)
     other, _ = _pair(second, mos)
     values = [
@@ -163,10 +169,11 @@ def by_group(
     >>> by_group(mae, [1, 2, 3], [1, 2, 4], ["a", "a", "b"])
     {'a': (0.0, 2), 'b': (1.0, 1)}
     """
+    checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(predicted, mos)
     names = np.asarray(groups).astype(str)
     if len(names) != len(x):
-        raise ValueError(
+        raise TableError(
             f"{counted(len(names), 'group')} and {counted(len(x), 'prediction')}; expected as many"
         )
     found = {}
@@ -188,13 +195,18 @@ def _logistic5(
 
 
 def _pair(predicted: Any, mos: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(predicted, np.float64).ravel(), np.asarray(mos, np.float64).ravel()
+    try:
+        x, y = np.asarray(predicted, np.float64).ravel(), np.asarray(mos, np.float64).ravel()
+    except (TypeError, ValueError) as error:
+        raise TableError(
+            f"predictions or opinion scores are no arrays of numbers ({error}); expected (n,) each"
+        ) from None
     if len(x) != len(y):
-        raise ValueError(
+        raise TableError(
             f"{counted(len(x), 'prediction')} and {counted(len(y), 'opinion score')}; expected as many"
         )
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError(
+        raise TableError(
             "predictions or opinion scores hold NaN or infinity; drop those rows first"
         )
     return x, y
@@ -221,11 +233,14 @@ def why_undefined(predicted: Any, mos: Any) -> str:
 def _resampled(
     count: int, groups: Sequence[Any] | None, resamples: int, seed: int
 ) -> list[np.ndarray]:
-    random = np.random.default_rng(seed)
+    checks.whole("resamples", resamples, 1)
+    random = np.random.default_rng(checks.whole("seed", seed))
     if groups is None:
         return [
             random.integers(0, count, count) for _ in range(resamples if count >= FEWEST else 0)
         ]
+    if len(groups) != count:
+        raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
     names = np.asarray(groups)
     members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
     if len(members) < FEWEST:
@@ -235,6 +250,8 @@ def _resampled(
 
 
 def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:
+    if not 0 < checks.number("level", level) < 1:
+        raise ConfigError(f"level is {level}; expected a share between 0 and 1, such as 0.95")
     known = [value for value in values if np.isfinite(value)]
     if not known:
         return float("nan"), float("nan")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffagiqa import checks
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.correlations import (
     Measure,
@@ -130,6 +131,8 @@ def evaluate_predictions(
     Raises:
         DatabaseError: where a column is missing.
     """
+    checks.several("tasks", tasks, "a list of names")
+    checks.whole("resamples", resamples)
     wanted = [name for task in tasks for name in (task, f"{task}_predicted")]
     if missing := [name for name in wanted if name not in frame]:
         raise DatabaseError(

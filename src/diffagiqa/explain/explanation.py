@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from diffagiqa import checks
 from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.explain.attention import attention_maps, token_places, word_maps
-from diffagiqa.explain.spatial import quality_map
+from diffagiqa.explain.spatial import METHODS, quality_map
 from diffagiqa.explain.words import Word, split_words, without
 from diffagiqa.model.evidence import pooled, unet_token_maps
-from diffagiqa.scorer import Score, Scorer
+from diffagiqa.scorer import Score, Scorer, check_scorer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,6 +125,7 @@ class Explanation:
         """Picture, map and words as a matplotlib figure; needs ``diffagiqa[report]``."""
         from diffagiqa.explain.figures import explanation_figure
 
+        checks.whole("most_words", most_words)
         return explanation_figure(self, most_words)
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,8 +169,12 @@ def explain(
 
     Raises:
         ImageError: the picture cannot be read.
-        ConfigError: the method is unknown.
+        ConfigError: the method is unknown, or an argument is of another type.
     """
+    check_scorer(scorer)
+    checks.one_of("method", method, METHODS)  # before any of it is computed
+    checks.flag("words", words)
+    checks.number("missing_above", missing_above)
     pixels = scorer.prepare(image)  # (3,S,S)
     prompt = clean_prompt(prompt)
     task = MAP_TASK if MAP_TASK in scorer.tasks else scorer.tasks[0]

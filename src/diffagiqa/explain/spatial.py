@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffagiqa.errors import ConfigError
+from diffagiqa import checks
 from diffagiqa.model.backbone import Prompts
 from diffagiqa.scorer import Scorer
 
@@ -121,10 +121,10 @@ def quality_map(
     Raises:
         ConfigError: the method or the task is unknown.
     """
-    if method not in METHODS:
-        raise ConfigError(f"the map is {method!r}; expected one of {', '.join(METHODS)}")
-    if task not in scorer.tasks:
-        raise ConfigError(f"the model has no task {task!r}; it has {', '.join(scorer.tasks)}")
+    checks.one_of("method", method, METHODS)
+    checks.one_of("task", task, scorer.tasks)
+    for name, value in options.items():
+        checks.whole(name, value, 1)
     return METHODS[method](scorer, image, prompt, task, **options)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from diffagiqa.checks import shown
 from diffagiqa.errors import DiffAGIQAError, TableError
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import Scorer, check_scorer
 
 TEXT = ("unfamiliar", "error")
 
@@ -27,14 +29,19 @@ def add_scores(
         can tell; models that cannot give no such column.
 
     Raises:
-        TableError: a column is missing, or there twice.
+        TableError: a column is missing, or there twice; or ``frame`` is no ``DataFrame``.
+        ConfigError: ``scorer`` is no ``Scorer``.
 
     >>> pd.read_csv("renders.csv").pipe(add_scores, scorer)                  # doctest: +SKIP
     """
     import pandas
 
-    for column in (image, prompt):
-        if column is not None and (found := list(frame.columns).count(column)) != 1:
+    check_scorer(scorer)
+    libraries: Any = (pandas, sys.modules.get("polars", pandas))
+    if not any(isinstance(frame, library.DataFrame) for library in libraries):
+        raise TableError(f"frame is {shown(frame)}; expected a DataFrame of pandas or polars")
+    for column in (image,) if prompt is None else (image, prompt):
+        if (found := list(frame.columns).count(column)) != 1:
             names = ", ".join(map(str, frame.columns))
             raise TableError(
                 f"the frame has {found or 'no'} column{'s' * (found > 1)} {column!r}; it has {names}"

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from diffagiqa import checks
+from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.errors import ConfigError
 from diffagiqa.integrations.reward import Reward
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import Scorer, check_scorer
 
 
 class StepScores(NamedTuple):
@@ -40,12 +42,14 @@ class ScoreSteps:
         every: int = 5,
         stop_above: float | None = None,
     ) -> None:
-        if every < 1:
-            raise ConfigError(f"every is {every}; expected 1 or more steps")
-        self.scorer = scorer
+        self.scorer = check_scorer(scorer)
+        if not isinstance(prompts, str):
+            prompts = list(checks.several("prompts", prompts, "a text, or a list of one text each"))
         self.prompts = prompts
-        self.every = every
+        self.every = checks.whole("every", every, 1)
         self.stop_above = stop_above
+        if stop_above is not None:
+            checks.number("stop_above", stop_above)
         self.history: list[StepScores] = []
 
     @torch.no_grad()
@@ -91,11 +95,18 @@ def best_of(
 
     Picture i comes from a generator seeded ``seed + i``, whatever ``n`` is. ``weights`` by task as in
     ``Reward``; ``options`` go to the pipeline.
+
+    Raises:
+        ConfigError, PromptError: an argument is not as expected; nothing has been generated then.
     """
-    if n < 1:
-        raise ConfigError(f"n is {n}; expected 1 or more pictures")
+    if not callable(pipeline):
+        raise ConfigError(f"pipeline is {checks.shown(pipeline)}; expected a pipeline of diffusers")
+    checks.whole("n", n, 1)
+    checks.whole("seed", seed)
+    prompt = clean_prompt(prompt)
+    reward = Reward(scorer, weights)
     generators = [torch.Generator("cpu").manual_seed(seed + i) for i in range(n)]
     images = pipeline([prompt] * n, generator=generators, **options).images
-    rewards, _ = Reward(scorer, weights)(images, [prompt] * n)
+    rewards, _ = reward(images, [prompt] * n)
     number = int(rewards.argmax())
     return Best(images[number], number, rewards.tolist())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from diffagiqa import checks
 from diffagiqa.errors import ConfigError
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import Scorer, check_scorer
 
 Reduction = Literal["mean", "sum", "none"]
 PREFIX = "diffagiqa"
@@ -38,13 +39,15 @@ class NamedMetric(nn.Module):
         loss_reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        if loss_reduction not in ("mean", "sum", "none"):
-            raise ConfigError(f"loss_reduction is {loss_reduction!r}; expected mean, sum or none")
-        self.scorer = scorer
-        self.tasks = tuple(tasks)
-        self.as_loss = as_loss
-        self.loss_weight = loss_weight
-        self.loss_reduction = loss_reduction
+        self.scorer = check_scorer(scorer)
+        self.tasks = tuple(checks.several("tasks", tasks, "a list of names"))
+        if not self.tasks:
+            raise ConfigError(f"tasks are empty; expected some of {', '.join(scorer.tasks)}")
+        for task in self.tasks:
+            checks.one_of("one of tasks", task, scorer.tasks)
+        self.as_loss = checks.flag("as_loss", as_loss)
+        self.loss_weight = checks.number("loss_weight", loss_weight)
+        self.loss_reduction = checks.one_of("loss_reduction", loss_reduction, get_args(Reduction))
 
     def forward(self, images: Any, prompts: str | Sequence[str] = "") -> Tensor:
         """Mean over the metric's tasks.
@@ -120,7 +123,7 @@ def create_metric(
     if scorer is None:
         scorer = Scorer.from_pretrained(model, device=device, **options)  # type: ignore[arg-type]
     known = metric_names(scorer)
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(f"there is no metric {name!r}; this model offers {', '.join(known)}")
     return NamedMetric(
         scorer,

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa import checks
 from diffagiqa.data.images import check_batch
+from diffagiqa.data.prompts import one_each
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.model.config import shares_of
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import Scorer, check_scorer
 
 
 class Reward:
@@ -30,7 +32,8 @@ class Reward:
         batch_size: images per forward pass; default: the scorer's.
 
     Raises:
-        ConfigError: a weight is for an unknown task, is negative, or all are zero.
+        ConfigError: a weight is for an unknown task, is negative, or all are zero; or another argument
+            is not as expected.
     """
 
     def __init__(
@@ -41,10 +44,12 @@ class Reward:
         differentiable: bool = False,
         batch_size: int | None = None,
     ) -> None:
-        self.scorer = scorer
+        self.scorer = check_scorer(scorer)
         self.weights = shares_of(scorer.tasks, weights)
-        self.differentiable = differentiable
-        self.batch_size = batch_size or scorer.batch_size
+        self.differentiable = checks.flag("differentiable", differentiable)
+        if batch_size is None:
+            batch_size = scorer.batch_size
+        self.batch_size = checks.whole("batch_size", batch_size, 1)
 
     def __call__(
         self, images: Any, prompts: Sequence[str], metadata: Any = None
@@ -67,12 +72,15 @@ class Reward:
         if self.differentiable and not tensor:
             kind = type(images).__name__
             raise ImageError(f"a differentiable reward got {kind}; give a tensor (B, 3, H, W)")
-        if isinstance(prompts, str) or len(prompts) != len(images):
-            text = isinstance(prompts, str)
-            given = "one text was" if text else counted(len(prompts), "prompt was", "prompts were")
+        if not tensor:
+            images = list(checks.several("images", images, "a tensor (B, 3, H, W) or a list"))
+        elif images.ndim != 4:
+            check_batch(images)
+        if isinstance(prompts, str):
             raise ConfigError(
-                f"{given} given for {counted(len(images), 'image')}; expected a list, one each"
+                f"one text was given for {counted(len(images), 'image')}; expected a list, one each"
             )
+        prompts = one_each(prompts, len(images))
         with nullcontext() if self.differentiable else torch.no_grad():
             scores = self._scores(images, prompts)
             parts = [weight * scores[task] for task, weight in self.weights.items()]
@@ -81,7 +89,7 @@ class Reward:
 
     def _scores(self, images: Any, prompts: Sequence[str]) -> dict[str, Tensor]:
         if not isinstance(images, Tensor):
-            found = self.scorer(list(images), list(prompts))
+            found = self.scorer(images, prompts)
             return {
                 task: torch.tensor([score[task] for score in found], device=self.scorer.device)
                 for task in self.scorer.tasks
@@ -92,7 +100,7 @@ class Reward:
         pieces = [
             self.scorer.score_tensor(
                 images[start : start + self.batch_size],
-                list(prompts[start : start + self.batch_size]),
+                prompts[start : start + self.batch_size],
             )
             for start in range(0, len(images), self.batch_size)
         ]

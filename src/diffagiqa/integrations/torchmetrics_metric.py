@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffagiqa.errors import MissingExtraError
-from diffagiqa.scorer import Scorer
+from diffagiqa.scorer import Scorer, check_scorer
 
 try:
     from torchmetrics import Metric
@@ -41,7 +41,7 @@ class DiffAGIQAMetric(Metric):
 
     def __init__(self, scorer: Scorer, **options: Any) -> None:
         super().__init__(**options)
-        self.scorer = scorer
+        self.scorer = check_scorer(scorer)
         zeros = torch.zeros(len(scorer.tasks), dtype=torch.float64)
         self.add_state("total", zeros, dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")

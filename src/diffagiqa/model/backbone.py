@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.device import at_least_float32
 from diffagiqa.heap import freed_memory_kept
 from diffagiqa.model.encoder import PatchEncoder, downsampling_of
 from diffagiqa.model.noise import Noise
@@ -119,7 +120,7 @@ class Backbone(nn.Module):
             moments = self.vae_encoder(images)
         if self.quant_conv is not None:
             moments = self.quant_conv(moments)
-        mean, logvar = moments.float().chunk(2, dim=1) if _is_low(moments) else moments.chunk(2, 1)
+        mean, logvar = at_least_float32(moments).chunk(2, dim=1)
         return mean, torch.exp(0.5 * logvar.clamp(-30.0, 20.0))
 
     def _freed_memory_kept(self, images: Tensor) -> AbstractContextManager[None]:
@@ -148,14 +149,17 @@ class Backbone(nn.Module):
         """``encode_text``, and which tokens are words of the prompt: letters or digits."""
         return Prompts.stack(self._encode(prompts, long_prompts, at_once=len(prompts)))
 
-    def encode_each(self, prompts: Sequence[str], long_prompts: str = "truncate") -> list[Prompts]:
+    def encode_each(
+        self, prompts: Sequence[str], long_prompts: str = "truncate", *, alone: bool = False
+    ) -> list[Prompts]:
         """``encode_prompts`` of every prompt by itself, without that dimension; lengths may differ.
 
-        On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere every
-        prompt has its own. Either way its embedding does not depend on the prompts beside it.
+        On a GPU ``TEXTS_AT_ONCE`` pieces share a pass, and the last one is filled up; elsewhere, and
+        with ``alone``, which takes the least memory, every prompt has its own. Either way its
+        embedding does not depend on the prompts beside it.
         """
-        on_gpu = self.device.type == "cuda"
-        return self._encode(prompts, long_prompts, TEXTS_AT_ONCE if on_gpu else 0)
+        shared = self.device.type == "cuda" and not alone
+        return self._encode(prompts, long_prompts, TEXTS_AT_ONCE if shared else 0)
 
     def encode_text(self, prompts: Sequence[str], long_prompts: str = "truncate") -> Tensor:
         """Prompts -> last hidden states after the final layer norm, (B, 77, D), or (B, 77k, D).
@@ -237,10 +241,6 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _is_low(tensor: Tensor) -> bool:
-    return tensor.dtype in (torch.float16, torch.bfloat16)
 
 
 def _checkpointed_encoder(encoder: Any, images: Tensor) -> Tensor:

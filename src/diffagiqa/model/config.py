@@ -7,8 +7,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, get_args
 
+from diffagiqa import checks
 from diffagiqa.errors import ConfigError
 
 Fit = Literal["resize", "crop", "pad"]
@@ -27,6 +29,35 @@ RELEASED_FEATURES = (
 SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
 
 
+def check_types(config: Any) -> None:
+    """Raise ``ConfigError`` where a field of a configuration is of another type than its default."""
+    for field in dataclasses.fields(config):
+        _check_type(type(config), field, getattr(config, field.name))
+
+
+def _check_type(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> None:
+    default = field.default
+    if default is dataclasses.MISSING:
+        expected: tuple[type, ...] = (str,)
+    elif default is None:
+        expected = (str, type(None))
+    elif isinstance(default, float):
+        expected = (float, int)
+    else:
+        expected = (type(default),)
+    wrong = not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected)
+    if isinstance(default, tuple) and isinstance(value, tuple) and default:
+        kinds = (float, int) if isinstance(default[0], float) else (type(default[0]),)
+        wrong = wrong or any(not isinstance(v, kinds) or isinstance(v, bool) for v in value)
+        fixed = field.name in ("fusion_channels", "head_channels", "head_dropout")
+        wrong = wrong or (fixed and len(value) != len(default))
+    if wrong:
+        raise ConfigError(
+            f"{cls.__name__}.{field.name} is {repr(value)[:80]}; "
+            f"expected a value like {default if default is not dataclasses.MISSING else 'text'!r}"
+        )
+
+
 @dataclass(frozen=True)
 class TaskConfig:
     """One score: its name, and the scale of the mean opinion scores it was trained on."""
@@ -38,6 +69,7 @@ class TaskConfig:
     """False: this score's pass through the U-Net is given the empty prompt, so no prompt can move it."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not self.name.isidentifier():
             raise ConfigError(f"task name {self.name!r} is not an identifier such as 'perception'")
         if not (math.isfinite(self.mos_min) and math.isfinite(self.mos_max)):
@@ -111,6 +143,7 @@ class ModelConfig:
     head_dropout: tuple[float, float] = (0.5, 0.3)
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, kind in (
             ("fit", Fit),
             ("posterior", Posterior),
@@ -227,7 +260,7 @@ class ModelConfig:
         """
         try:
             values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"config.json is not valid JSON ({error})") from None
         if not isinstance(values, dict):
             raise ConfigError("config.json holds no JSON object")
@@ -260,32 +293,14 @@ def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
 
 
 def _checked(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> Any:
-    default = field.default
+    """A value of JSON as the field holds it."""
     if field.name == "tasks" and isinstance(value, list):
         if not all(isinstance(task, dict) for task in value):
             raise ConfigError("tasks must be a list of objects with name, mos_min and mos_max")
         return tuple(from_dict(TaskConfig, task) for task in value)
     if isinstance(value, list):
         value = tuple(value)
-    if default is dataclasses.MISSING:
-        expected: tuple[type, ...] = (str,)
-    elif default is None:
-        expected = (str, type(None))
-    elif isinstance(default, float):
-        expected = (float, int)
-    else:
-        expected = (type(default),)
-    wrong = not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected)
-    if isinstance(default, tuple) and isinstance(value, tuple) and default:
-        kinds = (float, int) if isinstance(default[0], float) else (type(default[0]),)
-        wrong = wrong or any(not isinstance(v, kinds) or isinstance(v, bool) for v in value)
-        fixed = field.name in ("fusion_channels", "head_channels", "head_dropout")
-        wrong = wrong or (fixed and len(value) != len(default))
-    if wrong:
-        raise ConfigError(
-            f"{cls.__name__}.{field.name} is {str(value)[:80]!r}; "
-            f"expected a value like {default if default is not dataclasses.MISSING else 'text'!r}"
-        )
+    _check_type(cls, field, value)
     return value
 
 
@@ -303,10 +318,14 @@ def shares_of(tasks: Sequence[str], weights: Mapping[str, float] | None) -> dict
     Raises:
         ConfigError: a weight is for an unknown task, is negative, or all are zero.
     """
+    expected = f"numbers of 0 or more, not all 0, for {', '.join(tasks)}"
+    if weights is not None:
+        checks.instance("weights", weights, Mapping, f"a dictionary: {expected}")
     weights = dict(weights or dict.fromkeys(tasks, 1.0))
-    total = sum(weights.values())
-    if not set(weights) <= set(tasks) or min(weights.values()) < 0 or not 0 < total < math.inf:
-        raise ConfigError(
-            f"weights are {weights}; expected numbers of 0 or more, not all 0, for {', '.join(tasks)}"
-        )
+    if not (
+        set(weights) <= set(tasks)
+        and all(isinstance(weight, Real) and weight >= 0 for weight in weights.values())
+        and 0 < (total := sum(weights.values())) < math.inf
+    ):
+        raise ConfigError(f"weights are {weights}; expected {expected}")
     return {task: weight / total for task, weight in weights.items()}

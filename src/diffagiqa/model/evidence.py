@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.device import at_least_float32
 from diffagiqa.model.features import cross_attended, walk_unet
 
 FIGURES = 8
@@ -41,7 +42,7 @@ def evidence(queries: Tensor, keys: Tensor) -> Tensor:
 
 def pooled(maps: Tensor) -> Tensor:
     """Products at every place, (B, HW, L) -> evidence, (B, L)."""
-    values = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+    values = at_least_float32(maps)
     return (torch.logsumexp(SHARPNESS * values, dim=1) - math.log(values.shape[1])) / SHARPNESS
 
 

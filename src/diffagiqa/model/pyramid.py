@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffagiqa.device import at_least_float32
 from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio, wide_conv
 
 
@@ -140,9 +141,7 @@ def statistics(maps: Tensor) -> Tensor:
     Mean; log standard deviation; log of mean absolute over standard deviation, low where few places
     stand out; and the spread of the log energy over places, high where flat and busy parts mix.
     """
-    values = maps.flatten(2)
-    if values.dtype in (torch.float16, torch.bfloat16):
-        values = values.float()
+    values = at_least_float32(maps.flatten(2))
     variance, mean = torch.var_mean(values, 2, correction=0)
     away = values - mean[:, :, None]
     spread = 0.5 * torch.log(variance + 1e-5)
@@ -162,7 +161,7 @@ def textures(maps: Tensor) -> list[Tensor]:
     to the right. Pairs: of the log energies of every two channels. As in texture synthesis (Portilla
     and Simoncelli, 2000), on latents in place of wavelets.
     """
-    values = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
+    values = at_least_float32(maps)
     away = values - values.mean((2, 3), keepdim=True)
     size = away.abs()
     size = size - size.mean((2, 3), keepdim=True)

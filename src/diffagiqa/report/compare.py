@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffagiqa import checks
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.evaluation.correlations import FEWEST
-from diffagiqa.report.runs import Run
+from diffagiqa.report.runs import Run, check_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +72,11 @@ def compare(
         ConfigError: fewer than two runs.
         TableError: two runs share no prompt or no task.
     """
+    for run in checks.several("runs", runs, "a list of runs"):
+        check_run(run)
+    checks.whole("seed", seed)
+    if categories is not None:
+        checks.instance("categories", categories, Mapping, "a dictionary: prompt -> category")
     if len(runs) < 2:
         raise ConfigError(
             f"{counted(len(runs), 'run was', 'runs were')} given; give two or more, or --by "

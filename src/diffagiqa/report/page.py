@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa import checks
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
 from diffagiqa.report import charts
-from diffagiqa.report.runs import Run, group_column
+from diffagiqa.report.runs import Run, check_run, group_column
 from diffagiqa.scale.folder import OutputFolder
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def write_report(
         TableError: no row has scores, the column is missing, or the page cannot be written.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
-    out = Path(out)
+    out = Path(checks.location("out", out))
     html = render_report(run, by=by, root=root, beside=beside, each=each, title=title)
     OutputFolder(str(out.parent)).write(out.name, html.encode())
     return out
@@ -105,6 +106,10 @@ def render_report(
     title: str | None = None,
 ) -> str:
     """The page as text; see ``write_report``."""
+    check_run(run)
+    checks.whole("each", each)
+    if root is not None:
+        checks.location("root", root)
     try:
         import jinja2
     except ImportError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from diffagiqa.report.runs import Run
+from diffagiqa import checks
+from diffagiqa.report.runs import Run, check_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,9 @@ def rank(
         Columns prompt, rank (from 1), of (pictures of this prompt), score, the tasks, image. Equal
         scores keep the order of the table. Also unfamiliar, where the run has it.
     """
+    check_run(run)
+    if top is not None:
+        checks.whole("top", top, 1)
     rows = run.scored.assign(score=run.weighted(weights))
     prompted = run.prompted.index
     if len(prompted):

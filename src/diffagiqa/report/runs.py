@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa import checks
 from diffagiqa.data.results import bare_cell
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
@@ -57,6 +58,11 @@ class Run:
         return sum(share * rows[task] for task, share in shares.items())  # type: ignore[return-value]
 
 
+def check_run(run: Run) -> Run:
+    """What is given as a run, else ``ConfigError``."""
+    return checks.instance("run", run, Run, "a Run, as read_run reads it")
+
+
 def read_run(path: str | Path, name: str | None = None) -> Run:
     """Read .csv, .jsonl or .parquet, or a folder of parts, as ``diffagiqa score`` writes them.
 
@@ -69,7 +75,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 
     from diffagiqa.scale.journal import unfinished
 
-    path = Path(path)
+    path = Path(checks.location("path", path))
     files, missing = [path], None
     if path.is_dir():
         missing = unfinished(str(path))
@@ -134,7 +140,11 @@ def add_columns(
     from diffagiqa.data.prompts import clean_prompt
     from diffagiqa.data.tables import GENERATOR_COLUMNS, IMAGE_COLUMNS, PROMPT_COLUMNS
 
-    other, shown = _read_table(str(path)), printable(str(path))
+    check_run(run)
+    path = checks.location("path", path)
+    if key is not None:
+        checks.one_of("key", key, ("image", "prompt"))
+    other, shown = _read_table(path), printable(path)
     keys = {"image": (IMAGE_COLUMNS, str), "prompt": (PROMPT_COLUMNS, clean_prompt)}
     for name, (known, tidy) in keys.items():
         column = next((c for w in known for c in other.columns if str(c).lower() == w), None)

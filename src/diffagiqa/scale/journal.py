@@ -32,6 +32,7 @@ from diffagiqa.scale.totals import Totals
 JOB = "_job"
 FORMATS = ("parquet", "csv", "jsonl")
 _FINISHED = "finished.json"
+_EVERY_SHARE = r"(shard-\d+-of-\d+-)?"
 _CHUNK = re.compile(r"chunk-(\d+)-([0-9a-f]+)\.json")
 
 
@@ -90,9 +91,11 @@ class Journal:
         if text is not None and not _same(text, wanted):
             restart = restart or self._is_mine_and_empty(text)
         if text is not None and restart:
-            shared = self.share.count > 1 and _same(text, wanted)
-            self._forget(self.share.prefix if shared else r"(shard-\d+-of-\d+-)?")
-            text = text if shared else None  # other shares of the job may be at work already
+            if self.share.count > 1 and _same(text, wanted):
+                self._forget_share()  # other shares of the job may be at work already
+            else:
+                self._forget_job()
+                text = None
         if text is None:
             self.refuse_strangers()
             self.folder.write(f"{JOB}/job.json", json.dumps(wanted, indent=1).encode())
@@ -129,17 +132,26 @@ class Journal:
                     "give the old value, another --out, or --restart to score everything again"
                 )
 
-    def _forget(self, prefix: str = "") -> None:
-        """Remove what a job, or one share of it, wrote: files by their names, nothing else."""
-        common = "" if prefix.startswith("shard") else r"|(job|arithmetic)\.json.*"
-        states = rf"{prefix}(part-\d+|finished)\.json.*{common}"
+    def _forget_share(self) -> None:
+        """Remove what this share of the job wrote: files by their names, nothing else."""
+        self._remove_of(re.escape(self.share.prefix))
+
+    def _forget_job(self) -> None:
+        """Remove what all shares of the job wrote, and last what says that there is one."""
+        self._remove_of(_EVERY_SHARE)
+        for name in self.folder.names(JOB):
+            if re.fullmatch(r"(job|arithmetic)\.json.*", name):
+                self.folder.remove(f"{JOB}/{name}")
+
+    def _remove_of(self, shares: str) -> None:
+        """``shares``: a pattern of the prefixes that their files' names begin with."""
         for name in self.folder.names():
-            if re.fullmatch(rf"\.?{prefix}part-\d+\..*", name):
+            if re.fullmatch(rf"\.?{shares}part-\d+\..*", name):
                 self.folder.remove(name)
         for name in self.folder.names(JOB):
-            if re.fullmatch(rf"{prefix}part-\d+", name):
+            if re.fullmatch(rf"{shares}part-\d+", name):
                 self.folder.remove_folder(f"{JOB}/{name}")
-            elif re.fullmatch(states, name):
+            elif re.fullmatch(rf"{shares}(part-\d+|finished)\.json.*", name):
                 self.folder.remove(f"{JOB}/{name}")
 
     def _look(self) -> None:
@@ -273,7 +285,7 @@ class Journal:
 
     def remove(self) -> None:
         """Remove the job from its folder, and the folder."""
-        self._forget()
+        self._forget_job()
         self.folder.remove_folder(JOB)
         self.folder.remove_folder("")
 

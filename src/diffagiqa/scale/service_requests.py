@@ -21,6 +21,9 @@ from diffagiqa.data.web import WEB_FAULTS, is_allowed, open_web
 from diffagiqa.data.wording import counted
 from diffagiqa.scale.service_settings import ServiceSettings
 
+WHITESPACE = b" \t\n\r\f\v"
+"""Of ASCII: base64's own program and MIME break its lines."""
+
 
 class Refused(Exception):  # noqa: N818  # an answer to the client
     """A request that is answered with an error: status and one sentence."""
@@ -159,7 +162,7 @@ def _spread(prompts: Sequence[Any], count: int) -> list[str | None]:
 
 def _from_json(body: bytes) -> list[Item]:
     try:
-        found = json.loads(body)
+        found = json.loads(body, strict=False)  # a shell puts base64's line breaks in as they are
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if isinstance(found, dict) and isinstance(found.get("images"), list):
@@ -179,10 +182,12 @@ def _json_item(entry: Any) -> Item:
         return Item(None, url, prompt)
     if not isinstance(image, str):
         raise Refused(422, "an entry has no 'image'; send the file's bytes in base64")
-    if image.startswith("data:"):
+    image = image.lstrip()
+    if image[:5].lower() == "data:":
         image = image.partition(",")[2]
     try:
-        return Item(base64.b64decode(image, validate=True), None, prompt)
+        lines = image.encode("ascii").translate(None, WHITESPACE)
+        return Item(base64.b64decode(lines, validate=True), None, prompt)
     except (binascii.Error, ValueError):
         raise Refused(422, "an 'image' is not base64") from None
 

@@ -17,6 +17,7 @@ from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.encoder import PatchEncoder, lean
 from diffagiqa.model.features import drop_unused
 from diffagiqa.model.winograd import winograd_where_wide
+from diffagiqa.weights.hub import fetch, is_hub_id
 from diffagiqa.weights.tensors import read_tensors
 
 _PATTERNS = [
@@ -99,25 +100,16 @@ def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
-    if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") != 1:
+    if not is_hub_id(name_or_path):
         raise BackboneError(f"backbone folder {name_or_path} does not exist; {_HOW}")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        return Path(
-            snapshot_download(
-                name_or_path, revision=revision, allow_patterns=_PATTERNS,
-                ignore_patterns=_NEVER_READ,
-            )
-        )  # fmt: skip
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError):
-        at = f" at revision {revision}" if revision else ""
-        raise BackboneError(
-            f"backbone {name_or_path}{at} is neither a local folder nor in the hub cache, and the hub "
-            f"did not give it; fetch it where there is a network (hf download {name_or_path} "
-            f"--local-dir FOLDER) and give FOLDER as the backbone"
-        ) from None
+    return fetch(
+        name_or_path,
+        revision,
+        patterns=_PATTERNS,
+        never=_NEVER_READ,
+        what="backbone",
+        error=BackboneError,
+    )
 
 
 def _load_unet(

@@ -11,10 +11,13 @@ import torch
 from diffagiqa.errors import WeightsError
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.weights.hub import fetch, is_hub_id
 from diffagiqa.weights.tensors import read_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+PATTERNS = ["*.json", "*.safetensors", "backbone/**", "README.md"]
+"""Of a hub repository, which may bring its backbone along; nothing but data is ever fetched."""
 
 
 def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None:
@@ -100,23 +103,11 @@ def find_model(name_or_path: str, revision: str | None = None) -> Path:
     folder = Path(name_or_path).expanduser()
     if (folder / CONFIG).is_file():
         return folder
-    if folder.exists() or name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") != 1:
+    if folder.exists() or not is_hub_id(name_or_path):
         raise WeightsError(
             f"{name_or_path} is no model folder; expected one with {CONFIG} and {WEIGHTS}"
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        # A model may bring its backbone along (./backbone); nothing but data is ever fetched.
-        patterns = ["*.json", "*.safetensors", "backbone/**", "README.md"]
-        return Path(snapshot_download(name_or_path, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError):
-        raise WeightsError(
-            f"model {name_or_path} is neither a local folder nor in the hub cache, and the hub did "
-            f"not give it; fetch it where there is a network (hf download {name_or_path} "
-            "--local-dir FOLDER) and give FOLDER"
-        ) from None
+    return fetch(name_or_path, revision, patterns=PATTERNS, what="model", error=WeightsError)
 
 
 def backbone_reference(config: ModelConfig, folder: str | Path) -> str:

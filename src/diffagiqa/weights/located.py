@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffagiqa import checks
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.weights.backbone_folder import EMBEDDED, find_backbone
 from diffagiqa.weights.folder import backbone_reference, find_model, fingerprint, load_config
@@ -32,11 +33,16 @@ def locate(
     """Find a model folder or hub id, by default the package's own, and its backbone.
 
     ``backbone`` replaces the one that the configuration names. Raises ``WeightsError`` or
-    ``BackboneError`` saying what to fetch and where to put it.
+    ``BackboneError`` saying what to fetch and where to put it, ``ConfigError`` for what is no name.
     """
-    folder = find_model(str(model or DEFAULT_MODEL), revision)
+    named = DEFAULT_MODEL if model is None else model
+    expected = "a folder or hub id"
+    if revision is not None:
+        checks.text("revision", revision)
+    folder = find_model(checks.location("model", named, expected), revision)
     config = load_config(folder)
-    source = backbone or backbone_reference(config, folder)
-    return Located(
-        folder, config, find_backbone(source, None if backbone else config.backbone_revision)
-    )
+    if backbone is not None:
+        own = find_backbone(checks.location("backbone", backbone, expected))
+        return Located(folder, config, own)
+    source = backbone_reference(config, folder)
+    return Located(folder, config, find_backbone(source, config.backbone_revision))

@@ -1,0 +1,91 @@
+"""Arguments of the public functions: what is not as expected is said in one sentence.
+
+Every check takes the argument's name and value, returns the value, and raises ``ConfigError``.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import os
+from collections.abc import Collection, Iterable, Mapping, Set
+from typing import Any, TypeVar
+
+from diffagiqa.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence: texts and numbers as Python writes them, of all others the type.
+
+    >>> shown("4"), shown(2.5), shown([1, 2])
+    ("'4'", '2.5', 'of type list')
+    """
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return repr(value)[:80]
+    return f"of type {type(value).__name__}"
+
+
+def instance(name: str, value: T, kind: Any, expected: str) -> T:
+    """An object of a class."""
+    if not isinstance(value, kind):
+        raise _unlike(name, value, expected)
+    return value
+
+
+def whole(name: str, value: Any, low: int = 0) -> int:
+    """A whole number from ``low`` on, Python's or NumPy's; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
+        raise _unlike(name, value, f"a whole number of {low} or more")
+    return operator.index(value)
+
+
+def number(name: str, value: Any, low: float = -math.inf) -> float:
+    """A finite number from ``low`` on; True and False are none."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not low <= value < math.inf:
+        raise _unlike(name, value, "a number" + f" of {low:g} or more" * (low > -math.inf))
+    return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that counts as one of them."""
+    return instance(name, value, bool, "True or False")
+
+
+def text(name: str, value: Any) -> str:
+    """A text of a character or more."""
+    if not isinstance(value, str) or not value:
+        raise _unlike(name, value, "a text")
+    return value
+
+
+def location(name: str, value: Any, expected: str = "a path") -> str:
+    """A path as text; no path is empty, which would be the current folder."""
+    if not isinstance(value, (str, os.PathLike)) or not (found := os.fsdecode(value)):
+        raise _unlike(name, value, expected)
+    return found
+
+
+def one_of(name: str, value: Any, known: Collection[str]) -> str:
+    """One of the known texts."""
+    if not isinstance(value, str) or value not in known:
+        raise _unlike(name, value, f"one of {', '.join(known)}")
+    return value
+
+
+def several(name: str, value: Any, expected: str) -> Iterable[Any]:
+    """Something whose items have an order; a text's letters are no items."""
+    try:
+        if isinstance(value, (str, bytes, bytearray, Mapping, Set)):
+            raise TypeError
+        iter(value)
+    except TypeError:
+        raise _unlike(name, value, expected) from None
+    return value  # type: ignore[no-any-return]
+
+
+def _unlike(name: str, value: Any, expected: str) -> ConfigError:
+    return ConfigError(f"{name} is {shown(value)}; expected {expected}")
