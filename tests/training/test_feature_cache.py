@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from diffagiqa.training import features as cache_module
 from diffagiqa.training.data import Rows
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features, open_features
+from diffagiqa.training.processes import Processes
 from diffagiqa.training.sources import FeatureSource, ImageSource, autocast
 from diffagiqa.training.train import make_model
 
@@ -138,6 +143,30 @@ def test_goes_on_after_a_stop(
     assert said[-1].startswith("features: shard 2 of 2 written")
     for file in sorted(whole.iterdir()):
         assert file.read_bytes() == (broken / file.name).read_bytes(), file.name
+
+
+def test_processes_share_the_shards_that_all_of_them_miss(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    """One that comes late lists what the others do, though they could have written some by then."""
+    both = threading.Barrier(2, timeout=60)
+
+    class One(Processes):
+        def __init__(self, rank: int) -> None:
+            self.rank, self.count, self.device = rank, 2, torch.device("cpu")
+
+        def wait(self) -> None:
+            both.wait()
+
+    def cached(rank: int) -> int:
+        while rank and not both.n_waiting:
+            time.sleep(0.01)  # until the other waits for this one
+        place, own = tmp_path / "cache", copy.deepcopy(model)
+        found = cached_features(place, rows, own, backbone, OPTIONS, processes=One(rank), log=QUIET)
+        return len(found.levels[0])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(cached, (0, 1))) == [7, 7]
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])

@@ -95,6 +95,7 @@ def cached_features(
     source = ImageSource(rows, model.config, backbone, _plain, workers=workers)
     starts = range(0, len(rows), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
+    processes.wait()  # else one lists what is missing while another writes it, and shares differ
     if missing:
         _announce(folder, len(rows), missing, model, source, options, log)
         if processes.main:
