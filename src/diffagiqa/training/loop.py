@@ -82,7 +82,6 @@ def fit(
     """
     processes = processes or Processes()
     model = model.to(processes.device)
-    labels, sources = rows.labels.to(processes.device), rows.sources.to(processes.device)
     seed_dropout(model)
     if processes.count > 1:
         share_batch_norm(model)
@@ -117,6 +116,7 @@ def fit(
         model.train()
         for batch in range(now.batch, batches):
             set_rate(optimiser, rate_factor(now.step, total_steps, config.warmup))
+            pieces: list[tuple[list[int], Tensor]] = []
             for part in range(config.accumulation):
                 start = batch * batch_size + part * piece
                 chosen = order[start : start + piece]
@@ -126,8 +126,8 @@ def fit(
                 set_step(model, step)
                 scores = source.scores(model, chosen[first:last], step)
                 scores = {task: processes.gather(value.float()) for task, value in scores.items()}
-                loss, _ = objective(
-                    scores, labels[chosen], sources[chosen], rows.task_names, config
+                loss = objective(
+                    scores, rows.labels[chosen], rows.sources[chosen], rows.task_names, config
                 )
                 if naming:
                     named = [processes.gather(logits) for logits in naming.logits.values()]
@@ -135,13 +135,16 @@ def fit(
                 if ordering:
                     ordered = ordering.loss(model, source, chosen, slice(first, last), processes)
                     loss = loss + config.damaged_weight * ordered
-                _check_finite(loss, "loss", now, chosen, rows)
                 if loss.requires_grad:  # a piece may hold no label at all
                     (loss / config.accumulation).backward()
-                now.loss_sum += float(loss.detach()) / config.accumulation
+                pieces.append((chosen, loss.detach()))
             processes.sum_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-            _check_finite(norm, "gradient", now, chosen, rows)
+            losses, length = _read([loss for _, loss in pieces], norm)
+            for (chosen, _), value in zip(pieces, losses, strict=True):
+                _check_finite(value, "loss", now, chosen, rows)
+                now.loss_sum += value / config.accumulation
+            _check_finite(length, "gradient", now, chosen, rows)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             now.step += 1
@@ -261,14 +264,20 @@ def _whole_batch(config: TrainingConfig, rows: int, processes: Processes) -> int
     return size
 
 
+def _read(losses: Sequence[Tensor], norm: Tensor) -> tuple[list[float], float]:
+    """Their values, for which a GPU is waited for once in a step."""
+    *each, length = torch.stack([*losses, norm.to(losses[0])]).tolist()
+    return each, length
+
+
 def _check_finite(
-    value: Tensor, what: str, now: Progress, chosen: Sequence[int], rows: Rows
+    value: float, what: str, now: Progress, chosen: Sequence[int], rows: Rows
 ) -> None:
-    if bool(torch.isfinite(value)):
+    if math.isfinite(value):
         return
     names = ", ".join(rows.samples[row].image for row in chosen[:3])
     raise TrainingError(
-        f"the {what} is {float(value.detach())} at step {now.step} (epoch {now.epoch}; first pictures "
+        f"the {what} is {value} at step {now.step} (epoch {now.epoch}; first pictures "
         f"{names}); the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
         "precision float32, and start again with --init FOLDER/best"
     )
