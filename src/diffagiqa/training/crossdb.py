@@ -69,10 +69,9 @@ def cross_evaluate(
     columns = dict(zip(common, scores.T.tolist(), strict=True))
     frame = measures.predictions(columns, rows, range(len(rows)))
     new = np.array([key not in seen for key in keys])
-    grouped = frame.assign(group=keys)
     parts = {
         name: evaluate_predictions(part, common, resamples=measures.RESAMPLES).tasks
-        for name, part in {"all": grouped, "new prompts": grouped[new]}.items()
+        for name, part in {"all": frame, "new prompts": frame[new]}.items()
     }
     tasks = {task: {part: found[task] for part, found in parts.items()} for task in common}
     frame["new_prompt"] = np.where(new, "yes", "no")
