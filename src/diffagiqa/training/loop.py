@@ -103,6 +103,12 @@ def fit(
     piece = batch_size // config.accumulation
     first, last = processes.share(piece)
     total_steps = config.epochs * batches
+    chooses = _can_be_ranked(rows, split["validation"])
+    if split["validation"] and not chooses:
+        log(
+            "validation: fewer than three rows or equal labels have no order, so the last epoch counts; "
+            "give it more rows"
+        )
 
     def checkpoint() -> None:
         if run is not None and processes.main:
@@ -168,7 +174,7 @@ def fit(
         history.append(row)
         now.epoch, now.batch, now.loss_sum = epoch + 1, 0, 0.0
         now.waited += 1
-        if row["srcc"] > now.best or not split["validation"]:  # without one, the last is the best
+        if row["srcc"] > now.best or not chooses:  # then the last is the best
             now.best, now.best_epoch, now.waited = row["srcc"], epoch, 0
             if run is None:
                 best = _copy(averaged.model)
@@ -241,6 +247,17 @@ def correlations(
             found[f"{task}_plcc"] = float(sums[1] / known.sum())
     each = [value for name, value in found.items() if name.endswith("_srcc")]
     return {**found, "srcc": float(np.mean(each)) if each else 0.0}
+
+
+def _can_be_ranked(rows: Rows, chosen: Sequence[int]) -> bool:
+    """Whether some database has three rows with labels of a task that are not all alike."""
+    labels, sources = rows.labels[list(chosen)], rows.sources[list(chosen)]
+    for source in sources.unique():
+        for column in labels[sources == source].unbind(1):
+            known = column[~column.isnan()]
+            if len(known) >= 3 and len(known.unique()) > 1:
+                return True
+    return False
 
 
 def _finished(now: Progress, config: TrainingConfig) -> bool:
