@@ -96,6 +96,16 @@ def test_mirrored_views_are_the_mirrored_picture(
         assert (level[4, 0] - feature).norm() > 1e-2 * feature.norm()
 
 
+def test_fewer_draws_than_the_model_averages_are_refused(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    """Else mirrored pictures would stand for draws."""
+    found = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
+    found.source(rows, PLAIN, replace(model.config, noise_draws=2))
+    with pytest.raises(TrainingError, match=r"holds 2 noise draws .* averages 3; cache them anew"):
+        found.source(rows, PLAIN, replace(model.config, noise_draws=3))
+
+
 def test_views_follow_the_step() -> None:
     """A step takes draws and mirrored twins by (seed, step), the latter only where allowed."""
     features = torch.arange(4.0).reshape(1, 4, 1, 1, 1, 1).expand(64, -1, -1, -1, -1, -1)

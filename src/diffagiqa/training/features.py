@@ -66,6 +66,11 @@ class Features:
         missing = [name for name in config.level_names if name not in self.names]
         if missing:
             raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
+        if self.options.draws < config.noise_draws:
+            raise TrainingError(
+                f"the feature cache holds {self.options.draws} noise draws of a picture, and the model "
+                f"averages {config.noise_draws}; cache them anew"
+            )
         mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
         return FeatureSource(
             [_pooled(self.levels[self.names.index(name)], config) for name in config.level_names],
