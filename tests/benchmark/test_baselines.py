@@ -239,6 +239,20 @@ def test_finished_repeats_are_read_back(rows: Rows, tmp_path: Path) -> None:
         run_baselines(config, rows, tmp_path, names=["magic"])
 
 
+def test_of_several_databases_the_first_one_s_test_part_counts(rows: Rows, tmp_path: Path) -> None:
+    """As the method's own figures do, beside which a baseline's stand."""
+    sources = (torch.arange(60) >= 40).long()
+    two = replace(rows, sources=sources, names=("first", "second"))
+    (done,) = run_baselines(
+        TrainingConfig(), two, tmp_path, names=["generator mean"], repeats=1, log=lambda _: None
+    )
+    test = make_split(TrainingConfig(), two)["test"]
+    assert max(test) >= 40
+    (result,) = done.results
+    assert result["test"]["rows"] == [row for row in test if row < 40]
+    assert done.evaluations[0].tasks["perception"].rows == len(result["test"]["rows"])
+
+
 def test_repeats_of_something_else_are_refused(rows: Rows, tmp_path: Path) -> None:
     config = TrainingConfig(test_fraction=0.3)
 

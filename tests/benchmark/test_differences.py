@@ -80,6 +80,13 @@ def test_few_prompts_give_a_difference_without_an_interval() -> None:
     assert "no value" not in table
 
 
+def test_rows_without_a_prompt_are_resampled_each_by_itself() -> None:
+    bare = replace(ROWS, samples=tuple(replace(s, prompt="") for s in ROWS.samples))
+    table = differences_table([repeats("weak", 1.0), repeats("ours", 0.05)], bare, "perception")
+    value, low, high, _ = numbers(table, "ours minus weak")
+    assert low < value < high
+
+
 def test_scores_without_an_order_have_no_difference() -> None:
     table = differences_table([repeats("constant", None), repeats("ours", 0.1)], ROWS, "perception")
     assert "| ours minus constant | no value | no value | 0 |" in table

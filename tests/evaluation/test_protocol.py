@@ -104,6 +104,22 @@ def test_what_has_no_value_is_none_with_a_reason(frame: pd.DataFrame) -> None:
     assert none.figures["mae"].value is None
 
 
+def test_intervals_resample_the_prompts_that_splits_keep_together(frame: pd.DataFrame) -> None:
+    """Spelt in three ways, a prompt is still one; without one, a row is by itself."""
+    whole = evaluate_predictions(frame, ["perception"], resamples=20)
+    spelt = frame["prompt"] + np.tile(["", ".", " "], 40)
+    spelt[::3] = spelt[::3].str.upper()
+    assert evaluate_predictions(frame.assign(prompt=spelt), ["perception"], resamples=20) == whole
+    numbered = frame.assign(group=np.repeat(np.arange(40), 3))  # 0 is a group like the others
+    found = evaluate_predictions(numbered, ["perception"], resamples=20)
+    assert found.tasks == whole.tasks
+    for nothing in ("", np.nan, None):
+        alone = frame.assign(prompt=frame["prompt"].where(frame.index > 2, nothing))
+        found = evaluate_predictions(alone, ["perception"], resamples=20).tasks["perception"]
+        assert found.groups == 39 + 3
+        assert found.figures["srcc"].low is not None
+
+
 def test_intervals_are_left_out_on_demand_and_seeded(frame: pd.DataFrame) -> None:
     bare = evaluate_predictions(frame, ["perception"], resamples=0).tasks["perception"]
     assert bare.figures["srcc"].low is None

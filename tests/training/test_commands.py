@@ -26,7 +26,7 @@ from diffagiqa.cli.training_options import parse_pairs, parse_scales
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.splits import Split, prompt_key
 from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
-from diffagiqa.evaluation.correlations import rmse
+from diffagiqa.evaluation.correlations import rmse, srcc
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.training import measures
 from diffagiqa.training.ablation import ablate as run_variants
@@ -126,6 +126,25 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
         run(crossdb, out, folder / "ratings.csv", *OWN, "--out", tmp_path / "x.csv")
     with pytest.raises(ConfigError, match="--unreadable is 'no'; expected stop or skip"):
         run(crossdb, out, folder / "ratings.csv", *OWN, "--unreadable", "no")
+
+
+def test_databases_are_tested_each_by_itself(folder: Path, tmp_path: Path) -> None:
+    """Where one database's labels lie above the other's, all together say which database it is."""
+    head, *lines = (folder / "ratings.csv").read_text().splitlines()
+    tables = [folder / "first.csv", folder / "second.csv"]
+    for table, own in zip(tables, (lines[:20], lines[20:]), strict=True):
+        table.write_text("\n".join([head, *own]))
+    out = tmp_path / "run"
+    text = run(train, *tables, *common(folder)[1:], "--set", "test_fraction=0.4", "--out", out)
+    tested = pd.read_csv(out / "test.csv")
+    for table in tables:
+        own = tested[tested["image"].str.startswith(f"{table.stem}/")]
+        found = Evaluation.load(out / f"test-{table.stem}.json").tasks["perception"]
+        assert found.rows == len(own) > 3
+        pair = (own["perception_predicted"], own["perception"])
+        assert found.figures["srcc"].value == pytest.approx(srcc(*pair))
+        assert f"test part of {table.stem}:\n  perception, " in text
+    assert not (out / "test.json").exists()
 
 
 def test_pictures_cut_short_are_left_out_on_demand(folder: Path, tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +25,7 @@ from diffagiqa.training import features as cache_module
 from diffagiqa.training.data import Rows
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features, open_features
+from diffagiqa.training.processes import Processes
 from diffagiqa.training.sources import FeatureSource, ImageSource, autocast
 from diffagiqa.training.train import make_model
 
@@ -91,6 +96,16 @@ def test_mirrored_views_are_the_mirrored_picture(
         assert (level[4, 0] - feature).norm() > 1e-2 * feature.norm()
 
 
+def test_fewer_draws_than_the_model_averages_are_refused(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    """Else mirrored pictures would stand for draws."""
+    found = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
+    found.source(rows, PLAIN, replace(model.config, noise_draws=2))
+    with pytest.raises(TrainingError, match=r"holds 2 noise draws .* averages 3; cache them anew"):
+        found.source(rows, PLAIN, replace(model.config, noise_draws=3))
+
+
 def test_views_follow_the_step() -> None:
     """A step takes draws and mirrored twins by (seed, step), the latter only where allowed."""
     features = torch.arange(4.0).reshape(1, 4, 1, 1, 1, 1).expand(64, -1, -1, -1, -1, -1)
@@ -138,6 +153,30 @@ def test_goes_on_after_a_stop(
     assert said[-1].startswith("features: shard 2 of 2 written")
     for file in sorted(whole.iterdir()):
         assert file.read_bytes() == (broken / file.name).read_bytes(), file.name
+
+
+def test_processes_share_the_shards_that_all_of_them_miss(
+    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+) -> None:
+    """One that comes late lists what the others do, though they could have written some by then."""
+    both = threading.Barrier(2, timeout=60)
+
+    class One(Processes):
+        def __init__(self, rank: int) -> None:
+            self.rank, self.count, self.device = rank, 2, torch.device("cpu")
+
+        def wait(self) -> None:
+            both.wait()
+
+    def cached(rank: int) -> int:
+        while rank and not both.n_waiting:
+            time.sleep(0.01)  # until the other waits for this one
+        place, own = tmp_path / "cache", copy.deepcopy(model)
+        found = cached_features(place, rows, own, backbone, OPTIONS, processes=One(rank), log=QUIET)
+        return len(found.levels[0])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(cached, (0, 1))) == [7, 7]
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])

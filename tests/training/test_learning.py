@@ -186,6 +186,25 @@ def test_the_first_of_the_best_epochs_is_kept(monkeypatch: pytest.MonkeyPatch) -
     assert any(not torch.equal(value, seen[3][name]) for name, value in seen[1].items())
 
 
+@pytest.mark.parametrize("fault", ["two rows", "equal labels", "two databases of two"])
+def test_a_validation_part_without_an_order_chooses_no_epoch(fault: str) -> None:
+    """Every epoch has an SRCC of 0 there, which says nothing for the first."""
+    features, labels, config = arrays(epochs=3, patience=1)
+    split, sources = thirds(60), None
+    split["validation"] = split["validation"][: 2 if fault == "two rows" else 4]
+    if fault == "equal labels":
+        labels[split["validation"]] = 0.5
+    elif fault == "two databases of two":
+        sources = (torch.arange(60) > split["validation"][1]).long()
+    said: list[str] = []
+    fitted = train_heads(
+        features, labels, split, config, tasks=config.model.tasks[:1], sources=sources,
+        log=said.append,
+    )  # fmt: skip
+    assert fitted.best_epoch == 2
+    assert "have no order, so the last epoch counts" in said[0]
+
+
 def test_an_epoch_takes_every_row_once_in_pieces_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -100,6 +100,10 @@ def test_each_database_is_measured_by_itself(
     assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
+    share = f"{config.test_fraction:.0%}"
+    assert f"prompts, split by prompt: {share} test, 10% of the rest validation; the" in report
+    published = render(replace(config, split="official"), rows, [done], [], "command")
+    assert "split as published, 10% of the rest validation where none was published;" in published
     notes = differences(config, Opened(rows, None, ()))
     assert any("of 50% of the pictures two damaged copies" in note for note in notes)
     assert "## The same repeats on the test part of second" in report

@@ -9,6 +9,7 @@ import numpy as np
 
 from diffagiqa.data.wording import counted
 from diffagiqa.evaluation.correlations import FEWEST, bootstrap_difference, srcc
+from diffagiqa.evaluation.protocol import resampling_units
 from diffagiqa.evaluation.tables import markdown, number
 from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import RESAMPLES, labelled_table
@@ -58,7 +59,6 @@ def _difference(
         table.loc[test["rows"], name] = test["scores"][task]
     known = table.dropna(subset=["ours", "theirs", task])
     mine, others, mos = (known[name].to_numpy() for name in ("ours", "theirs", task))
-    bounds = bootstrap_difference(
-        srcc, mine, others, mos, resamples=RESAMPLES, groups=known["prompt"].tolist()
-    )
-    return _Difference(srcc(mine, mos) - srcc(others, mos), *bounds, known["prompt"].nunique())
+    units = resampling_units(known["prompt"])
+    bounds = bootstrap_difference(srcc, mine, others, mos, resamples=RESAMPLES, groups=units)
+    return _Difference(srcc(mine, mos) - srcc(others, mos), *bounds, len(set(units)))

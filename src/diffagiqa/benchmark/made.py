@@ -17,7 +17,7 @@ from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.protocol import AGREEMENT, spread
-from diffagiqa.evaluation.tables import number
+from diffagiqa.evaluation.tables import markdown, number
 from diffagiqa.synth.database import DatabaseSplit, write_database
 from diffagiqa.synth.observers import Panel
 from diffagiqa.training.checkpoint import write_text
@@ -109,29 +109,21 @@ def open_made(table: Path) -> Opened:
 
 def ceilings(root: Path) -> str:
     """How well half of the observers agree with the other half and with the truth, per part."""
-    lines = [
-        "| part | task | half against half | all against truth |",
-        "|---|---|---|---|",
-    ]
+    lines = []
     for part in TESTS:
         found = json.loads((root / part / "observers.json").read_text(encoding="utf-8"))
         for task, key in (("perception", "quality"), ("alignment", "alignment")):
             one = found["noise_ceiling"][key]
             values = (one["between_halves"], one["all_to_truth"])
-            lines.append(f"| {part} | {task} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
-    return "\n".join(lines)
+            lines.append([part, task, *map(number, values)])
+    return markdown(["part", "task", "half against half", "all against truth"], lines)
 
 
 def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
     """SRCC, PLCC and KRCC of every method on every held-out part, medians over repeats."""
     sections = []
     for task in tasks:
-        lines = [
-            f"### {task.capitalize()}: SRCC / PLCC / KRCC",
-            "",
-            "| method | " + " | ".join(TESTS) + " |",
-            "|---" * (len(TESTS) + 1) + "|",
-        ]
+        lines = []
         for repeats in done:
             cells = []
             for part in TESTS:
@@ -140,6 +132,9 @@ def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:
                     for m in AGREEMENT
                 ]
                 cells.append(" / ".join(map(number, values)))
-            lines.append(f"| {repeats.regime} | " + " | ".join(cells) + " |")
-        sections.append("\n".join(lines))
+            lines.append([repeats.regime, *cells])
+        sections += [
+            f"### {task.capitalize()}: SRCC / PLCC / KRCC",
+            markdown(["method", *TESTS], lines),
+        ]
     return "\n\n".join(sections)

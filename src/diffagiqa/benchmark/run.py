@@ -26,7 +26,7 @@ from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.evaluation.tables import intervals_table, number, results_table
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
-from diffagiqa.training.measures import evaluate_scores
+from diffagiqa.training.measures import evaluate_scores, of_database
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.reproduce import Log, Repeats
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
@@ -61,7 +61,8 @@ def run_baselines(
 ) -> list[Repeats]:
     """Run every named baseline ``repeats`` times, each on the split that the method's repeat uses.
 
-    ``network_repeats``: fewer repeats of those that train a network.
+    ``network_repeats``: fewer repeats of those that train a network. With several databases, figures
+    are those of the first.
     """
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
@@ -139,13 +140,14 @@ def _trial(config: TrainingConfig, rows: Rows, official: Split | None) -> Trial:
 def _one(method: Method, trial: Trial, config: TrainingConfig) -> dict[str, Any]:
     began = time.perf_counter()
     columns = method(trial).T.tolist()
-    scores = dict(zip(trial.rows.task_names, columns, strict=True))
+    every = dict(zip(trial.rows.task_names, columns, strict=True))
+    scores, test = of_database(every, trial.rows, trial.test, 0)  # as the method's figures are
     return {
         "seed": config.seed,
         "split_seed": config.split_seed,
         "seconds": time.perf_counter() - began,
-        "evaluation": asdict(evaluate_scores(scores, trial.rows, trial.test)),
-        "test": {"rows": list(trial.test), "scores": scores},
+        "evaluation": asdict(evaluate_scores(scores, trial.rows, test)),
+        "test": {"rows": test, "scores": scores},
     }
 
 

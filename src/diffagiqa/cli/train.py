@@ -62,7 +62,7 @@ def train(
     """
     from diffagiqa.data.wording import counted
     from diffagiqa.evaluation.tables import figure_texts, intervals_text
-    from diffagiqa.training.measures import evaluate_scores, predictions, predictions_csv
+    from diffagiqa.training.measures import evaluate_databases, predictions, predictions_csv
     from diffagiqa.training.open_data import make_split, prompts_of
     from diffagiqa.training.processes import Processes
     from diffagiqa.training.train import train as run_training
@@ -96,12 +96,16 @@ def train(
     if not Processes(device).main:
         return
     typer.echo(f"best epoch {fitted.best_epoch}, model in {out / 'best'}")
-    found = evaluate_scores(fitted.test_scores, opened.rows, fitted.test_rows)
-    typer.echo("test part:")
-    for task, figures in found.tasks.items():
-        over = intervals_text(figures, found.settings["by"])
-        typer.echo(f"  {task}, {over}: {'  '.join(figure_texts(figures))}")
+    several = len(opened.rows.names) > 1
+    evaluations = evaluate_databases(fitted.test_scores, opened.rows, fitted.test_rows)
+    for name, found in evaluations.items():
+        typer.echo(f"test part of {name}:" if several else "test part:")
+        for task, figures in found.tasks.items():
+            over = intervals_text(figures, found.settings["by"])
+            typer.echo(f"  {task}, {over}: {'  '.join(figure_texts(figures))}")
     frame = predictions(fitted.test_scores, opened.rows, fitted.test_rows)
     options.write(out / "test.csv", predictions_csv(frame))
-    found.save(out / "test.json")
-    typer.echo(f"written: {out / 'test.json'}")
+    for name, found in evaluations.items():
+        file = out / (f"test-{name}.json" if several else "test.json")
+        found.save(file)
+        typer.echo(f"written: {file}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffagiqa import checks
+from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.correlations import (
     Measure,
@@ -139,7 +140,7 @@ def evaluate_predictions(
             f"the predictions lack {', '.join(missing)}; expected an opinion score and a prediction, "
             "<task> and <task>_predicted, for every task"
         )
-    units = (name for name in ("group", "prompt") if name in frame and frame[name].ne("").any())
+    units = (name for name in ("group", "prompt") if name in frame and any(_texts(frame[name])))
     unit = next(units, None)
     settings = {"resamples": resamples, "level": level, "seed": seed, "by": unit or "row"}
     found = {task: _evaluate(frame, task, unit, resamples, level, seed) for task in tasks}
@@ -154,7 +155,7 @@ def _evaluate(
     rows = frame[labelled & scored]
     predicted = rows[f"{task}_predicted"].to_numpy(dtype=np.float64)
     mos = rows[task].to_numpy(dtype=np.float64)
-    groups = None if unit is None else [own or f"\0{i}" for i, own in enumerate(rows[unit])]
+    groups = None if unit is None else resampling_units(rows[unit])
     figures: dict[str, Figure] = {}
     reason = why_undefined(predicted, mos)
     reasons = dict.fromkeys(AGREEMENT, reason) if reason else {}
@@ -191,6 +192,19 @@ def _evaluate(
         reasons=reasons,
         groups=len(rows) if groups is None else len(set(groups)),
     )
+
+
+def resampling_units(column: pd.Series) -> list[str]:
+    """The prompt or group of each row as intervals resample it; a row without one is by itself.
+
+    Prompts that a split holds for the same one are one here, too.
+    """
+    key = prompt_key if column.name == "prompt" else str
+    return [key(text) or f"\0{i}" for i, text in enumerate(_texts(column))]
+
+
+def _texts(column: pd.Series) -> list[str]:
+    return column.astype(object).where(column.notna(), "").astype(str).tolist()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from diffagiqa.data.prompts import clean_prompt
+from diffagiqa.evaluation.tables import markdown
 from diffagiqa.explain.explanation import MAP_TASK, WORD_TASK, word_chances, word_drops
 from diffagiqa.explain.spatial import METHODS, quality_map
 from diffagiqa.explain.words import split_words
@@ -197,19 +198,19 @@ def explain_benchmark(
 
 def benchmark_table(found: dict[str, dict[str, Share]]) -> str:
     """The figures as Markdown tables."""
-    lines = []
+    tables = []
     maps = {name: values for name, values in found.items() if name != "words"}
     if maps:
         heads = list(next(iter(maps.values())))
-        lines += ["| map | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-        for name, values in maps.items():
-            lines.append(f"| {name} | " + " | ".join(_cell(values[h]) for h in heads) + " |")
+        lines = [[name, *(_cell(values[h]) for h in heads)] for name, values in maps.items()]
+        tables.append(markdown(["map", *heads], lines))
     if "words" in found:
-        lines += ["", "| what is not shown | first word named is true |", "|---|---|"]
-        for name, value in found["words"].items():
-            label = "**all**" if name == "named" else name
-            lines.append(f"| {label} | {_cell(value)} |")
-    return "\n".join(lines) + "\n"
+        lines = [
+            ["**all**" if name == "named" else name, _cell(value)]
+            for name, value in found["words"].items()
+        ]
+        tables.append(markdown(["what is not shown", "first word named is true"], lines))
+    return "\n\n".join(tables) + "\n"
 
 
 def _area(heights: np.ndarray) -> float:

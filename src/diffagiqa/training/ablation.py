@@ -15,6 +15,7 @@ import numpy as np
 
 from diffagiqa.data.splits import Split
 from diffagiqa.errors import ConfigError
+from diffagiqa.evaluation.tables import markdown
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -154,17 +155,16 @@ def render_ablation(
 ) -> str:
     """Median SRCC and PLCC on the test parts by task; what was not run is printed as not run."""
     tasks = rows.task_names
-    lines = [
+    head = [
         f"# Ablation on {' + '.join(rows.names)}",
         "",
         f"{len(rows)} pictures, split by {config.split}, {config.model.image_size} x "
         f"{config.model.image_size} pixels; median over repeats [lowest, highest].",
         "",
-        f"| variant | repeats | {' | '.join(f'{task} SRCC | {task} PLCC' for task in tasks)} |",
-        f"|---|---|{'---|---|' * len(tasks)}",
     ]
+    lines = []
     for variant, done in table:
-        cells = [str(len(done.results)) if done else "not run"]
+        cells = [variant.name, str(len(done.results)) if done else "not run"]
         for task in tasks:
             for metric in ("srcc", "plcc"):
                 values = done.values(task, metric) if done else ()
@@ -173,8 +173,9 @@ def render_ablation(
                     if values
                     else "not run"
                 )
-        lines.append(f"| {variant.name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    columns = [f"{task} {metric}" for task in tasks for metric in ("SRCC", "PLCC")]
+    return "\n".join([*head, markdown(["variant", "repeats", *columns], lines)]) + "\n"
 
 
 def _levels(base: ModelConfig, kept: Sequence[int]) -> ModelConfig:

@@ -13,7 +13,7 @@ from diffagiqa.data.splits import prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, PromptError, TrainingError
 from diffagiqa.evaluation.protocol import AGREEMENT, TaskEvaluation, evaluate_predictions
-from diffagiqa.evaluation.tables import NAMES, figure_text, intervals_text
+from diffagiqa.evaluation.tables import NAMES, figure_text, intervals_text, markdown
 from diffagiqa.scorer import Scorer
 from diffagiqa.training import measures
 from diffagiqa.training.data import Rows
@@ -69,10 +69,9 @@ def cross_evaluate(
     columns = dict(zip(common, scores.T.tolist(), strict=True))
     frame = measures.predictions(columns, rows, range(len(rows)))
     new = np.array([key not in seen for key in keys])
-    grouped = frame.assign(group=keys)
     parts = {
         name: evaluate_predictions(part, common, resamples=measures.RESAMPLES).tasks
-        for name, part in {"all": grouped, "new prompts": grouped[new]}.items()
+        for name, part in {"all": frame, "new prompts": frame[new]}.items()
     }
     tasks = {task: {part: found[task] for part, found in parts.items()} for task in common}
     frame["new_prompt"] = np.where(new, "yes", "no")
@@ -90,26 +89,25 @@ def cross_evaluate(
 def render_cross(result: CrossResult) -> str:
     """The result as Markdown."""
     unread = counted(result.unreadable, "picture")
-    lines = [
+    head = [
         f"# Trained on {result.trained_on}, tested on {result.tested_on}",
         "",
         f"{result.shared_prompts} of {counted(result.prompts, 'prompt')} of {result.tested_on} were "
         f'trained on; the rows "new prompts" leave their pictures out. {unread} could not be read. '
         "Brackets: 95 % percentile bootstrap over prompts. RMSE is in units of the labels.",
         "",
-        f"| task | pictures of | count | {' | '.join(NAMES[name] for name in METRICS)} |",
-        f"|---|---|---|{'---|' * len(METRICS)}",
     ]
-    reasons = []
+    lines, reasons = [], []
     for task, parts in result.tasks.items():
         for part, found in parts.items():
             cells = [figure_text(found.figures[name]) for name in METRICS]
-            lines.append(f"| {task} | {part} | {found.rows} | {' | '.join(cells)} |")
+            lines.append([task, part, str(found.rows), *cells])
             if reason := found.reasons.get("srcc"):
                 reasons.append(f"{task}, {part}: no correlation, since {reason}.")
             elif found.figures["srcc"].low is None:
                 reasons.append(f"{task}, {part}: {intervals_text(found)}.")
-    return "\n".join([*lines, *([""] if reasons else []), *reasons]) + "\n"
+    table = markdown(["task", "pictures of", "count", *(NAMES[name] for name in METRICS)], lines)
+    return "\n".join([*head, table, *([""] if reasons else []), *reasons]) + "\n"
 
 
 def _training_rows(run: Path) -> Any:

@@ -67,6 +67,11 @@ class Features:
         missing = [name for name in config.level_names if name not in self.names]
         if missing:
             raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
+        if self.options.draws < config.noise_draws:
+            raise TrainingError(
+                f"the feature cache holds {self.options.draws} noise draws of a picture, and the model "
+                f"averages {config.noise_draws}; cache them anew"
+            )
         mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
         return FeatureSource(
             [_pooled(self.levels[self.names.index(name)], config) for name in config.level_names],
@@ -96,6 +101,7 @@ def cached_features(
     source = ImageSource(rows, model.config, backbone, _plain, workers=workers)
     starts = range(0, len(rows), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
+    processes.wait()  # else one lists what is missing while another writes it, and shares differ
     if missing:
         _announce(folder, len(rows), missing, model, source, options, log)
         if processes.main:

@@ -83,7 +83,6 @@ def fit(
     """
     processes = processes or Processes()
     model = model.to(processes.device)
-    labels, sources = rows.labels.to(processes.device), rows.sources.to(processes.device)
     seed_dropout(model)
     if processes.count > 1:
         share_batch_norm(model)
@@ -105,6 +104,12 @@ def fit(
     piece = batch_size // config.accumulation
     first, last = processes.share(piece)
     total_steps = config.epochs * batches
+    chooses = _can_be_ranked(rows, split["validation"])
+    if split["validation"] and not chooses:
+        log(
+            "validation: fewer than three rows or equal labels have no order, so the last epoch counts; "
+            "give it more rows"
+        )
 
     def checkpoint() -> None:
         if run is not None and processes.main:
@@ -118,6 +123,7 @@ def fit(
         model.train()
         for batch in range(now.batch, batches):
             set_rate(optimiser, rate_factor(now.step, total_steps, config.warmup))
+            pieces: list[tuple[list[int], Tensor]] = []
             for part in range(config.accumulation):
                 start = batch * batch_size + part * piece
                 chosen = order[start : start + piece]
@@ -127,8 +133,8 @@ def fit(
                 set_step(model, step)
                 scores = source.scores(model, chosen[first:last], step)
                 scores = {task: processes.gather(value.float()) for task, value in scores.items()}
-                loss, _ = objective(
-                    scores, labels[chosen], sources[chosen], rows.task_names, config
+                loss = objective(
+                    scores, rows.labels[chosen], rows.sources[chosen], rows.task_names, config
                 )
                 if naming:
                     named = [processes.gather(logits) for logits in naming.logits.values()]
@@ -136,13 +142,16 @@ def fit(
                 if ordering:
                     ordered = ordering.loss(model, source, chosen, slice(first, last), processes)
                     loss = loss + config.damaged_weight * ordered
-                _check_finite(loss, "loss", now, chosen, rows)
                 if loss.requires_grad:  # a piece may hold no label at all
                     (loss / config.accumulation).backward()
-                now.loss_sum += float(loss.detach()) / config.accumulation
+                pieces.append((chosen, loss.detach()))
             processes.sum_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-            _check_finite(norm, "gradient", now, chosen, rows)
+            losses, length = _read([loss for _, loss in pieces], norm)
+            for (chosen, _), value in zip(pieces, losses, strict=True):
+                _check_finite(value, "loss", now, chosen, rows)
+                now.loss_sum += value / config.accumulation
+            _check_finite(length, "gradient", now, chosen, rows)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             now.step += 1
@@ -166,7 +175,7 @@ def fit(
         history.append(row)
         now.epoch, now.batch, now.loss_sum = epoch + 1, 0, 0.0
         now.waited += 1
-        if row["srcc"] > now.best or not split["validation"]:  # without one, the last is the best
+        if row["srcc"] > now.best or not chooses:  # then the last is the best
             now.best, now.best_epoch, now.waited = row["srcc"], epoch, 0
             if run is None:
                 best = _copy(averaged.model)
@@ -241,6 +250,17 @@ def correlations(
     return {**found, "srcc": float(np.mean(each)) if each else 0.0}
 
 
+def _can_be_ranked(rows: Rows, chosen: Sequence[int]) -> bool:
+    """Whether some database has three rows with labels of a task that are not all alike."""
+    labels, sources = rows.labels[list(chosen)], rows.sources[list(chosen)]
+    for source in sources.unique():
+        for column in labels[sources == source].unbind(1):
+            known = column[~column.isnan()]
+            if len(known) >= 3 and len(known.unique()) > 1:
+                return True
+    return False
+
+
 def _finished(now: Progress, config: TrainingConfig) -> bool:
     return bool(config.patience) and now.waited >= config.patience
 
@@ -262,14 +282,20 @@ def _whole_batch(config: TrainingConfig, rows: int, processes: Processes) -> int
     return size
 
 
+def _read(losses: Sequence[Tensor], norm: Tensor) -> tuple[list[float], float]:
+    """Their values, for which a GPU is waited for once in a step."""
+    *each, length = torch.stack([*losses, norm.to(losses[0])]).tolist()
+    return each, length
+
+
 def _check_finite(
-    value: Tensor, what: str, now: Progress, chosen: Sequence[int], rows: Rows
+    value: float, what: str, now: Progress, chosen: Sequence[int], rows: Rows
 ) -> None:
-    if bool(torch.isfinite(value)):
+    if math.isfinite(value):
         return
     names = ", ".join(rows.samples[row].image for row in chosen[:3])
     raise TrainingError(
-        f"the {what} is {float(value.detach())} at step {now.step} (epoch {now.epoch}; first pictures "
+        f"the {what} is {value} at step {now.step} (epoch {now.epoch}; first pictures "
         f"{names}); the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
         "precision float32, and start again with --init FOLDER/best"
     )

@@ -78,28 +78,27 @@ def objective(
     sources: Tensor,
     tasks: Sequence[str],
     config: TrainingConfig,
-) -> tuple[Tensor, dict[str, float]]:
-    """The loss of one piece of a batch, and its terms by name for the log.
+) -> Tensor:
+    """The loss of one piece of a batch, ().
 
     ``scores`` (B,) by task, in [0, 1]; ``labels`` (B, tasks) in [0, 1], NaN where missing;
     ``sources`` (B,) number of the database of each row. A task without a label here adds nothing.
+    Labels and sources are best left on the CPU, where a look at them waits for no GPU.
     """
     weights = config.task_weights or (1.0,) * len(tasks)
-    total = torch.zeros((), device=labels.device)
-    terms: dict[str, float] = {}
+    total = torch.zeros((), device=scores[tasks[0]].device)
     for column, (task, weight) in enumerate(zip(tasks, weights, strict=True)):
         known = ~labels[:, column].isnan()
         if not known.any():
             continue
-        x, y, source = scores[task][known].float(), labels[known, column], sources[known]
+        x, source = scores[task][known].float(), sources[known]
+        y = labels[known, column].to(x.device)
         regression = REGRESSION[config.regression](x, y)
         total = total + weight * config.regression_weight * regression
-        terms[f"{task}_{config.regression}"] = float(regression.detach())
         if config.relation != "none" and config.relation_weight:
             relation = _within_sources(RELATION[config.relation], x, y, source)
             total = total + weight * config.relation_weight * relation
-            terms[f"{task}_{config.relation}"] = float(relation.detach())
-    return total, terms
+    return total
 
 
 def _within_sources(

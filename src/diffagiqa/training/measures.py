@@ -26,6 +26,26 @@ def evaluate_scores(
     )
 
 
+def evaluate_databases(
+    scores: Mapping[str, Sequence[float]], rows: Rows, test: Sequence[int]
+) -> dict[str, Evaluation]:
+    """``evaluate_scores`` of each database that has test rows, by its name.
+
+    Their observers and scales differ, so one correlation over all would measure those too.
+    """
+    own = {name: of_database(scores, rows, test, i) for i, name in enumerate(rows.names)}
+    return {name: evaluate_scores(found, rows, part) for name, (found, part) in own.items() if part}
+
+
+def of_database(
+    scores: Mapping[str, Sequence[float]], rows: Rows, test: Sequence[int], number: int
+) -> tuple[dict[str, list[float]], list[int]]:
+    """Of scores and test rows, those of the database ``rows.names[number]``."""
+    own = [i for i, row in enumerate(test) if int(rows.sources[row]) == number]
+    found = {task: [values[i] for i in own] for task, values in scores.items()}
+    return found, [test[i] for i in own]
+
+
 def predictions(
     scores: Mapping[str, Sequence[float]], rows: Rows, test: Sequence[int]
 ) -> pd.DataFrame:

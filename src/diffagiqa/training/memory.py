@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.evaluation.tables import markdown
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.features import drop_unused
@@ -173,18 +174,16 @@ def main() -> None:
     logging.set_verbosity_error()  # about a network on the meta device there is nothing to warn of
     config = ModelConfig()
     backbone = stable_diffusion_15(config)
-    print("| pictures per piece | recomputed | frozen | trained | activations | total |")
-    print("|---|---|---|---|---|---|")
+    lines = []
     for recompute in (False, True):
         for batch in (1, 2, 4):
             backbone.checkpoint_activations = recompute
             memory = training_memory(config, backbone, batch)
             cells = (memory.frozen, memory.trained, memory.activations, memory.total)
-            print(
-                f"| {batch} | {'yes' if recompute else 'no'} | "
-                + " | ".join(f"{value / GB:.1f} GB" for value in cells)
-                + " |"
-            )
+            sizes = [f"{value / GB:.1f} GB" for value in cells]
+            lines.append([str(batch), "yes" if recompute else "no", *sizes])
+    columns = ("frozen", "trained", "activations", "total")
+    print(markdown(["pictures per piece", "recomputed", *columns], lines))
 
 
 if __name__ == "__main__":

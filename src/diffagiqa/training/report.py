@@ -125,16 +125,20 @@ def short_name(path: str) -> str:
 
 def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     model = config.model
-    parts = f"{config.test_fraction:.0%} test, "
+    official = config.split == "official"
+    parts = (
+        "as published, " if official else f"by {config.split}: {config.test_fraction:.0%} test, "
+    )
     if config.validation_fraction:
         parts += (
-            f"{config.validation_fraction:.0%} of the rest validation; the test part is scored once, "
+            f"{config.validation_fraction:.0%} of the rest validation"
+            f"{' where none was published' if official else ''}; the test part is scored once, "
             "by the epoch that was best on validation."
         )
     else:
         parts += "no validation part; the test part is scored once, by the last epoch."
     lines = [
-        f"* {_counted(rows)}, split by {config.split}: {parts}",
+        f"* {_counted(rows)}, split {parts}",
         f"* Backbone `{short_name(model.backbone)}`, timestep {model.timestep}, posterior "
         f"{model.posterior}, {counted(len(model.features), 'feature')}, "
         + (

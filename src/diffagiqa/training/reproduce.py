@@ -22,7 +22,7 @@ from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.features import Features
-from diffagiqa.training.measures import evaluate_baseline, evaluate_scores
+from diffagiqa.training.measures import evaluate_baseline, evaluate_scores, of_database
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
@@ -151,9 +151,7 @@ def one_repeat(
 
     def _evaluated(database: int) -> dict[str, Any]:
         """One database's own test part, and each generator's mean label there."""
-        own = [i for i, row in enumerate(fitted.test_rows) if labelled.sources[row] == database]
-        test = [fitted.test_rows[i] for i in own]
-        scores = {task: [values[i] for i in own] for task, values in fitted.test_scores.items()}
+        scores, test = of_database(fitted.test_scores, labelled, fitted.test_rows, database)
         known = [row for row in (*split["train"], *split["validation"]) if row < len(labelled)]
         known = [row for row in known if labelled.sources[row] == database]
         return {

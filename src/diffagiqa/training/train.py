@@ -47,6 +47,32 @@ def train(
     Raises ``TrainingError`` where the configuration, the data or what ``folder`` holds does not allow the
     run, and where ``loop.fit`` does.
     """
+    _check(config, rows)
+    processes = Processes(device)
+    say = log if processes.main else _silent
+    backbone = backbone or open_backbone(config, processes.device)
+    backbone.checkpoint_activations = config.checkpoint_activations
+    model = make_model(config, rows.tasks, backbone, say)
+    if config.freeze_prompters:
+        if features is None:
+            place = _cache_folder(folder, cache)
+            features = compute_features(config, rows, place, backbone, model, processes, say)
+        source, rows = _from_features(features, config, rows, model, processes)
+    else:
+        source, rows = _from_pictures(config, rows, model, backbone, processes)
+    split = {name: labelled(rows, part, say, name) for name, part in split.items()}
+    run = None if folder is None else _begin(Path(folder), config, rows, split, resume, processes)
+    fitted = fit(
+        model, source, rows, split, config, processes=processes, run=run, resume=resume, log=say
+    )
+    if config.members > 1:
+        fitted = _with_members(fitted, source, rows, split, config, tasks=model.config.tasks,
+                               backbone=backbone, processes=processes, run=run, log=say)  # fmt: skip
+    return _tested(fitted, source, split.get("test", ()), processes)
+
+
+def _check(config: TrainingConfig, rows: Rows) -> None:
+    """Raise where the configuration allows no run, before anything is loaded."""
     if config.members > 1 and not (
         config.freeze_prompters and config.model.pooling == "statistics"
     ):
@@ -55,49 +81,62 @@ def train(
             '"statistics"'
         )
     check_weights(rows.task_names, config)
-    processes = Processes(device)
-    say = log if processes.main else _silent
-    backbone = backbone or open_backbone(config, processes.device)
-    backbone.checkpoint_activations = config.checkpoint_activations
-    model = make_model(config, rows.tasks, backbone, say)
+
+
+def _cache_folder(folder: str | Path | None, cache: str | Path | None) -> Path:
+    if cache:
+        return Path(cache)
+    if folder is None:
+        raise TrainingError("features need a folder to be cached in; give cache or folder")
+    return Path(folder) / "features"
+
+
+def _from_features(
+    features: Features, config: TrainingConfig, rows: Rows, model: DiffAGIQA, processes: Processes
+) -> tuple[Source, Rows]:
+    """Scores from cached features, and the rows without the labels of pictures that have none."""
+    rows = rows.without_labels(features.unreadable)
     arithmetic = autocast(processes.device, chosen_precision(config))
-    source: Source
-    if config.freeze_prompters:
-        if features is None:
-            place = cache or (Path(folder) / "features" if folder is not None else None)
-            if place is None:
-                raise TrainingError("features need a folder to be cached in; give cache or folder")
-            features = compute_features(config, rows, Path(place), backbone, model, processes, say)
-        rows = rows.without_labels(features.unreadable)
-        source = features.source(rows, arithmetic, model.config, processes.device)
-    else:
-        source = ImageSource(
-            rows, model.config, backbone, arithmetic, flip=config.flip, workers=config.workers
-        )
-        if config.unreadable == "skip":
-            rows = rows.without_labels(source.unreadable())
-        elif faults := source.unreadable():
-            source.image(faults[0])  # raises, naming it, before hours are spent
-    split = {name: labelled(rows, part, say, name) for name, part in split.items()}
-    run = None
-    if folder is not None:
-        run = RunFolder(Path(folder), config, resume, processes.main)
-        if processes.main:
-            run.describe(rows, split)
-        processes.wait()
-    fitted = fit(
-        model, source, rows, split, config, processes=processes, run=run, resume=resume, log=say
+    return features.source(rows, arithmetic, model.config, processes.device), rows
+
+
+def _from_pictures(
+    config: TrainingConfig, rows: Rows, model: DiffAGIQA, backbone: Backbone, processes: Processes
+) -> tuple[Source, Rows]:
+    """Scores from pictures, and the rows without the labels of those that cannot be read.
+
+    Raises ``TrainingError`` naming one, before hours are spent, unless they are to be left out.
+    """
+    arithmetic = autocast(processes.device, chosen_precision(config))
+    source = ImageSource(
+        rows, model.config, backbone, arithmetic, flip=config.flip, workers=config.workers
     )
-    if config.members > 1:
-        fitted = _with_members(fitted, source, rows, split, config, tasks=model.config.tasks,
-                               backbone=backbone, processes=processes, run=run, log=say)  # fmt: skip
-    if not split.get("test"):
+    faults = source.unreadable()
+    if faults and config.unreadable != "skip":
+        source.image(faults[0])  # raises
+    return source, rows.without_labels(faults)
+
+
+def _begin(
+    folder: Path, config: TrainingConfig, rows: Rows, split: Parts, resume: bool, processes: Processes
+) -> RunFolder:  # fmt: skip
+    """The folder of the run, with what it starts from written by the main process."""
+    run = RunFolder(folder, config, resume, processes.main)
+    if processes.main:
+        run.describe(rows, split)
+    processes.wait()
+    return run
+
+
+def _tested(fitted: Fitted, source: Source, test: Sequence[int], processes: Processes) -> Fitted:
+    """With the scores of the test rows, if there are any, by the best model."""
+    if not test:
         return fitted
-    scores = predict(fitted.model.to(processes.device), source, split["test"], processes)
+    scores = predict(fitted.model.to(processes.device), source, test, processes)
     return replace(
         fitted,
         test_scores={task: value.tolist() for task, value in scores.items()},
-        test_rows=list(split["test"]),
+        test_rows=list(test),
     )
 
 
