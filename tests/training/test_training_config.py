@@ -88,3 +88,22 @@ def test_prompts_that_may_be_tested(tmp_path: Path) -> None:
     assert read_prompts("agiqa-3k-unseen") == unseen
     with pytest.raises(ConfigError, match="one of agiqa-3k-unseen"):
         prompts_to_test(TrainingConfig(test_prompts="nothing"))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"epochs": "3"}, "TrainingConfig.epochs is '3'; expected a value like 30"),
+        ({"databases": "agiqa-3k"}, "TrainingConfig.databases is 'agiqa-3k'; "),
+        ({"flip": "no"}, "TrainingConfig.flip is 'no'; expected a value like True"),
+        ({"model": {}}, "TrainingConfig.model is {}; expected a ModelConfig"),
+        ({"clip_norm": float("nan")}, "clip_norm is nan; expected a positive number"),
+        ({"lr_heads": float("nan")}, "lr_heads is nan; expected 0.0 to 10.0"),
+    ],
+)
+def test_a_wrong_value_from_python_is_said_in_one_sentence(
+    values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as fault:
+        TrainingConfig(**values)
+    assert str(fault.value).startswith(said)

@@ -36,7 +36,8 @@ def check_types(config: Any) -> None:
 
 
 def _check_type(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> None:
-    default = field.default
+    made = field.default_factory is not dataclasses.MISSING
+    default: Any = field.default_factory() if made else field.default  # type: ignore[operator]
     if default is dataclasses.MISSING:
         expected: tuple[type, ...] = (str,)
     elif default is None:
@@ -52,9 +53,10 @@ def _check_type(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> No
         fixed = field.name in ("fusion_channels", "head_channels", "head_dropout")
         wrong = wrong or (fixed and len(value) != len(default))
     if wrong:
+        like = "text" if default is dataclasses.MISSING else default
         raise ConfigError(
             f"{cls.__name__}.{field.name} is {repr(value)[:80]}; "
-            f"expected a value like {default if default is not dataclasses.MISSING else 'text'!r}"
+            + (f"expected a {type(default).__name__}" if made else f"expected a value like {like!r}")
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from diffagiqa.errors import ConfigError
-from diffagiqa.model.config import ModelConfig, from_dict
+from diffagiqa.model.config import ModelConfig, check_types, from_dict
 
 RECIPES = Path(__file__).parent / "recipes"
 Regression = Literal["mse", "huber", "l1"]
@@ -101,6 +102,7 @@ class TrainingConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, kind in (
             ("split", SplitBy),
             ("regression", Regression),
@@ -138,7 +140,7 @@ class TrainingConfig:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} to {high}")
-        if self.clip_norm <= 0:
+        if not 0 < self.clip_norm < math.inf:
             raise ConfigError(f"clip_norm is {self.clip_norm}; expected a positive number")
         if self.batch_size % self.accumulation:
             raise ConfigError(
