@@ -168,7 +168,8 @@ def test_low_precision_stays_near(
     low = Scorer.untrained(str(reference / "backbone"), small_config(), dtype="bfloat16")
     low.model.load_state_dict(scorer.model.state_dict())
     for found, wanted in zip(low(pictures, PROMPTS), scorer(pictures, PROMPTS), strict=True):
-        assert found["perception"] == pytest.approx(wanted["perception"], abs=0.01)
+        # Of random weights; those of a trained model: tests/test_embedded_model.py
+        assert found["perception"] == pytest.approx(wanted["perception"], abs=0.02)
 
 
 def test_loss_has_a_gradient_to_the_images(scorer: Scorer, pictures: list[np.ndarray]) -> None:

@@ -86,7 +86,7 @@ def test_what_fits_comes_back() -> None:
         (lambda s: s(PICTURE, 5), "prompts is 5; "),
         (lambda s: s([PICTURE], {"a fox": 1}), "prompts is of type dict; "),
         (lambda s: s([PICTURE] * 2, {"a", "b"}), "prompts is of type set; "),
-        (lambda s: s([PICTURE] * 2, ["a"]), "1 prompts were given for 2 images"),
+        (lambda s: s([PICTURE] * 2, ["a"]), "1 prompt was given for 2 images"),
         (lambda s: s(torch.ones(3, 64, 64, device="meta"), "a"), "on meta; expected a dense one"),
         (lambda s: s(torch.ones(3, 64, 64).to_sparse(), "a"), "is of layout torch.sparse_coo"),
         (lambda s: list(s.score_many(["a.png"])), "one of pairs is 'a.png'; expected an image and"),

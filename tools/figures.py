@@ -67,6 +67,8 @@ def _three(latents: torch.Tensor) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/method")
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     flow(folder / "flow.png")

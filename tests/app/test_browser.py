@@ -201,7 +201,6 @@ def test_report_on_a_phone(browser: Any, report: Path) -> None:
     """No sideways scrolling at 390 pixels, and no text smaller than 12."""
     with phone(browser):
         browser.get(report.as_uri())
-        keep(browser, "report/phone.png")
         wide, small = browser.execute_script("""
             const sizes = [...document.querySelectorAll('p,td,th,dt,dd,a,span,b,small,figcaption')]
                 .filter(e => e.innerText.trim()).map(e => parseFloat(getComputedStyle(e).fontSize));

@@ -195,5 +195,5 @@ def test_a_picture_that_breaks_while_training(tmp_path: Path, backbone: Backbone
 
 def test_too_few_rows(tmp_path: Path, backbone: Backbone) -> None:
     rows = made_up_rows(tmp_path, 3)
-    with pytest.raises(TrainingError, match="make no batch of at least two"):
+    with pytest.raises(TrainingError, match="1 row to train on makes no batch of at least two"):
         train(small_config(), rows, {"train": [0], "validation": [1]}, backbone=backbone, log=QUIET)

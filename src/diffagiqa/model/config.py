@@ -53,10 +53,10 @@ def _check_type(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> No
         fixed = field.name in ("fusion_channels", "head_channels", "head_dropout")
         wrong = wrong or (fixed and len(value) != len(default))
     if wrong:
-        like = "text" if default is dataclasses.MISSING else default
+        like = f"value like {'text' if default is dataclasses.MISSING else default!r}"
         raise ConfigError(
             f"{cls.__name__}.{field.name} is {repr(value)[:80]}; "
-            + (f"expected a {type(default).__name__}" if made else f"expected a value like {like!r}")
+            f"expected a {type(default).__name__ if made else like}"
         )
 
 
