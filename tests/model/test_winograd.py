@@ -25,11 +25,6 @@ from diffagiqa.model.winograd import (
 from diffagiqa.weights.backbone_folder import load_backbone
 
 
-@pytest.fixture(autouse=True)
-def on_a_cpu_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "cpu_is_zen5", lambda: False)
-
-
 def conv_and_maps(channels: int = 256, side: int = 64, kernel: int = 3) -> tuple[nn.Conv2d, Tensor]:
     torch.manual_seed(0)
     conv = nn.Conv2d(channels, 256, kernel, padding=kernel // 2).requires_grad_(False)
@@ -164,12 +159,3 @@ def test_a_folded_pyramid_takes_the_short_way_on_its_large_maps() -> None:
         if isinstance(conv, WinogradConv2d) and conv._carried is not None
     }
     assert used == {f"levels.0.branches.{i}.0" for i in (1, 2, 3)}
-
-
-def test_on_zen_5_the_plain_way_is_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    conv, maps = conv_and_maps()
-    short = WinogradConv2d.of(conv)
-    with torch.no_grad():
-        assert short.pays(maps)
-        monkeypatch.setattr(module, "cpu_is_zen5", lambda: True)
-        assert not short.pays(maps)

@@ -19,6 +19,7 @@ from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
 from diffagiqa.model.fused import switch_fused
 from diffagiqa.model.noise import Noise
+from diffagiqa.model.products import switch_products
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Pass
 from diffagiqa.model.winograd import switch_short_way
@@ -35,6 +36,7 @@ class Steps:
     folded: bool = False
     channels_last: bool = False
     winograd: bool = False
+    products: bool = False
     in_place: bool = False
     kernels: bool = False
     one_batch: bool = False
@@ -48,11 +50,12 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("folded", "batch normalisation folded, dropout gone"),
     ("channels_last", "convolutions' weights laid out channels last"),
     ("winograd", "wide convolutions with a third to a sixth of the multiplications"),
+    ("products", "linear layers by the library that is faster on this CPU"),
     ("in_place", "residual blocks in place, freed memory kept"),
     ("kernels", "norms, activations and sums of residual blocks fused"),
     ("one_batch", "branches of an image in one batch"),
 )
-ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd", "in_place"}}
+ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd", "products", "in_place"}}
 """Steps that are not taken on a kind of device."""
 
 
@@ -60,7 +63,7 @@ def ladder(device: str = "cpu") -> list[tuple[str, Steps]]:
     """The released path, then each optimisation of this kind of device on top of those before."""
     steps = Steps()
     found = [("released path, float32", steps)]
-    left_out = ELSEWHERE.get(device, set()) | ({"winograd"} if cpu_is_zen5() else set())
+    left_out = ELSEWHERE.get(device, set()) | (set() if cpu_is_zen5() else {"products"})
     for name, title in LADDER:
         if name not in left_out:
             steps = replace(steps, **{name: True})
@@ -123,6 +126,8 @@ class ReleasedPath:
         for network in (self.unet, self.backbone.vae_encoder, self.folded.pyramid):
             switch_short_way(network, steps.winograd)
             switch_fused(network, steps.in_place or steps.kernels)
+        for network in (self.unet, self.backbone.vae_encoder, self.backbone.text_encoder):
+            switch_products(network, steps.products)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)

@@ -24,6 +24,7 @@ from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
 from diffagiqa.model.fold import fold
 from diffagiqa.model.fused import fuse_where_it_pays
+from diffagiqa.model.products import products_by_onednn
 from diffagiqa.model.scoring import build_model, scoring_noise
 from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.scorer import Scorer
@@ -147,6 +148,7 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
     winograd_where_wide(whole)
     fuse_where_it_pays(whole, device)
+    products_by_onednn(whole)
     vae: Any = AutoencoderKL.from_pretrained(place / "vae", torch_dtype=torch.float32)
     encoder = vae.encoder.to(device).eval().requires_grad_(False)
     noise = scoring_noise(config, backbone, 0)[0]

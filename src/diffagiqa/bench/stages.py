@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffagiqa.bench.peak import seconds_of
 from diffagiqa.model.backbone import Prompts
+from diffagiqa.model.products import onednn_multiplies
 from diffagiqa.scorer import Scorer
 
 
@@ -78,7 +80,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
     for name, run, module, tensors in stages:
         # A distinct prompt is encoded once: its cost is that of one prompt per image at most.
         share = 1 if name == "text encoder" else count
-        counter = FlopCounterMode(display=False)
+        counter = flop_counter()
         with counter:
             run()
         times = sorted(seconds_of(run, scorer.device, repeats))
@@ -87,3 +89,13 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         seconds = times[len(times) // 2] / share
         measured.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
     return measured
+
+
+def flop_counter() -> FlopCounterMode:
+    """PyTorch's counter of operations, which does not know oneDNN's product (``model.products``)."""
+
+    def of_product(tokens: Any, weight: Any, *_: Any, **__: Any) -> int:
+        return 2 * math.prod(tokens) * int(weight[0])  # shapes (..., C) and (O, C)
+
+    known = {torch.ops.mkldnn._linear_pointwise: of_product} if onednn_multiplies() else {}
+    return FlopCounterMode(display=False, custom_mapping=known)

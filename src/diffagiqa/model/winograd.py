@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from diffagiqa.device import cpu_is_zen5
+from diffagiqa.model.products import linear, products
 
 
 class Tiling(NamedTuple):
@@ -39,8 +39,7 @@ the first five and infinity."""
 class WinogradConv2d(nn.Conv2d):
     """A padded convolution that takes the short way where that pays, and else the plain one.
 
-    It pays without gradients, in float32 on a CPU, for wide layers on large maps; not on Zen 5, where
-    plain convolutions are twice as fast as before and the transforms are not. ``short_way`` switches
+    It pays without gradients, in float32 on a CPU, for wide layers on large maps. ``short_way`` switches
     it off. The carried kernels are made when first wanted, and kept until the weight changes.
     """
 
@@ -74,7 +73,6 @@ class WinogradConv2d(nn.Conv2d):
             and not torch.is_grad_enabled()
             and maps.device.type == self.weight.device.type == "cpu"
             and maps.dtype == self.weight.dtype == torch.float32
-            and not cpu_is_zen5()
             and height % tile == width % tile == 0
             and height * width >= LEAST_VALUES
         )
@@ -97,9 +95,9 @@ def switch_short_way(network: nn.Module, on: bool) -> None:
 
 @torch.no_grad()
 def carried_kernel(weight: Tensor) -> Tensor:
-    """(O, C, k, k) -> (size * size, C, O), computed in float64."""
+    """(O, C, k, k) -> (size * size, O, C), computed in float64."""
     _, kernel, _ = _matrices(weight.shape[-1])
-    carried = torch.einsum("xi,ocij,yj->xyco", kernel, weight.double().cpu(), kernel)
+    carried = torch.einsum("xi,ocij,yj->xyoc", kernel, weight.double().cpu(), kernel)
     return carried.flatten(0, 1).to(weight.device, weight.dtype).contiguous()
 
 
@@ -108,7 +106,7 @@ def winograd(maps: Tensor, carried: Tensor, bias: Tensor | None, kernel: int = 3
     convolution padded by ``kernel // 2`` -> (B, O, H, W), channels last."""
     batch, channels, height, width = maps.shape
     tile, size, at_once = TILINGS[kernel]
-    border, outputs = kernel // 2, carried.shape[2]
+    border, outputs = kernel // 2, carried.shape[1]
     down, across = height // tile, width // tile
     back, _, into = (torch.kron(matrix, matrix).to(maps.dtype) for matrix in _matrices(kernel))
     padded = maps.new_zeros(batch, height + 2 * border, width + 2 * border, channels)
@@ -124,11 +122,10 @@ def winograd(maps: Tensor, carried: Tensor, bias: Tensor | None, kernel: int = 3
             # (size, size, count, across, C): tiles overlap
             tiles = part.as_strided((size, size, count, across, channels), (y, x, tile * y, tile * x, 1),
                                     part.storage_offset())  # fmt: skip
-            values = into @ tiles.reshape(size * size, -1)
-            products = torch.bmm(values.view(-1, count * across, channels), carried)
-            squares = torch.addmm(
-                bias.repeat(count * across), back, products.view(size * size, -1)
-            )  # (tile * tile, count * across * O)
+            values = linear(into, tiles.reshape(size * size, -1).t())
+            values = products(values.view(-1, count * across, channels), carried)
+            # (tile * tile, count * across * O)
+            squares = linear(back, values.view(size * size, -1).t(), bias.repeat(count * across))
             squares = squares.view(tile, tile, count, across, outputs).permute(2, 0, 3, 1, 4)
             band = result[tile * top : tile * (top + count)]
             band.view(count, tile, across, tile, outputs).copy_(squares)

@@ -16,6 +16,7 @@ from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.encoder import PatchEncoder, lean
 from diffagiqa.model.features import drop_unused
+from diffagiqa.model.products import products_by_onednn
 from diffagiqa.model.winograd import winograd_where_wide
 from diffagiqa.weights.hub import fetch, is_hub_id
 from diffagiqa.weights.tensors import read_tensors
@@ -76,11 +77,14 @@ def load_backbone(
         winograd_where_wide(network)
         fuse_where_it_pays(network, torch.device(device))
         attend_by_products(network)
+    text_encoder = _load_text_encoder(folder / "text_encoder", device, dtype)
+    for network in (unet, encoder, text_encoder):
+        products_by_onednn(network)
     return Backbone(
         vae_encoder=encoder,
         quant_conv=quant_conv,
         unet=unet,
-        text_encoder=_load_text_encoder(folder / "text_encoder", device, dtype),
+        text_encoder=text_encoder,
         tokenizer=_load_tokenizer(folder / "tokenizer"),
         alphas_cumprod=_alphas_cumprod(folder / "scheduler"),
         scaling_factor=scaling,
