@@ -97,7 +97,7 @@ def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
             )
             own.append(f"{number(low)} to {number(high)}" if bounds else none)
         cells.append(own)
-    return markdown(["method", *(f"{NAMES[m]}, 95 % interval" for m in AGREEMENT)], cells)
+    return markdown(["method, 95 % interval", *(NAMES[m] for m in AGREEMENT)], cells)
 
 
 def generator_table(
