@@ -90,6 +90,8 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
         ConfigError: ``parameters`` is neither 4 nor 5.
         TableError: see above.
     """
+    if parameters not in (4, 5):
+        raise ConfigError(f"parameters is {parameters}; expected 4 or 5")
     x, y = _pair(predicted, mos)
     if reason := _undefined(x, y):
         return FittedPLCC(float("nan"), reason)
@@ -97,8 +99,6 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
         return FittedPLCC(
             float("nan"), f"{counted(len(x), 'row')} cannot be fitted by {parameters} parameters"
         )
-    if parameters not in (4, 5):
-        raise ConfigError(f"parameters is {parameters}; expected 4 or 5")
     curve, starts = (_logistic4, _starts4) if parameters == 4 else (_logistic5, _starts5)
     x = (x - x.mean()) / x.std()
     usual, *others = starts(x, y)

@@ -59,7 +59,7 @@ class Reward:
         Args:
             images: tensor (B, 3, H, W), uint8, or float that is clamped to [0, 1]; or, without
                 ``differentiable``, a list of PIL images, arrays or paths.
-            prompts: one per image.
+            prompts: a list, one per image.
             metadata: ignored; trl passes it.
 
         Returns:
@@ -70,7 +70,7 @@ class Reward:
             ImageError: an image cannot be read or is far outside [0, 1]; or ``differentiable`` is set and
                 ``images`` is no tensor.
             PromptError: a prompt is no text, or too long.
-            ConfigError: there are more or fewer prompts than images.
+            ConfigError: ``prompts`` is a single text, or there are more or fewer than images.
         """
         tensor = isinstance(images, Tensor)
         if self.differentiable and not tensor:

@@ -105,8 +105,8 @@ class TrainingConfig:
     mismatched_in: tuple[str, ...] = ()
     """Databases that get such rows; empty: all."""
     damaged: float = 0.0
-    """Share of the rated images that get two damaged copies, mild and strong, which must score below
-    them (``ordering``)."""
+    """Share of the rated images, 0 to 1, that get two damaged copies, mild and strong, which must score
+    below them (``ordering``)."""
     damaged_weight: float = 1.0
     """Of the loss on that order."""
     flip: bool = True
