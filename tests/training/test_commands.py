@@ -268,7 +268,10 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
         )
     with pytest.raises(ConfigError, match="these run with --full alone; give it too"):
         run_variants(
-            TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["trained prompter"]
+            TrainingConfig(),
+            made_up_rows(tmp_path, 4),
+            tmp_path / "none",
+            only=["trained prompter"],
         )
 
 

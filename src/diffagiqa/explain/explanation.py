@@ -117,7 +117,7 @@ class Explanation:
 
     @property
     def worst_place(self) -> tuple[float, float]:
-        """Where the score loses most: (x, y) from the upper left corner, as shares of width and height."""
+        """Where the score loses most: (x, y) from the upper left, as shares of width and height."""
         height, width = self.quality_map.shape
         row, column = np.unravel_index(int(self.quality_map.argmax()), (height, width))
         return float(column) / width, float(row) / height

@@ -63,8 +63,8 @@ class Reward:
             metadata: ignored; trl passes it.
 
         Returns:
-            (B,) rewards in [0, 1], and (B,) scores in [0, 1] by task, detached; on the images' device, for
-            a list on the scorer's.
+            (B,) rewards in [0, 1], and (B,) scores in [0, 1] by task, detached; on the images' device,
+            for a list on the scorer's.
 
         Raises:
             ImageError: an image cannot be read or is far outside [0, 1]; or ``differentiable`` is set and

@@ -279,8 +279,8 @@ class ModelConfig:
 
     @property
     def needs_float32(self) -> bool:
-        """Whether a VAE encoder in bfloat16 would change scores: statistics of the latents keep fine detail
-        (0.01 to 0.03 of a score, docs/speed.md), pooled maps do not."""
+        """Whether a VAE encoder in bfloat16 would change scores: statistics of the latents keep fine
+        detail (0.01 to 0.03 of a score, docs/speed.md), pooled maps do not."""
         return self.pooling == "statistics"
 
     def to_json(self) -> str:

@@ -184,8 +184,8 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
 
 def _counted(rows: Rows) -> str:
     parts = []
-    for number, name in enumerate(rows.names):
-        own = (rows.sources == number).nonzero().flatten().tolist()
+    for source, name in enumerate(rows.names):
+        own = (rows.sources == source).nonzero().flatten().tolist()
         prompts = len({rows.prompts[row] for row in own})
         parts.append(f"{name}: {counted(len(own), 'image')}, {counted(prompts, 'prompt')}")
     return "; ".join(parts)
