@@ -89,7 +89,7 @@ class Scorer:
             backbone: the frozen diffusion model; its device is the scorer's.
             seed: of the noise, 0 or more.
             batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
-            limits: largest image file and image accepted.
+            limits: largest file and image accepted.
             fingerprint: identifies the weights in results.
             saved_in: the model's folder, needed for saving where ``model`` has been folded.
             loader: makes the same scorer in another process.
@@ -143,7 +143,7 @@ class Scorer:
                 and device (docs/how-to/precision.md). "float32" is the reference.
             seed: of the noise, 0 or more.
             batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
-            limits: largest image file and image accepted.
+            limits: largest file and image accepted.
 
         Raises:
             WeightsError: the model cannot be found or does not fit its configuration or backbone.

@@ -136,7 +136,7 @@ def bootstrap_interval(
         groups: (n,), such as prompts; whole groups are resampled, since their rows are not independent.
 
     Returns:
-        Lower and upper bound; NaN for fewer than ``FEWEST`` groups (rows without ``groups``).
+        Lower and upper bound; NaN for fewer than 10 groups (or rows, without ``groups``).
 
     Raises:
         ConfigError: an argument is not as expected.

@@ -100,7 +100,7 @@ def ablate(
     wanted = set().union(*found.values()) if only else set(names)
     if not full and all(variant.full for variant in known if variant.name in wanted):
         raise ConfigError(
-            f"the variants chosen train prompters ({'; '.join(sorted(wanted))}), and these run with "
+            f"only prompters that learn are wanted ({'; '.join(sorted(wanted))}), and these run with "
             "--full alone; give it too"
         )
     folder.mkdir(parents=True, exist_ok=True)
