@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -126,6 +127,14 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
         run(crossdb, out, folder / "ratings.csv", *OWN, "--out", tmp_path / "x.csv")
     with pytest.raises(ConfigError, match="--unreadable is 'no'; expected stop or skip"):
         run(crossdb, out, folder / "ratings.csv", *OWN, "--unreadable", "no")
+
+
+def test_written_predictions_keep_their_ranks() -> None:
+    predicted = [2.04595531, 2.04595512, 2.04595552]  # as close as those of a model just begun
+    frame = pd.DataFrame({"prompt": "", "generator": "unknown", "perception_predicted": predicted})
+    written = pd.read_csv(io.StringIO(measures.predictions_csv(frame)))
+    assert written["perception_predicted"].rank().tolist() == [2, 1, 3]
+    assert list(written) == ["perception_predicted"]
 
 
 def test_databases_are_tested_each_by_itself(folder: Path, tmp_path: Path) -> None:
