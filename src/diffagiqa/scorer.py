@@ -269,7 +269,7 @@ class Scorer:
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickling for other processes, which load the scorer again with the same arguments."""
+        """Pickled as the call that loaded it: another process loads it anew, no weights are sent."""
         if self._loader is None:
             raise TypeError(
                 "this scorer was built in memory and cannot be sent to another process; "
@@ -295,7 +295,7 @@ class Scorer:
 
     @property
     def seed(self) -> int:
-        """Of the noise; for another seed make another scorer."""
+        """Of the noise; for another one, load another scorer."""
         return self._seed
 
     @property
@@ -462,7 +462,7 @@ class Scorer:
 
     @property
     def ahead(self) -> int:
-        """How many further batches to launch before waiting for the first one's scores."""
+        """How many further batches to launch before asking for the scores of the first."""
         return 1 if self.device.type == "cuda" else 0
 
     @torch.inference_mode()
