@@ -45,20 +45,25 @@ RowError = ImageError | PromptError
 
 @dataclass(frozen=True)
 class Score:
-    """Scores of one image: ``score["perception"]`` in [0, 1]; ``score.mos`` on the MOS scale."""
+    """The scores of one image; ``score["perception"]`` is ``score.scores["perception"]``."""
 
     scores: Mapping[str, float]
+    """Score by task, in [0, 1]."""
     mos: Mapping[str, float]
+    """The same on the scale of the ratings that the model was trained on (``TaskConfig``)."""
     unfamiliar: str = ""
-    """What is unlike the training data, so that the scores mean little: "picture", "prompt", both
-    joined by "+", or nothing. Only models that have measured their training data say so."""
+    """What is unlike the training data, so that the scores mean little: "picture", "prompt",
+    "picture+prompt" or "". Always "" for models without statistics of their training data."""
 
     def __getitem__(self, task: str) -> float:
         return self.scores[task]
 
 
 class Scorer:
-    """A trained model with its frozen backbone, ready to score.
+    """A trained model with its frozen backbone, ready to score images.
+
+    A score is a function of (image, prompt, weights, seed, noise draws): it does not depend on the
+    batch, the order or other images. Safe to call from several threads.
 
     >>> scorer = Scorer.from_pretrained("models/sd15-agiqa3k")            # doctest: +SKIP
     >>> scorer("fox.png", "a red fox in a green suit")["perception"]      # doctest: +SKIP
@@ -77,10 +82,20 @@ class Scorer:
         saved_in: Path | None = None,
         loader: Callable[[], Scorer] | None = None,
     ) -> None:
-        """``batch_size``: pictures per pass, halved where memory runs out; default: 8, on CUDA 32.
+        """Wrap a model built in memory; ``from_pretrained`` loads one.
 
-        ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
-        ``loader``: what made it, for other processes.
+        Args:
+            model: the trained parts.
+            backbone: the frozen diffusion model; its device is the scorer's.
+            seed: of the noise, 0 or more.
+            batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
+            limits: largest file and image accepted.
+            fingerprint: identifies the weights in results.
+            saved_in: the model's folder, needed for saving where ``model`` has been folded.
+            loader: makes the same scorer in another process.
+
+        Raises:
+            ConfigError: an argument is not as expected.
         """
         checks.instance("model", model, DiffAGIQA, "a DiffAGIQA, as build_model makes it")
         checks.instance("backbone", backbone, Backbone, "a Backbone, as load_backbone reads it")
@@ -97,10 +112,10 @@ class Scorer:
         with torch.inference_mode(False):  # wherever this is called, gradients may be wanted later
             drawn = scoring_noise(model.config, backbone, self.seed)
             self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
-        """The configured draws, the same for every picture."""
+        """The configured noise draws, the same for every image."""
         self.passes = Passes(self.model, backbone, self.noises)
         self.prompts = LastUsed(self._encode, size=1024)
-        """Clean prompts -> encoded ones; the last 1024 are kept."""
+        """Cleaned prompts -> encoded prompts; the 1024 last used are cached."""
 
     @classmethod
     @torch.inference_mode(False)
@@ -116,13 +131,24 @@ class Scorer:
         batch_size: int | None = None,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Scorer:
-        """Load a model folder or hub id; without arguments, the model that the package carries.
+        """Load a trained model; without arguments, the one in the package.
 
-        ``backbone`` replaces the configured backbone by a local copy. ``device``: default is a GPU
-        where there is one, else the CPU. ``dtype`` of the frozen parts: default is chosen by the
-        device (docs/how-to/precision.md); "float32" gives the reference arithmetic. ``seed`` fixes
-        the noise. Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it,
-        and ``ConfigError`` for an argument that is not as expected.
+        Args:
+            name_or_path: model folder or hub id.
+            backbone: folder or hub id to use instead of the configured backbone.
+            revision: branch, tag or commit of the model on the hub.
+            device: "cpu", "cuda", "cuda:1", "mps" or a ``torch.device``; default: a GPU if there is
+                one, else the CPU.
+            dtype: of the frozen parts, "float32", "bfloat16" or "float16"; default: chosen by model
+                and device (docs/how-to/precision.md). "float32" is the reference.
+            seed: of the noise, 0 or more.
+            batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
+            limits: largest file and image accepted.
+
+        Raises:
+            WeightsError: the model cannot be found or does not fit its configuration or backbone.
+            BackboneError: the backbone cannot be found or lacks parts.
+            ConfigError: an argument is not as expected, or the device is not available.
         """
         checks.whole("seed", seed)  # before anything is read
         if batch_size is not None:
@@ -167,7 +193,20 @@ class Scorer:
         dtype: str | torch.dtype | None = None,
         seed: int = 0,
     ) -> Scorer:
-        """A randomly initialised model on a given backbone: a starting point, its scores mean nothing."""
+        """A randomly initialised model on a given backbone, to start from; its scores mean nothing.
+
+        Args:
+            backbone: folder in diffusers format, or hub id.
+            config: default: the paper's model; feature widths are read from the backbone.
+            init_seed: of the trained parts' initial weights, 0 or more.
+            device: as in ``from_pretrained``.
+            dtype: as in ``from_pretrained``.
+            seed: of the noise, 0 or more.
+
+        Raises:
+            BackboneError: the backbone cannot be found or lacks parts.
+            ConfigError: an argument is not as expected, or the backbone lacks a configured feature.
+        """
         from dataclasses import replace
 
         config = checks.instance("config", config or ModelConfig(), ModelConfig, "a ModelConfig")
@@ -189,14 +228,35 @@ class Scorer:
         return cls(model, frozen, seed=seed)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference."""
+        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
+
+        Args:
+            folder: made if it does not exist.
+            half: store float16; read back as float32.
+
+        Raises:
+            ConfigError: ``folder`` is no path.
+            OSError: the folder cannot be written.
+        """
         checks.location("folder", folder, "the path of a folder")
         model = self.model if self.saved_in is None else load_model(self.saved_in)
         model.config = self.config
         save_model(model, folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the model folder to the hub; returns the address of the commit."""
+        """Upload the model folder to the hub.
+
+        Args:
+            repo_id: such as "me/model"; made if it does not exist.
+            private: of a new repository.
+            token: of the hub; default: the one that you are logged in with.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConfigError: ``repo_id`` is no text.
+        """
         checks.text("repo_id", repo_id)
         import tempfile
 
@@ -209,7 +269,7 @@ class Scorer:
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For other processes: loaded there by the same words, never sent."""
+        """Pickled as the call that loaded it: another process loads it anew, no weights are sent."""
         if self._loader is None:
             raise TypeError(
                 "this scorer was built in memory and cannot be sent to another process; "
@@ -225,34 +285,45 @@ class Scorer:
 
     @property
     def config(self) -> ModelConfig:
+        """The model's configuration."""
         return self.model.config
 
     @property
     def tasks(self) -> tuple[str, ...]:
+        """Names of the scores, in the model's order."""
         return self.config.task_names
 
     @property
     def seed(self) -> int:
-        """Of the noise; another one is another scorer."""
+        """Of the noise; for another one, load another scorer."""
         return self._seed
 
     @property
     def notice(self) -> str:
-        """What the model says itself that it is not good for; mostly nothing."""
+        """The model's own warning of what it is not good for (``NOTICE.txt``), "" without one."""
         return read_notice(self.saved_in) if self.saved_in else ""
 
     @property
     def device(self) -> torch.device:
+        """Where scores are computed."""
         return self.backbone.device
 
     def __call__(self, images: Any, prompts: str | Sequence[str]) -> Any:
         """Score one image, or several.
 
-        ``images``: path, ``file://`` URL, bytes, PIL image, array (H, W, 3), tensor (3, H, W), or a
-        list of these, or a tensor (B, 3, H, W). ``prompts``: one for all, or one per image. Returns a
-        ``Score`` for one image, a list of ``Score`` for several. Raises ``ImageError`` for an image
-        that cannot be read, see ``score_many`` to go on past it; ``PromptError`` for a prompt that
-        is no text, ``ConfigError`` for too few or too many.
+        Args:
+            images: path, URL, bytes, PIL image, array (H, W, 3) or tensor (3, H, W), uint8 or float in
+                [0, 1]; or a list of these; or an array (B, H, W, 3) or tensor (B, 3, H, W).
+            prompts: one for all, or one per image; "" for none.
+
+        Returns:
+            A ``Score`` for one image, a list of ``Score`` for several.
+
+        Raises:
+            ImageError: an image cannot be read; ``score_many`` goes on past it.
+            PromptError: a prompt is no text, or too long.
+            ConfigError: there are more or fewer prompts than images.
+            DeviceError: not even one image fits into memory.
         """
         several = _is_several(images)
         items = list(images) if several else [images]
@@ -263,10 +334,18 @@ class Scorer:
         return results if several else results[0]
 
     def score_many(self, pairs: Iterable[tuple[Any, str]]) -> Iterator[Score | RowError]:
-        """Score a stream of (image, prompt), yielding one ``Score`` or error per pair, in order.
+        """Score a stream, in constant memory: a batch at a time.
 
-        Flat memory: one batch at a time. An image or prompt that cannot be used yields its error.
-        Raises ``ConfigError`` for what is no pair.
+        Args:
+            pairs: (image, prompt), as for ``__call__``.
+
+        Yields:
+            One ``Score`` per pair, in order; for an image or prompt that cannot be used, its
+            ``ImageError`` or ``PromptError``.
+
+        Raises:
+            ConfigError: an item is no pair.
+            DeviceError: not even one image fits into memory.
         """
         begun = (self.launch(batch) for batch in self._batches(pairs))
         for scores in in_order(begun, self.ahead):
@@ -297,13 +376,31 @@ class Scorer:
         yield batch
 
     def prepare(self, image: Any) -> Tensor:
-        """Decode one image and fit it to the model: (3, S, S) float32 in [0, 1] on the CPU."""
+        """Decode one image and fit it to the model's size S = ``config.image_size``.
+
+        Returns:
+            (3, S, S) float32 in [0, 1], on the CPU.
+
+        Raises:
+            ImageError: the image cannot be read or is outside the limits.
+        """
         return fit_image(decode_image(image, self.limits), self.config.image_size, self.config.fit)
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images.
+        """Score a batch as tensors, differentiable in the images.
 
-        Raises ``ImageError`` for other shapes, types and ranges: see ``data.images.check_batch``.
+        Args:
+            images: (B, 3, H, W), uint8 or float in [0, 1].
+            prompts: one for all, or one per image.
+
+        Returns:
+            (B,) scores in [0, 1] by task, on the scorer's device.
+
+        Raises:
+            ImageError: another shape or type, or values far outside [0, 1].
+            PromptError: a prompt is no text, or too long.
+            ConfigError: there are more or fewer prompts than images, or their token lengths differ
+                (``long_prompts`` other than "truncate").
         """
         check_batch(images)
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
@@ -316,10 +413,23 @@ class Scorer:
         prompts: str | Sequence[str],
         weights: Mapping[str, float] | None = None,
     ) -> Tensor:
-        """1 - weighted mean score, a scalar in [0, 1] to minimise; differentiable in the images.
+        """1 - weighted mean score, to minimise; differentiable in the images.
 
-        ``weights`` by task, default equal. Use it as a (negated) reward for a generator. On a GPU the
-        scores of a float32 model are float32; their gradient obeys PyTorch's own setting of TF32.
+        On a GPU the scores of a float32 model are exact float32; their gradient follows PyTorch's
+        TF32 setting.
+
+        Args:
+            images: (B, 3, H, W), uint8 or float in [0, 1].
+            prompts: one for all, or one per image.
+            weights: by task, 0 or more; default: equal.
+
+        Returns:
+            A scalar in [0, 1].
+
+        Raises:
+            ImageError, PromptError: as ``score_tensor``.
+            ConfigError: as ``score_tensor``; or a weight is for an unknown task, is negative, or all
+                are zero.
         """
         scores = self.score_tensor(images, prompts)
         shares = shares_of(self.tasks, weights)
@@ -328,9 +438,10 @@ class Scorer:
         )
 
     def explain(self, image: Any, prompt: str = "", **options: Any) -> Any:
-        """Where this picture loses quality and which words it does not show.
+        """Where this image loses quality and which words of the prompt it does not show.
 
-        Returns an ``explain.Explanation``; see ``explain.explain`` for the options and errors.
+        Returns:
+            An ``Explanation``; ``explain.explain`` documents options and errors.
         """
         # By name: ``explain`` stands above this module and imports it.
         from importlib import import_module
@@ -340,25 +451,34 @@ class Scorer:
     def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> list[Score | RowError]:
-        """Score one batch of (``prepare``d image, clean prompt); errors stay in their place.
+        """Score one batch of (image from ``prepare``, cleaned prompt); errors stay in their place.
 
-        For callers that decode on their own threads or decide what shares a batch.
+        For callers that decode in their own threads or compose their own batches.
+
+        Raises:
+            DeviceError: not even one image fits into memory.
         """
         return self.launch(batch)()
 
     @property
     def ahead(self) -> int:
-        """How many batches are best launched before the first one's scores are asked for."""
+        """How many further batches to launch before asking for the scores of the first."""
         return 1 if self.device.type == "cuda" else 0
 
     @torch.inference_mode()
     def launch(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> Callable[[], list[Score | RowError]]:
-        """Begin what ``score_prepared`` does; what comes back, once called, waits for the scores.
+        """Start ``score_prepared`` without waiting for it.
 
-        On a GPU the work is queued, and the next batch can be made ready meanwhile; elsewhere it is
+        On a GPU the work is queued, and the next batch can be prepared meanwhile; elsewhere it is
         done when this returns.
+
+        Returns:
+            A function that waits and returns the scores.
+
+        Raises:
+            DeviceError: not even one image fits into memory.
         """
         pairs = {
             row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)

@@ -85,6 +85,8 @@ def test_logistic_fit_says_why_it_gives_up() -> None:
     assert as_many.reason == "4 rows cannot be fitted by 4 parameters"
     with pytest.raises(ConfigError, match="expected 4 or 5"):
         plcc_fitted(*sample(), parameters=3)
+    with pytest.raises(ConfigError, match="expected 4 or 5"):
+        plcc_fitted([1, 1, 1], [1, 2, 3], parameters=3)  # whatever the rows
 
 
 @pytest.mark.parametrize("level", [0.95, 0.8])

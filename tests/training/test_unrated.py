@@ -105,8 +105,8 @@ def test_each_database_is_measured_by_itself(
     published = render(replace(config, split="official"), rows, [done], [], "command")
     assert "split as published, 10% of the rest validation where none was published;" in published
     notes = differences(config, Opened(rows, None, ()))
-    assert any("of 50% of the pictures two damaged copies" in note for note in notes)
-    assert "## The same repeats on the test part of second" in report
+    assert any("50% of the training images have two damaged copies" in note for note in notes)
+    assert "## The same repeats on the test set of second" in report
 
     untested = copy.deepcopy(done)  # as where the prompts to test are all of the first database
     for result in untested.results:

@@ -39,7 +39,7 @@ def differences_table(done: Sequence[Repeats], rows: Rows, task: str) -> str:
                 else f"{counted(known[0].prompts, 'prompt')}: no interval",
             ]
         lines.append([f"{method.regime} minus {other.regime}", *cells, str(len(known))])
-    return markdown(["", "SRCC", "95 % interval of the difference", "repeats"], lines)
+    return markdown(["comparison", "SRCC difference", "95 % interval", "repeats"], lines)
 
 
 class _Difference(NamedTuple):

@@ -116,7 +116,7 @@ def ceilings(root: Path) -> str:
             one = found["noise_ceiling"][key]
             values = (one["between_halves"], one["all_to_truth"])
             lines.append([part, task, *map(number, values)])
-    return markdown(["part", "task", "half against half", "all against truth"], lines)
+    return markdown(["test set", "task", "half against half", "all against ground truth"], lines)
 
 
 def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:

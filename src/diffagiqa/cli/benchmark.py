@@ -112,7 +112,7 @@ def benchmark(
     )
     if world:
         text += (
-            "\n## By what was held out\n\nLabels are simulated; the observers agree so far:\n\n"
+            "\n## By held-out set\n\nLabels are simulated; SRCC between the simulated observers:\n\n"
             f"{made.ceilings(place)}\n\n{made.by_part(done, opened.rows.task_names)}\n"
         )
     options.write(report or out / "benchmark.md", text)

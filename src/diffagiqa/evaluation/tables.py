@@ -54,7 +54,7 @@ def results_table(
             rows.append([name, *(_spread(spreads.get(metric)) for metric in metrics)])
         else:
             rows.append([name, *(figure_text(_find(result, task, metric)) for metric in metrics)])
-    return markdown(["", *(NAMES.get(metric, metric) for metric in metrics)], rows)
+    return markdown(["method", *(NAMES.get(metric, metric) for metric in metrics)], rows)
 
 
 def figure_texts(
@@ -97,7 +97,7 @@ def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
             )
             own.append(f"{number(low)} to {number(high)}" if bounds else none)
         cells.append(own)
-    return markdown(["95 % interval", "SRCC", "PLCC", "KRCC"], cells)
+    return markdown(["method, 95 % interval", *(NAMES[m] for m in AGREEMENT)], cells)
 
 
 def generator_table(
@@ -113,14 +113,14 @@ def generator_table(
 
 
 def published_table(database: str, task: str) -> str:
-    """Published figures of one database and task, each with its source; "" where none is at hand."""
+    """Published results on one database and task, each with its source; "" where there are none."""
     rows = [
         [
             row.method,
             *(
                 f"{row.figures[task, metric]:.4f}"
                 if (task, metric) in row.figures
-                else "not at hand"
+                else "not available"
                 for metric in AGREEMENT
             ),
             row.source,

@@ -62,13 +62,20 @@ def _check_type(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> No
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """One score: its name, and the scale of the mean opinion scores it was trained on."""
+    """One score: its name, and the scale of the mean opinion scores (MOS) it was trained on.
+
+    Raises:
+        ConfigError: the name is no identifier, or the scale is not finite or not ascending.
+    """
 
     name: str
+    """Such as "perception"."""
     mos_min: float = 0.0
+    """Lowest possible MOS: score 0."""
     mos_max: float = 5.0
+    """Highest possible MOS: score 1."""
     use_text: bool = True
-    """False: this score's pass through the U-Net is given the empty prompt, so no prompt can move it."""
+    """False gives the U-Net the empty prompt for this score, so that no prompt can change it."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -92,57 +99,83 @@ class ModelConfig:
     """Everything that decides a score, apart from weights, seed and device.
 
     The defaults are the paper's model on Stable Diffusion 1.5.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of range, or values contradict each other.
     """
 
     tasks: tuple[TaskConfig, ...] = (TaskConfig("perception"), TaskConfig("alignment"))
+    """The scores, 1 to 16."""
 
     backbone: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     """Folder in diffusers format, hub id, or a path relative to the model's own folder (``./...``)."""
     backbone_revision: str | None = None
+    """Branch, tag or commit of the backbone on the hub; None: the hub's default."""
 
     image_size: int = 512
+    """Side of the square that images are fitted to, in pixels; a multiple of 64, 64 to 4096."""
     fit: Fit = "resize"
+    """For images that are not square: "resize" distorts, "crop" cuts, "pad" adds borders."""
     timestep: int = 51
-    """The U-Net's timestep. The release asks for 50, which its PNDM scheduler turns into 51."""
+    """Of the noise and the U-Net, 0 to 999. The release asks for 50; its PNDM scheduler makes it 51."""
     posterior: Posterior = "sample"
+    """Of the VAE: a seeded "sample", or its "mean"."""
     noise_draws: int = 1
+    """Draws of noise that a score is averaged over, 1 to 64."""
     long_prompts: LongPrompts = "truncate"
+    """Over 77 tokens: "truncate"; "chunk" encodes pieces and joins them; "released" as the authors'
+    code does, which cuts prompts of over 70 words into pieces and truncates all others."""
     use_text: bool = True
-    """False scores every task with the empty prompt (the paper's ablation)."""
+    """False gives the U-Net the empty prompt for every score (the paper's ablation)."""
 
     features: tuple[str, ...] = RELEASED_FEATURES
-    """Diffusers names of U-Net modules: ``*.attentions.*`` gives the GEGLU output of its first block,
-    ``*.resnets.*`` the module's output; ``latents`` is what the U-Net is given."""
+    """Diffusers names of U-Net modules, 1 to 64: ``*.attentions.*`` gives the GEGLU output of its first
+    transformer block, ``*.resnets.*`` the module's output; ``latents`` the U-Net's input."""
     feature_channels: tuple[int, ...] = SD15_FEATURE_CHANNELS
+    """Channels of each of ``features``."""
 
     words: tuple[str, ...] = ()
-    """With "statistics": U-Net transformers whose cross-attention says how strongly each word is shown
-    (``evidence``). A second look, at the whole picture in ``words_size`` pixels, tells it the prompt;
-    the first look is then never told. For backbones taught so by ``diffagiqa pretrain``."""
+    """With "statistics": U-Net transformers (``*.attentions.*``) whose first cross-attention gives word
+    evidence, in a second pass over the image at ``words_size``; the first pass then always gets the
+    empty prompt. For backbones trained for it by ``diffagiqa pretrain``."""
     words_size: int = 128
+    """Side of the image in that pass, in pixels; a multiple of 64, 64 to 4096."""
 
     prompting: Prompting = "per_task"
+    """Visual prompters: one "per_task", one "shared" by all, or "none"."""
     prompter_channels: int = 6
+    """Hidden channels of a prompter."""
     prompter_kernel: int = 5
+    """Kernel size of a prompter, in pixels; odd."""
 
     pooling: Pooling = "pyramid"
-    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps four
-    figures of every channel over the picture, for small databases and small backbones."""
+    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" four
+    statistics of every channel over the image, for small databases and small backbones."""
     textures: bool = False
-    """With "statistics": also how neighbouring places and pairs of channels go together."""
+    """With "statistics": also correlations between neighbouring positions and between pairs of
+    channels. For features of at most 128 channels."""
     unfamiliar_above: float = 0.0
-    """With "statistics": the mean squared deviation from the training pictures above which a picture is
-    called unfamiliar; 0 where that was not measured."""
+    """With "statistics": mean squared standardised deviation from the training images (about 1 for
+    those), of the kind of statistics that deviates most, above which an image is unfamiliar; 0 where
+    it was not measured."""
     statistics_dropout: float = 0.0
-    """With "statistics": share of the figures that a training step does not see."""
+    """With "statistics": share of the statistics dropped in a training step, in [0, 1)."""
     pyramid_size: int = 32
+    """Side of the pyramid's maps, in positions."""
     pyramid_channels: int = 256
+    """Channels of a level."""
     pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)
+    """Kernel sizes of a level's parallel convolutions; odd."""
     attention_channels: int = 32
+    """Query and key channels of a level's self-attention."""
     fusion_channels: tuple[int, int, int] = (512, 256, 128)
+    """Channels of a head's three fusion convolutions."""
     fusion_groups: int = 4
+    """Groups of the second one; divides the first two of ``fusion_channels``."""
     head_channels: tuple[int, int] = (256, 128)
+    """Hidden widths of a head's MLP."""
     head_dropout: tuple[float, float] = (0.5, 0.3)
+    """Dropout after each hidden layer, in [0, 1)."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -229,23 +262,24 @@ class ModelConfig:
 
     @property
     def task_names(self) -> tuple[str, ...]:
+        """Names of the scores, in order."""
         return tuple(task.name for task in self.tasks)
 
     @property
     def unet_names(self) -> tuple[str, ...]:
-        """All that is read of the U-Net."""
+        """All the U-Net modules that are read: ``features``, then ``words``."""
         return (*self.features, *self.words)
 
     @property
     def level_names(self) -> tuple[str, ...]:
-        """Names of all that the pyramid is given, in its order."""
+        """Names of the pyramid's inputs, in order."""
         kinds = ("{}", "places of {}", "pairs of {}") if self.textures else ("{}",)
         pictured = (kind.format(name) for name in self.features for kind in kinds)
         return (*pictured, *(f"words of {name}" for name in self.words))
 
     @property
     def needs_float32(self) -> bool:
-        """Whether a VAE encoder in bfloat16 shows in the scores: statistics of the latents keep fine
+        """Whether a VAE encoder in bfloat16 would change scores: statistics of the latents keep fine
         detail (0.01 to 0.03 of a score, docs/speed.md), pooled maps do not."""
         return self.pooling == "statistics"
 
@@ -255,10 +289,13 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """Read ``config.json``; unknown keys and wrong types are a ``ConfigError``.
+        """Read the text of ``config.json``.
 
         >>> ModelConfig.from_json(ModelConfig().to_json()) == ModelConfig()
         True
+
+        Raises:
+            ConfigError: it is no valid JSON object, a key is unknown, or a value is not as expected.
         """
         try:
             values = json.loads(text)

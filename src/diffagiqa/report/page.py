@@ -74,20 +74,25 @@ def write_report(
     each: int = 12,
     title: str | None = None,
 ) -> Path:
-    """Write the page and return its path.
+    """Write a report as one HTML file that works offline: statistics, charts, galleries, errors.
 
     Args:
         run: the scores.
-        out: .html file.
-        by: column of the groups (generators); see ``group_column``.
-        root: folder of pictures named relatively; default: the current one. With it, a picture
-            outside of it is not shown.
-        beside: without ``root``: folders to look in for what the current one does not have.
-        each: pictures per gallery.
+        out: the .html file.
+        by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
+            else the folder.
+        root: folder that image paths are relative to; images outside it are not shown. Default: the
+            current folder, without that restriction.
+        beside: without ``root``, further folders to look for images in.
+        each: images per gallery, 0 or more.
         title: heading; default: the run's name.
 
+    Returns:
+        ``out``.
+
     Raises:
-        TableError: no row has scores, the column is missing, or the page cannot be written.
+        TableError: no row has scores, the column ``by`` is missing, or ``out`` cannot be written.
+        ConfigError: an argument is not as expected.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(checks.location("out", out))

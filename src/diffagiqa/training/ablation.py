@@ -42,9 +42,9 @@ class Variant:
 def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Variant]:
     """The switches, applied to ``base`` one at a time."""
     found = [
-        Variant("a prompter per score, learning (two branches)",
+        Variant("trained prompter per score (two branches)",
                 replace(base, prompting="per_task"), full=True),
-        Variant("one prompter for all scores, learning (one branch)",
+        Variant("trained prompter shared by all scores (one branch)",
                 replace(base, prompting="shared"), full=True),
     ]  # fmt: skip
     base = replace(base, prompting="none")
@@ -64,7 +64,7 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
     if base.pooling == "pyramid":
         found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
     if base.words:
-        found.append(Variant("no look for words", replace(base, words=()), "no-words"))
+        found.append(Variant("no word evidence", replace(base, words=()), "no-words"))
     if len(base.words) > 1:
         found += [Variant(f"only {name}", replace(base, words=(name,))) for name in base.words]
     if len(base.features) > 1:
