@@ -14,21 +14,26 @@ T = TypeVar("T")
 def in_order(begun: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
     """The results of tasks that begin when they are taken from ``begun`` and, once called, wait.
 
-    A result is asked for when ``ahead`` further tasks have begun. Where ``begun`` fails, what has begun
-    comes before its error.
+    A result is asked for when ``ahead`` further tasks have begun. Where ``begun`` fails, the results of
+    what has begun come before its error; where a task fails, none comes after it.
 
     >>> list(in_order((lambda n=n: n * n for n in range(4)), ahead=1))
     [0, 1, 4, 9]
     """
-    waiting: deque[Callable[[], T]] = deque()
     fault: Exception | None = None
-    try:
-        for result in begun:
-            waiting.append(result)
-            if len(waiting) > ahead:
-                yield waiting.popleft()()
-    except Exception as error:
-        fault = error
+
+    def until_fault() -> Iterator[Callable[[], T]]:
+        nonlocal fault
+        try:
+            yield from begun
+        except Exception as error:
+            fault = error
+
+    waiting: deque[Callable[[], T]] = deque()
+    for result in until_fault():
+        waiting.append(result)
+        if len(waiting) > ahead:
+            yield waiting.popleft()()
     while waiting:
         yield waiting.popleft()()
     if fault is not None:
