@@ -126,7 +126,7 @@ class Passes:
                 self.most, self._full = count // 2, 0
                 continue
             self._full += count == self.most
-            if self._full == FULL_PASSES:
+            if self._full >= FULL_PASSES:  # two threads may have counted at once
                 self.most, self._full = 2 * self.most, 0
             yield Queued(judged)
             start = piece.stop
