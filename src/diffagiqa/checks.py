@@ -42,11 +42,11 @@ def whole(name: str, value: Any, low: int = 0) -> int:
     return operator.index(value)
 
 
-def number(name: str, value: Any, low: float = -math.inf) -> float:
-    """A finite number from ``low`` on; True and False are none."""
+def number(name: str, value: Any) -> float:
+    """A finite number; True and False are none."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not low <= value < math.inf:
-        raise _unlike(name, value, "a number" + f" of {low:g} or more" * (low > -math.inf))
+    if not real or not -math.inf < value < math.inf:
+        raise _unlike(name, value, "a finite number")
     return float(value)
 
 

@@ -12,6 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def cached_features(
     model = model.to(backbone.device).eval()
     spec = cache_spec(rows, model, backbone, options.__dict__, identity)
     check_spec(folder, spec)
-    source = ImageSource(rows, model.config, backbone, _plain, workers=workers)
+    source = ImageSource(rows, model.config, backbone, nullcontext, workers=workers)
     starts = range(0, len(rows), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
     processes.wait()  # else one lists what is missing while another writes it, and shares differ
@@ -263,12 +264,6 @@ def _announce(
             f"{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "give another --cache folder, fewer --cached-draws or --no-flip"
         )
-
-
-def _plain() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 def _shard(folder: Path, start: int) -> Path:
