@@ -1,4 +1,4 @@
-"""A matrix product as convolutions is the matrix product, and is taken only where it pays."""
+"""A matrix product as convolutions is the matrix product, and is used only where it is faster."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_repeated_map_is_convolved_the_same(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_and_other_types_take_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_and_other_types_stay_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "cpu_is_zen5", lambda: True)
     tokens = torch.randn(3, 4)
     assert not by_convolution(tokens)

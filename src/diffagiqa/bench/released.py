@@ -17,11 +17,11 @@ from diffagiqa.device import cpu_is_zen5
 from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
-from diffagiqa.model.fused import switch_fused
+from diffagiqa.model.fused import enable_fused
 from diffagiqa.model.noise import Noise
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Pass
-from diffagiqa.model.winograd import switch_short_way
+from diffagiqa.model.winograd import enable_winograd
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class ReleasedPath:
         self.backbone.vae_encoder.to(memory_format=layout)
         self.backbone.keeps_freed_memory = steps.in_place
         for network in (self.unet, self.backbone.vae_encoder, self.folded.pyramid):
-            switch_short_way(network, steps.winograd)
-            switch_fused(network, steps.in_place or steps.kernels)
+            enable_winograd(network, steps.winograd)
+            enable_fused(network, steps.in_place or steps.kernels)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)
