@@ -1,4 +1,4 @@
-"""Work that overlaps: the next begun before the last is done, and what is the whole process's shared."""
+"""Work that overlaps: the next task begun before the last is done; settings that threads share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def in_order(begun: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
-    """The results of tasks that begin when they are taken from ``begun`` and, once called, wait.
+    """The results of tasks that begin when they are taken from ``begun``; calling one waits for it.
 
     A result is asked for when ``ahead`` further tasks have begun. Where ``begun`` fails, the results of
     what has begun come before its error; where a task fails, none comes after it.
@@ -40,9 +40,12 @@ def in_order(begun: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
         raise fault
 
 
-class Overlapping:
-    """A context of the whole process for threads that overlap: the first one in enters it, the last one
-    out leaves it. A context of each thread's own would leave behind what it found on entering."""
+class SharedContext:
+    """A context of the whole process: the first thread in enters it, the last one out leaves it.
+
+    Were each thread to restore the setting that it found on entering, overlapping ones would restore
+    each other's.
+    """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
         self._make = make

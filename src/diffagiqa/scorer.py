@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from diffagiqa import checks
-from diffagiqa.batches import LastUsed, Passes, Queued
+from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
 from diffagiqa.device import (
     choose_device,
     choose_dtype,
     default_batch_size,
-    own_dtypes,
     ran_out_of_memory,
+    without_autocast,
 )
 from diffagiqa.errors import (
     ConfigError,
@@ -98,8 +98,8 @@ class Scorer:
             drawn = scoring_noise(model.config, backbone, self.seed)
             self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
         """The configured draws, the same for every picture."""
-        self.passes = Passes(self.model, backbone, self.noises)
-        self.prompts = LastUsed(self._encode, size=1024)
+        self.runner = BatchRunner(self.model, backbone, self.noises)
+        self.prompts = PromptCache(self._encode, size=1024)
         """Clean prompts -> encoded ones; the last 1024 are kept."""
 
     @classmethod
@@ -308,7 +308,7 @@ class Scorer:
         check_batch(images)
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = [clean_prompt(name) for name in one_each(prompts, len(images))]
-        return self.passes.judge(images, _stack_prompts(self.prompts(names))).scores
+        return self.runner.judge(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(
         self,
@@ -368,11 +368,11 @@ class Scorer:
         by_length: dict[int, list[int]] = {}
         for row, prompt in encoded.items():
             by_length.setdefault(len(prompt.text), []).append(row)
-        found: list[tuple[list[int], Queued]] = []
+        found: list[tuple[list[int], PendingScores]] = []
         for rows in by_length.values():
             images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
             start = 0
-            for judged in self.passes.queue(images, prompts):
+            for judged in self.runner.queue(images, prompts):
                 found.append((rows[start : start + judged.count], judged))
                 start += judged.count
 
@@ -402,14 +402,14 @@ class Scorer:
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
         long = self.config.long_prompts
-        with own_dtypes(self.device):  # kept for callers without autocast, too
+        with without_autocast(self.device):  # kept for callers without autocast, too
             for alone in (False, True):
                 try:
                     return self.backbone.encode_each(prompts, long, alone=alone)
                 except (RuntimeError, MemoryError) as error:
                     if not ran_out_of_memory(error):
                         raise
-                self.passes.release()  # here the exception, which holds on to tensors, is gone
+                self.runner.release()  # here the exception, which holds on to tensors, is gone
         raise DeviceError(
             f"a prompt does not fit the free memory of {self.device}; "
             "free some, or use another --device"
