@@ -79,7 +79,11 @@ def test_a_start_is_trained_as_the_run_is_configured(tmp_path: Path, backbone: B
     model = make_model(config, tasks, backbone)
     save_model(model, tmp_path / "saved")
     saved = load_model(tmp_path / "saved")
-    assert (model.passes, model.looks) == (saved.passes, saved.looks) != (start.passes, start.looks)
+    assert (
+        (model.passes, model.unet_passes)
+        == (saved.passes, saved.unet_passes)
+        != (start.passes, start.unet_passes)
+    )
     for name, values in start.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], values, rtol=0, atol=0)
 

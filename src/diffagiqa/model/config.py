@@ -132,8 +132,8 @@ class ModelConfig:
 
     words: tuple[str, ...] = ()
     """With "statistics": U-Net transformers whose cross-attention says how strongly each word is shown
-    (``evidence``). A second look, at the whole picture in ``words_size`` pixels, tells it the prompt;
-    the first look is then never told. For backbones taught so by ``diffagiqa pretrain``."""
+    (``evidence``). A second pass, over the whole picture in ``words_size`` pixels, is given the prompt;
+    the first one never is. For backbones taught so by ``diffagiqa pretrain``."""
     words_size: int = 128
 
     prompting: Prompting = "per_task"
@@ -142,14 +142,14 @@ class ModelConfig:
 
     pooling: Pooling = "pyramid"
     """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" keeps four
-    figures of every channel over the picture, for small databases and small backbones."""
+    statistics of every channel over the picture, for small databases and small backbones."""
     textures: bool = False
     """With "statistics": also how neighbouring places and pairs of channels go together."""
     unfamiliar_above: float = 0.0
     """With "statistics": the mean squared deviation from the training pictures above which a picture is
     called unfamiliar; 0 where that was not measured."""
     statistics_dropout: float = 0.0
-    """With "statistics": share of the figures that a training step does not see."""
+    """With "statistics": share of them that a training step does not see."""
     pyramid_size: int = 32
     pyramid_channels: int = 256
     pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)
@@ -164,11 +164,11 @@ class ModelConfig:
         self._check_ranges()
         self._check_pooling()
         self._check_layers()
-        told = {self.use_text and task.use_text for task in self.tasks}
-        if self.long_prompts == "released" and len(told) > 1:
+        use_text = {self.use_text and task.use_text for task in self.tasks}
+        if self.long_prompts == "released" and len(use_text) > 1:
             raise ConfigError(
-                'long_prompts is "released" and some tasks alone are told the prompt; expected all or '
-                'none of them, as its long prompts have any length, or long_prompts "chunk"'
+                'long_prompts is "released" and only some tasks use the text; expected all or none of '
+                'them, as its long prompts have any length, or long_prompts "chunk"'
             )
 
     def _check_ranges(self) -> None:

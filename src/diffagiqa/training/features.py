@@ -200,7 +200,7 @@ def _compute(
     noises = [draw_noise(SCORING_SEED, j, shape, config.posterior) for j in range(options.draws)]
     views: list[list[Tensor]] = []
     for picture in (images, images.flip(3)) if options.mirrored else (images,):
-        for levels in model.draws(picture, prompts, backbone, noises):
+        for levels in model.levels_by_draw(picture, prompts, backbone, noises):
             views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in levels])
     levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
     if not all(level.isfinite().all() for level in levels):
