@@ -53,13 +53,13 @@ class DiffAGIQA(nn.Module):
         self.pyramid = pyramid
         self.heads = heads
         several = len(prompters) > 1
-        pass_of = {
+        needed = {
             task.name: Pass(i if several else 0, config.use_text and task.use_text)
             for i, task in enumerate(config.tasks)
         }
-        self.passes = tuple(dict.fromkeys(pass_of.values()))
+        self.passes = tuple(dict.fromkeys(needed.values()))
         """What pyramid and heads are given per picture and draw; tasks that agree share one."""
-        self.pass_of = {task: self.passes.index(own) for task, own in pass_of.items()}
+        self.pass_of = {task: self.passes.index(own) for task, own in needed.items()}
         # With ``words`` the prompt enters there alone, so several of these are the same to the U-Net.
         computed = [Pass(one.prompter, one.use_text and not config.words) for one in self.passes]
         self.unet_passes = tuple(dict.fromkeys(computed))
@@ -185,50 +185,49 @@ def scoring_noise(config: ModelConfig, backbone: Backbone, seed: int) -> list[No
 
 def build_model(config: ModelConfig) -> DiffAGIQA:
     """Wire the trained parts as ``config`` says, randomly initialised."""
-    prompted_for = config.task_names if config.prompting == "per_task" else (SHARED,)
-    prompters = nn.ModuleDict(
-        {
-            name: NoPrompter()
-            if config.prompting == "none"
-            else VisualPrompter(config.prompter_channels, config.prompter_kernel)
-            for name in prompted_for
-        }
-    )
-    pyramid: nn.Module
-    if config.pooling == "pyramid":
-        pyramid = Pyramid(
+    names = config.task_names if config.prompting == "per_task" else (SHARED,)
+    prompters = nn.ModuleDict({name: _build_prompter(config) for name in names})
+    pyramid = _build_pyramid(config)
+    heads = nn.ModuleDict({name: _build_head(config) for name in config.task_names})
+    return DiffAGIQA(config, prompters, pyramid, heads)
+
+
+def _build_prompter(config: ModelConfig) -> nn.Module:
+    if config.prompting == "none":
+        return NoPrompter()
+    return VisualPrompter(config.prompter_channels, config.prompter_kernel)
+
+
+def _build_pyramid(config: ModelConfig) -> nn.Module:
+    channels = config.pyramid_channels
+    if config.pooling == "plain":
+        return PlainPooling(config.feature_channels, size=config.pyramid_size, channels=channels)
+    if config.pooling == "statistics":
+        return StatisticsPooling(
             config.feature_channels,
-            size=config.pyramid_size,
-            channels=config.pyramid_channels,
-            kernels=config.pyramid_kernels,
-            attention_channels=config.attention_channels,
-        )
-    elif config.pooling == "statistics":
-        pyramid = StatisticsPooling(
-            config.feature_channels,
-            channels=config.pyramid_channels,
+            channels=channels,
             dropout=config.statistics_dropout,
             textures=config.textures,
             words=[WORD_STATISTICS] * len(config.words),
         )
-    else:
-        pyramid = PlainPooling(
-            config.feature_channels, size=config.pyramid_size, channels=config.pyramid_channels
-        )
-    heads = nn.ModuleDict(
-        {
-            name: ScoreHead(
-                config.pyramid_channels * len(config.level_names),
-                fusion_channels=config.fusion_channels,
-                fusion_groups=config.fusion_groups,
-                head_channels=config.head_channels,
-                dropout=config.head_dropout,
-                kernel=1 if config.pooling == "statistics" else 3,
-            )
-            for name in config.task_names
-        }
+    return Pyramid(
+        config.feature_channels,
+        size=config.pyramid_size,
+        channels=channels,
+        kernels=config.pyramid_kernels,
+        attention_channels=config.attention_channels,
     )
-    return DiffAGIQA(config, prompters, pyramid, heads)
+
+
+def _build_head(config: ModelConfig) -> ScoreHead:
+    return ScoreHead(
+        config.pyramid_channels * len(config.level_names),
+        fusion_channels=config.fusion_channels,
+        fusion_groups=config.fusion_groups,
+        head_channels=config.head_channels,
+        dropout=config.head_dropout,
+        kernel=1 if config.pooling == "statistics" else 3,
+    )
 
 
 def _per_prompter(noise: Noise, prompters: int) -> Noise:
