@@ -19,12 +19,12 @@ from diffagiqa.errors import ConfigError, TableError
 
 Measure = Callable[[Any, Any], float]
 MEASURE = "a function of predictions and opinion scores, such as srcc"
-FEWEST = 10
-"""Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones again."""
-MOST_CALLS = 20_000
-"""Of the curve, in a fit from the usual start: 0.3 s for 200 rows. Most settle in some 50."""
-NEARLY_STRAIGHT = 0.002
-"""The largest exponent of a logistic that is a line to a part in three million."""
+MIN_GROUPS = 10
+"""Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones."""
+MAX_CALLS = 20_000
+"""Of the curve, in a fit from the usual start: 0.3 s for 200 rows. Most converge within some 50."""
+ALMOST_LINEAR = 0.002
+"""The largest exponent at which a logistic is a line to one part in three million."""
 
 
 def srcc(predicted: Any, mos: Any) -> float:
@@ -90,8 +90,8 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
     curve, starts = (_logistic4, _starts4) if parameters == 4 else (_logistic5, _starts5)
     x = (x - x.mean()) / x.std()
     usual, *others = starts(x, y)
-    fitted = [_fitted(curve, x, y, usual, MOST_CALLS)]
-    fitted += [_fitted(curve, x, y, start, MOST_CALLS // 10) for start in others]
+    fitted = [_fitted(curve, x, y, usual, MAX_CALLS)]
+    fitted += [_fitted(curve, x, y, start, MAX_CALLS // 10) for start in others]
     found = [
         plcc(mapped, y)
         for mapped in fitted
@@ -115,7 +115,7 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a measure (Efron and Tibshirani 1993, section 13.3).
 
     ``groups``: resample whole groups, such as prompts, whose rows are not independent. NaN for fewer
-    than ``FEWEST`` of them.
+    than ``MIN_GROUPS`` of them.
     """
     checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(predicted, mos)
@@ -136,7 +136,7 @@ def bootstrap_difference(
 ) -> tuple[float, float]:
     """Paired bootstrap interval of measure(first) - measure(second), on the same resampled rows.
 
-    NaN for fewer than ``FEWEST`` groups.
+    NaN for fewer than ``MIN_GROUPS`` groups.
     """
     checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(first, mos)
@@ -187,14 +187,14 @@ def _fitted(
     x: np.ndarray,
     y: np.ndarray,
     start: Sequence[float],
-    most_calls: int,
+    max_calls: int,
 ) -> np.ndarray:
-    """``curve`` over ``x``, (n,), fitted to ``y`` by Levenberg's and Marquardt's steps from ``start``.
+    """``curve`` over ``x``, (n,), fitted to ``y`` by the Levenberg-Marquardt algorithm from ``start``.
 
-    Where the best curve is a limit, such as a line, its parameters run away; the last ones count.
+    Where the best curve is a limit, such as a line, its parameters diverge; the last ones count.
     """
     found = optimize.leastsq(
-        lambda own: curve(x, *own) - y, start, maxfev=most_calls, full_output=True
+        lambda parameters: curve(x, *parameters) - y, start, maxfev=max_calls, full_output=True
     )
     return curve(x, *found[0])
 
@@ -207,7 +207,7 @@ def _starts4(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
     """The usual start, its mirror, and the line of least squares as the middle of a wide logistic."""
     r = plcc(x, y)
     rising = 1.0 if r >= 0 else -1.0
-    scale = NEARLY_STRAIGHT / np.abs(x).max()
+    scale = ALMOST_LINEAR / np.abs(x).max()
     half = 2 * r * y.std() / scale  # the slope in the middle is height * scale / 4
     return [
         [y.max(), y.min(), 0.0, rising],
@@ -277,13 +277,13 @@ def _resampled(
     random = np.random.default_rng(checks.whole("seed", seed))
     if groups is None:
         return [
-            random.integers(0, count, count) for _ in range(resamples if count >= FEWEST else 0)
+            random.integers(0, count, count) for _ in range(resamples if count >= MIN_GROUPS else 0)
         ]
     if len(groups) != count:
         raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
     names = np.asarray(groups)
     members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
-    if len(members) < FEWEST:
+    if len(members) < MIN_GROUPS:
         return []
     picks = random.integers(0, len(members), (resamples, len(members)))
     return [np.concatenate([members[i] for i in pick]) for pick in picks]

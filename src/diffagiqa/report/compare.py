@@ -11,7 +11,7 @@ import numpy as np
 from diffagiqa import checks
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.evaluation.correlations import FEWEST
+from diffagiqa.evaluation.correlations import MIN_GROUPS
 from diffagiqa.report.runs import Run, check_run
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Comparison:
         prompts: how many prompts both have.
         mean, base_mean: mean over prompts of the mean score of a prompt's pictures, in [0, 1].
         difference: of the means.
-        low, high: its 95 % interval, of a paired bootstrap over prompts; None for fewer than ``FEWEST``.
+        low, high: 95 % interval of a paired bootstrap over prompts; None for fewer than ``MIN_GROUPS``.
         win_rate: share of prompts on which ``run`` is better; a tie counts half.
     """
 
@@ -138,7 +138,7 @@ def _one(
     seed: int,
 ) -> Comparison:
     differences = ours - theirs
-    enough = len(differences) >= FEWEST
+    enough = len(differences) >= MIN_GROUPS
     low, high = paired_bootstrap(differences, seed) if enough else (None, None)
     wins = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Comparison(

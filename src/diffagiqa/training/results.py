@@ -60,7 +60,7 @@ def write_result(
 def rows_hash(rows: Rows) -> str:
     """Of all that rows are: pictures by their contents, prompts, labels, scales, generators, copies."""
     digest = hashlib.sha256(rows.labels.numpy().tobytes())
-    told = [
+    facts = [
         [asdict(task) for task in rows.tasks],
         rows.sources.tolist(),
         rows.prompts,
@@ -68,7 +68,7 @@ def rows_hash(rows: Rows) -> str:
         [asdict(origin) for origin in rows.origins],
         rows.picture_hashes,
     ]
-    digest.update(json.dumps(told).encode())
+    digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
 
