@@ -73,9 +73,9 @@ def test_a_stream_is_scored_in_full_batches_whatever_fails_between(
 ) -> None:
     monkeypatch.setattr(tiny_scorer, "batch_size", 2)
     sizes: list[int] = []
-    judge = tiny_scorer.passes.judge
+    judge = tiny_scorer.runner.judge
     monkeypatch.setattr(
-        tiny_scorer.passes,
+        tiny_scorer.runner,
         "judge",
         lambda images, prompts: sizes.append(len(images)) or judge(images, prompts),
     )
