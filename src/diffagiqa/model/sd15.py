@@ -12,14 +12,14 @@ def sd15_unet() -> Any:
     return UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
 
 
-def sd15_vae() -> Any:
-    """Its VAE, 84 million parameters."""
+def sd15_vae(widths: tuple[int, ...] = (128, 256, 512, 512)) -> Any:
+    """Its VAE, or one of other widths."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     return AutoencoderKL(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=widths,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
         layers_per_block=2,
         latent_channels=4,
         sample_size=512,
