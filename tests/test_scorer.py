@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from diffagiqa.batches import PromptCache, stack_on
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.scorer import Score, check_feature_channels
+from diffagiqa.weights.folder import load_config
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,28 @@ def test_save_and_load_give_the_same_score(
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
     assert len(again.fingerprint) == 16
+
+
+def test_a_copy_of_a_model_with_its_own_backbone_has_it_too(
+    tiny_model: Path, reference: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    shutil.copytree(reference / "backbone", model / "backbone")
+    config = replace(load_config(model), backbone="./backbone")
+    (model / "config.json").write_text(config.to_json())
+    scorer = Scorer.from_pretrained(model, device="cpu", dtype="float32")
+    for folder in (tmp_path / "copy", model):  # over itself, too
+        scorer.save_pretrained(folder)
+        again = Scorer.from_pretrained(folder, device="cpu", dtype="float32")
+        assert again.fingerprint == scorer.fingerprint
+
+
+def test_a_backbone_named_from_the_current_folder_is_found_again(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(reference)
+    Scorer.untrained("./backbone", small_config(), device="cpu").save_pretrained(tmp_path)
+    assert Scorer.from_pretrained(tmp_path, device="cpu").config.backbone == "backbone"
 
 
 def test_low_precision_stays_near(

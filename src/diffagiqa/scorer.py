@@ -37,7 +37,7 @@ from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
 from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import load_model, save_model
+from diffagiqa.weights.folder import copy_own_backbone, load_model, named_backbone, save_model
 from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
@@ -182,18 +182,23 @@ class Scorer:
             dtype=choose_dtype(chosen_device, dtype, exact=config.needs_float32),
         )
         channels = feature_channels(frozen.unet, config.features)
-        config = replace(config, backbone=backbone, feature_channels=channels)
+        config = replace(config, backbone=named_backbone(backbone), feature_channels=channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             model = build_model(config)
         return cls(model, frozen, seed=seed)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference."""
+        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
+
+        A backbone that lies in the model's own folder, as that of the package's model, is copied.
+        """
         checks.location("folder", folder, "the path of a folder")
-        model = self.model if self.saved_in is None else load_model(self.saved_in)
-        model.config = self.config
-        save_model(model, folder, half=half)
+        if self.saved_in is None:
+            save_model(self.model, folder, half=half)
+        else:
+            save_model(load_model(self.saved_in), folder, half=half)
+            copy_own_backbone(self.config, self.saved_in, folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub; returns the address of the commit."""

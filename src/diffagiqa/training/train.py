@@ -28,7 +28,13 @@ from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import Parts, RunFolder, member_folder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
-from diffagiqa.weights.folder import find_model, fingerprint, load_model, load_strictly
+from diffagiqa.weights.folder import (
+    find_model,
+    fingerprint,
+    load_model,
+    load_strictly,
+    named_backbone,
+)
 
 
 def train(
@@ -247,7 +253,12 @@ def make_model(
     channels = feature_channels(backbone.unet, config.model.features)
     use_text = {task.name: task.use_text for task in config.model.tasks}
     tasks = tuple(replace(task, use_text=use_text.get(task.name, True)) for task in tasks)
-    wanted = replace(config.model, tasks=tasks, feature_channels=channels)
+    wanted = replace(
+        config.model,
+        backbone=named_backbone(config.model.backbone),
+        tasks=tasks,
+        feature_channels=channels,
+    )
     if config.init is not None:
         start = load_model(find_model(config.init))
         for name in ("features", "feature_channels", "image_size", "timestep", "tasks"):

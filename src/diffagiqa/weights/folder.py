@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -34,10 +36,14 @@ def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None
         name: (_halved(tensor) if half else tensor).cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
+    partial = folder / f".{WEIGHTS}.partial"
     try:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, partial, metadata={"format": "pt"})
+        os.replace(partial, folder / WEIGHTS)  # a loaded model may have the older file mapped
     except SafetensorError as fault:  # its only word for a full disk or a place without access
         raise OSError(errno.EIO, str(fault), str(folder / WEIGHTS)) from fault
+    finally:
+        partial.unlink(missing_ok=True)
     (folder / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
 
 
@@ -125,6 +131,22 @@ def backbone_reference(config: ModelConfig, folder: str | Path) -> str:
             )
         return str(place)
     return config.backbone
+
+
+def named_backbone(name_or_path: str) -> str:
+    """A backbone's name as a configuration keeps it, where ``./`` is not the current folder.
+
+    >>> [named_backbone(name) for name in ("./sd15", "../sd15", "owner/name")]
+    ['sd15', '../sd15', 'owner/name']
+    """
+    return os.path.normpath(name_or_path) if name_or_path.startswith(".") else name_or_path
+
+
+def copy_own_backbone(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
+    """Copy the backbone that lies in the model's ``folder``, if it does, to the ``other`` one."""
+    place = Path(backbone_reference(config, folder))
+    if config.backbone.startswith("./") and Path(folder).resolve() != Path(other).resolve():
+        shutil.copytree(place, Path(other) / config.backbone, dirs_exist_ok=True)
 
 
 def fingerprint(*folders: str | Path) -> str:
