@@ -136,39 +136,39 @@ STATISTICS = 4  # of each channel
 
 
 def statistics(maps: Tensor) -> Tensor:
-    """What a channel does over the picture: (B, C, h, w) -> (B, 4C, 1, 1), float32 or more.
+    """Four statistics of every channel over the picture: (B, C, h, w) -> (B, 4C, 1, 1), float32 or more.
 
     Mean; log standard deviation; log of mean absolute over standard deviation, low where few places
     stand out; and the spread of the log energy over places, high where flat and busy parts mix.
     """
     values = at_least_float32(maps.flatten(2))
     variance, mean = torch.var_mean(values, 2, correction=0)
-    away = values - mean[:, :, None]
-    spread = 0.5 * torch.log(variance + 1e-5)
-    peaked = torch.log(away.abs().mean(2) + 1e-3) - spread
-    uneven = (torch.log(away.square() + 1e-4).var(2, correction=0) + 1e-6).sqrt()
-    return torch.cat([mean, spread, peaked, uneven], dim=1)[:, :, None, None]
+    centred = values - mean[:, :, None]
+    log_std = 0.5 * torch.log(variance + 1e-5)
+    evenness = torch.log(centred.abs().mean(2) + 1e-3) - log_std
+    spread = (torch.log(centred.square() + 1e-4).var(2, correction=0) + 1e-6).sqrt()
+    return torch.cat([mean, log_std, evenness, spread], dim=1)[:, :, None, None]
 
 
 PLACES = 6  # correlations of each channel
 
 
 def textures(maps: Tensor) -> list[Tensor]:
-    """What channels do next to one another: (B, C, h, w) -> (B, 6C, 1, 1) and (B, C(C-1)/2, 1, 1).
+    """Correlations of places and of channels: (B, C, h, w) -> (B, 6C, 1, 1) and (B, C(C-1)/2, 1, 1).
 
-    Correlations over the picture, 0 where nothing varies. Places: of each channel's distance from its
-    mean, with the place one and two below and to the right, then of the channel itself, one below and
-    to the right. Pairs: of the log energies of every two channels. As in texture synthesis (Portilla
-    and Simoncelli, 2000), on latents in place of wavelets.
+    Over the picture, 0 where nothing varies. Places: autocorrelation of each channel's magnitude about
+    its mean, one and two below and to the right, then of the channel itself, one below and to the right.
+    Pairs: correlation of the log energies of every two channels. As in texture synthesis (Portilla and
+    Simoncelli, 2000), on latents in place of wavelets.
     """
     values = at_least_float32(maps)
-    away = values - values.mean((2, 3), keepdim=True)
-    size = away.abs()
-    size = size - size.mean((2, 3), keepdim=True)
-    own = [(map_, map_.square().mean((2, 3)) + 1e-4) for map_ in (size, away)]
-    places = [_autocorrelation(*own[0], lag, axis) for lag in (1, 2) for axis in (2, 3)]
-    places += [_autocorrelation(*own[1], 1, axis) for axis in (2, 3)]
-    energy = torch.log(away.square() + 1e-4).flatten(2)
+    centred = values - values.mean((2, 3), keepdim=True)
+    magnitude = centred.abs()
+    magnitude = magnitude - magnitude.mean((2, 3), keepdim=True)
+    power, own_power = (one.square().mean((2, 3)) + 1e-4 for one in (magnitude, centred))
+    places = [_autocorrelation(magnitude, power, lag, axis) for lag in (1, 2) for axis in (2, 3)]
+    places += [_autocorrelation(centred, own_power, 1, axis) for axis in (2, 3)]
+    energy = torch.log(centred.square() + 1e-4).flatten(2)
     energy = energy - energy.mean(2, keepdim=True)
     energy = energy / (energy.square().mean(2, keepdim=True) + 1e-6).sqrt()
     first, second = torch.triu_indices(maps.shape[1], maps.shape[1], 1, device=maps.device)

@@ -19,7 +19,7 @@ from diffagiqa.data.splits import Split, official_split, prompt_key, random_spli
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
-from diffagiqa.training.unrated import usable
+from diffagiqa.training.unrated import mismatches_within
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def make_split(
     from its training part, by prompt. Unrated rows follow theirs into the training part.
     """
     parts = _rated_split(config, rows.rated, official)
-    parts["train"] += usable(rows, parts["train"])
+    parts["train"] += mismatches_within(rows, parts["train"])
     return parts
 
 
