@@ -77,10 +77,10 @@ class Scorer:
         saved_in: Path | None = None,
         loader: Callable[[], Scorer] | None = None,
     ) -> None:
-        """``batch_size``: pictures per pass, halved where memory runs out; default: 8, on CUDA 32.
+        """``batch_size``: images per pass, halved where memory runs out; default: 8, on CUDA 32.
 
         ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
-        ``loader``: what made it, for other processes.
+        ``loader``: what loads the same scorer in another process.
         """
         checks.instance("model", model, DiffAGIQA, "a DiffAGIQA, as build_model makes it")
         checks.instance("backbone", backbone, Backbone, "a Backbone, as load_backbone reads it")
@@ -94,7 +94,7 @@ class Scorer:
         self.batch_size = checks.whole("batch_size", batch_size, 1)
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
-        with torch.inference_mode(False):  # wherever this is called, gradients may be wanted later
+        with torch.inference_mode(False):  # gradients may be wanted later, whoever calls this
             drawn = scoring_noise(model.config, backbone, self.seed)
             self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
         """The configured draws, the same for every picture."""
@@ -214,7 +214,7 @@ class Scorer:
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For other processes: loaded there by the same words, never sent."""
+        """Pickled as the call that loaded it: another process loads it anew, no weights are sent."""
         if self._loader is None:
             raise TypeError(
                 "this scorer was built in memory and cannot be sent to another process; "
@@ -223,7 +223,7 @@ class Scorer:
         return self._loader, ()
 
     def __copy__(self) -> Scorer:
-        return self  # nothing about it changes
+        return self  # it is immutable
 
     def __deepcopy__(self, memo: Any) -> Scorer:
         return self
@@ -238,12 +238,12 @@ class Scorer:
 
     @property
     def seed(self) -> int:
-        """Of the noise; another one is another scorer."""
+        """Of the noise; for another one, load another scorer."""
         return self._seed
 
     @property
     def notice(self) -> str:
-        """What the model says itself that it is not good for; mostly nothing."""
+        """What the model itself says that it is not good for; mostly ""."""
         return read_notice(self.saved_in) if self.saved_in else ""
 
     @property
@@ -353,23 +353,23 @@ class Scorer:
 
     @property
     def ahead(self) -> int:
-        """How many batches are best launched before the first one's scores are asked for."""
+        """How many further batches to launch before asking for the scores of the first."""
         return 1 if self.device.type == "cuda" else 0
 
     @torch.inference_mode()
     def launch(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> Callable[[], list[Score | RowError]]:
-        """Begin what ``score_prepared`` does; what comes back, once called, waits for the scores.
+        """Start what ``score_prepared`` does; the function that is returned waits for the scores.
 
-        On a GPU the work is queued, and the next batch can be made ready meanwhile; elsewhere it is
-        done when this returns.
+        On a GPU the work is queued, and the next batch can be prepared meanwhile; elsewhere it is done
+        when this returns.
         """
         pairs = {
             row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
         }
         encoded = dict(zip(pairs, self.prompts([text for _, text in pairs.values()]), strict=True))
-        # Prompts of unlike token length cannot share a batch.
+        # Prompts of different token lengths cannot share a batch.
         by_length: dict[int, list[int]] = {}
         for row, prompt in encoded.items():
             by_length.setdefault(len(prompt.text), []).append(row)
@@ -422,7 +422,7 @@ class Scorer:
 
 
 def warn_of_the_default() -> None:
-    """Say what the embedded model is not good for, where it has a notice about that."""
+    """Warn of what the embedded model is not good for, where it has a notice about that."""
     import warnings
 
     if notice := read_notice(DEFAULT_MODEL):
@@ -448,7 +448,7 @@ def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:
     if len({len(prompt.text) for prompt in prompts}) > 1:
         raise ConfigError(
-            "prompts of unlike token length were given in one tensor batch; score them apart, "
+            "prompts of different token lengths were given in one tensor batch; score them apart, "
             "or use long_prompts='truncate'"
         )
     return Prompts.stack(prompts)
@@ -471,5 +471,5 @@ def _pair(item: Any) -> tuple[Any, Any]:
 
 
 def check_scorer(scorer: Scorer) -> Scorer:
-    """What is given as a scorer, else ``ConfigError``."""
+    """The argument, if it is a scorer; else ``ConfigError``."""
     return checks.instance("scorer", scorer, Scorer, "a Scorer, as Scorer.from_pretrained loads it")

@@ -32,11 +32,11 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over pairs of unlike labels of relu(margin - sign(dy) dx)  (pairwise hinge)."""
+    """Mean over pairs of different labels of relu(margin - sign(dy) dx)  (pairwise hinge)."""
     dx, dy = _pairs(scores), _pairs(labels)
-    unlike = dy != 0
-    loss = F.relu(MARGIN - torch.sign(dy) * dx) * unlike
-    return loss.sum() / unlike.sum().clamp_min(1)
+    different = dy != 0
+    loss = F.relu(MARGIN - torch.sign(dy) * dx) * different
+    return loss.sum() / different.sum().clamp_min(1)
 
 
 def fidelity_loss(scores: Tensor, labels: Tensor) -> Tensor:

@@ -38,14 +38,14 @@ def open_data(
     """Open databases by name, or tables of ratings by path.
 
     ``roots``: one folder for one database, or ``name=folder`` for each; a table's name is its path, or
-    its file name without suffix, as notes call it. Byte-identical files that are rated unlike are left
-    out, since nothing says whose rating is right; the notes say how many. ``allow_partial`` and
+    its file name without suffix, as notes call it. Byte-identical files that are rated differently are
+    left out, since nothing says which rating is right; the notes say how many. ``allow_partial`` and
     ``skip_unreadable`` leave out rows whose image is not there, or cannot be read.
     """
     called = [_called(name) for name in names]
     if twice := sorted({name for name in called if called.count(name) > 1}):
         raise ConfigError(
-            f"two of the databases are called {twice[0]}; give each once, and unlike names to tables"
+            f"two of the databases are called {twice[0]}; give each once, and different names to tables"
         )
     folders = _folders(names, roots)
     found = [read_any(name, folders.get(name), own) for name in names]

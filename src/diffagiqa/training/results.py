@@ -39,10 +39,10 @@ def read_result(folder: Path, decided: Mapping[str, Any]) -> dict[str, Any] | No
             f"delete {folder} to have it made anew, or start in another folder"
         )
     new = json.loads(json.dumps(decided))
-    unlike = [key for key in {**before, **new} if before.get(key) != new.get(key)]
-    if unlike:
+    changed = [key for key in {**before, **new} if before.get(key) != new.get(key)]
+    if changed:
         raise TrainingError(
-            f"{file} was made with another {', '.join(unlike)}; give the same again, delete {folder} to "
+            f"{file} was made with another {', '.join(changed)}; give the same again, delete {folder} to "
             "have it made anew, or start in another folder"
         )
     return result  # type: ignore[no-any-return]

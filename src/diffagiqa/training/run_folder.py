@@ -161,10 +161,10 @@ class RunFolder:
                 f"{self.folder} holds no run to resume ({error}); start without --resume"
             ) from None
         old, new = json.loads(before.to_json()), json.loads(self.config.to_json())
-        unlike = [key for key in new if new[key] != old[key] and key != "workers"]
-        if unlike:
+        changed = [key for key in new if new[key] != old[key] and key != "workers"]
+        if changed:
             raise TrainingError(
-                f"{self.folder} was begun with another {', '.join(unlike)}; "
+                f"{self.folder} was begun with another {', '.join(changed)}; "
                 "resume with the same values, or start in another folder"
             )
         if not self.best.parent.is_dir():

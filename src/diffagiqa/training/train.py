@@ -271,14 +271,14 @@ def make_model(
         try:
             load_strictly(model, start.state_dict(), config.init)
         except WeightsError:
-            unlike = [
+            changed = [
                 f"{field.name} {getattr(start.config, field.name)}"
                 for field in fields(ModelConfig)
                 if getattr(start.config, field.name) != getattr(model.config, field.name)
             ]
             raise TrainingError(
                 f"the layers of {config.init} are not those that this run asks for; it was made with "
-                f"{', '.join(unlike)}: set what names its layers to the same"
+                f"{', '.join(changed)}: set what names its layers to the same"
             ) from None
     else:
         if config.freeze_prompters and wanted.prompting != "none":

@@ -99,9 +99,9 @@ class Database:
         said = ["duplicates", "prompt", *self.tasks]
         again = copies.duplicated(said)
         single = copies[~again]
-        unlike = single[single["duplicates"].duplicated(keep=False)]["duplicates"].unique()
-        repeated = copies[again & ~copies["duplicates"].isin(unlike)]
-        left = copies[copies["duplicates"].isin(unlike)]
+        contradictory = single[single["duplicates"].duplicated(keep=False)]["duplicates"].unique()
+        repeated = copies[again & ~copies["duplicates"].isin(contradictory)]
+        left = copies[copies["duplicates"].isin(contradictory)]
         found = self
         kept = ~self.table.index.isin(repeated.index)
         if len(repeated):
