@@ -15,7 +15,7 @@ from diffagiqa.data.databases import (
     read_table,
     verified,
 )
-from diffagiqa.data.splits import Split, official_split, prompt_key, random_split
+from diffagiqa.data.splits import PARTS, Split, official_split, prompt_key, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
@@ -105,13 +105,11 @@ def _rated_split(
 
 def positions(split: Split, rows: Rows) -> dict[str, list[int]]:
     """Rows of each part; images that the split names and training leaves out are passed over."""
-    part_of = {
-        name: part for part in ("train", "validation", "test") for name in getattr(split, part)
-    }
+    part_of = {name: part for part in PARTS for name in getattr(split, part)}
     names = rows.table()["image"]
     return {
         part: [row for row, name in enumerate(names) if part_of.get(str(name)) == part]
-        for part in ("train", "validation", "test")
+        for part in PARTS
     }
 
 
