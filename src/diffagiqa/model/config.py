@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Real
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -33,7 +32,7 @@ SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
 
 def check_types(config: Any) -> None:
     """Raise ``ConfigError`` where a field of a configuration is not of its annotated type."""
-    annotated = _annotated_types(type(config))
+    annotated = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         kind, value = annotated[field.name], getattr(config, field.name)
         if not _is_of(value, kind):
@@ -41,11 +40,6 @@ def check_types(config: Any) -> None:
                 f"{type(config).__name__}.{field.name} is {repr(value)[:80]}; "
                 f"expected {_expected(field, kind)}"
             )
-
-
-@lru_cache(maxsize=8)
-def _annotated_types(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _is_of(value: Any, kind: Any) -> bool:
