@@ -213,15 +213,6 @@ def test_half_precision_folder_reads_back_as_float32(tmp_path: Path) -> None:
         assert torch.allclose(tensor.double(), model.state_dict()[name].double(), atol=1e-3)
 
 
-def test_a_loaded_model_is_not_changed_by_another_one_saved_in_its_place(tmp_path: Path) -> None:
-    save_model(build_model(small_config()), tmp_path)
-    loaded = load_model(tmp_path)
-    before = {name: tensor.clone() for name, tensor in loaded.state_dict().items()}
-    save_model(build_model(small_config()), tmp_path)
-    assert all(torch.equal(before[name], own) for name, own in loaded.state_dict().items())
-    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
-
-
 def test_a_full_disk_is_the_systems_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")

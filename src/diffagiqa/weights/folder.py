@@ -36,14 +36,10 @@ def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None
         name: (_halved(tensor) if half else tensor).cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    partial = folder / f".{WEIGHTS}.partial"
     try:
-        save_file(tensors, partial, metadata={"format": "pt"})
-        os.replace(partial, folder / WEIGHTS)  # a loaded model may have the older file mapped
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     except SafetensorError as fault:  # its only word for a full disk or a place without access
         raise OSError(errno.EIO, str(fault), str(folder / WEIGHTS)) from fault
-    finally:
-        partial.unlink(missing_ok=True)
     (folder / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
 
 
