@@ -7,7 +7,7 @@ no numbers or are not as many raise ``TableError``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -272,21 +272,23 @@ def why_undefined(predicted: Any, mos: Any) -> str:
 
 def _resampled(
     count: int, groups: Sequence[Any] | None, resamples: int, seed: int
-) -> list[np.ndarray]:
+) -> Iterator[np.ndarray]:
+    """Rows of each resample; none where there is too little to resample."""
     checks.whole("resamples", resamples, 1)
     random = np.random.default_rng(checks.whole("seed", seed))
     if groups is None:
-        return [
-            random.integers(0, count, count) for _ in range(resamples if count >= MIN_GROUPS else 0)
-        ]
+        times = resamples if count >= MIN_GROUPS else 0
+        return (random.integers(0, count, count) for _ in range(times))
     if len(groups) != count:
         raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
-    names = np.asarray(groups)
-    members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+    rows_of: dict[Any, list[int]] = {}
+    for row, name in enumerate(np.asarray(groups).tolist()):
+        rows_of.setdefault(name, []).append(row)
+    members = [np.array(rows) for rows in rows_of.values()]
     if len(members) < MIN_GROUPS:
-        return []
+        return iter(())
     picks = random.integers(0, len(members), (resamples, len(members)))
-    return [np.concatenate([members[i] for i in pick]) for pick in picks]
+    return (np.concatenate([members[i] for i in pick]) for pick in picks)
 
 
 def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:
