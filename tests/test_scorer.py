@@ -176,6 +176,10 @@ def test_a_copy_of_a_model_with_its_own_backbone_has_it_too(
         scorer.save_pretrained(folder)
         again = Scorer.from_pretrained(folder, device="cpu", dtype="float32")
         assert again.fingerprint == scorer.fingerprint
+    shutil.rmtree(model / "backbone")
+    other = str(reference / "backbone")
+    Scorer.from_pretrained(model, backbone=other, device="cpu").save_pretrained(tmp_path / "bare")
+    assert not (tmp_path / "bare" / "backbone").exists()
 
 
 def test_a_backbone_named_from_the_current_folder_is_found_again(

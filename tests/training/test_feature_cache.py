@@ -165,7 +165,7 @@ def test_processes_share_the_shards_that_all_of_them_miss(
         def __init__(self, rank: int) -> None:
             self.rank, self.count, self.device = rank, 2, torch.device("cpu")
 
-        def wait(self) -> None:
+        def barrier(self) -> None:
             both.wait()
 
     def cached(rank: int) -> int:

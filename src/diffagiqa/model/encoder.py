@@ -115,7 +115,7 @@ def as_patches(encoder: Any) -> Any:
 
 @torch.no_grad()
 def narrowed(conv: nn.Conv2d) -> nn.Conv2d:
-    """A padded 3x3 convolution that looks at its own place alone, as one of 1x1; others as they are."""
+    """A padded 3x3 convolution whose outer taps are zero as a 1x1 one; others as they are."""
     own = conv.weight[:, :, 1:2, 1:2]
     alike = conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.stride == (1, 1)
     if not alike or int(conv.weight.count_nonzero()) != int(own.count_nonzero()):

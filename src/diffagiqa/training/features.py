@@ -102,7 +102,7 @@ def cached_features(
     source = ImageSource(rows, model.config, backbone, nullcontext, workers=workers)
     starts = range(0, len(rows), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
-    processes.wait()  # else one lists what is missing while another writes it, and shares differ
+    processes.barrier()  # else one lists what is missing while another writes it, and shares differ
     if missing:
         _announce(folder, len(rows), missing, model, source, options, log)
         if processes.main:
@@ -113,7 +113,7 @@ def cached_features(
         _write_shard(folder, own, model, source, options, batch_size)
         seconds = (time.perf_counter() - began) / done * len(missing) / processes.count
         log(f"features: shard {done} of {len(missing)} written, about {seconds:.0f} s in all")
-    processes.wait()
+    processes.barrier()
     return open_features(folder)
 
 

@@ -180,7 +180,7 @@ def fit(
         if processes.main:
             run.draw(history)
             run.close()
-        processes.wait()
+        processes.barrier()
         from diffagiqa.weights.folder import load_model
 
         return Fitted(load_model(run.best), progress.best, progress.best_epoch, history)

@@ -78,7 +78,7 @@ class Processes:
         for gradient, part in zip(gradients, flat.split(sizes), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         if self.count > 1:
             dist.barrier()
 

@@ -130,7 +130,7 @@ def _begin(
     run = RunFolder(folder, config, resume, processes.main)
     if processes.main:
         run.describe(rows, split)
-    processes.wait()
+    processes.barrier()
     return run
 
 

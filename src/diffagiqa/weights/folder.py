@@ -139,10 +139,11 @@ def named_backbone(name_or_path: str) -> str:
 
 
 def copy_own_backbone(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
-    """Copy the backbone that lies in the model's ``folder``, if it does, to the ``other`` one."""
-    place = Path(backbone_reference(config, folder))
+    """Copy the backbone that lies in the model's ``folder``, if one does, to the ``other`` folder."""
     if config.backbone.startswith("./") and Path(folder).resolve() != Path(other).resolve():
-        shutil.copytree(place, Path(other) / config.backbone, dirs_exist_ok=True)
+        place = Path(backbone_reference(config, folder))
+        if place.is_dir():  # the scorer may have been given another one
+            shutil.copytree(place, Path(other) / config.backbone, dirs_exist_ok=True)
 
 
 def fingerprint(*folders: str | Path) -> str:

@@ -50,7 +50,7 @@ class Database:
         tasks: names of the columns of opinion scores.
         scales: lowest and highest opinion score of each task.
         official_splits: row positions of the parts that the distribution names, or None.
-        citation, licence, home: what its authors ask to be told.
+        citation, licence, home: how to cite it, under which licence it is, its home page.
         expected: what a whole copy holds.
         notes: what is unusual about this copy, one sentence each; never silently empty.
     """

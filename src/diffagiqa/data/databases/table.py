@@ -49,7 +49,7 @@ def read_table(
 
     Args:
         path: the table; JSONL and Parquet included.
-        columns: how its columns are called.
+        columns: what its columns are called.
         root: folder of the images, by default that of the table; names are looked for in it, and at
             last anywhere below it.
         name: of the database; by default the table's file name.
