@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from diffagiqa import checks
-from diffagiqa.batches import LastUsed, Passes, Queued
+from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
 from diffagiqa.device import (
     choose_device,
     choose_dtype,
     default_batch_size,
-    own_dtypes,
     ran_out_of_memory,
+    without_autocast,
 )
 from diffagiqa.errors import (
     ConfigError,
@@ -37,7 +37,7 @@ from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
 from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import load_model, save_model
+from diffagiqa.weights.folder import copy_own_backbone, load_model, named_backbone, save_model
 from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
@@ -109,12 +109,12 @@ class Scorer:
         self.batch_size = checks.whole("batch_size", batch_size, 1)
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
-        with torch.inference_mode(False):  # wherever this is called, gradients may be wanted later
+        with torch.inference_mode(False):  # gradients may be wanted later, whoever calls this
             drawn = scoring_noise(model.config, backbone, self.seed)
             self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
         """The configured noise draws, the same for every image."""
-        self.passes = Passes(self.model, backbone, self.noises)
-        self.prompts = LastUsed(self._encode, size=1024)
+        self.runner = BatchRunner(self.model, backbone, self.noises)
+        self.prompts = PromptCache(self._encode, size=1024)
         """Cleaned prompts -> encoded prompts; the 1024 last used are cached."""
 
     @classmethod
@@ -221,7 +221,7 @@ class Scorer:
             dtype=choose_dtype(chosen_device, dtype, exact=config.needs_float32),
         )
         channels = feature_channels(frozen.unet, config.features)
-        config = replace(config, backbone=backbone, feature_channels=channels)
+        config = replace(config, backbone=named_backbone(backbone), feature_channels=channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             model = build_model(config)
@@ -229,6 +229,8 @@ class Scorer:
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
+
+        A backbone that lies in the model's own folder, as that of the package's model, is copied.
 
         Args:
             folder: made if it does not exist.
@@ -239,9 +241,11 @@ class Scorer:
             OSError: the folder cannot be written.
         """
         checks.location("folder", folder, "the path of a folder")
-        model = self.model if self.saved_in is None else load_model(self.saved_in)
-        model.config = self.config
-        save_model(model, folder, half=half)
+        if self.saved_in is None:
+            save_model(self.model, folder, half=half)
+        else:
+            save_model(load_model(self.saved_in), folder, half=half)
+            copy_own_backbone(self.config, self.saved_in, folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub.
@@ -278,7 +282,7 @@ class Scorer:
         return self._loader, ()
 
     def __copy__(self) -> Scorer:
-        return self  # nothing about it changes
+        return self  # it is immutable
 
     def __deepcopy__(self, memo: Any) -> Scorer:
         return self
@@ -405,7 +409,7 @@ class Scorer:
         check_batch(images)
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = [clean_prompt(name) for name in one_each(prompts, len(images))]
-        return self.passes.judge(images, _stack_prompts(self.prompts(names))).scores
+        return self.runner.judge(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(
         self,
@@ -484,15 +488,15 @@ class Scorer:
             row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
         }
         encoded = dict(zip(pairs, self.prompts([text for _, text in pairs.values()]), strict=True))
-        # Prompts of unlike token length cannot share a batch.
+        # Prompts of different token lengths cannot share a batch.
         by_length: dict[int, list[int]] = {}
         for row, prompt in encoded.items():
             by_length.setdefault(len(prompt.text), []).append(row)
-        found: list[tuple[list[int], Queued]] = []
+        found: list[tuple[list[int], PendingScores]] = []
         for rows in by_length.values():
             images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
             start = 0
-            for judged in self.passes.queue(images, prompts):
+            for judged in self.runner.queue(images, prompts):
                 found.append((rows[start : start + judged.count], judged))
                 start += judged.count
 
@@ -522,14 +526,14 @@ class Scorer:
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
         long = self.config.long_prompts
-        with own_dtypes(self.device):  # kept for callers without autocast, too
+        with without_autocast(self.device):  # kept for callers without autocast, too
             for alone in (False, True):
                 try:
                     return self.backbone.encode_each(prompts, long, alone=alone)
                 except (RuntimeError, MemoryError) as error:
                     if not ran_out_of_memory(error):
                         raise
-                self.passes.release()  # here the exception, which holds on to tensors, is gone
+                self.runner.release()  # here the exception, which holds on to tensors, is gone
         raise DeviceError(
             f"a prompt does not fit the free memory of {self.device}; "
             "free some, or use another --device"
@@ -537,7 +541,7 @@ class Scorer:
 
 
 def warn_of_the_default() -> None:
-    """Say what the embedded model is not good for, where it has a notice about that."""
+    """Warn of what the embedded model is not good for, where it has a notice about that."""
     import warnings
 
     if notice := read_notice(DEFAULT_MODEL):
@@ -563,7 +567,7 @@ def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:
     if len({len(prompt.text) for prompt in prompts}) > 1:
         raise ConfigError(
-            "prompts of unlike token length were given in one tensor batch; score them apart, "
+            "prompts of different token lengths were given in one tensor batch; score them apart, "
             "or use long_prompts='truncate'"
         )
     return Prompts.stack(prompts)
@@ -586,5 +590,5 @@ def _pair(item: Any) -> tuple[Any, Any]:
 
 
 def check_scorer(scorer: Scorer) -> Scorer:
-    """What is given as a scorer, else ``ConfigError``."""
+    """The argument, if it is a scorer; else ``ConfigError``."""
     return checks.instance("scorer", scorer, Scorer, "a Scorer, as Scorer.from_pretrained loads it")

@@ -1,4 +1,4 @@
-"""oneDNN's matrix product is the matrix product, and is taken only where it pays."""
+"""oneDNN's matrix product is the matrix product, and is used only where it is faster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from diffagiqa.bench.stages import flop_counter
 from diffagiqa.model import products
-from diffagiqa.model.products import linear, onednn_multiplies, pays, products_by_onednn
+from diffagiqa.model.products import is_faster_for, linear, onednn_multiplies, products_by_onednn
 from diffagiqa.model.repeated import conv_of_repeated
 
 wants_onednn = pytest.mark.skipif(
@@ -41,7 +41,7 @@ def test_equals_the_product_in_float64(
     bias = make(outputs) if with_bias else None  # type: ignore[operator]
     exact = F.linear(tokens.double(), weight.double(), None if bias is None else bias.double())
     with torch.inference_mode():
-        assert pays(tokens) is (zen5 and onednn_multiplies())
+        assert is_faster_for(tokens) is (zen5 and onednn_multiplies())
         found = linear(tokens, weight, bias)
     torch.testing.assert_close(found, exact.float(), rtol=0, atol=1e-4)
 
@@ -89,9 +89,9 @@ def test_a_network_gives_the_same_by_it_and_learns_as_before(
     with torch.inference_mode():
         torch.testing.assert_close(fast(maps), plain(maps), rtol=1e-5, atol=1e-5)
         assert len(used) == 2
-        products.switch_products(fast, False)
+        products.enable_products(fast, False)
         assert torch.equal(fast(maps), plain(maps))
-        products.switch_products(fast, True)
+        products.enable_products(fast, True)
     maps.requires_grad_()
     (wanted,) = torch.autograd.grad(plain(maps).sum(), maps)
     (found,) = torch.autograd.grad(fast(maps).sum(), maps)
@@ -112,13 +112,13 @@ def test_a_repeated_map_is_convolved_the_same(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_and_other_types_take_the_plain_way(zen5: bool) -> None:
+def test_gradients_and_other_types_stay_pytorchs(zen5: bool) -> None:
     tokens = torch.randn(3, 4)
-    assert not pays(tokens)
+    assert not is_faster_for(tokens)
     with torch.no_grad():
-        assert not pays(tokens.double())
-        assert not pays(tokens.bfloat16())
-        assert not pays(tokens.to("meta"))
+        assert not is_faster_for(tokens.double())
+        assert not is_faster_for(tokens.bfloat16())
+        assert not is_faster_for(tokens.to("meta"))
 
 
 @pytest.mark.parametrize("fault", [AttributeError, RuntimeError, TypeError])

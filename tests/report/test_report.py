@@ -18,7 +18,7 @@ from diffagiqa.cli.main import run as command
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import FEWEST, Comparison, paired_bootstrap
+from diffagiqa.report.compare import MIN_GROUPS, Comparison, paired_bootstrap
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
@@ -162,16 +162,16 @@ def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Pa
     base = read_run(table(tmp_path / "a.csv"))
     other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
     prompts = list(dict.fromkeys(base.rows["prompt"]))
-    enough, few = prompts[:FEWEST], prompts[: FEWEST - 1]
+    enough, few = prompts[:MIN_GROUPS], prompts[: MIN_GROUPS - 1]
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(enough), "prompt"] = ""
     for row in compare([base, other]):
-        assert row.prompts == FEWEST
+        assert row.prompts == MIN_GROUPS
         assert row.low is not None
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
     for row in compare([base, other]):
-        assert row.prompts == FEWEST - 1
+        assert row.prompts == MIN_GROUPS - 1
         assert (row.low, row.high, row.clear) == (None, None, False)
     for run in (base, other):
         run.rows["prompt"] = ""

@@ -39,7 +39,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
     mean, std = backbone.encode_image(prompted)
     noise = scorer.noises[0]
     shown = model.word_features(images, prompts, backbone)
-    found = model.look(mean, std, text, backbone, noise)
+    found = model.features(mean, std, text, backbone, noise)
     maps = model.pyramid(model.levels(found) + shown)
 
     def heads() -> Any:
@@ -63,7 +63,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         ("text encoder", lambda: backbone.encode_text([prompt]), backbone.text_encoder, [text[:1]]),
         (
             "U-Net",
-            lambda: model.look(mean, std, text, backbone, noise),
+            lambda: model.features(mean, std, text, backbone, noise),
             backbone.unet,
             [mean, *found],
         ),

@@ -1,4 +1,4 @@
-"""The rows of one open table, each as a record or as the reason why it is none."""
+"""The rows of one open table, each as a record or as the reason why it cannot be one."""
 
 from __future__ import annotations
 

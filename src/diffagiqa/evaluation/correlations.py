@@ -7,7 +7,7 @@ are not numeric or differ in length raise ``TableError``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +19,12 @@ from diffagiqa.errors import ConfigError, TableError
 
 Measure = Callable[[Any, Any], float]
 MEASURE = "a function of predictions and opinion scores, such as srcc"
-FEWEST = 10
-"""Groups (or rows) below which there is no interval: so few, resampled, hardly vary."""
-MOST_CALLS = 20_000
-"""Function evaluations of a logistic fit from the usual start: 0.3 s for 200 rows. Most need some 50."""
-NEARLY_STRAIGHT = 0.002
-"""Largest exponent of a logistic that is a line up to one part in three million."""
+MIN_GROUPS = 10
+"""Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones."""
+MAX_CALLS = 20_000
+"""Of the curve, in a fit from the usual start: 0.3 s for 200 rows. Most converge within some 50."""
+ALMOST_LINEAR = 0.002
+"""The largest exponent at which a logistic is a line to one part in three million."""
 
 
 def srcc(predicted: Any, mos: Any) -> float:
@@ -102,8 +102,8 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
     curve, starts = (_logistic4, _starts4) if parameters == 4 else (_logistic5, _starts5)
     x = (x - x.mean()) / x.std()
     usual, *others = starts(x, y)
-    fitted = [_fitted(curve, x, y, usual, MOST_CALLS)]
-    fitted += [_fitted(curve, x, y, start, MOST_CALLS // 10) for start in others]
+    fitted = [_fitted(curve, x, y, usual, MAX_CALLS)]
+    fitted += [_fitted(curve, x, y, start, MAX_CALLS // 10) for start in others]
     found = [
         plcc(mapped, y)
         for mapped in fitted
@@ -216,14 +216,14 @@ def _fitted(
     x: np.ndarray,
     y: np.ndarray,
     start: Sequence[float],
-    most_calls: int,
+    max_calls: int,
 ) -> np.ndarray:
-    """``curve`` over ``x``, (n,), fitted to ``y`` by Levenberg's and Marquardt's steps from ``start``.
+    """``curve`` over ``x``, (n,), fitted to ``y`` by the Levenberg-Marquardt algorithm from ``start``.
 
-    Where the best curve is a limit, such as a line, its parameters run away; the last ones count.
+    Where the best curve is a limit, such as a line, its parameters diverge; the last ones count.
     """
     found = optimize.leastsq(
-        lambda own: curve(x, *own) - y, start, maxfev=most_calls, full_output=True
+        lambda parameters: curve(x, *parameters) - y, start, maxfev=max_calls, full_output=True
     )
     return curve(x, *found[0])
 
@@ -236,7 +236,7 @@ def _starts4(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
     """The usual start, its mirror, and the line of least squares as the middle of a wide logistic."""
     r = plcc(x, y)
     rising = 1.0 if r >= 0 else -1.0
-    scale = NEARLY_STRAIGHT / np.abs(x).max()
+    scale = ALMOST_LINEAR / np.abs(x).max()
     half = 2 * r * y.std() / scale  # the slope in the middle is height * scale / 4
     return [
         [y.max(), y.min(), 0.0, rising],
@@ -301,21 +301,23 @@ def why_undefined(predicted: Any, mos: Any) -> str:
 
 def _resampled(
     count: int, groups: Sequence[Any] | None, resamples: int, seed: int
-) -> list[np.ndarray]:
+) -> Iterator[np.ndarray]:
+    """Rows of each resample; none where there is too little to resample."""
     checks.whole("resamples", resamples, 1)
     random = np.random.default_rng(checks.whole("seed", seed))
     if groups is None:
-        return [
-            random.integers(0, count, count) for _ in range(resamples if count >= FEWEST else 0)
-        ]
+        times = resamples if count >= MIN_GROUPS else 0
+        return (random.integers(0, count, count) for _ in range(times))
     if len(groups) != count:
         raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
-    names = np.asarray(groups)
-    members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
-    if len(members) < FEWEST:
-        return []
+    rows_of: dict[Any, list[int]] = {}
+    for row, name in enumerate(np.asarray(groups).tolist()):
+        rows_of.setdefault(name, []).append(row)
+    members = [np.array(rows) for rows in rows_of.values()]
+    if len(members) < MIN_GROUPS:
+        return iter(())
     picks = random.integers(0, len(members), (resamples, len(members)))
-    return [np.concatenate([members[i] for i in pick]) for pick in picks]
+    return (np.concatenate([members[i] for i in pick]) for pick in picks)
 
 
 def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:

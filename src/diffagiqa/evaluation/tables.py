@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diffagiqa.data.wording import counted
-from diffagiqa.evaluation.correlations import FEWEST
+from diffagiqa.evaluation.correlations import MIN_GROUPS
 from diffagiqa.evaluation.protocol import (
     AGREEMENT,
     Evaluation,
@@ -79,7 +79,7 @@ def intervals_text(found: TaskEvaluation, by: str = "prompt") -> str:
     ``by``: ``Evaluation.settings["by"]``.
     """
     over = counted(found.groups, "row" if by == "row" else "prompt")
-    return f"{over}: no interval" if found.groups < FEWEST else f"95 % intervals over {over}"
+    return f"{over}: no interval" if found.groups < MIN_GROUPS else f"95 % intervals over {over}"
 
 
 def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
@@ -91,7 +91,9 @@ def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
             figures = [found.tasks[task].figures[metric] for found in evaluations]
             bounds = [(f.low, f.high) for f in figures if f.low is not None]
             low, high = np.mean(np.array(bounds, np.float64), axis=0) if bounds else (None, None)
-            few = [found.tasks[task] for found in evaluations if found.tasks[task].groups < FEWEST]
+            few = [
+                found.tasks[task] for found in evaluations if found.tasks[task].groups < MIN_GROUPS
+            ]
             none = (
                 intervals_text(few[0], str(evaluations[0].settings["by"])) if few else number(None)
             )

@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffagiqa import checks
 from diffagiqa.errors import ConfigError
@@ -30,34 +31,42 @@ SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
 
 
 def check_types(config: Any) -> None:
-    """Raise ``ConfigError`` where a field of a configuration is of another type than its default."""
+    """Raise ``ConfigError`` where a field of a configuration is not of its annotated type."""
+    annotated = get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        _check_type(type(config), field, getattr(config, field.name))
+        kind, value = annotated[field.name], getattr(config, field.name)
+        if not _is_of(value, kind):
+            raise ConfigError(
+                f"{type(config).__name__}.{field.name} is {repr(value)[:80]}; "
+                f"expected {_expected(field, kind)}"
+            )
 
 
-def _check_type(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> None:
-    made = field.default_factory is not dataclasses.MISSING
-    default: Any = field.default_factory() if made else field.default  # type: ignore[operator]
-    if default is dataclasses.MISSING:
-        expected: tuple[type, ...] = (str,)
-    elif default is None:
-        expected = (str, type(None))
-    elif isinstance(default, float):
-        expected = (float, int)
-    else:
-        expected = (type(default),)
-    wrong = not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected)
-    if isinstance(default, tuple) and isinstance(value, tuple) and default:
-        kinds = (float, int) if isinstance(default[0], float) else (type(default[0]),)
-        wrong = wrong or any(not isinstance(v, kinds) or isinstance(v, bool) for v in value)
-        fixed = field.name in ("fusion_channels", "head_channels", "head_dropout")
-        wrong = wrong or (fixed and len(value) != len(default))
-    if wrong:
-        like = f"value like {'text' if default is dataclasses.MISSING else default!r}"
-        raise ConfigError(
-            f"{cls.__name__}.{field.name} is {repr(value)[:80]}; "
-            f"expected a {type(default).__name__ if made else like}"
-        )
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type; an int will do as a float, a bool not as a number."""
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return value in inner
+    if get_origin(kind) is UnionType:
+        return any(_is_of(value, one) for one in inner)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(value) == len(kinds) and all(map(_is_of, value, kinds))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _expected(field: dataclasses.Field[Any], kind: Any) -> str:
+    """What a field may hold, in a sentence."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if dataclasses.is_dataclass(kind):
+        return f"a {field.type}"
+    example = "text" if field.default is dataclasses.MISSING else field.default
+    return str(field.type) if example in (None, ()) else f"a value like {example!r}"
 
 
 @dataclass(frozen=True)
@@ -179,25 +188,47 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, kind in (
-            ("fit", Fit),
-            ("posterior", Posterior),
-            ("prompting", Prompting),
-            ("long_prompts", LongPrompts),
-            ("pooling", Pooling),
+        self._check_ranges()
+        self._check_pooling()
+        self._check_layers()
+        use_text = {self.use_text and task.use_text for task in self.tasks}
+        if self.long_prompts == "released" and len(use_text) > 1:
+            raise ConfigError(
+                'long_prompts is "released" and only some tasks use the text; expected all or none of '
+                'them, as its long prompts have any length, or long_prompts "chunk"'
+            )
+
+    def _check_ranges(self) -> None:
+        for name, low, high in (
+            ("image_size", 64, 4096),
+            ("words_size", 64, 4096),
+            ("timestep", 0, 999),
+            ("noise_draws", 1, 64),
+            ("prompter_channels", 1, 1024),
+            ("unfamiliar_above", 0, 1e9),
+            ("pyramid_size", 1, 256),
+            ("pyramid_channels", 1, 8192),
+            ("attention_channels", 1, 8192),
+            ("fusion_groups", 1, 8192),
         ):
-            if getattr(self, name) not in get_args(kind):
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(kind))}"
-                )
-        _check_range("image_size", self.image_size, 64, 4096)
-        if self.image_size % 64:
-            raise ConfigError(f"image_size is {self.image_size}; expected a multiple of 64")
-        _check_range("words_size", self.words_size, 64, 4096)
-        if self.words_size % 64:
-            raise ConfigError(f"words_size is {self.words_size}; expected a multiple of 64")
-        if not all(isinstance(name, str) for name in self.words):
-            raise ConfigError(f"words is {self.words}; expected names of U-Net transformers")
+            _check_range(name, getattr(self, name), low, high)
+        for name in ("image_size", "words_size"):
+            if getattr(self, name) % 64:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a multiple of 64")
+        for name, most in (("tasks", 16), ("features", 64), ("pyramid_kernels", 16)):
+            _check_range(f"number of {name}", len(getattr(self, name)), 1, most)
+        for name in ("feature_channels", "fusion_channels", "head_channels"):
+            for width in getattr(self, name):
+                _check_range(name, width, 1, 65536)
+        for kernel in (self.prompter_kernel, *self.pyramid_kernels):
+            if not (1 <= kernel <= 31 and kernel % 2):
+                raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
+        for rate in (*self.head_dropout, self.statistics_dropout):
+            if not 0 <= rate < 1:
+                raise ConfigError(f"dropout {rate} is not in [0, 1)")
+
+    def _check_pooling(self) -> None:
+        """Raise where a setting that goes with statistics stands beside another pooling."""
         if self.words and self.pooling != "statistics":
             raise ConfigError(
                 f'words are named and pooling is {self.pooling!r}; they go with pooling "statistics"'
@@ -209,37 +240,15 @@ class ModelConfig:
                 f'{widest} channels; they go with pooling "statistics" and features '
                 "of at most 128 channels, such as latents"
             )
-        told = {self.use_text and task.use_text for task in self.tasks}
-        if self.long_prompts == "released" and len(told) > 1:
-            raise ConfigError(
-                'long_prompts is "released" and some tasks alone are told the prompt; expected all or '
-                'none of them, as its long prompts have any length, or long_prompts "chunk"'
-            )
         for name in ("unfamiliar_above", "statistics_dropout"):
             if getattr(self, name) and self.pooling != "statistics":
                 raise ConfigError(
                     f"{name} is {getattr(self, name)} and pooling is {self.pooling!r}; it goes with "
                     'pooling "statistics"'
                 )
-        _check_range("timestep", self.timestep, 0, 999)
-        _check_range("noise_draws", self.noise_draws, 1, 64)
-        _check_range("number of tasks", len(self.tasks), 1, 16)
-        _check_range("number of features", len(self.features), 1, 64)
-        _check_range("number of pyramid_kernels", len(self.pyramid_kernels), 1, 16)
-        _check_range("prompter_channels", self.prompter_channels, 1, 1024)
-        _check_range("unfamiliar_above", self.unfamiliar_above, 0, 1e9)
-        _check_range("pyramid_size", self.pyramid_size, 1, 256)
-        for name in ("pyramid_channels", "attention_channels", "fusion_groups"):
-            _check_range(name, getattr(self, name), 1, 8192)
-        for name in ("feature_channels", "fusion_channels", "head_channels"):
-            for width in getattr(self, name):
-                _check_range(name, width, 1, 65536)
-        for kernel in (self.prompter_kernel, *self.pyramid_kernels):
-            if not (1 <= kernel <= 31 and kernel % 2):
-                raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
-        for rate in (*self.head_dropout, self.statistics_dropout):
-            if not 0 <= rate < 1:
-                raise ConfigError(f"dropout {rate} is not in [0, 1)")
+
+    def _check_layers(self) -> None:
+        """Raise where names or widths that belong together do not fit."""
         if len(self.features) != len(self.feature_channels):
             raise ConfigError(
                 f"features names {len(self.features)} and feature_channels "
@@ -248,16 +257,15 @@ class ModelConfig:
         for what, names in (
             ("features", self.features),
             ("words", self.words),
-            ("tasks", tuple(task.name for task in self.tasks)),
+            ("tasks", self.task_names),
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"{what} holds a name twice: {', '.join(names)}")
-        if self.fusion_channels[0] % self.fusion_groups or (
-            self.fusion_channels[1] % self.fusion_groups
-        ):
+        wide, middle, _ = self.fusion_channels
+        if wide % self.fusion_groups or middle % self.fusion_groups:
             raise ConfigError(
                 f"fusion_groups {self.fusion_groups} does not divide fusion_channels "
-                f"{self.fusion_channels[0]} and {self.fusion_channels[1]}"
+                f"{wide} and {middle}"
             )
 
     @property
@@ -307,10 +315,7 @@ class ModelConfig:
 
 
 def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
-    """Build a frozen configuration dataclass from plain JSON values, strictly.
-
-    Types are those of the field's default; lists become tuples; ``tasks`` holds objects.
-    """
+    """Build a configuration dataclass from plain JSON values; unknown and missing keys are an error."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
@@ -328,19 +333,16 @@ def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
         raise ConfigError(
             f"{cls.__name__} lacks {', '.join(missing)}; name it in the configuration"
         )
-    return cls(**{name: _checked(cls, fields[name], value) for name, value in values.items()})
+    return cls(**{name: _from_json(name, value) for name, value in values.items()})
 
 
-def _checked(cls: type[Any], field: dataclasses.Field[Any], value: Any) -> Any:
-    """A value of JSON as the field holds it."""
-    if field.name == "tasks" and isinstance(value, list):
+def _from_json(name: str, value: Any) -> Any:
+    """A value of JSON as the field ``name`` holds it: objects in ``tasks``, tuples for lists."""
+    if name == "tasks" and isinstance(value, list):
         if not all(isinstance(task, dict) for task in value):
             raise ConfigError("tasks must be a list of objects with name, mos_min and mos_max")
         return tuple(from_dict(TaskConfig, task) for task in value)
-    if isinstance(value, list):
-        value = tuple(value)
-    _check_type(cls, field, value)
-    return value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

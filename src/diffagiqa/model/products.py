@@ -19,11 +19,11 @@ from diffagiqa.device import cpu_is_zen5
 class OneDNNLinear(nn.Linear):
     """``nn.Linear`` by ``linear``."""
 
-    is_on = True
+    enabled = True
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(..., C) -> (..., O)."""
-        if not self.is_on:
+        if not self.enabled:
             return super().forward(tokens)
         return linear(tokens, self.weight, self.bias)
 
@@ -31,11 +31,11 @@ class OneDNNLinear(nn.Linear):
 class OneDNNPointwise(nn.Conv2d):
     """A convolution of 1 x 1 by ``linear``; PyTorch's own is MKL's where it has one thread."""
 
-    is_on = True
+    enabled = True
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, O, H, W)."""
-        if not (self.is_on and pays(maps)):
+        if not (self.enabled and is_faster_for(maps)):
             return super().forward(maps)
         return linear(maps.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(
             0, 3, 1, 2
@@ -51,28 +51,28 @@ def products_by_onednn(network: nn.Module) -> None:
             module.__class__ = OneDNNPointwise
 
 
-def switch_products(network: nn.Module, on: bool) -> None:
+def enable_products(network: nn.Module, on: bool) -> None:
     """Let a network that ``products_by_onednn`` changed go by ``linear``, or as before."""
     for module in network.modules():
         if isinstance(module, (OneDNNLinear, OneDNNPointwise)):
-            module.is_on = on
+            module.enabled = on
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., C) and (O, C) -> (..., O), as ``torch.nn.functional.linear``."""
-    if not pays(tokens):
+    if not is_faster_for(tokens):
         return F.linear(tokens, weight, bias)
     return _product(tokens, weight, bias)
 
 
 def products(values: Tensor, weights: Tensor) -> Tensor:
     """(P, N, C) and (P, O, C) -> (P, N, O): ``linear`` of each pair."""
-    if not pays(values):
+    if not is_faster_for(values):
         return torch.bmm(values, weights.transpose(1, 2))
     return torch.stack([linear(*pair) for pair in zip(values, weights, strict=True)])
 
 
-def pays(tokens: Tensor) -> bool:
+def is_faster_for(tokens: Tensor) -> bool:
     """Whether a product of these goes to oneDNN: in float32 on Zen 5, without gradients."""
     return (
         tokens.device.type == "cpu"

@@ -11,7 +11,7 @@ import numpy as np
 from diffagiqa import checks
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.evaluation.correlations import FEWEST
+from diffagiqa.evaluation.correlations import MIN_GROUPS
 from diffagiqa.report.runs import Run, check_run
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _one(
     seed: int,
 ) -> Comparison:
     differences = ours - theirs
-    enough = len(differences) >= FEWEST
+    enough = len(differences) >= MIN_GROUPS
     low, high = paired_bootstrap(differences, seed) if enough else (None, None)
     wins = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Comparison(

@@ -39,9 +39,9 @@ def margin_loss(scores: Tensor, labels: Tensor) -> Tensor:
     (n,) scores and labels; dx and dy are a pair's differences of scores and labels. A scalar >= 0.
     """
     dx, dy = _pairs(scores), _pairs(labels)
-    unlike = dy != 0
-    loss = F.relu(MARGIN - torch.sign(dy) * dx) * unlike
-    return loss.sum() / unlike.sum().clamp_min(1)
+    different = dy != 0
+    loss = F.relu(MARGIN - torch.sign(dy) * dx) * different
+    return loss.sum() / different.sum().clamp_min(1)
 
 
 def fidelity_loss(scores: Tensor, labels: Tensor) -> Tensor:
