@@ -190,6 +190,22 @@ def test_a_client_that_goes_away_in_its_body_is_no_fault_of_the_service(kind: st
     assert gate.open == 0
 
 
+def test_a_client_that_does_not_wait_is_no_fault_of_the_service() -> None:
+    gate = Gate(4)
+
+    async def body(client: httpx.AsyncClient) -> str:
+        waiting = asyncio.create_task(client.post("/v1/score", json=as_json(b"a")))
+        await asyncio.sleep(0.05)
+        waiting.cancel()  # as Serve does where the client closes its connection
+        await asyncio.wait([waiting])
+        return (await client.get("/metrics")).text
+
+    metrics = talk(body, Echo(wait=5), gate)
+    assert 'diffagiqa_requests_total{status="499"} 1.0' in metrics
+    assert 'status="500"' not in metrics
+    assert gate.open == 0
+
+
 WRONG = [
     (400, {"content": b"{", "headers": {"content-type": "application/json"}}),
     (400, {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}),
@@ -228,6 +244,16 @@ def test_wrong_requests_are_answered_with_a_sentence(status: int, request_: dict
     text = json.dumps(answer.json())
     assert len(text) < 500
     assert "Traceback" not in text
+
+
+def test_json_is_made_of_no_more_parts_than_its_images_need() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        many = await client.post("/v1/score", json={"images": [[]] * 60_000})
+        return many, await client.post("/v1/score", json=as_json(b"a", prompt="[" * 100_000))
+
+    many, prompt = talk(body, max_images=1)
+    assert (many.status_code, prompt.status_code) == (413, 200)
+    assert many.json()["detail"] == "the JSON holds more than 1 image can need"
 
 
 def test_a_body_without_length_is_cut_at_the_limit() -> None:

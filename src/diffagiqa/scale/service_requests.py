@@ -93,7 +93,7 @@ async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
         if kind == "multipart/form-data":
             items = await _multipart(request, settings)
         elif kind == "application/json":
-            items = _from_json(await request.body())
+            items = _from_json(await request.body(), settings.max_images)
         else:
             raise Refused(415, "expected multipart/form-data or application/json")
     except ClientDisconnect:  # nobody hears the answer; the metrics count it
@@ -160,7 +160,12 @@ def _spread(prompts: Sequence[Any], count: int) -> list[str | None]:
     return [str(prompt) for prompt in prompts]
 
 
-def _from_json(body: bytes) -> list[Item]:
+def _from_json(body: bytes, max_images: int) -> list[Item]:
+    # A body of 60 MB may hold 20 million objects, which take gigabytes and seconds to make. Base64 has
+    # none of these marks, and so many prompts of the longest kind have no more of them.
+    most = max_images * (MAX_PROMPT_CHARACTERS + 100)
+    if sum(map(body.count, (b"{", b"[", b","))) > most:
+        raise Refused(413, f"the JSON holds more than {counted(max_images, 'image')} can need")
     try:
         found = json.loads(body, strict=False)  # a shell puts base64's line breaks in as they are
     except (ValueError, RecursionError):
