@@ -25,6 +25,10 @@ WHITESPACE = b" \t\n\r\f\v"
 """Of ASCII: base64's own program and MIME break its lines."""
 
 
+GONE = "the client went away before its request was whole"
+"""Nobody hears it; the metrics count it."""
+
+
 class Refused(Exception):  # noqa: N818  # an answer to the client
     """A request that is answered with an error: status and one sentence."""
 
@@ -63,7 +67,10 @@ class BodyLimit:
             nonlocal seen
             if seen > self.most:
                 raise Refused(413, f"the body is over {self.most:,} bytes, which is the limit")
-            message = await receive()
+            try:
+                message = await receive()
+            except Exception:  # Serve may say so by an error of its own, where it loses the client
+                raise Refused(499, GONE) from None
             seen += len(message.get("body", b""))
             if seen > self.most:
                 raise Refused(413, f"the body is over {self.most:,} bytes, which is the limit")
@@ -96,8 +103,8 @@ async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
             items = _from_json(await request.body(), settings.max_images)
         else:
             raise Refused(415, "expected multipart/form-data or application/json")
-    except ClientDisconnect:  # nobody hears the answer; the metrics count it
-        raise Refused(499, "the client went away before its request was whole") from None
+    except ClientDisconnect:
+        raise Refused(499, GONE) from None
     if not items:
         raise Refused(422, "no image was given; send a file field 'image' or a list 'images'")
     if len(items) > settings.max_images:
