@@ -1,4 +1,4 @@
-"""``diffagiqa demo``: made pictures, clean and damaged, with right and wrong prompts, scored."""
+"""``diffagiqa demo``: synthetic images, clean and damaged, with right and wrong prompts, scored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
 def demo(
     out: Annotated[
-        Path, typer.Argument(help="Folder for pictures, scores.csv and sheet.png.")
+        Path, typer.Argument(help="Folder for the images, scores.csv and sheet.png.")
     ] = Path("demo"),
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id; default: the embedded model.")
@@ -41,9 +41,9 @@ def demo(
         str | None, typer.Option(help="Local copy of the model's backbone.")
     ] = None,
 ) -> None:
-    """Score a handful of made pictures, clean and damaged, each with its own and a wrong prompt.
+    """Score eight synthetic images: clean, damaged, and with a wrong prompt.
 
-    A good judge puts clean above damaged, and the right prompt above the wrong one. Works offline.
+    A good model ranks clean above damaged and the right prompt above the wrong one. Works offline.
 
     Examples:
         diffagiqa demo
@@ -75,13 +75,13 @@ def demo(
             rows.write({"image": name} | facts | rounded)
     contact_sheet(examples, scores, scorer.tasks).save(out / "sheet.png")
 
-    table = Table("picture", "prompt", *scorer.tasks, box=None, pad_edge=False)
+    table = Table("image", "prompt", *scorer.tasks, box=None, pad_edge=False)
     for example, score in zip(examples, scores, strict=True):
         values = [f"{score[task]:.3f}" for task in scorer.tasks]
         table.add_row(example.name, example.prompt, *values)
     console = Console()
     console.print(table)
-    console.print(f"pictures, scores.csv and sheet.png are in {out}/", highlight=False)
+    console.print(f"images, scores.csv and sheet.png are in {out}/", highlight=False)
 
 
 def make_examples(size: int = 512) -> list[Example]:
