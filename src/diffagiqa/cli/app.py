@@ -22,10 +22,9 @@ def app(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 7860,
 ) -> None:
-    """Open a web page: drop images, see scores, heat maps, words and tables.
+    """Open a web page: drop pictures, see scores, heat maps, words and tables.
 
-    Nothing is sent anywhere else. The page has no password: keep it on 127.0.0.1, or behind a server
-    that asks for one.
+    Nothing is sent anywhere else; the page has no password, so keep it on 127.0.0.1 or behind one.
 
     Examples:
         diffagiqa app

@@ -19,7 +19,7 @@ def compare(
     ],
     by: Annotated[
         str | None,
-        typer.Option(help="Split one run into generators by this column, or by 'folder'."),
+        typer.Option(help="One run, split by this column into generators; 'folder' is known."),
     ] = None,
     categories: Annotated[
         Path | None,
@@ -31,13 +31,13 @@ def compare(
             help="That column, or one of the first run. Default: 'category', where --categories is given."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Compare generators: every run against the first, prompt by prompt.
 
-    The 95 % interval is a paired bootstrap over prompts; differences whose interval excludes 0 are
-    marked. In the win rate a tie counts half.
+    The interval is a paired bootstrap over prompts, 95 %; where it leaves out 0, the difference is
+    marked. The win rate counts a tie half.
 
     Examples:
         diffagiqa compare old.csv new.csv

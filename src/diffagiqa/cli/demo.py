@@ -1,4 +1,4 @@
-"""``diffagiqa demo``: synthetic images, clean and damaged, with right and wrong prompts, scored."""
+"""``diffagiqa demo``: made pictures, clean and damaged, with right and wrong prompts, scored."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
 def demo(
     out: Annotated[
-        Path, typer.Argument(help="Folder for the images, scores.csv and sheet.png.")
+        Path, typer.Argument(help="Folder for pictures, scores.csv and sheet.png.")
     ] = Path("demo"),
     model: Annotated[
         str | None, typer.Option(help="Model folder or hub id; default: the embedded model.")
@@ -41,9 +41,9 @@ def demo(
         str | None, typer.Option(help="Local copy of the model's backbone.")
     ] = None,
 ) -> None:
-    """Score eight synthetic images: clean, damaged, and with a wrong prompt.
+    """Score a handful of made pictures, clean and damaged, each with its own and a wrong prompt.
 
-    A good model ranks clean above damaged and the right prompt above the wrong one. Works offline.
+    A good judge puts clean above damaged, and the right prompt above the wrong one. Works offline.
 
     Examples:
         diffagiqa demo

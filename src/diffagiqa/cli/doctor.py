@@ -37,7 +37,7 @@ def doctor(
 ) -> None:
     """Check this installation: device, precision, versions, models, disk, what is missing.
 
-    Exit code: 0 if images can be scored, 1 if not. Nothing is fetched.
+    Exit code: 0 where pictures can be scored, 1 where not. Nothing is fetched.
 
     Examples:
         diffagiqa doctor

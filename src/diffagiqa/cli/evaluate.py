@@ -20,7 +20,7 @@ def evaluate(
     table: Annotated[
         Path,
         typer.Argument(
-            help="Rated images: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default columns Image, "
+            help="Rated pictures: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default columns Image, "
             "Prompt, MOS."
         ),
     ],
@@ -64,7 +64,7 @@ def evaluate(
     The report holds the table's rows plus predicted_score (in units of the labels; with several labels
     TASK_predicted for each) and error.
 
-    Exit code: 0 if every row was scored, 1 if some failed (see column error), 2 wrong usage.
+    Exit code: 0 where every row was scored, 1 where some failed (see column error), 2 wrong use.
 
     Examples:
         diffagiqa evaluate val.csv --root images
@@ -182,7 +182,7 @@ def _show(
 
     if rated.prompt is None:
         typer.echo(
-            "note: no column of prompts was found, so images were scored against the empty prompt; "
+            "note: no column of prompts was found, so pictures were scored against the empty prompt; "
             "name it by --prompt-column"
         )
     for task, found in evaluation.tasks.items():

@@ -29,7 +29,7 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.")]
 
 
 def explain(
-    image: Annotated[Path, typer.Argument(help="The image.")],
+    image: Annotated[Path, typer.Argument(help="The picture.")],
     prompt: Annotated[
         str | None, typer.Option(help="Default: from the file beside it, or its metadata.")
     ] = None,
@@ -43,9 +43,9 @@ def explain(
     backbone: BackboneOption = None,
     device: Device = None,
 ) -> None:
-    """Show where an image loses quality, and which words of its prompt it does not show.
+    """Show where one picture loses quality, and which words of its prompt it does not show.
 
-    Activation is fast, occlusion slow; docs/how-to/explain.md says how reliable each is.
+    Activation is fast, occlusion slow; docs/how-to/explain.md says how far each is to be trusted.
 
     Examples:
         diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
@@ -73,11 +73,9 @@ def explain(
 
 
 def explain_benchmark(
-    places: Annotated[int, typer.Option(min=0, help="Images with a defect in a known place.")] = 30,
-    words: Annotated[
-        int, typer.Option(min=0, help="Images that do not show part of their prompt.")
-    ] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic images.")] = 0,
+    places: Annotated[int, typer.Option(min=0, help="Pictures with a defect of known place.")] = 30,
+    words: Annotated[int, typer.Option(min=0, help="Prompts with something not shown.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the made pictures.")] = 0,
     method: Annotated[
         list[Method] | None,
         typer.Option(
@@ -90,7 +88,7 @@ def explain_benchmark(
     backbone: BackboneOption = None,
     device: Device = None,
 ) -> None:
-    """Measure how reliable explanations are, on synthetic images with known defects.
+    """Measure how far explanations are true, on made pictures whose truth is known.
 
     Examples:
         diffagiqa explain-benchmark
@@ -156,6 +154,6 @@ def _show(found: Explanation) -> None:
     x, y = found.worst_place
     console.print(
         f"{found.map_task} loses most {100 * x:.0f} % from the left and {100 * y:.0f} % from the top, "
-        f"by {found.map_method}: docs/how-to/explain.md says how reliable that is",
+        f"by {found.map_method}: docs/how-to/explain.md says how far to believe it",
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""``diffagiqa rank``: the best images of every prompt."""
+"""``diffagiqa rank``: the best pictures of every prompt."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from diffagiqa.data.wording import counted
 
 def rank(
     scores: Annotated[Path, typer.Argument(help="What diffagiqa score --out wrote.")],
-    top: Annotated[int, typer.Option(min=1, help="Images to keep per prompt.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Pictures to keep per prompt.")] = 1,
     weight: Annotated[
-        list[str] | None, typer.Option(help="TASK=NUMBER, may be repeated; default: equal weights.")
+        list[str] | None, typer.Option(help="TASK=NUMBER, may be repeated; default: all alike.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="CSV to write. Default: standard output.")
     ] = None,
     copy_to: Annotated[
-        Path | None, typer.Option(help="New folder for copies of the images that are kept.")
+        Path | None, typer.Option(help="New folder for copies of the pictures that are kept.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no summary.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
 ) -> None:
-    """Keep the best images of each prompt; those without a prompt are left out.
+    """Keep the best of the pictures of each prompt; those without a prompt are left out.
 
     Examples:
         diffagiqa rank scores.csv
@@ -59,7 +59,7 @@ def rank(
         bare = int((run.scored["prompt"] == "").sum())
         left = f"; {bare:,} without a prompt left out" if 0 < bare < len(run.scored) else ""
         typer.echo(
-            f"{len(kept):,} of {counted(len(run.rows), 'image')}, {counted(count, 'prompt')}{left}",
+            f"{len(kept):,} of {counted(len(run.rows), 'picture')}, {counted(count, 'prompt')}{left}",
             err=True,
         )
 

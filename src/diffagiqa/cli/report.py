@@ -18,23 +18,23 @@ def report(
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Table of the images, with columns that the scores lack: generators, ..."
+            help="Table of the pictures, with columns that the scores lack: generators, ..."
         ),
     ] = None,
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the images; nothing outside it is shown. Default: the current folder, "
+            help="Folder of the pictures; nothing outside it is shown. Default: the current folder, "
             "then those of SCORES and of --table."
         ),
     ] = None,
-    each: Annotated[int, typer.Option(min=1, max=200, help="Images per gallery.")] = 12,
+    each: Annotated[int, typer.Option(min=1, max=200, help="Pictures per gallery.")] = 12,
     title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
 ) -> None:
-    """Write one self-contained page: distributions, best and worst images, generators, errors.
+    """Write one self-contained page: distributions, best and worst pictures, generators, errors.
 
-    It needs no network and contains no scripts.
+    It needs no network and holds no script.
 
     Examples:
         diffagiqa report scores.parquet

@@ -1,4 +1,4 @@
-"""``diffagiqa score``: images in, one row of scores each out."""
+"""``diffagiqa score``: pictures in, one row of scores each out."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def score(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Images, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx), WebDataset "
+            help="Pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx), WebDataset "
             "tars; local or s3://, gs://, az://, hf:// ...",
         ),
     ],
     prompt: Annotated[
-        str | None, typer.Option(help="The prompt of every image.", rich_help_panel=_INPUT)
+        str | None, typer.Option(help="The prompt behind every picture.", rich_help_panel=_INPUT)
     ] = None,
     prompts: Annotated[
         str | None,
@@ -39,22 +39,22 @@ def score(
         ),
     ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="Column of the images.", rich_help_panel=_INPUT)
+        str | None, typer.Option(help="Column of the pictures.", rich_help_panel=_INPUT)
     ] = None,
     prompt_column: Annotated[
         str | None, typer.Option(help="Column of the prompts.", rich_help_panel=_INPUT)
     ] = None,
     root: Annotated[
-        str | None, typer.Option(help="Folder of the tables' images.", rich_help_panel=_INPUT)
+        str | None, typer.Option(help="Folder of the tables' pictures.", rich_help_panel=_INPUT)
     ] = None,
     recursive: Annotated[
-        bool, typer.Option(help="Search subfolders too.", rich_help_panel=_INPUT)
+        bool, typer.Option(help="Search folders below their first level.", rich_help_panel=_INPUT)
     ] = True,
     need_prompt: Annotated[
         bool,
         typer.Option(
             "--need-prompt",
-            help="An image without a prompt is an error, not scored against the empty prompt.",
+            help="A picture without a prompt is an error, not scored against the empty prompt.",
             rich_help_panel=_INPUT,
         ),
     ] = False,
@@ -80,9 +80,7 @@ def score(
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option(
-            "--quiet", "-q", help="Show no progress and no summary.", rich_help_panel=_OUTPUT
-        ),
+        typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=_OUTPUT),
     ] = False,
     model: options.Model = None,
     revision: options.Revision = None,
@@ -94,24 +92,24 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="Images per forward pass, halved if memory runs out; default: 8, on CUDA 32.",
+            help="Pictures per forward pass, halved where memory runs out; default: 8, on CUDA 32.",
             rich_help_panel=options.PANEL,
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Host to allow fetching inputs from over https; may be repeated. Default: none.",
+            help="Host from which inputs may be fetched over https; may be repeated. Default: none.",
             rich_help_panel=_SCALE,
         ),
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Largest image, in pixels.", rich_help_panel=_SCALE)
+        int, typer.Option(min=1, help="Largest picture, in pixels.", rich_help_panel=_SCALE)
     ] = 100_000_000,
     chunk_rows: Annotated[
         int | None,
         typer.Option(
-            help="Rows saved at once; default: one batch on a CPU, else four.",
+            help="Rows kept at once; default: one batch on a CPU, else four.",
             rich_help_panel=_SCALE,
         ),
     ] = None,
@@ -127,11 +125,11 @@ def score(
     restart: Annotated[
         bool,
         typer.Option(
-            "--restart", help="Discard what --out holds and start over.", rich_help_panel=_SCALE
+            "--restart", help="Forget what --out holds and begin anew.", rich_help_panel=_SCALE
         ),
     ] = False,
     decoders: Annotated[
-        int | None, typer.Option(help="Threads that decode images.", rich_help_panel=_SCALE)
+        int | None, typer.Option(help="Threads that read pictures.", rich_help_panel=_SCALE)
     ] = None,
     engine: Annotated[
         str, typer.Option(help="local, or ray for a cluster.", rich_help_panel=_SCALE)
@@ -145,14 +143,14 @@ def score(
         typer.Option(help="Ray: cluster to join; default: a local one.", rich_help_panel=_SCALE),
     ] = None,
 ) -> None:
-    """Score images: perceptual quality, and alignment with their prompts.
+    """Score pictures: perceptual quality, and agreement with their prompts.
 
-    Without --prompt or --prompts, prompts come from the table, from a .txt beside the image, or
-    from metadata that AUTOMATIC1111, ComfyUI, InvokeAI and others write; a column says which.
+    Without --prompt or --prompts, prompts come from the table, from a .txt beside the picture, or
+    from what AUTOMATIC1111, ComfyUI, InvokeAI and others write into it; a column says from where.
 
-    With --out you can stop it at any time: repeat the command to continue.
+    With --out, stop it whenever you like: the same command goes on where it was.
 
-    Exit code: 0 if every row was scored, 1 if some failed (see column error), 2 wrong usage.
+    Exit code: 0 where every row was scored, 1 where some failed (see column error), 2 wrong use.
 
     Examples:
         diffagiqa score fox.png --prompt "a red fox"

@@ -28,7 +28,7 @@ def serve(
     dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Images per forward pass.", rich_help_panel=options.PANEL)
+        int, typer.Option(min=1, help="Pictures per forward pass.", rich_help_panel=options.PANEL)
     ] = 8,
     batch_wait: Annotated[
         float,
@@ -38,36 +38,36 @@ def serve(
         int, typer.Option(help="Open requests before 429.", rich_help_panel=_LIMITS)
     ] = 64,
     max_images: Annotated[
-        int, typer.Option(help="Images per request.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Pictures per request.", rich_help_panel=_LIMITS)
     ] = 16,
     max_body: Annotated[
         int, typer.Option(help="Bytes per request.", rich_help_panel=_LIMITS)
     ] = 64_000_000,
     max_bytes: Annotated[
-        int, typer.Option(help="Bytes per image.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Bytes per picture.", rich_help_panel=_LIMITS)
     ] = 20_000_000,
     max_pixels: Annotated[
-        int, typer.Option(help="Pixels per image.", rich_help_panel=_LIMITS)
+        int, typer.Option(help="Pixels per picture.", rich_help_panel=_LIMITS)
     ] = 25_000_000,
     timeout: Annotated[
         float, typer.Option(help="Seconds per request.", rich_help_panel=_LIMITS)
     ] = 120.0,
     drain: Annotated[
-        float, typer.Option(help="Seconds for open requests at shutdown.", rich_help_panel=_LIMITS)
+        float, typer.Option(help="Seconds for open requests at the end.", rich_help_panel=_LIMITS)
     ] = 30.0,
     allow_url_host: Annotated[
         list[str] | None,
         typer.Option(
-            help="Fetch images that clients name by URL from this host; may be repeated. "
+            help="Fetch pictures that clients name by URL from this host; may be repeated. "
             "Default: nothing is fetched.",
             rich_help_panel=_LIMITS,
         ),
     ] = None,
 ) -> None:
-    """Score images over HTTP: POST /v1/score; see /docs for the rest.
+    """Score pictures over HTTP: POST /v1/score; see /docs for the rest.
 
-    Set DIFFAGIQA_API_KEYS (keys of 16 characters or more, separated by commas) to require a key.
-    On SIGTERM it accepts no more requests, finishes those that are open, and exits with 0.
+    Set DIFFAGIQA_API_KEYS (keys of 16 characters or more, separated by commas) to ask for a key.
+    SIGTERM takes no more requests, ends those that are open, and exits with 0.
 
     Examples:
         diffagiqa serve
