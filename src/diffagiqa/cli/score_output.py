@@ -188,8 +188,8 @@ def show_summary(
         console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
     if totals.unfamiliar:
         console.print(
-            f"{totals.unfamiliar:,} unlike this model's training data (column unfamiliar); their scores mean "
-            "little, see docs/limits.md. Models on Stable Diffusion know more kinds of images"
+            f"{totals.unfamiliar:,} unlike this model's training data (column unfamiliar); their scores "
+            "mean little, see docs/limits.md. Models on Stable Diffusion know more kinds of images"
         )
     for error, count in totals.errors.items():
         from rich.text import Text
