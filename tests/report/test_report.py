@@ -538,6 +538,22 @@ def test_pictures_outside_the_root_are_not_shown(tmp_path: Path) -> None:
     assert "data:image/jpeg" not in out.read_text()
 
 
+def test_pictures_that_are_not_found_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores = str(table(tmp_path / "a.csv", count=3))
+    for number in range(3):
+        place = tmp_path / "demo" / f"gen{number}" / f"{number}.png"
+        place.parent.mkdir(parents=True)
+        Image.new("RGB", (50, 50)).save(place)
+    assert command(["report", scores, "--root", "demo"]) == 0
+    assert not recwarn.list
+    assert command(["report", scores]) == 0
+    said = "3 images were not found, of 3 to show; give their folder as root (--root)"
+    assert said in [str(warning.message) for warning in recwarn.list]
+
+
 def test_nothing_scored(tmp_path: Path) -> None:
     rows = pd.read_csv(table(tmp_path / "a.csv", count=4))
     rows["perception"] = np.nan

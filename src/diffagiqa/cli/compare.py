@@ -94,7 +94,7 @@ def _show(found: list[Comparison]) -> None:
             f"{100 * row.win_rate:.0f} %",
         )  # fmt: skip
     console = Console(width=None if Console().is_terminal else 140)
-    console.print(Text(f"against {found[0].base}; * the interval leaves out 0"))
+    console.print(Text(f"against {found[0].base}; * the interval excludes 0"))
     console.print(table)
 
 

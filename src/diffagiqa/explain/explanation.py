@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MISSING_ABOVE = 0.01  # below it, leaving out a word without meaning does as much
 MISSING_BELOW = 0.5  # probability that a word is shown
 NAMED = 3  # words in the sentence
-DOUBT = " Of real pictures it reads few words, so this says next to nothing of them."
+DOUBT = " It hardly reads the prompts of real images, so this says next to nothing about them."
 MAP_TASK, WORD_TASK = "perception", "alignment"
 
 

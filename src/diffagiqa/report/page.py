@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diffagiqa import checks
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
 from diffagiqa.report import charts
 from diffagiqa.report.runs import Run, check_run, group_column
@@ -132,6 +134,8 @@ def render_report(
     )
     failed = run.rows[run.rows["error"] != ""]
     several = groups.nunique() > 1
+    galleries = _galleries(run, scored, Pictures(root, beside), each)
+    _warn_of_absent([card for gallery in galleries for card in gallery.cards])
     return environment.get_template(TEMPLATE).render(
         title=printable(title or run.name),
         tasks=run.tasks,
@@ -142,7 +146,7 @@ def render_report(
         histogram_says=_spread(scored, run.tasks),
         scatter=charts.scatter(scored, run.tasks, groups) if len(run.tasks) > 1 else "",
         scatter_says=_sides(scored, run.tasks) if len(run.tasks) > 1 else "",
-        galleries=_galleries(run, scored, Pictures(root, beside), each),
+        galleries=galleries,
         errors=[
             (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
         ],
@@ -248,6 +252,16 @@ def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) ->
         for title, note, found in chosen
         if len(found)
     ]
+
+
+def _warn_of_absent(cards: Sequence[Card]) -> None:
+    """Scores of a table name images relative to that table's folder, which nobody here knows."""
+    if absent := sum(not card.thumbnail and "://" not in card.image for card in cards):
+        were = counted(absent, "image was", "images were")
+        warnings.warn(
+            f"{were} not found, of {len(cards)} to show; give their folder as root (--root)",
+            stacklevel=4,
+        )
 
 
 def _card(run: Run, row: pd.Series, pictures: Pictures) -> Card:

@@ -74,7 +74,9 @@ def prepare_sample(scorer: Scorer, sample: Sample, need_prompt: bool = False) ->
             beside = None if sample.data is not None else sample.location or sample.image
             prompt, source = find_prompt(beside, data, limits=scorer.limits)
         if prompt is None and need_prompt:
-            raise PromptError("no prompt was given, beside the picture or in its metadata.")
+            raise PromptError(
+                "no prompt was given, and none is beside the image or in its metadata."
+            )
         prompt = prompt or ""
         tensor = scorer.prepare(data)
     except DiffAGIQAError as fault:
