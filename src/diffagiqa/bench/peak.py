@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,11 @@ def seconds_of(run: Callable[[], Any], device: torch.device, repeats: int) -> li
         synchronise(device)
         found.append(time.perf_counter() - began)
     return found
+
+
+def median_seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> float:
+    """The median of ``seconds_of``."""
+    return statistics.median(seconds_of(run, device, repeats))
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> tuple[float, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffagiqa.bench.peak import seconds_of
+from diffagiqa.bench.peak import median_seconds
 from diffagiqa.model.backbone import Prompts
 from diffagiqa.scorer import Scorer
 
@@ -81,9 +81,8 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         counter = FlopCounterMode(display=False)
         with counter:
             run()
-        times = sorted(seconds_of(run, scorer.device, repeats))
+        seconds = median_seconds(run, scorer.device, repeats) / share
         weights = sum(t.numel() * t.element_size() for t in module.state_dict().values())
         moved = weights + sum(t.numel() * t.element_size() for t in tensors)
-        seconds = times[len(times) // 2] / share
         measured.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
     return measured
