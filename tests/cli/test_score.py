@@ -184,6 +184,8 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
         (["{folder}", "--prompt", "a", "--prompts", "b.txt"], "give one of the two"),
         (["{folder}", "--shard", "4/4"], "expected i/n"),
         (["{folder}", "--engine", "spark"], "expected local or ray"),
+        (["{folder}", "--workers", "4"], "--workers was given and the engine is local"),
+        (["{folder}", "--ray-address", "a:1"], "--ray-address was given and the engine is local"),
         (["{folder}", "--out", "scores.xlsx"], "name it .csv, .jsonl or .parquet"),
         (["{folder}", "--out", "{folder}"], "holds a.png and no job of ours"),
         (["{folder}/a.png", "--out", "{folder}/a.png"], "a.png is an input of this command"),

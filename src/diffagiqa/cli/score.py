@@ -108,7 +108,10 @@ def score(
     ] = False,
     decoders: Annotated[
         int | None,
-        _large_option(min=1, help="Threads that decode pictures. Default: one per CPU, at most 8."),
+        _large_option(
+            min=1,
+            help="Threads that decode pictures. Default: one per CPU, at most 8; with ray 4 per worker.",
+        ),
     ] = None,
     engine: Annotated[str, _large_option(help="local, or ray for a Ray cluster.")] = "local",
     workers: Annotated[
@@ -153,6 +156,9 @@ def score(
         os.environ[VARIABLE] = ",".join(allow_host)  # worker processes inherit it
     if engine not in ("local", "ray"):
         raise ConfigError(f"engine is {engine!r}; expected local or ray")
+    if engine == "local" and (workers or ray_address):
+        given = "--workers" if workers else "--ray-address"
+        raise ConfigError(f"{given} was given and the engine is local; add --engine ray")
     if out and out.lower().endswith(_NOT_WRITTEN):
         raise ConfigError(
             f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
@@ -194,7 +200,9 @@ def score(
         from diffagiqa.scale.ray_engine import RayEngine
 
         facts = spec.describe()
-        worker: Engine = RayEngine(spec, facts, workers=workers, address=ray_address)
+        worker: Engine = RayEngine(
+            spec, facts, workers=workers, address=ray_address, threads=decoders
+        )
     else:
         with collector_at_rest():
             from diffagiqa.scale.local import LocalEngine
