@@ -32,18 +32,14 @@ KEPT = (3600, 24 * 3600)
 go when the page is closed."""
 
 
-def build_page(models: Models, folder: Path | None = None) -> Any:
-    """The page as ``gradio.Blocks``, not yet served.
-
-    Args:
-        models: what can be chosen.
-        folder: for examples and tables; default: a new one, removed when the process ends.
+def build_page(models: Models) -> Any:
+    """The page as ``gradio.Blocks``, not yet served; ``models`` are what can be chosen.
 
     Raises:
         MissingExtraError: Gradio is not installed.
     """
     gr = _gradio()
-    folder = folder or _scratch()
+    folder = _scratch()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT) as page:
         gr.Markdown(INTRO)
         chooser = gr.Dropdown(
@@ -99,6 +95,7 @@ def _theme(gr: Any) -> Any:
 
 
 def _scratch() -> Path:
+    """A new folder for examples and tables, removed when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="diffagiqa-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

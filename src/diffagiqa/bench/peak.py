@@ -47,8 +47,8 @@ def _matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
     return 2 * side**3 / min(seconds_of(lambda: a @ b, device, 5))
 
 
-def bandwidth_peak(device: torch.device, megabytes: int = 512) -> float:
-    """Bytes/s of the best of five copies, reading and writing counted."""
-    source = torch.empty(megabytes << 20, dtype=torch.uint8, device=device)
+def bandwidth_peak(device: torch.device) -> float:
+    """Bytes/s of the best of five copies of 512 MiB, reading and writing counted."""
+    source = torch.empty(512 << 20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / min(seconds_of(lambda: target.copy_(source), device, 5))
