@@ -45,35 +45,21 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         return [head(parts[model.pass_of[task]]) for task, head in model.heads.items()]
 
     words = (
-        "look for words",
-        lambda: model.word_features(images, prompts, backbone),
-        backbone.unet,
-        [images, *shown],
-    )
-    stages: list[tuple[str, Callable[[], Any], Any, list[Any]]] = [
+        "look for words", lambda: model.word_features(images, prompts, backbone),
+        backbone.unet, [images, *shown],
+    )  # fmt: skip
+    stages: list[tuple[str, Callable[[], Any], Any, list[torch.Tensor]]] = [
         ("prompters", lambda: model.prompt(images), model.prompters, [images, prompted]),
-        (
-            "VAE encoder",
-            lambda: backbone.encode_image(prompted),
-            backbone.vae_encoder,
-            [prompted, mean, std],
-        ),
+        ("VAE encoder", lambda: backbone.encode_image(prompted),
+         backbone.vae_encoder, [prompted, mean, std]),
         ("text encoder", lambda: backbone.encode_text([prompt]), backbone.text_encoder, [text[:1]]),
-        (
-            "U-Net",
-            lambda: model.look(mean, std, text, backbone, noise),
-            backbone.unet,
-            [mean, *found],
-        ),
+        ("U-Net", lambda: model.look(mean, std, text, backbone, noise),
+         backbone.unet, [mean, *found]),
         *([words] if shown else []),
-        (
-            "pyramid",
-            lambda: model.pyramid(model.levels(found) + shown),
-            model.pyramid,
-            [*found, *shown, maps],
-        ),
+        ("pyramid", lambda: model.pyramid(model.levels(found) + shown),
+         model.pyramid, [*found, *shown, maps]),
         ("heads", heads, model.heads, [maps]),
-    ]
+    ]  # fmt: skip
     measured = []
     for name, run, module, tensors in stages:
         # A distinct prompt is encoded once: its cost is that of one prompt per image at most.
@@ -82,7 +68,6 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         with counter:
             run()
         seconds = median_seconds(run, scorer.device, repeats) / share
-        weights = sum(t.numel() * t.element_size() for t in module.state_dict().values())
-        moved = weights + sum(t.numel() * t.element_size() for t in tensors)
+        moved = sum(t.numel() * t.element_size() for t in [*module.state_dict().values(), *tensors])
         measured.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
     return measured
