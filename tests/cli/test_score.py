@@ -184,6 +184,7 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
         (["{folder}", "--prompt", "a", "--prompts", "b.txt"], "give one of the two"),
         (["{folder}", "--shard", "4/4"], "expected i/n"),
         (["{folder}", "--engine", "spark"], "expected local or ray"),
+        (["{folder}", "--out", "a.csv", "--format", "xml"], "expected one of parquet, csv, jsonl"),
         (["{folder}", "--workers", "4"], "--workers was given and the engine is local"),
         (["{folder}", "--ray-address", "a:1"], "--ray-address was given and the engine is local"),
         (["{folder}", "--out", "scores.xlsx"], "name it .csv, .jsonl or .parquet"),

@@ -30,7 +30,6 @@ from diffagiqa.scale.rows import Row
 from diffagiqa.scale.totals import Totals
 
 JOB = "_job"
-FORMATS = ("parquet", "csv", "jsonl")
 _FINISHED = "finished.json"
 _EVERY_SHARE = r"(shard-\d+-of-\d+-)?"
 _CHUNK = re.compile(r"chunk-(\d+)-([0-9a-f]+)\.json")
@@ -64,8 +63,6 @@ class Journal:
         chunk_rows: int,
         chunks_per_part: int,
     ) -> None:
-        if format not in FORMATS:
-            raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
         self.folder = folder
         self.columns = dict(columns)
         self.format = format
