@@ -19,6 +19,7 @@ from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
 from diffagiqa.report.compare import MIN_GROUPS, Comparison, paired_bootstrap
+from diffagiqa.report.page import render_report
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
@@ -215,6 +216,24 @@ def test_rank_knows_no_empty_prompt_and_keeps_the_flag(
     assert pd.read_csv(tmp_path / "b.csv")["unfamiliar"][0] == "picture"
     rows.assign(prompt="").to_csv(tmp_path / "a.csv", index=False)
     assert len(rank(read_run(tmp_path / "a.csv"), top=None)) == 6
+
+
+def test_rank_prints_a_json_object_per_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    assert command(["rank", str(tmp_path / "a.csv"), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["prompt"] for line in lines] == ["prompt 0", "prompt 1", "prompt 2"]
+    rows.assign(perception=None).to_csv(tmp_path / "a.csv", index=False)  # nothing was scored
+    assert command(["rank", str(tmp_path / "a.csv"), "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_seed_in_a_column_with_gaps_is_whole(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows.assign(seed=[123456789, *[None] * 5]).to_csv(tmp_path / "a.csv", index=False)
+    assert ">123456789<" in render_report(read_run(tmp_path / "a.csv"), root=tmp_path)
 
 
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:

@@ -115,7 +115,7 @@ def test_fewer_slots_than_replicas_want(
 ) -> None:
     arguments = ["serve", "--model", str(tiny_model), "--port", "18765", "--gpus", "1"]
     assert command(arguments) == 2
-    said = "wants 1 x 1 GPU slots, and this machine has 0; give less --gpus or fewer --replicas"
+    said = "wants 1 x 1 GPU slots, and this machine has 0; lower --gpus or --replicas"
     assert said in capsys.readouterr().err
     with pytest.warns(UserWarning, match="the cluster has 0; .*, or wait for more machines"):
         command([*arguments, "--ray-address", "auto"])

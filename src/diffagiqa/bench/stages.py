@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffagiqa.bench.peak import seconds_of
+from diffagiqa.bench.peak import median_seconds
 from diffagiqa.model.backbone import Prompts
 from diffagiqa.model.products import onednn_multiplies
 from diffagiqa.scorer import Scorer
@@ -47,35 +47,21 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         return [head(parts[model.pass_of[task]]) for task, head in model.heads.items()]
 
     words = (
-        "look for words",
-        lambda: model.word_features(images, prompts, backbone),
-        backbone.unet,
-        [images, *shown],
-    )
-    stages: list[tuple[str, Callable[[], Any], Any, list[Any]]] = [
+        "look for words", lambda: model.word_features(images, prompts, backbone),
+        backbone.unet, [images, *shown],
+    )  # fmt: skip
+    stages: list[tuple[str, Callable[[], Any], Any, list[torch.Tensor]]] = [
         ("prompters", lambda: model.prompt(images), model.prompters, [images, prompted]),
-        (
-            "VAE encoder",
-            lambda: backbone.encode_image(prompted),
-            backbone.vae_encoder,
-            [prompted, mean, std],
-        ),
+        ("VAE encoder", lambda: backbone.encode_image(prompted),
+         backbone.vae_encoder, [prompted, mean, std]),
         ("text encoder", lambda: backbone.encode_text([prompt]), backbone.text_encoder, [text[:1]]),
-        (
-            "U-Net",
-            lambda: model.features(mean, std, text, backbone, noise),
-            backbone.unet,
-            [mean, *found],
-        ),
+        ("U-Net", lambda: model.features(mean, std, text, backbone, noise),
+         backbone.unet, [mean, *found]),
         *([words] if shown else []),
-        (
-            "pyramid",
-            lambda: model.pyramid(model.levels(found) + shown),
-            model.pyramid,
-            [*found, *shown, maps],
-        ),
+        ("pyramid", lambda: model.pyramid(model.levels(found) + shown),
+         model.pyramid, [*found, *shown, maps]),
         ("heads", heads, model.heads, [maps]),
-    ]
+    ]  # fmt: skip
     measured = []
     for name, run, module, tensors in stages:
         # A distinct prompt is encoded once: its cost is that of one prompt per image at most.
@@ -83,10 +69,8 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         counter = flop_counter()
         with counter:
             run()
-        times = sorted(seconds_of(run, scorer.device, repeats))
-        weights = sum(t.numel() * t.element_size() for t in module.state_dict().values())
-        moved = weights + sum(t.numel() * t.element_size() for t in tensors)
-        seconds = times[len(times) // 2] / share
+        seconds = median_seconds(run, scorer.device, repeats) / share
+        moved = sum(t.numel() * t.element_size() for t in [*module.state_dict().values(), *tensors])
         measured.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
     return measured
 

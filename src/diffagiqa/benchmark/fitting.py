@@ -69,7 +69,7 @@ def fit_network(name: str, trial: Trial, pictures: Tensor, budget: Budget) -> Pr
     optimiser = torch.optim.AdamW(network.parameters(), lr=budget.lr, weight_decay=0.05)
     batches = max(1, len(trial.train) // budget.batch_size)
     schedule = warm_up_and_cosine(optimiser, budget.epochs * batches)
-    best, best_state, waited = -np.inf, copy.deepcopy(network.state_dict()), 0
+    best, best_state, waited = np.nan, network.state_dict(), 0
     for epoch in range(budget.epochs):
         network.train()
         order = data_order(trial.seed, epoch, trial.train)
@@ -85,7 +85,7 @@ def fit_network(name: str, trial: Trial, pictures: Tensor, budget: Budget) -> Pr
         found = predict_network(network, pictures, prompts, trial.validation, budget.crop)
         value = _mean_srcc(found, labels[list(trial.validation)].numpy())
         waited += 1
-        if value > best:
+        if value > best or np.isnan(best):  # NaN: so far validation has told nothing
             best, best_state, waited = value, copy.deepcopy(network.state_dict()), 0
         if waited >= budget.patience:
             break

@@ -58,7 +58,7 @@ def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print)
             # One panel for all: its observers must not differ between learning and testing.
             write_database(
                 partial, count, sizes.size, sizes.seed + index, part, workers=workers,
-                per_prompt=3 if part == "test-defects" else 6, panel=Panel(seed=sizes.seed),
+                panel=Panel(seed=sizes.seed),
             )  # fmt: skip
             partial.rename(folder)
         with (folder / "data.csv").open(newline="", encoding="utf-8") as file:
@@ -105,6 +105,14 @@ def open_made(table: Path) -> Opened:
         split="side",
     )
     return open_data([str(table)], [str(table.parent)], own=own)
+
+
+def held_out(root: Path, done: Sequence[Repeats], tasks: Sequence[str]) -> str:
+    """The section of the report on what was held out: the observers' agreement, and every method's."""
+    return (
+        "\n## By held-out set\n\nLabels are simulated; SRCC between the simulated observers:\n\n"
+        f"{ceilings(root)}\n\n{by_part(done, tasks)}\n"
+    )
 
 
 def ceilings(root: Path) -> str:

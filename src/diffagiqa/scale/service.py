@@ -24,9 +24,9 @@ APP = "diffagiqa"
 class BatchScorer:
     """Pictures of many requests -> rows, in one forward pass; blocking."""
 
-    def __init__(self, spec: ModelSpec, threads: int = 4) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         self.scorer = spec.load()
-        self.pool = ThreadPoolExecutor(threads)
+        self.pool = ThreadPoolExecutor(4)
 
     def __call__(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
         """A row per picture, with ``error`` where it cannot be scored."""

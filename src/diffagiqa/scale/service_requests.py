@@ -123,14 +123,10 @@ async def _multipart(request: Request, settings: ServiceSettings) -> list[Item]:
         form = await request.form(
             max_files=most + 1, max_fields=most + 1, max_part_size=4 * MAX_PROMPT_CHARACTERS
         )
-    except (
-        HTTPException,
-        ValueError,
-        KeyError,
-    ) as fault:  # the first is what Starlette makes of it
+    except (HTTPException, ValueError, KeyError) as fault:  # the first is Starlette's own
         reason = printable(str(getattr(fault, "detail", fault))[:200])
         raise Refused(400, f"the multipart body cannot be read ({reason})") from None
-    async with _closing(form):
+    try:
         files = [value for name, value in form.multi_items() if name == "image"]
         prompts = [value for name, value in form.multi_items() if name == "prompt"]
         if not all(isinstance(value, UploadFile) for value in files):
@@ -141,17 +137,8 @@ async def _multipart(request: Request, settings: ServiceSettings) -> list[Item]:
             Item(await file.read(), None, prompt)  # type: ignore[union-attr]
             for file, prompt in zip(files, _spread(prompts, len(files)), strict=True)
         ]
-
-
-class _closing:  # noqa: N801
-    def __init__(self, form: Any) -> None:
-        self.form = form
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, *_: Any) -> None:
-        await self.form.close()
+    finally:
+        await form.close()
 
 
 def _spread(prompts: Sequence[Any], count: int) -> list[str | None]:
