@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from diffagiqa.bench.peak import seconds_of, synchronise
+from diffagiqa.bench.peak import median_seconds, synchronise
 from diffagiqa.device import choose_device
-from diffagiqa.model.fused import fuse_where_it_pays
+from diffagiqa.model.fused import fuse_where_supported
 from diffagiqa.model.sd15 import sd15_vae
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     plain = vae.encoder.to(device, dtype).to(memory_format=torch.channels_last)
     plain = plain.requires_grad_(False).eval()
     fused = copy.deepcopy(plain)
-    fuse_where_it_pays(fused, device)
+    fuse_where_supported(fused, device)
     images = torch.rand(options.batch, 3, options.size, options.size, device=device, dtype=dtype)
     print(f"{device}, {dtype}, batch of {options.batch}; ms per image")
     print(
@@ -66,8 +66,7 @@ def measured(encoder: Any, images: torch.Tensor, device: torch.device) -> str:
         cells.append(f"{time.perf_counter() - began:{width - 2}.1f} s")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        times = sorted(seconds_of(run, device, 3))
-        cells.append(f"{1e3 * times[1] / len(images):10.2f}")
+        cells.append(f"{1e3 * median_seconds(run, device, 3) / len(images):10.2f}")
     peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else float("nan")
     return "".join(cells) + f"{peak:10.1f}"
 

@@ -10,6 +10,7 @@ replicas is killed with SIGKILL. Ends with SIGTERM under load, and the exit code
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import io
 import json
@@ -139,17 +140,29 @@ def offline_rate(model: list[str], pictures: list[bytes]) -> float:
         return float(summary["rows"] / summary["seconds"])
 
 
-def kill_a_replica() -> None:
-    """SIGKILL to the first process that holds a model of the service."""
+def kill_a_replica(service: int) -> None:
+    """SIGKILL to the first process that holds a model of the service, not of one beside it."""
     for entry in Path("/proc").iterdir():
         try:
             line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
         except OSError:
             continue
-        if line.startswith(b"ray::ServeReplica:diffagiqa:Model"):
+        ours = line.startswith(b"ray::ServeReplica:diffagiqa:Model")
+        if ours and descends(int(entry.name), service):
             os.kill(int(entry.name), signal.SIGKILL)
             return
     raise RuntimeError("no replica was found")
+
+
+def descends(pid: int, ancestor: int) -> bool:
+    """Whether a process was started by another, or by one that it started."""
+    while pid not in (0, ancestor):
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return False
+        pid = int(status.rpartition(")")[2].split()[1])
+    return pid == ancestor
 
 
 def wait_until_ready(port: int, process: subprocess.Popen[str]) -> None:
@@ -158,13 +171,34 @@ def wait_until_ready(port: int, process: subprocess.Popen[str]) -> None:
             raise RuntimeError(f"the service ended with {process.returncode}")
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
+            with contextlib.closing(connection):
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return
         except OSError:
             pass
         time.sleep(0.5)
     raise RuntimeError("the service was not ready within five minutes")
+
+
+def measure_loads(
+    client: Client, service: subprocess.Popen[str], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Full load, half of its rate, full load while a replica is killed, and while SIGTERM comes."""
+
+    def full_load(seconds: float) -> None:
+        client.closed_loop(options.clients, seconds)
+
+    seconds = options.seconds
+    full_load(min(5.0, seconds))  # warm up
+    full = measured(f"full, {options.clients} clients", client, lambda: full_load(seconds))
+    rate = max(0.2, full["per_second"] / 2)
+    half = measured(f"half, {rate:.2f} per second", client, lambda: client.open_loop(rate, seconds))
+    threading.Timer(seconds / 4, kill_a_replica, [service.pid]).start()
+    killed = measured("full, a replica killed", client, lambda: full_load(seconds))
+    threading.Timer(seconds / 8, service.send_signal, [signal.SIGTERM]).start()
+    ended = measured("full, then SIGTERM", client, lambda: full_load(seconds / 4))
+    return [full, half, killed, ended]
 
 
 def main() -> None:
@@ -191,38 +225,11 @@ def main() -> None:
     service = subprocess.Popen([*COMMAND, *arguments], text=True)
     try:
         wait_until_ready(port, service)
-        client = Client(port, pictures)
-        client.closed_loop(options.clients, min(5.0, options.seconds))  # warm up
-        full = measured(
-            f"full, {options.clients} clients",
-            client,
-            lambda: client.closed_loop(options.clients, options.seconds),
-        )
-        half_rate = max(0.2, full["per_second"] / 2)
-        half = measured(
-            f"half, {half_rate:.2f} per second",
-            client,
-            lambda: client.open_loop(half_rate, options.seconds),
-        )
-        killer = threading.Timer(options.seconds / 4, kill_a_replica)
-        killer.start()
-        killed = measured(
-            "full, a replica killed",
-            client,
-            lambda: client.closed_loop(options.clients, options.seconds),
-        )
-        ender = threading.Timer(options.seconds / 8, lambda: service.send_signal(signal.SIGTERM))
-        ender.start()
-        ended = measured(
-            "full, then SIGTERM",
-            client,
-            lambda: client.closed_loop(options.clients, options.seconds / 4),
-        )
+        loads = measure_loads(Client(port, pictures), service, options)
         code = service.wait(timeout=120)
     finally:
         if service.poll() is None:
             service.kill()
-    loads = [full, half, killed, ended]
     if options.json:
         print(json.dumps({"offline": rates, "loads": loads, "exit": code}))
         return

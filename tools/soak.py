@@ -11,6 +11,7 @@ run, beside the first on the other half of the cores, must have given the same n
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -179,7 +180,7 @@ def main() -> None:
         "--keep", type=Path, help="folder for pictures and output; default: removed"
     )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as ending:
         folder = options.keep or Path(temporary)
         shards, out = folder / "shards", folder / "out"
         shards.mkdir(parents=True, exist_ok=True)
@@ -190,6 +191,8 @@ def main() -> None:
         )
         begin = time.monotonic()
         beside = start(shards, folder / "whole", options) if options.compare else None
+        if beside is not None:
+            ending.callback(beside.kill)  # where a check fails, it must not go on alone
         runs, seconds = score(shards, out, options, options.kills)
         print(
             f"{seconds:.0f} s with {options.kills} kills, {options.rows / seconds:.1f} rows per second"

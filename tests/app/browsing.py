@@ -57,7 +57,7 @@ def address(small_scorer: Scorer) -> Iterator[str]:
     models = Models(["first", "second"], lambda _: small_scorer)
     if SCREENSHOTS:
         models = Models()
-    page, found = launch(models, port=17861, block=False)
+    page, found = launch(models, port=17861)
     yield found
     page.close()
 

@@ -41,3 +41,12 @@ def test_what_was_handed_in_goes_with_the_page(tmp_path: Path) -> None:
         process.communicate(timeout=60)
     assert not kept.exists()
     assert not list(tmp_path.glob("diffagiqa-*"))
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    from diffagiqa.app.models import Models
+    from diffagiqa.app.page import launch
+    from diffagiqa.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"^192\.0\.2\.77:8000 cannot be listened on"):
+        launch(Models(), host="192.0.2.77", port=8000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,11 @@ def test_a_device_that_is_not_there(tiny_model: Path) -> None:
 
     with pytest.raises(ConfigError, match="sees no GPU"):
         bench(str(tiny_model), device="cuda", log=lambda _: None)
+
+
+def test_without_matplotlib_there_is_no_plot_and_no_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert roofline({}, tmp_path / "roofline.png") is False
+    assert not list(tmp_path.iterdir())

@@ -131,9 +131,18 @@ def test_no_baseline_sees_the_labels_of_the_test_part(name: str, trial: Trial, r
     np.testing.assert_array_equal(predict[name](blind), predict[name](trial))
 
 
+@pytest.mark.parametrize(
+    ("values", "chosen"),
+    [((0.2, 0.9, 0.1), 1), ((np.nan, np.nan, np.nan), 2), ((np.nan, 0.5, 0.1), 1)],
+)
 def test_the_network_of_the_best_validation_is_the_one_that_is_tested(
-    trial: Trial, rows: Rows, monkeypatch: pytest.MonkeyPatch
+    values: tuple[float, ...],
+    chosen: int,
+    trial: Trial,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Where validation tells nothing, the last one, and never the untrained one."""
     asked: list[list[int]] = []
     weights: list[torch.Tensor] = []
 
@@ -142,14 +151,14 @@ def test_the_network_of_the_best_validation_is_the_one_that_is_tested(
         weights.append(next(network.parameters()).detach().clone())
         return np.zeros((len(part), 2))
 
-    values = iter([0.2, 0.9, 0.1])
+    found = iter(values)
     monkeypatch.setattr("diffagiqa.benchmark.fitting.predict_network", record)
-    monkeypatch.setattr("diffagiqa.benchmark.fitting._mean_srcc", lambda *_: next(values))
+    monkeypatch.setattr("diffagiqa.benchmark.fitting._mean_srcc", lambda *_: next(found))
     budget = Budget(epochs=3, batch_size=12, image_size=96, crop=64)
     fit_network("cnn", trial, load_pictures(rows, 96), budget)
     assert asked == [list(trial.validation)] * 3 + [list(trial.test)]
-    assert torch.equal(weights[3], weights[1])
-    assert not torch.equal(weights[3], weights[2])
+    assert torch.equal(weights[3], weights[chosen])
+    assert not torch.equal(weights[3], weights[chosen - 1])
 
 
 def test_the_crops_of_a_test_picture_cover_it() -> None:

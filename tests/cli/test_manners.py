@@ -170,3 +170,23 @@ def test_doctor_says_what_is_missing(
         doctor.doctor(as_json=True)
     last = json.loads(capsys.readouterr().out)[-1]
     assert last["advice"] == "pip install 'diffagiqa[magic]'"
+
+
+def test_doctor_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A service's user often has none."""
+    monkeypatch.setenv("HOME", str(tmp_path / "absent"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "absent" / "hub"))
+    with pytest.raises(typer.Exit) as ended:
+        doctor.doctor(model=None, as_json=True)
+    assert ended.value.exit_code == 0
+    disk = doctor._hub()[-1]
+    assert disk.topic == "disk"
+    assert str(tmp_path) in disk.found
+
+
+def test_a_contact_sheet_of_an_unknown_format_is_refused_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command(["synth", str(tmp_path / "made"), "--sheet", str(tmp_path / "sheet")]) == 2
+    assert "name it .png or .jpg" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()

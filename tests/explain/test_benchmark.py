@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from diffagiqa import Scorer
+from diffagiqa.cli.main import run as command
 from diffagiqa.explain import benchmark
 from diffagiqa.explain.benchmark import (
     benchmark_table,
@@ -94,3 +98,14 @@ def test_a_name_with_a_bar_stays_one_cell() -> None:
     table = benchmark_table({"words": {"named": share([1.0] * 9), "this|that": share([0.0] * 9)}})
     assert table.splitlines()[0] == "| what is not shown | first word named is right |"
     assert "| this\\|that | 0.00 [0.00, 0.00], n=9 |" in table
+
+
+def test_the_report_names_the_command_that_wrote_it(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path
+) -> None:
+    words = ["explain-benchmark", "--places", "1", "--words", "0", "--method", "gradient"]
+    words += ["--model", str(tiny_model), "--report", str(tmp_path / "report.md")]
+    monkeypatch.setattr(sys, "argv", ["diffagiqa", *words])
+    assert command(words) == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "--method gradient" in text.split("Written by")[1]

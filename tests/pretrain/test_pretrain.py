@@ -209,6 +209,27 @@ def test_ratings_are_never_read(tmp_path: Path) -> None:
         read_folder(tmp_path / "images")
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"name,text\na.png,\n", r"\(no column 'prompt'\)"),
+        ("name,prompt\na.png,caf\u00e9\n".encode("latin-1"), "can't decode byte"),
+    ],
+)
+def test_a_table_that_is_none_is_one_sentence(data: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(data)
+    with pytest.raises(DatabaseError, match=rf"{reason}.*; expected a CSV in UTF-8"):
+        read_folder(tmp_path)
+
+
+def test_a_table_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
+    """As spreadsheets write it."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "data.csv").write_text("name,prompt\na.png,a cat\n", encoding="utf-8-sig")
+    assert read_folder(tmp_path).captions == ["a cat"]
+
+
 def test_prompts_are_left_out_as_splits_compare_them(tmp_path: Path) -> None:
     """Width and marks at the ends make no other prompt: a held-out one must not be learnt from."""
     (tmp_path / "images").mkdir()

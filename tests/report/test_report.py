@@ -18,7 +18,8 @@ from diffagiqa.cli.main import run as command
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import FEWEST, Comparison, paired_bootstrap
+from diffagiqa.report.compare import MIN_GROUPS, Comparison, paired_bootstrap
+from diffagiqa.report.page import render_report
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
 HOSTILE = (
@@ -162,16 +163,16 @@ def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Pa
     base = read_run(table(tmp_path / "a.csv"))
     other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
     prompts = list(dict.fromkeys(base.rows["prompt"]))
-    enough, few = prompts[:FEWEST], prompts[: FEWEST - 1]
+    enough, few = prompts[:MIN_GROUPS], prompts[: MIN_GROUPS - 1]
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(enough), "prompt"] = ""
     for row in compare([base, other]):
-        assert row.prompts == FEWEST
+        assert row.prompts == MIN_GROUPS
         assert row.low is not None
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
     for row in compare([base, other]):
-        assert row.prompts == FEWEST - 1
+        assert row.prompts == MIN_GROUPS - 1
         assert (row.low, row.high, row.clear) == (None, None, False)
     for run in (base, other):
         run.rows["prompt"] = ""
@@ -215,6 +216,24 @@ def test_rank_knows_no_empty_prompt_and_keeps_the_flag(
     assert pd.read_csv(tmp_path / "b.csv")["unfamiliar"][0] == "picture"
     rows.assign(prompt="").to_csv(tmp_path / "a.csv", index=False)
     assert len(rank(read_run(tmp_path / "a.csv"), top=None)) == 6
+
+
+def test_rank_prints_a_json_object_per_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    assert command(["rank", str(tmp_path / "a.csv"), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["prompt"] for line in lines] == ["prompt 0", "prompt 1", "prompt 2"]
+    rows.assign(perception=None).to_csv(tmp_path / "a.csv", index=False)  # nothing was scored
+    assert command(["rank", str(tmp_path / "a.csv"), "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_seed_in_a_column_with_gaps_is_whole(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
+    rows.assign(seed=[123456789, *[None] * 5]).to_csv(tmp_path / "a.csv", index=False)
+    assert ">123456789<" in render_report(read_run(tmp_path / "a.csv"), root=tmp_path)
 
 
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:

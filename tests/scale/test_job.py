@@ -178,6 +178,23 @@ def test_chunks_that_end_out_of_order_are_written_in_order(tmp_path: Path) -> No
     assert [json.loads(line)["row"] for line in text.splitlines()] == list(range(6))
 
 
+def test_shares_that_start_together_compute_on_the_same(tmp_path: Path) -> None:
+    """Whichever ends its first chunk first decides; neither knew of the other when it began."""
+    columns = {"row": int, "perception": float}
+    shares = [
+        Journal(
+            OutputFolder(str(tmp_path)), columns, format="jsonl", share=Share(index, 2),
+            chunk_rows=1, chunks_per_part=2,
+        )
+        for index in range(2)
+    ]  # fmt: skip
+    for journal in shares:
+        journal.begin({"shards": 2})
+    shares[1].put(1, f"{1:024x}", [{"row": 1, "perception": 0.5}], "cuda bfloat16")
+    with pytest.raises(ConfigError, match="started on cuda bfloat16 and this run computes on cpu"):
+        shares[0].put(0, f"{0:024x}", [{"row": 0, "perception": 0.5}], "cpu float32")
+
+
 def test_a_finished_part_counts_once_in_whatever_order_its_chunks_are_checked(
     tmp_path: Path,
 ) -> None:

@@ -101,7 +101,7 @@ def test_sigterm_ends_in_order_and_the_same_command_goes_on(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "stopped by SIGTERM after" in errors
-    assert "the same command goes on from there" in errors
+    assert "give the same command again to continue" in errors
     assert not out.exists()
     again = subprocess.run(
         command(tiny_model, pictures, out, "--json"),

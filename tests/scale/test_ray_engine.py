@@ -123,7 +123,7 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
 
     layout = Layout(2, 4, 12, "jsonl")
     done = Done(layout.share, layout.chunks_per_part, frozenset([0]), frozenset([4]))
-    worker = ChunkScorer(spec, spec.describe(), need_prompt=False)
+    worker = ChunkScorer(spec, spec.describe(), need_prompt=False, threads=2)
     rows = []
     for chunk in pickled_chunks(Inputs((str(pictures),)), layout, done):
         batch = {name: np.array(values, dtype=object) for name, values in chunk.items()}

@@ -199,3 +199,10 @@ def test_command_writes_database_and_sheet(tmp_path: Path) -> None:
     assert "simulated" in result.output
     assert len(list((tmp_path / "made" / "images").glob("*.png"))) == 5
     assert Image.open(sheet).width > 100
+
+
+def test_every_split_has_a_default_number_of_images_per_prompt(tmp_path: Path) -> None:
+    """Of a prompt, each image has its own family of defects, and this split has three."""
+    write_database(tmp_path, 4, size=64, split="test-defects")
+    prompts = [json.loads(line)["prompt"] for line in (tmp_path / "truth.jsonl").open()]
+    assert prompts[0] == prompts[2] != prompts[3]

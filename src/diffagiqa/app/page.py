@@ -12,7 +12,8 @@ from diffagiqa.app.many import many
 from diffagiqa.app.models import LIMITS, Models
 from diffagiqa.app.one_picture import one_picture
 from diffagiqa.app.side_by_side import side_by_side
-from diffagiqa.errors import ConfigError, MissingExtraError
+from diffagiqa.errors import MissingExtraError
+from diffagiqa.scale.ray_cluster import check_port
 
 TITLE = "diffagiqa"
 INTRO = (
@@ -31,18 +32,14 @@ KEPT = (3600, 24 * 3600)
 go when the page is closed."""
 
 
-def build_page(models: Models, folder: Path | None = None) -> Any:
-    """The page as ``gradio.Blocks``, not yet served.
-
-    Args:
-        models: what can be chosen.
-        folder: for examples and tables; default: a new one, removed when the process ends.
+def build_page(models: Models) -> Any:
+    """The page as ``gradio.Blocks``, not yet served; ``models`` are what can be chosen.
 
     Raises:
         MissingExtraError: Gradio is not installed.
     """
     gr = _gradio()
-    folder = folder or _scratch()
+    folder = _scratch()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT) as page:
         gr.Markdown(INTRO)
         chooser = gr.Dropdown(
@@ -58,26 +55,20 @@ def build_page(models: Models, folder: Path | None = None) -> Any:
     return page
 
 
-def launch(
-    models: Models, *, host: str = "127.0.0.1", port: int = 7860, block: bool = True
-) -> tuple[Any, str]:
-    """Serve the page; returns it with its address (at once where ``block`` is False).
+def launch(models: Models, *, host: str = "127.0.0.1", port: int = 7860) -> tuple[Any, str]:
+    """Serve the page from a thread of its own; returns it with its address.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the address cannot be listened on.
     """
     gr = _gradio()
+    check_port(host, port)
     page = build_page(models)
-    try:
-        _, address, _ = page.queue(default_concurrency_limit=1).launch(
-            server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
-            ssr_mode=False, pwa=False, footer_links=[], max_file_size=LIMITS.max_bytes,
-            theme=_theme(gr), css_paths=Path(__file__).parent / "assets" / "app.css",
-        )  # fmt: skip
-    except OSError:
-        raise ConfigError(f"port {port} is taken; give another with --port") from None
-    if block:
-        page.block_thread()
+    _, address, _ = page.queue(default_concurrency_limit=1).launch(
+        server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
+        ssr_mode=False, pwa=False, footer_links=[], max_file_size=LIMITS.max_bytes,
+        theme=_theme(gr), css_paths=Path(__file__).parent / "assets" / "app.css",
+    )  # fmt: skip
     return page, address
 
 
@@ -104,6 +95,7 @@ def _theme(gr: Any) -> Any:
 
 
 def _scratch() -> Path:
+    """A new folder for examples and tables, removed when the process ends."""
     folder = Path(tempfile.mkdtemp(prefix="diffagiqa-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

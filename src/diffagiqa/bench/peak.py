@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,11 @@ def seconds_of(run: Callable[[], Any], device: torch.device, repeats: int) -> li
     return found
 
 
+def median_seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> float:
+    """The median of ``seconds_of``."""
+    return statistics.median(seconds_of(run, device, repeats))
+
+
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> tuple[float, int]:
     """FLOP/s of the fastest product of square matrices, and their side: 4096, on a GPU 8192 too."""
     sides = (4096, 8192) if device.type == "cuda" else (4096,)
@@ -41,8 +47,8 @@ def _matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
     return 2 * side**3 / min(seconds_of(lambda: a @ b, device, 5))
 
 
-def bandwidth_peak(device: torch.device, megabytes: int = 512) -> float:
-    """Bytes/s of the best of five copies, reading and writing counted."""
-    source = torch.empty(megabytes << 20, dtype=torch.uint8, device=device)
+def bandwidth_peak(device: torch.device) -> float:
+    """Bytes/s of the best of five copies of 512 MiB, reading and writing counted."""
+    source = torch.empty(512 << 20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / min(seconds_of(lambda: target.copy_(source), device, 5))

@@ -7,15 +7,15 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from diffagiqa.bench.files import measure_files
 from diffagiqa.bench.memory import measure_memory
-from diffagiqa.bench.peak import bandwidth_peak, matmul_peak, seconds_of
+from diffagiqa.bench.peak import bandwidth_peak, matmul_peak, median_seconds
 from diffagiqa.bench.precision import measure_precision
 from diffagiqa.bench.released import ReleasedPath, ladder
 from diffagiqa.bench.stages import measure_stages
@@ -23,9 +23,10 @@ from diffagiqa.bench.training_step import measure_step
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
 from diffagiqa.model.fold import fold
-from diffagiqa.model.fused import fuse_where_it_pays
+from diffagiqa.model.fused import fuse_where_supported
+from diffagiqa.model.products import products_by_onednn
 from diffagiqa.model.scoring import build_model, scoring_noise
-from diffagiqa.model.winograd import winograd_where_wide
+from diffagiqa.model.winograd import replace_wide_convs
 from diffagiqa.scorer import Scorer
 from diffagiqa.weights.located import locate
 
@@ -68,7 +69,7 @@ def bench(
             found["training"].append(row)
             keep(found)
     if precision:
-        log(f"precision on {counted(precision, 'made picture')}")
+        log(f"precision on {counted(precision, 'synthetic picture')}")
         rows = measure_precision(model, str(place), name, precision, config.image_size)
         found |= {"precision_images": precision, "precision": rows}
         keep(found)
@@ -94,13 +95,13 @@ def _of_the_scorer(
     for count in sorted({1, batch}):
         rows = [(image, PROMPT) for image in images[:count]]
         scorer.score_prepared(rows)  # the first of two calls that warm up
-        times = seconds_of(lambda rows=rows: scorer.score_prepared(rows), place, repeats)  # type: ignore[misc]
-        found["fast"].append({"batch": count, "seconds": float(np.median(times)) / count})
+        seconds = median_seconds(partial(scorer.score_prepared, rows), place, repeats)
+        found["fast"].append({"batch": count, "seconds": seconds / count})
     if len(scorer.model.passes) > 1:
         log("one branch alone")
         single = _first_branch(scorer)
-        times = seconds_of(lambda: single.score_prepared(rows), place, repeats)
-        found["one_branch"] = {"batch": batch, "seconds": float(np.median(times)) / batch}
+        seconds = median_seconds(partial(single.score_prepared, rows), place, repeats)
+        found["one_branch"] = {"batch": batch, "seconds": seconds / batch}
     log("from JPEG files")
     found["files"] = measure_files(scorer, PROMPT, found["fast"][-1]["seconds"])
     return found
@@ -129,10 +130,8 @@ def _first_branch(scorer: Scorer) -> Scorer:
     return Scorer(model, scorer.backbone, batch_size=scorer.batch_size)
 
 
-def _against_released(model: str, device: torch.device, repeats: int, log: Log) -> dict[str, Any]:
-    """``ladder``: seconds per image and scores of the released path and of each step away from it, in
-    float32. ``pyramid_and_head``: the seconds of these parts of one branch, plain and fast.
-    """
+def _released_path(model: str, device: torch.device) -> ReleasedPath:
+    """The model and the whole networks of its backbone, in float32."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
@@ -145,45 +144,44 @@ def _against_released(model: str, device: torch.device, repeats: int, log: Log) 
     backbone = load_backbone(str(place), config.unet_names, device=device)
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
     backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
-    winograd_where_wide(whole)
-    fuse_where_it_pays(whole, device)
+    replace_wide_convs(whole)
+    fuse_where_supported(whole, device)
+    products_by_onednn(whole)
     vae: Any = AutoencoderKL.from_pretrained(place / "vae", torch_dtype=torch.float32)
     encoder = vae.encoder.to(device).eval().requires_grad_(False)
-    noise = scoring_noise(config, backbone, 0)[0]
-    path = ReleasedPath(trained, backbone, encoder, whole, noise)
-    size = config.image_size
+    return ReleasedPath(trained, backbone, encoder, whole, scoring_noise(config, backbone, 0)[0])
+
+
+def _against_released(model: str, device: torch.device, repeats: int, log: Log) -> dict[str, Any]:
+    """``ladder``: seconds per image and scores of the released path and of each step away from it, in
+    float32. ``pyramid_and_head``: the seconds of these parts of one branch, plain and fast.
+    """
+    path = _released_path(model, device)
+    size = path.model.config.image_size
     image = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     rows: list[dict[str, Any]] = []
-    for title, steps in ladder(device.type):
+    rungs = ladder(device.type)
+    for title, steps in rungs:
         log(title)
         with exact_float32(device):
             scores = {task: float(value) for task, value in path(image, PROMPT, steps).items()}
-            times = seconds_of(
-                lambda steps=steps: path(image, PROMPT, steps),  # type: ignore[misc]
-                device,
-                repeats,
-            )
+            seconds = median_seconds(partial(path, image, PROMPT, steps), device, repeats)
         first = rows[0]["scores"] if rows else scores
         change = max(abs(scores[task] - first[task]) for task in scores)
-        rows.append(
-            {"title": title, "seconds": float(np.median(times)), "scores": scores, "change": change}
-        )
+        rows.append({"title": title, "seconds": seconds, "scores": scores, "change": change})
     found: dict[str, Any] = {"ladder": rows}
     if device.type == "cuda":
-        times = seconds_of(lambda: path(image, PROMPT, ladder()[0][1]), device, repeats)
-        found["released_tf32"] = float(np.median(times))
+        released = partial(path, image, PROMPT, rungs[0][1])
+        found["released_tf32"] = median_seconds(released, device, repeats)
     log("pyramid and head alone")
     features = path.one_branch(image, PROMPT)
     with exact_float32(device):
-        alone = {
-            name: seconds_of(
-                lambda steps=steps: path.pyramid_and_head(features, steps),  # type: ignore[misc]
-                device,
-                3 * repeats,
+        found["pyramid_and_head"] = {
+            name: median_seconds(
+                partial(path.pyramid_and_head, features, steps), device, 3 * repeats
             )
-            for name, steps in (("plain", ladder()[0][1]), ("fast", ladder(device.type)[-1][1]))
+            for name, steps in (("plain", rungs[0][1]), ("fast", rungs[-1][1]))
         }
-    found["pyramid_and_head"] = {name: float(np.median(times)) for name, times in alone.items()}
     return found
 
 

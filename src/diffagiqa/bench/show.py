@@ -153,17 +153,22 @@ def _precision(found: Mapping[str, Any]) -> str:
     return markdown(head, rows)
 
 
-def roofline(found: Mapping[str, Any], file: Path) -> None:
-    """FLOP per byte against FLOP/s of every stage, under what the device can do at most."""
-    import matplotlib
+def roofline(found: Mapping[str, Any], file: Path) -> bool:
+    """FLOP per byte against FLOP/s of every stage, under what the device can do at most.
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    False, and no file, without matplotlib: the tables hold the same.
+    """
     import numpy as np
-    from matplotlib.ticker import FuncFormatter
+
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
+    except ImportError:
+        return False
 
     peak, bandwidth = found["peak"]["flops"], found["peak"]["bandwidth"]
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     stages = [stage for stage in found["stages"] if stage["flop"]]
     points = [(s["flop"] / s["bytes_moved"], s["flop"] / s["seconds"]) for s in stages]
     low = min([x for x, _ in points] + [peak / bandwidth]) / 3
@@ -187,4 +192,4 @@ def roofline(found: Mapping[str, Any], file: Path) -> None:
     axes.grid(True, which="both", alpha=0.25)
     axes.legend(fontsize=8, loc="lower right")
     figure.savefig(file, dpi=120)
-    plt.close(figure)
+    return True

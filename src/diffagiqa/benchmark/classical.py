@@ -33,8 +33,8 @@ def simple_statistics(image: np.ndarray) -> dict[str, float]:
     """Measures with a closed form, higher = more of what is named.
 
     sharpness: variance of the Laplacian; contrast: standard deviation of luminance; colourfulness:
-    Hasler and Suesstrunk (2003); entropy: of the luminance histogram, in bits; blockiness: gradient
-    across 8x8 block borders over that inside; noise: Immerkaer (1996), in grey levels.
+    Hasler and Suesstrunk (2003); entropy: of the luminance histogram, in bits; blockiness: horizontal
+    gradient across borders of 8-pixel blocks over the mean one; noise: Immerkaer (1996), in grey levels.
     """
     luminance = luma(image)
     red, green, blue = (image[..., i].astype(np.float64) for i in range(3))

@@ -18,7 +18,7 @@ from diffagiqa.data.images import decode_image, fit_image
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.data import Rows, data_order, may_flip
 from diffagiqa.training.losses import plcc_loss
-from diffagiqa.training.optimiser import rate_factor
+from diffagiqa.training.optimiser import lr_factor
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def fit_network(name: str, trial: Trial, pictures: Tensor, budget: Budget) -> Pr
     optimiser = torch.optim.AdamW(network.parameters(), lr=budget.lr, weight_decay=0.05)
     batches = max(1, len(trial.train) // budget.batch_size)
     schedule = warm_up_and_cosine(optimiser, budget.epochs * batches)
-    best, best_state, waited = -np.inf, copy.deepcopy(network.state_dict()), 0
+    best, best_state, waited = np.nan, network.state_dict(), 0
     for epoch in range(budget.epochs):
         network.train()
         order = data_order(trial.seed, epoch, trial.train)
@@ -85,7 +85,7 @@ def fit_network(name: str, trial: Trial, pictures: Tensor, budget: Budget) -> Pr
         found = predict_network(network, pictures, prompts, trial.validation, budget.crop)
         value = _mean_srcc(found, labels[list(trial.validation)].numpy())
         waited += 1
-        if value > best:
+        if value > best or np.isnan(best):  # NaN: so far validation has told nothing
             best, best_state, waited = value, copy.deepcopy(network.state_dict()), 0
         if waited >= budget.patience:
             break
@@ -115,7 +115,7 @@ def warm_up_and_cosine(
     optimiser: torch.optim.Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """The method's own schedule, over a tenth of the steps up and then a cosine down."""
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(step, steps, 0.1))
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, steps, 0.1))
 
 
 def _scores(network: Regressor, crops: Tensor, prompts: list[str]) -> Tensor:

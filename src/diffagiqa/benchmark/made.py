@@ -58,7 +58,7 @@ def write_made(root: Path, sizes: MadeSizes, workers: int = 1, log: Log = print)
             # One panel for all: its observers must not differ between learning and testing.
             write_database(
                 partial, count, sizes.size, sizes.seed + index, part, workers=workers,
-                per_prompt=3 if part == "test-defects" else 6, panel=Panel(seed=sizes.seed),
+                panel=Panel(seed=sizes.seed),
             )  # fmt: skip
             partial.rename(folder)
         with (folder / "data.csv").open(newline="", encoding="utf-8") as file:
@@ -107,6 +107,14 @@ def open_made(table: Path) -> Opened:
     return open_data([str(table)], [str(table.parent)], own=own)
 
 
+def held_out(root: Path, done: Sequence[Repeats], tasks: Sequence[str]) -> str:
+    """The section of the report on what was held out: the observers' agreement, and every method's."""
+    return (
+        "\n## By held-out set\n\nLabels are simulated; SRCC between the simulated observers:\n\n"
+        f"{ceilings(root)}\n\n{by_part(done, tasks)}\n"
+    )
+
+
 def ceilings(root: Path) -> str:
     """How well half of the observers agree with the other half and with the truth, per part."""
     lines = []
@@ -116,7 +124,7 @@ def ceilings(root: Path) -> str:
             one = found["noise_ceiling"][key]
             values = (one["between_halves"], one["all_to_truth"])
             lines.append([part, task, *map(number, values)])
-    return markdown(["part", "task", "half against half", "all against truth"], lines)
+    return markdown(["test set", "task", "half against half", "all against ground truth"], lines)
 
 
 def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:

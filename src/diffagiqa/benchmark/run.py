@@ -27,7 +27,7 @@ from diffagiqa.evaluation.tables import intervals_table, number, results_table
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.measures import evaluate_scores, of_database
-from diffagiqa.training.open_data import make_split
+from diffagiqa.training.open_data import Opened, make_split
 from diffagiqa.training.reproduce import Log, Repeats
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
 
@@ -37,13 +37,13 @@ OWN_VALIDATION = 0.1
 Method = Callable[[Trial], Predictions]
 
 SIMPLE: Mapping[str, str] = {
-    "generator mean": "the mean label of the picture's generator; no picture seen",
+    "generator mean": "the mean label of the image's generator, without seeing the image",
     "scene statistics": "BRISQUE's natural scene statistics and simple statistics, kernel regression",
 }
 BASELINES: Mapping[str, str] = {
     **SIMPLE,
-    **{name: f"{name} from scratch on crops at the picture's own detail" for name in NETWORKS},
-    "contrastive": "image-text model from scratch on the prompts, cosine; alignment only",
+    **{name: f"{name} from scratch on crops at native resolution" for name in NETWORKS},
+    "contrastive": "image-text model from scratch on the prompts, cosine similarity; alignment only",
 }
 
 
@@ -155,6 +155,18 @@ def _srcc(result: Mapping[str, Any]) -> str:
     tasks = Evaluation.from_json(result["evaluation"]).tasks
     return "  ".join(
         f"{task} {number(found.figures['srcc'].value)}" for task, found in tasks.items()
+    )
+
+
+def render(
+    title: str, command: str, done: Sequence[Repeats], names: Sequence[str], opened: Opened
+) -> str:
+    """The report as Markdown: the command that wrote it, what the baselines are, and the tables."""
+    what = "\n".join(f"* {name}: {BASELINES[name]}." for name in names)
+    notes = "\n".join(f"* {note}" for note in opened.notes)
+    return (
+        f"# Benchmark on {title}\n\nWritten by `{command}`. Median over repeats, then mean ± standard "
+        f"deviation.\n\n{what}\n{notes}\n\n{table(done, opened.rows)}"
     )
 
 

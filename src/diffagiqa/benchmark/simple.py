@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,14 +25,14 @@ def generator_mean(trial: Trial) -> Predictions:
     return np.stack([generator_means(table, train, trial.test, task) for task in tasks], axis=1)
 
 
-def statistics_of(rows: Rows, workers: int = 2) -> np.ndarray:
+def statistics_of(rows: Rows) -> np.ndarray:
     """(N, 42): natural scene statistics and simple statistics of every picture."""
 
     def measure(number: int) -> np.ndarray:
         image = decode_image(rows.samples[number].source)
         return np.concatenate([scene_statistics(image), list(simple_statistics(image).values())])
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.stack(list(pool.map(measure, range(len(rows)))))
 
 

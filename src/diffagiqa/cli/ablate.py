@@ -15,37 +15,40 @@ from diffagiqa.data.columns import TableColumns
 def ablate(
     databases: options.Databases,
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
-    root: options.Root = None,
     report: Annotated[
-        Path | None, typer.Option(help="Where the table goes; default: ablation.md in --out.")
+        Path | None, typer.Option(help="Table to write. Default: ablation.md in --out.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Splits per variant.")] = 3,
     full: Annotated[
-        bool, typer.Option("--full", help="Run the variant whose prompters learn, too: slow.")
+        bool, typer.Option("--full", help="Add the variant whose prompters learn too: slow.")
     ] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Run only rows whose name holds this, several times, such as 'timestep'."
+            help="Run only the variants with this in their name, such as timestep; may be repeated."
         ),
     ] = None,
     timesteps: Annotated[
-        str, typer.Option(help="To try, separated by commas.")
+        str, typer.Option(help="Timesteps to try, separated by commas.")
     ] = "1,51,101,201,401",
+    device: options.Device = None,
+    root: options.Root = None,
+    *,
+    columns: TableColumns,
+    allow_partial: options.AllowPartial = False,
+    split: options.SplitOption = None,
     recipe: options.Recipe = None,
+    change: options.Set = None,
     backbone: options.BackboneOption = None,
     image_size: options.ImageSize = None,
     features: options.Features = None,
     epochs: options.Epochs = None,
-    split: options.SplitOption = None,
     seed: options.Seed = None,
-    change: options.Set = None,
-    device: options.Device = None,
-    *,
-    columns: TableColumns,
-    allow_partial: options.AllowPartial = False,
 ) -> None:
-    """No prompter, no text, other timesteps, more noise draws, single layers, plain pooling: one table.
+    """Switch parts of the method off, one at a time, and compare the variants in one table.
+
+    Without prompters, without text, at other timesteps, with more noise draws, with single layers, with
+    plain pooling.
 
     Example:
         diffagiqa ablate agiqa-3k --root agiqa-3k/ --out runs/ablation
@@ -63,13 +66,7 @@ def ablate(
         "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
-    opened = options.open_rows(
-        databases,
-        root,
-        columns,
-        allow_partial=allow_partial,
-        skip_unreadable=config.unreadable == "skip",
-    )
+    opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
     table = run_variants(
         config, opened.rows, out, repeats=repeats, full=full, timesteps=steps, only=only or (),
         official=opened.official, device=device, log=typer.echo,

@@ -6,25 +6,28 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.cli import model_options as options
+
 
 def app(
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Model folder or hub id to offer; may be repeated. Default: packaged."),
+        options.model_option(
+            help="Model folder or hub id to offer; may be repeated. Default: the model in the package."
+        ),
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Local copy of the models' backbone.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    backbone: options.Backbone = None,
+    device: options.Device = None,
+    dtype: options.Dtype = "auto",
     host: Annotated[
-        str, typer.Option(help="127.0.0.1 for this machine alone, 0.0.0.0 for the network.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 opens the page to the whole network.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 7860,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
 ) -> None:
-    """Open a web page: drop pictures, see scores, heat maps, words and tables.
+    """Serve a web page: drop pictures on it, see scores, heat maps, missing words and tables.
 
-    Nothing is sent anywhere else; the page has no password, so keep it on 127.0.0.1 or behind one.
+    Pictures stay on this machine. The page has no password: keep it on 127.0.0.1, or put it behind a
+    server that asks for one.
 
     Examples:
         diffagiqa app
@@ -38,7 +41,7 @@ def app(
 
     models = Models(model or (), partial(load, backbone=backbone, device=device, dtype=dtype))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl+C does
-    models.get()  # a model that is not there is said before the page opens
-    page, address = launch(models, host=host, port=port, block=False)
+    models.get()  # a model that cannot be loaded is reported before the page opens
+    page, address = launch(models, host=host, port=port)
     typer.echo(f"open {address} (Ctrl+C ends it)")
     page.block_thread()

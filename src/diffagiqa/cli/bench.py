@@ -1,4 +1,4 @@
-"""``diffagiqa bench``: how fast this device scores, where the time goes, what each optimisation gives."""
+"""``diffagiqa bench``: how fast this device scores, where time goes, what each optimisation gains."""
 
 from __future__ import annotations
 
@@ -7,38 +7,51 @@ from typing import Annotated, Any
 
 import typer
 
+from diffagiqa.cli import model_options as options
+
 
 def bench(
     model: Annotated[
         str | None,
-        typer.Option(help="Model folder or hub id; 'sd15': random weights of Stable Diffusion 1.5's "
-                     "size, no download; default: the embedded model."),
+        options.model_option(
+            help="Model folder or hub id, or sd15: random weights of Stable Diffusion 1.5's size, "
+            "without a download. Default: the model in the package."
+        ),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder for bench.json, bench.md and roofline.png.")
+        Path, typer.Option(help="Folder to write bench.json, bench.md and roofline.png to.")
     ] = Path("bench"),
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Images per batch of the fast path; default: 4, on CUDA 32.", min=1),
+        options.model_option(help="Images per batch. Default: 4, on a GPU 32.", min=1),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Timed runs of each path; medians count.", min=1)] = 3,
+    repeats: Annotated[
+        int, typer.Option(help="Timed runs, of which the median counts.", min=1)
+    ] = 3,
     compare: Annotated[
-        bool, typer.Option(help="Also the released path and each optimisation on top of it.")
+        bool, typer.Option(help="Measure the released path, too, and each optimisation of it.")
     ] = True,
     training_step: Annotated[
-        bool, typer.Option(help="Also forward and backward passes of the full training regime.")
+        bool, typer.Option("--training-step", help="Measure a step of full training, too.")
     ] = False,
     precision: Annotated[
-        int, typer.Option(help="Compare this many made pictures' scores with float32.", min=0)
+        int,
+        typer.Option(
+            help="Compare the scores of this many synthetic pictures with float32.", min=0
+        ),
     ] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="auto, float32, bfloat16 or float16 for the fast path.")
+    device: options.Device = None,
+    dtype: options.Dtype = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads. Default: PyTorch's own choice.", min=1)
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
-) -> None:  # fmt: skip
-    """Measure scoring on this device: ratios within one run, on a quiet machine.
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the measurements as JSON.")
+    ] = False,
+) -> None:
+    """Measure the speed of scoring on this device, stage by stage.
+
+    Compare figures of one run only, and keep the machine quiet meanwhile.
 
     Examples:
         diffagiqa bench
@@ -77,9 +90,10 @@ def bench(
             chosen, device=device, dtype=dtype, batch=batch_size, repeats=repeats, compare=compare,
             training=training_step, precision=precision, log=say, keep=keep,
         )  # fmt: skip
-    roofline(found, out / "roofline.png")
+    drawn = roofline(found, out / "roofline.png")
     if as_json:
         typer.echo(json.dumps(found, indent=1))
         return
     typer.echo(tables(found))
-    typer.echo(f"bench.json, bench.md and roofline.png are in {out}/")
+    missing = "" if drawn else ", without roofline.png: pip install 'diffagiqa[report]' to draw it"
+    typer.echo(f"the measurements are in {out}/{missing}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,51 +11,60 @@ import typer
 from diffagiqa.cli import training_options as options
 from diffagiqa.data.columns import TableColumns
 
+_baseline_option = partial(typer.Option, rich_help_panel="Baselines")
+_synth_option = partial(typer.Option, rich_help_panel="With synth")
+
 
 @options.with_columns
 def benchmark(
     databases: Annotated[
         list[str],
         typer.Argument(
-            help="Databases by name, a table of ratings, or 'synth': the made world.",
+            help="Databases by name, a table of ratings, or synth for synthetic pictures with "
+            "simulated ratings.",
             callback=options.spelt,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
-    root: options.Root = None,
     report: Annotated[
-        Path | None, typer.Option(help="Where the tables go; default: benchmark.md in --out.")
+        Path | None, typer.Option(help="Tables to write. Default: benchmark.md in --out.")
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats, each on a split of its own.")] = 10,
+    cache: options.Cache = None,
+    device: options.Device = None,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(help="Baselines to run, several times; default: all. 'none' runs none."),
+        _baseline_option(help="Baseline to run, or none; may be repeated. Default: all of them."),
     ] = None,
     network_repeats: Annotated[
         int | None,
-        typer.Option(min=0, help="Repeats of baseline networks; default: as --repeats."),
+        _baseline_option(
+            min=0, help="Repeats of the baselines that are networks. Default: --repeats."
+        ),
     ] = None,
-    network_epochs: Annotated[int, typer.Option(help="Epochs of a baseline network.")] = 30,
-    made_train: Annotated[int, typer.Option(help="Of 'synth': pictures to learn from.")] = 3000,
-    made_test: Annotated[
-        int, typer.Option(help="Of 'synth': pictures of each held-out kind.")
-    ] = 600,
-    made_size: Annotated[int, typer.Option(help="Of 'synth': their side in pixels.")] = 256,
-    recipe: options.Recipe = "small",
-    backbone: options.BackboneOption = "embedded",
-    image_size: options.ImageSize = None,
-    epochs: options.Epochs = None,
-    change: options.Set = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
-    device: options.Device = None,
+    network_epochs: Annotated[
+        int, _baseline_option(min=1, help="Most epochs to train a network for.")
+    ] = 30,
+    made_train: Annotated[int, _synth_option(min=1, help="Pictures to train on.")] = 3000,
+    made_test: Annotated[int, _synth_option(min=1, help="Pictures in each test part.")] = 600,
+    made_size: Annotated[
+        int, _synth_option(min=64, max=512, help="Side of a picture in pixels.")
+    ] = 256,
+    root: options.Root = None,
     *,
     columns: TableColumns,
     allow_partial: options.AllowPartial = False,
+    recipe: options.Recipe = "small",
+    change: options.Set = None,
+    backbone: options.BackboneOption = "embedded",
+    image_size: options.ImageSize = None,
+    epochs: options.Epochs = None,
 ) -> None:
     """Run the method (heads on frozen features) and baselines on the same prompt-disjoint splits.
 
-    'synth' makes pictures with simulated ratings and tests on held-out prompts, combinations and
-    kinds of defects. Stopped, the same command goes on where it was.
+    With synth, the test parts hold out prompts, combinations of words, and kinds of defects.
+
+    An interrupted run continues when the same command is given again.
 
     Examples:
         diffagiqa benchmark agiqa-3k --root agiqa-3k/ --out runs/benchmark
@@ -65,7 +75,7 @@ def benchmark(
 
     from diffagiqa.benchmark import made
     from diffagiqa.benchmark.fitting import Budget
-    from diffagiqa.benchmark.run import BASELINES, run_baselines, table
+    from diffagiqa.benchmark.run import BASELINES, render, run_baselines
     from diffagiqa.training.reproduce import reproduce as run_method
 
     flags = {
@@ -73,26 +83,19 @@ def benchmark(
         "split": options.split_of(None, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
-    world = databases == ["synth"]
+    names = [] if baseline == ["none"] else (baseline or list(BASELINES))
     budget = Budget(epochs=network_epochs)
-    if world:
-        budget = replace(budget, image_size=made_size, crop=min(budget.crop, made_size))
+    synthetic = out / "made" if databases == ["synth"] else None
+    if synthetic is not None:
         sizes = made.MadeSizes(made_train, made_test, made_size, config.seed)
-        place = out / "made"
-        opened = made.open_made(made.write_made(place, sizes, os.cpu_count() or 1, typer.echo))
+        opened = made.open_made(made.write_made(synthetic, sizes, os.cpu_count() or 1, typer.echo))
+        budget = replace(budget, image_size=made_size, crop=min(budget.crop, made_size))
         # Its "generators" are the parts of the split: there is nothing to name.
         config = replace(config, split="official", test_prompts=None, naming_weight=0.0)
+        if not baseline:
+            names.remove("generator mean")  # no training picture is of a test part's "generator"
     else:
-        opened = options.open_rows(
-            databases,
-            root,
-            columns,
-            allow_partial=allow_partial,
-            skip_unreadable=config.unreadable == "skip",
-        )
-    names = [] if baseline == ["none"] else (baseline or list(BASELINES))
-    if world and not baseline:
-        names.remove("generator mean")  # the made world has none
+        opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
     done = run_baselines(
         config, opened.rows, out / "baselines", names=names, repeats=repeats,
         network_repeats=network_repeats, budget=budget,
@@ -102,17 +105,8 @@ def benchmark(
         config, opened.rows, out / "method", repeats=repeats, cache=cache, device=device,
         official=opened.official, log=typer.echo,
     )  # fmt: skip
-    what = "\n".join(f"* {name}: {BASELINES[name]}." for name in names)
-    notes = "\n".join(f"* {note}" for note in opened.notes)
-    place_of = "the made world" if world else " + ".join(opened.rows.names)
-    text = (
-        f"# Benchmark on {place_of}\n\nWritten by `{options.command_line()}`. Median over "
-        f"repeats, then mean ± standard deviation.\n\n{what}\n{notes}\n\n"
-        f"{table(done, opened.rows)}"
-    )
-    if world:
-        text += (
-            "\n## By what was held out\n\nLabels are simulated; the observers agree so far:\n\n"
-            f"{made.ceilings(place)}\n\n{made.by_part(done, opened.rows.task_names)}\n"
-        )
+    title = " + ".join(opened.rows.names) if synthetic is None else "the made world"
+    text = render(title, options.command_line(), done, names, opened)
+    if synthetic is not None:
+        text += made.held_out(synthetic, done, opened.rows.task_names)
     options.write(report or out / "benchmark.md", text)

@@ -15,29 +15,31 @@ if TYPE_CHECKING:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="What diffagiqa score --out wrote."),
+        typer.Argument(
+            metavar="RUN",
+            help="Scores of a generator, as diffagiqa score --out wrote them: a file or a folder.",
+        ),
     ],
     by: Annotated[
-        str | None,
-        typer.Option(help="One run, split by this column into generators; 'folder' is known."),
+        str | None, typer.Option(help="Column to split one run into generators by, or folder.")
     ] = None,
     categories: Annotated[
-        Path | None,
-        typer.Option(help="Table with the prompts and a column of their categories."),
+        Path | None, typer.Option(help="Table of the prompts, with a column of their categories.")
     ] = None,
     category_column: Annotated[
         str | None,
         typer.Option(
-            help="That column, or one of the first run. Default: 'category', where --categories is given."
+            help="Column of the categories, in --categories or in the first run. Default: category, "
+            "with --categories."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare generators: every run against the first, prompt by prompt.
+    """Compare generators on the prompts that they share: every run against the first.
 
-    The interval is a paired bootstrap over prompts, 95 %; where it leaves out 0, the difference is
-    marked. The win rate counts a tie half.
+    The interval, of 95 %, is from a paired bootstrap over prompts; a difference whose interval excludes
+    0 is marked. A win is a prompt with the higher score; a tie counts as half a win.
 
     Examples:
         diffagiqa compare old.csv new.csv

@@ -1,4 +1,4 @@
-"""``diffagiqa convert``: the released checkpoint to a model folder."""
+"""``diffagiqa convert``: the released checkpoint -> a model folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,19 +10,21 @@ from diffagiqa.data.wording import counted
 
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="The released state dict, .pth or .safetensors.")
+        Path, typer.Argument(help="The released checkpoint, .pth or .safetensors.")
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to write config.json and weights to.")],
+    out: Annotated[Path, typer.Argument(help="Model folder to write.")],
     backbone: Annotated[
-        str, typer.Option(help="Stable Diffusion 1.5 in diffusers format: folder or hub id.")
+        str, typer.Option(help="Stable Diffusion 1.5 in diffusers format, folder or hub id.")
     ] = "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub backbone.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of a hub backbone, such as a commit.")
+    ] = None,
     alignment: Annotated[
         bool,
         typer.Option(
             "--alignment",
-            help="Convert the alignment head too. The release never uses it; nothing says that it "
-            "was trained.",
+            help="Convert the alignment head too, which the release never uses and may not have "
+            "trained.",
         ),
     ] = False,
 ) -> None:

@@ -13,26 +13,26 @@ from diffagiqa.data.columns import TableColumns
 
 @options.with_columns
 def crossdb(
-    run: Annotated[Path, typer.Argument(help="Folder that diffagiqa train has written.")],
+    run: Annotated[Path, typer.Argument(help="Folder that diffagiqa train wrote.")],
     databases: options.Databases,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Report to write; the scores go beside it, as .csv. Default: crossdb-NAME.md in the "
-            "folder of the run, NAME being the database's."
+            help="Report to write, Markdown; the scores go beside it, as .csv. Default: "
+            "crossdb-DATABASE.md in the folder of the run."
         ),
     ] = None,
-    root: options.Root = None,
     backbone: Annotated[str | None, typer.Option(help="Local copy of the run's backbone.")] = None,
     device: options.Device = None,
+    root: options.Root = None,
     *,
     columns: TableColumns,
     allow_partial: options.AllowPartial = False,
     unreadable: Annotated[
-        str, typer.Option(help="At a picture that cannot be read: stop or skip.")
+        str, options.data_option(help="At a picture that cannot be read: stop or skip.")
     ] = "stop",
 ) -> None:
-    """Test a trained run on another database: on all of it, and on the prompts new to the run.
+    """Test a trained run on another database: on all of it, and on the prompts that are new to the run.
 
     Example:
         diffagiqa crossdb runs/first agiqa-1k --root agiqa-1k/
@@ -47,9 +47,7 @@ def crossdb(
         raise ConfigError(
             f"--out {out} is the place of the scores; name the report crossdb.md, say"
         )
-    opened = options.open_rows(
-        databases, root, columns, allow_partial=allow_partial, skip_unreadable=unreadable == "skip"
-    )
+    opened = options.open_rows(databases, root, columns, allow_partial, unreadable)
     result = cross_evaluate(run, opened.rows, backbone=backbone, device=device, log=typer.echo)
     typer.echo(render_cross(result))
     report = out or run / f"crossdb-{'-'.join(opened.rows.names)}.md"

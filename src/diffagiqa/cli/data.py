@@ -1,4 +1,4 @@
-"""``diffagiqa data``: look at a downloaded quality database before anything is trained on it."""
+"""``diffagiqa data``: check a downloaded quality database before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -47,18 +47,20 @@ def check(
     root: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder it was unpacked to; of a table's pictures, by default the table's.",
+            help="Folder of the database, or of a table's pictures (by default the table's own).",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
-    decode: Annotated[bool, typer.Option(help="Open every picture too.")] = False,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Open every picture, not only those that look damaged.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
     columns: TableColumns,
 ) -> None:
-    """Count, verify and sum up a database: rows, prompts, generators, scores, duplicates, gaps.
+    """Verify and sum up a database: rows, prompts, generators, scores, duplicates, missing images.
 
-    Exits with 0 when it can be used (a partial copy can), with 1 when it cannot.
+    Exit code: 0 if it can be used (a partial copy can), 1 if not, 2 for wrong use.
 
     Examples:
         diffagiqa data check agiqa-3k databases/AGIQA-3K

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from diffagiqa.cli import model_options as options
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
@@ -32,18 +34,15 @@ class Example(NamedTuple):
 
 def demo(
     out: Annotated[
-        Path, typer.Argument(help="Folder for pictures, scores.csv and sheet.png.")
+        Path, typer.Argument(help="Folder to write pictures, scores.csv and sheet.png to.")
     ] = Path("demo"),
-    model: Annotated[
-        str | None, typer.Option(help="Model folder or hub id; default: the embedded model.")
-    ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Local copy of the model's backbone.")
-    ] = None,
+    model: options.Model = None,
+    backbone: options.Backbone = None,
 ) -> None:
-    """Score a handful of made pictures, clean and damaged, each with its own and a wrong prompt.
+    """Score a few synthetic pictures: clean, damaged, and with the wrong prompt.
 
-    A good judge puts clean above damaged, and the right prompt above the wrong one. Works offline.
+    A good scorer puts the clean picture above the damaged ones in perception, and the right prompt above
+    the wrong one in alignment. Works offline.
 
     Examples:
         diffagiqa demo

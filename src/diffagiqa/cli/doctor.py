@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -16,14 +15,14 @@ import typer
 
 from diffagiqa.data.wording import counted
 
-FOR_WORK_ON_IT = ("test", "docs")  # extras that nobody needs who only uses the package
+FOR_DEVELOPERS = ("test", "docs")  # extras that users of the package do not need
 GOOD, NOTE = "ok", "note"  # note: usable, with something to know
 MISSING, BAD = "missing", "bad"  # missing: something optional; bad: scoring fails
 _NEEDED_DISK = 8e9  # bytes: Stable Diffusion 1.5 and room to work
 
 
 class Check(NamedTuple):
-    """One line of the report; ``advice`` is empty where nothing is to do."""
+    """One line of the report; ``advice`` is empty where there is nothing to do."""
 
     topic: str
     state: str
@@ -32,19 +31,22 @@ class Check(NamedTuple):
 
 
 def doctor(
-    model: Annotated[str | None, typer.Option(help="Model folder or hub id to look for.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model folder or hub id to check. Default: the model in the package."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
-    """Check this installation: device, precision, versions, models, disk, what is missing.
+    """Check this installation: versions, device, number format, model, disk, and what is missing.
 
-    Exit code: 0 where pictures can be scored, 1 where not. Nothing is fetched.
+    Nothing is downloaded. Exit code: 0 if pictures can be scored, 1 if not, 2 for wrong use.
 
     Examples:
         diffagiqa doctor
         diffagiqa doctor --model runs/mine/best --json
     """
     of_model, exact = _model(model)
-    checks = [_python(), *_libraries(), *_device(exact), of_model, *_hub(), _disk(), *_extras()]
+    checks = [_python(), *_libraries(), *_device(exact), of_model, *_hub(), *_extras()]
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -56,8 +58,7 @@ def _python() -> Check:
     from diffagiqa import __version__
 
     found = f"diffagiqa {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    old = sys.version_info < (3, 10)
-    return Check("version", BAD if old else GOOD, found, "install Python 3.10 or newer" * old)
+    return Check("version", GOOD, found)
 
 
 def _libraries() -> list[Check]:
@@ -69,8 +70,10 @@ def _libraries() -> list[Check]:
         else:
             missing.append(name)
     if not found and not missing:
-        advice = "pip install . in its folder, so that versions are looked after"
-        return [Check("libraries", NOTE, "diffagiqa runs from a folder, not installed", advice)]
+        advice = "pip install . in its folder, so that pip keeps its libraries at versions that fit"
+        return [
+            Check("libraries", NOTE, "diffagiqa runs from a folder and is not installed", advice)
+        ]
     checks = [Check("libraries", GOOD, ", ".join(found))]
     if missing:
         advice = "pip install " + " ".join(missing)
@@ -147,6 +150,7 @@ def _model(name: str | None) -> tuple[Check, bool]:
 
 
 def _hub() -> list[Check]:
+    """The hub cache: whether it holds the usual backbone, and whether there is room for one."""
     if not _version("huggingface_hub"):
         return []
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -154,24 +158,26 @@ def _hub() -> list[Check]:
     from diffagiqa.model.config import ModelConfig
 
     backbone = ModelConfig().backbone
-    folder = Path(HF_HUB_CACHE) / f"models--{backbone.replace('/', '--')}"
-    if folder.is_dir():
-        return [Check("backbone", GOOD, f"{backbone} in {HF_HUB_CACHE}")]
+    cache = Path(HF_HUB_CACHE).absolute()
+    if (cache / f"models--{backbone.replace('/', '--')}").is_dir():
+        return [Check("backbone", GOOD, f"{backbone} in {cache}"), _disk(cache)]
     advice = f"for models trained on it: hf download {backbone}, or --backbone FOLDER"
-    return [Check("backbone", MISSING, f"{backbone} is not in the hub cache", advice)]
+    return [Check("backbone", MISSING, f"{backbone} is not in the hub cache", advice), _disk(cache)]
 
 
-def _disk() -> Check:
-    free = shutil.disk_usage(Path.home()).free
+def _disk(cache: Path) -> Check:
+    there = next(folder for folder in (cache, *cache.parents) if os.path.exists(folder))
+    free = shutil.disk_usage(there).free
     small = free < _NEEDED_DISK
     advice = "Stable Diffusion 1.5 and room to work need 8 GB" if small else ""
-    return Check("disk", NOTE if small else GOOD, f"{free / 1e9:.0f} GB free at home", advice)
+    found = f"{free / 1e9:.0f} GB free for the hub cache, {cache}"
+    return Check("disk", NOTE if small else GOOD, found, advice)
 
 
 def _extras() -> list[Check]:
     checks = []
     wanted = _wanted()
-    for extra in [name for name in wanted if name not in ("", *FOR_WORK_ON_IT)]:
+    for extra in [name for name in wanted if name not in ("", *FOR_DEVELOPERS)]:
         names = wanted[extra]
         missing = [name for name in names if not _version(name)]
         if missing:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffagiqa.cli import model_options
 from diffagiqa.cli import training_options as options
 
 if TYPE_CHECKING:
@@ -20,51 +22,58 @@ def evaluate(
     table: Annotated[
         Path,
         typer.Argument(
-            help="Rated pictures: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default columns Image, "
-            "Prompt, MOS."
+            help="Table of rated pictures: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default with "
+            "the columns Image, Prompt and MOS."
         ),
     ],
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the images; default: that of the table.")
+        Path | None, options.data_option(help="Folder of the pictures. Default: the table's.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Report to write: .csv, .jsonl, .parquet.")] = Path(
+    out: Annotated[Path, typer.Option(help="Report to write, .csv, .jsonl or .parquet.")] = Path(
         "report.csv"
     ),
     label: Annotated[
         list[str] | None,
-        typer.Option("--label", help="TASK=COLUMN, such as perception=mos, several times."),
+        options.data_option(
+            "--label",
+            help="TASK=COLUMN of the task's ratings, such as perception=mos; may be repeated.",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        options.data_option(
+            help="The task that column MOS rates, without --label. Default: perception."
+        ),
     ] = None,
     scale: Annotated[
         list[str] | None,
-        typer.Option(
+        options.data_option(
             "--scale",
-            help="TASK=LOWEST:HIGHEST of the labels, such as perception=1:5; default: the model's.",
+            help="TASK=LOWEST:HIGHEST, the scale of the task's ratings, such as perception=1:5; may be "
+            "repeated. Default: the model's.",
         ),
     ] = None,
-    image_column: Annotated[str | None, typer.Option(help="Column of the image files.")] = None,
-    prompt_column: Annotated[str | None, typer.Option(help="Column of the prompts.")] = None,
-    generator_column: Annotated[str | None, typer.Option(help="Column of the generators.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Model folder or hub id; default: the embedded model.")
+    image_column: Annotated[
+        str | None, options.data_option(help="Column of the image files.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Local copy of the model's backbone.")
+    prompt_column: Annotated[str | None, options.data_option(help="Column of the prompts.")] = None,
+    generator_column: Annotated[
+        str | None, options.data_option(help="Column of the generators.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Without --label: the task that MOS rates; perception.")
-    ] = None,
-    device: options.Device = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    model: model_options.Model = None,
+    backbone: model_options.Backbone = None,
+    device: model_options.Device = None,
+    dtype: model_options.Dtype = "auto",
+    seed: model_options.Seed = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Score a labelled table and print SRCC, PLCC and the other figures, with intervals.
+    """Score a table of rated pictures; print SRCC, PLCC and other figures with their intervals.
 
-    The report holds the table's rows plus predicted_score (in units of the labels; with several labels
-    TASK_predicted for each) and error.
+    The report holds the rows of the table and the columns predicted_score, in units of the ratings
+    (with several labels TASK_predicted for each), and error.
 
-    Exit code: 0 where every row was scored, 1 where some failed (see column error), 2 wrong use.
+    Exit code: 0 if every row was scored, 1 if some failed (see the column error), 2 for wrong use.
 
     Examples:
         diffagiqa evaluate val.csv --root images
@@ -72,12 +81,10 @@ def evaluate(
         diffagiqa evaluate val.csv --model models/released --json
     """
     import json
-    import sys
 
-    from diffagiqa.data.results import RowWriter
     from diffagiqa.data.wording import counted
-    from diffagiqa.errors import ConfigError, DiffAGIQAError
-    from diffagiqa.evaluation.rated_table import column_kinds, read_rated_table
+    from diffagiqa.errors import ConfigError
+    from diffagiqa.evaluation.rated_table import read_rated_table
     from diffagiqa.scorer import Scorer
 
     if task and label:
@@ -93,33 +100,7 @@ def evaluate(
         raise ConfigError(f"{out} is the table itself; give --out another name")
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
     scales = _scales(scorer, labels, options.parse_scales(scale or []))
-    columns = {t: f"{t}_predicted" if len(labels) > 1 else "predicted_score" for t in labels}
-    kinds = column_kinds(rated, labels)
-    kinds |= {**dict.fromkeys(columns.values(), float), "error": str}
-    with RowWriter(out, kinds) as report:  # before hours are spent on what cannot be kept
-        found = scorer.score_many(
-            (row.place, row.prompt) for row in rated.rows if row.place is not None
-        )
-        if quiet or not sys.stderr.isatty():
-            scores = list(found)
-        else:
-            with typer.progressbar(
-                found, length=len(rated.rows), label="scoring", file=sys.stderr
-            ) as bar:
-                scores = list(bar)
-        left = iter(scores)
-        predicted: list[dict[str, float]] = []
-        for row in rated.rows:
-            result = None if row.place is None else next(left)
-            fault = row.fault if result is None else ""
-            if isinstance(result, DiffAGIQAError):
-                result, fault = None, str(result)
-            own = {} if result is None else {
-                t: low + result[t] * (high - low) for t, (low, high) in scales.items()
-            }  # fmt: skip
-            predicted.append(own)
-            said = {columns[t]: own.get(t) for t in labels}
-            report.write(row.cells | said | {"error": fault})
+    predicted = _write_report(out, rated, labels, scales, scorer, quiet)
     evaluation = _evaluation(rated, predicted, list(labels))
     scored = sum(bool(own) for own in predicted)
     if as_json:
@@ -147,6 +128,48 @@ def _scales(
         if task not in own:
             raise ConfigError(f"the model has no task {task!r}; it has {', '.join(own)}")
     return {task: given.get(task, own[task]) for task in labels}
+
+
+def _write_report(
+    out: Path,
+    rated: RatedTable,
+    labels: Mapping[str, str],
+    scales: Mapping[str, tuple[float, float]],
+    scorer: Scorer,
+    quiet: bool,
+) -> list[dict[str, float]]:
+    """Score the rows and write each with its prediction or its error.
+
+    Returns the predictions by task, in units of the labels; an empty one for a row that failed.
+    """
+    import sys
+
+    from diffagiqa.data.results import RowWriter
+    from diffagiqa.errors import DiffAGIQAError
+    from diffagiqa.evaluation.rated_table import column_kinds
+
+    columns = {t: f"{t}_predicted" if len(labels) > 1 else "predicted_score" for t in labels}
+    kinds = column_kinds(rated, labels)
+    kinds |= {**dict.fromkeys(columns.values(), float), "error": str}
+    found = scorer.score_many(
+        (row.place, row.prompt) for row in rated.rows if row.place is not None
+    )
+    bar: Any = contextlib.nullcontext(rated.rows)
+    if not quiet and sys.stderr.isatty():
+        bar = typer.progressbar(rated.rows, label="scoring", file=sys.stderr)
+    predicted: list[dict[str, float]] = []
+    # Opened first, before hours are spent on what cannot be kept.
+    with RowWriter(out, kinds) as report, bar as rows:
+        for row in rows:
+            result = None if row.place is None else next(found)
+            own, fault = {}, row.fault
+            if isinstance(result, DiffAGIQAError):
+                fault = str(result)
+            elif result is not None:
+                own = {t: low + result[t] * (high - low) for t, (low, high) in scales.items()}
+            predicted.append(own)
+            report.write(row.cells | {columns[t]: own.get(t) for t in labels} | {"error": fault})
+    return predicted
 
 
 def _evaluation(

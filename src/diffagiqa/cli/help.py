@@ -22,27 +22,38 @@ def plain_type(shown: str | None) -> str:
     return _TYPES.get(bare, bare)
 
 
-def _plainly(params: list[Any]) -> list[Any]:
-    """Parameters that say ``plain_type`` of themselves; older versions of Typer say less anyway."""
-    for param in params:
-        own = getattr(type(param), "display_type_rich", None)
-        if own is not None:
-            param.display_type_rich = lambda ctx, own=own, param=param: plain_type(own(param, ctx))
-    return params
+def plain_range(shown: str | None) -> str | None:
+    """The range of a number; the upper limit of a seed is left out, which only widens the table.
+
+    >>> plain_range("0<=x<=9223372036854775807"), plain_range("1<=x<=200")
+    ('x>=0', '1<=x<=200')
+    """
+    return re.sub(r"0<=x<=\d{19}", "x>=0", shown) if shown else shown
 
 
-class Command(TyperCommand):
-    """A command whose ``--help`` names types in plain words."""
+_PLAIN = {"display_type_rich": plain_type, "_get_number_range_help_str": plain_range}
+
+
+class _Plain:
+    """Types and ranges of parameters in plain words; older versions of Typer say less anyway."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _plainly(super().get_params(ctx))
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            for name, plain in _PLAIN.items():
+                own = getattr(type(param), name, None)
+                if own is not None:
+                    own = own.__get__(param)
+                    setattr(param, name, lambda *a, own=own, p=plain, **k: p(own(*a, **k)))
+        return params
 
 
-class Group(TyperGroup):
+class Command(_Plain, TyperCommand):
+    """A command whose ``--help`` says types in plain words."""
+
+
+class Group(_Plain, TyperGroup):
     """The same for a command with sub-commands."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _plainly(super().get_params(ctx))
 
 
 def help_text(command: Callable[..., Any]) -> str:

@@ -45,13 +45,13 @@ def diffagiqa(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Say the version and end.", callback=_version, is_eager=True
+            "--version", help="Print the version and exit.", callback=_version, is_eager=True
         ),
     ] = False,
 ) -> None:
     """How good is an AI-generated image, and does it show what its prompt asked for?
 
-    Exit code of every command: 0 done, 1 some rows failed or something is missing, 2 wrong use.
+    Exit codes of all commands: 0 done, 1 some rows failed or something is missing, 2 wrong use.
 
     Examples:
         diffagiqa demo

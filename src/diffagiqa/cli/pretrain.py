@@ -7,39 +7,58 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.cli import training_options as options
 from diffagiqa.data.wording import counted
 
 
 def pretrain(
-    out: Annotated[Path, typer.Argument(help="Folder of the run; gets backbone/ in it.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the run; the model is backbone/ in it.")],
     images: Annotated[
         Path | None,
-        typer.Option(help="Real pictures: a folder with data.csv (name, prompt) and images/."),
+        typer.Option(
+            help="Real pictures: a folder with data.csv (columns name and prompt) and images/."
+        ),
     ] = None,
     exclude_prompts: Annotated[
         Path | None,
         typer.Option(
-            help="File of prompts, one per line, or a list among the recipes, such as "
-            "agiqa-3k-unseen: their pictures are left out."
+            help="Prompts whose pictures are left out: a file with one per line, or a list of this "
+            "package, such as agiqa-3k-unseen."
         ),
     ] = None,
-    made_images: Annotated[int, typer.Option(help="Pictures of the made world.", min=0)] = 9000,
-    minutes_autoencoder: Annotated[float, typer.Option(help="Length of the first stage.")] = 20.0,
-    minutes_denoiser: Annotated[float, typer.Option(help="Length of the second stage.")] = 40.0,
+    made_images: Annotated[
+        int, typer.Option(help="Synthetic pictures to train on, too.", min=0)
+    ] = 9000,
+    minutes_autoencoder: Annotated[
+        float, typer.Option(help="Minutes to train the autoencoder for.")
+    ] = 20.0,
+    minutes_denoiser: Annotated[
+        float, typer.Option(help="Minutes to train text encoder and denoiser for.")
+    ] = 40.0,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Seed of weights, crops and noise.")
+        int, typer.Option(min=0, max=2**63 - 1, help="Seed of the weights, crops and noise.")
     ] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads. Default: PyTorch's own choice.", min=1)
+    ] = None,
+    device: options.Device = None,
     compile: Annotated[
-        bool, typer.Option(help="Compile the U-Net: minutes to start; pays on some CPUs only.")
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the U-Net: takes minutes to start, and pays on some CPUs only.",
+        ),
     ] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in OUT from its last checkpoint.")
+    ] = False,
 ) -> None:
-    """Train autoencoder, then text encoder and denoiser, on pictures and prompts; ratings are not read.
+    """Train a small text-to-image diffusion model from scratch, on pictures and their prompts.
+
+    First the autoencoder is trained, then text encoder and denoiser together. Ratings are not read.
 
     Example:
-        diffagiqa pretrain runs/backbone --images agiqa3k
+        diffagiqa pretrain runs/backbone --images agiqa-3k
     """
     import os
     from dataclasses import replace
@@ -57,7 +76,8 @@ def pretrain(
         raise ConfigError("there is nothing to train on; give --images or --made-images above 0")
     if min(minutes_autoencoder, minutes_denoiser) <= 0:
         raise ConfigError("a stage of no minutes trains nothing; give minutes above 0")
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     if "WORLD_SIZE" in os.environ:  # started by torchrun: gradients are averaged over processes
         torch.distributed.init_process_group("gloo")
     config = PretrainConfig()

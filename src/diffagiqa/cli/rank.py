@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,21 +12,34 @@ from diffagiqa.data.wording import counted
 
 
 def rank(
-    scores: Annotated[Path, typer.Argument(help="What diffagiqa score --out wrote.")],
+    scores: Annotated[
+        Path,
+        typer.Argument(help="Scores, as diffagiqa score --out wrote them: a file or a folder."),
+    ],
     top: Annotated[int, typer.Option(min=1, help="Pictures to keep per prompt.")] = 1,
     weight: Annotated[
-        list[str] | None, typer.Option(help="TASK=NUMBER, may be repeated; default: all alike.")
+        list[str] | None,
+        typer.Option(
+            help="TASK=NUMBER, its weight in the score to rank by; may be repeated. Default: all equal."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV to write. Default: standard output.")
+        Path | None,
+        typer.Option(
+            help="File to write, .csv, .jsonl or .parquet. Default: CSV on standard output."
+        ),
     ] = None,
     copy_to: Annotated[
-        Path | None, typer.Option(help="New folder for copies of the pictures that are kept.")
+        Path | None, typer.Option(help="New folder to copy the pictures to that are kept.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of CSV: a row per line.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no summary.")] = False,
 ) -> None:
-    """Keep the best of the pictures of each prompt; those without a prompt are left out.
+    """Rank the pictures of each prompt, and keep the best.
+
+    Pictures without a prompt are left out, unless none has one.
 
     Examples:
         diffagiqa rank scores.csv
@@ -46,7 +60,8 @@ def rank(
             for row in kept.to_dict("records"):
                 rows.write({str(name): value for name, value in row.items()})
     elif as_json:
-        typer.echo(kept.to_json(orient="records", lines=True, force_ascii=False).rstrip())
+        for record in kept.to_dict("records"):
+            typer.echo(json.dumps(record))
     else:
         safe = kept.assign(
             prompt=kept["prompt"].map(guard_cell), image=kept["image"].map(guard_cell)

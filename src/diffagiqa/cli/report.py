@@ -9,32 +9,39 @@ import typer
 
 
 def report(
-    scores: Annotated[Path, typer.Argument(help="What diffagiqa score --out wrote.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    scores: Annotated[
+        Path,
+        typer.Argument(help="Scores, as diffagiqa score --out wrote them: a file or a folder."),
+    ],
+    out: Annotated[Path, typer.Option(help="Page to write, .html.")] = Path("report.html"),
     by: Annotated[
         str | None,
-        typer.Option(help="Column of the generators, or 'folder'. Default: generator or folder."),
+        typer.Option(
+            help="Column to group pictures by, or folder. Default: the column generator, else folder."
+        ),
     ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Table of the pictures, with columns that the scores lack: generators, ..."
+            help="Table of the pictures with columns that the scores lack, such as the generator."
         ),
     ] = None,
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the pictures; nothing outside it is shown. Default: the current folder, "
-            "then those of SCORES and of --table."
+            help="Folder of the pictures; nothing outside of it is shown. Default: the current folder, "
+            "then those of SCORES and --table."
         ),
     ] = None,
-    each: Annotated[int, typer.Option(min=1, max=200, help="Pictures per gallery.")] = 12,
-    title: Annotated[str | None, typer.Option(help="Heading of the page.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
+    each: Annotated[int, typer.Option(min=1, max=200, help="Pictures in each gallery.")] = 12,
+    title: Annotated[
+        str | None, typer.Option(help="Heading of the page. Default: the name of SCORES.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
     """Write one self-contained page: distributions, best and worst pictures, generators, errors.
 
-    It needs no network and holds no script.
+    The page needs no network and runs no scripts.
 
     Examples:
         diffagiqa report scores.parquet

@@ -15,37 +15,47 @@ from diffagiqa.data.columns import TableColumns
 def reproduce(
     databases: options.Databases,
     out: Annotated[Path, typer.Option(help="Folder of all runs.")],
-    root: options.Root = None,
     report: Annotated[
-        Path | None, typer.Option(help="Where the report goes; default: report.md in --out.")
+        Path | None, typer.Option(help="Report to write. Default: report.md in --out.")
     ] = None,
-    repeats: Annotated[int, typer.Option(min=0, help="Repeats with frozen prompters.")] = 10,
-    full_repeats: Annotated[int, typer.Option(min=0, help="Repeats of the full method.")] = 0,
+    note: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--note", help="Line to add to the report's list of differences; may be repeated."
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Repeats with frozen prompters, each on a split of its own.")
+    ] = 10,
+    full_repeats: Annotated[
+        int, typer.Option(min=0, help="Repeats in which the prompters learn too: slow.")
+    ] = 0,
+    cache: options.Cache = None,
+    device: options.Device = None,
+    root: options.Root = None,
+    *,
+    columns: TableColumns,
+    allow_partial: options.AllowPartial = False,
+    split: options.SplitOption = None,
     recipe: options.Recipe = None,
+    change: options.Set = None,
+    full_change: Annotated[
+        list[str] | None,
+        options.config_option(
+            "--full-set", help="Like --set, for the repeats of --full-repeats alone."
+        ),
+    ] = None,
     backbone: options.BackboneOption = None,
     image_size: options.ImageSize = None,
     features: options.Features = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
-    split: options.SplitOption = None,
     seed: options.Seed = None,
-    change: options.Set = None,
-    full_change: Annotated[
-        list[str] | None,
-        typer.Option("--full-set", help="Like --set, for the full method's repeats only."),
-    ] = None,
-    note: Annotated[
-        list[str] | None, typer.Option("--note", help="A line for the report's differences.")
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
-    device: options.Device = None,
-    *,
-    columns: TableColumns,
-    allow_partial: options.AllowPartial = False,
 ) -> None:
-    """Check, split, train, evaluate, and write report.md with a table beside published figures.
+    """Check a database, train on repeated splits, evaluate, and report beside published figures.
 
-    Stopped, the same command goes on where it was. What was not run is printed as not run.
+    An interrupted run continues when the same command is given again. The report says what was not
+    run.
 
     Example:
         diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/agiqa-3k
@@ -62,13 +72,7 @@ def reproduce(
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
     full = override(config, dict(options.parse_pairs(full_change or [], "--full-set")))
-    opened = options.open_rows(
-        databases,
-        root,
-        columns,
-        allow_partial=allow_partial,
-        skip_unreadable=config.unreadable == "skip",
-    )
+    opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
     done = run_all(
         config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,
         official=opened.official, cache=cache, device=device, log=typer.echo,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from diffagiqa.scale.model_spec import ModelFacts
     from diffagiqa.scale.totals import Totals
 
-_INPUT, _OUTPUT, _SCALE = "What to score", "Output", "Large jobs"
+_input_option = partial(typer.Option, rich_help_panel="What to score")
+_output_option = partial(typer.Option, rich_help_panel="Output")
+_large_option = partial(typer.Option, rich_help_panel="Large jobs")
 
 _NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".arrow", ".gz", ".zip", ".db")
 
@@ -24,63 +27,47 @@ def score(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx), WebDataset "
-            "tars; local or s3://, gs://, az://, hf:// ...",
+            help="Pictures, folders, patterns such as '*.png', tables (CSV, TSV, JSONL, JSON, Parquet, "
+            "xlsx) or WebDataset tars; local, or s3://, gs://, az://, hf:// and others.",
         ),
     ],
-    prompt: Annotated[
-        str | None, typer.Option(help="The prompt behind every picture.", rich_help_panel=_INPUT)
-    ] = None,
+    prompt: Annotated[str | None, _input_option(help="One prompt for every picture.")] = None,
     prompts: Annotated[
         str | None,
-        typer.Option(
-            help="A text file with one prompt per line, or a table of images and prompts.",
-            rich_help_panel=_INPUT,
+        _input_option(
+            help="File of prompts: text with one per line, or a table of images and prompts."
         ),
     ] = None,
-    image_column: Annotated[
-        str | None, typer.Option(help="Column of the pictures.", rich_help_panel=_INPUT)
-    ] = None,
-    prompt_column: Annotated[
-        str | None, typer.Option(help="Column of the prompts.", rich_help_panel=_INPUT)
-    ] = None,
+    image_column: Annotated[str | None, _input_option(help="Column of the image files.")] = None,
+    prompt_column: Annotated[str | None, _input_option(help="Column of the prompts.")] = None,
     root: Annotated[
-        str | None, typer.Option(help="Folder of the tables' pictures.", rich_help_panel=_INPUT)
+        str | None, _input_option(help="Folder of a table's pictures. Default: the table's.")
     ] = None,
-    recursive: Annotated[
-        bool, typer.Option(help="Search folders below their first level.", rich_help_panel=_INPUT)
-    ] = True,
+    recursive: Annotated[bool, _input_option(help="Search folders recursively.")] = True,
     need_prompt: Annotated[
         bool,
-        typer.Option(
+        _input_option(
             "--need-prompt",
-            help="A picture without a prompt is an error, not scored against the empty prompt.",
-            rich_help_panel=_INPUT,
+            help="Treat a picture without a prompt as an error, instead of scoring it against the "
+            "empty prompt.",
         ),
     ] = False,
     out: Annotated[
         str | None,
-        typer.Option(
-            help="FILE.csv, .jsonl or .parquet; or a folder, for output in parts. "
-            "Default: a table on standard output.",
-            rich_help_panel=_OUTPUT,
+        _output_option(
+            help="File to write, .csv, .jsonl or .parquet, or a folder for output in parts. Default: "
+            "a table on standard output."
         ),
     ] = None,
     format: Annotated[
-        str,
-        typer.Option(help="parquet, csv or jsonl, for a folder.", rich_help_panel=_OUTPUT),
+        str, _output_option(help="Format of the parts in a folder: parquet, csv or jsonl.")
     ] = "parquet",
     as_json: Annotated[
         bool,
-        typer.Option(
-            "--json",
-            help="JSON on standard output: one row per line, or with --out the summary.",
-            rich_help_panel=_OUTPUT,
-        ),
+        _output_option("--json", help="Print JSON: a row per line, or with --out the summary."),
     ] = False,
     quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=_OUTPUT),
+        bool, _output_option("--quiet", "-q", help="Show no progress and no summary.")
     ] = False,
     model: options.Model = None,
     revision: options.Revision = None,
@@ -90,67 +77,62 @@ def score(
     seed: options.Seed = 0,
     batch_size: Annotated[
         int | None,
-        typer.Option(
+        options.model_option(
             min=1,
-            help="Pictures per forward pass, halved where memory runs out; default: 8, on CUDA 32.",
-            rich_help_panel=options.PANEL,
+            help="Pictures per forward pass, fewer where memory runs out. Default: 8, on a GPU 32.",
         ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Host from which inputs may be fetched over https; may be repeated. Default: none.",
-            rich_help_panel=_SCALE,
+        _large_option(
+            help="Host that inputs may be fetched from over https; may be repeated. Default: none."
         ),
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Largest picture, in pixels.", rich_help_panel=_SCALE)
+        int, _large_option(min=1, help="Most pixels that a picture may have.")
     ] = 100_000_000,
     chunk_rows: Annotated[
         int | None,
-        typer.Option(
-            help="Rows kept at once; default: one batch on a CPU, else four.",
-            rich_help_panel=_SCALE,
+        _large_option(
+            min=1, help="Rows that are saved at a time. Default: one batch on a CPU, else four."
         ),
     ] = None,
     part_rows: Annotated[
-        int | None,
-        typer.Option(
-            help="Rows per file of a folder; default: 1200 batches.", rich_help_panel=_SCALE
-        ),
+        int | None, _large_option(min=1, help="Rows per file in a folder. Default: 1200 batches.")
     ] = None,
     shard: Annotated[
-        str, typer.Option(help="i/n: score only this share of the rows.", rich_help_panel=_SCALE)
+        str, _large_option(help="Score only share i/n of the rows, i from 0 to n - 1.")
     ] = "0/1",
     restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart", help="Forget what --out holds and begin anew.", rich_help_panel=_SCALE
-        ),
+        bool, _large_option("--restart", help="Delete what --out holds and start over.")
     ] = False,
     decoders: Annotated[
-        int | None, typer.Option(help="Threads that read pictures.", rich_help_panel=_SCALE)
+        int | None,
+        _large_option(
+            min=1,
+            help="Threads that decode pictures. Default: one per CPU, at most 8; with ray 4 per worker.",
+        ),
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray for a cluster.", rich_help_panel=_SCALE)
-    ] = "local",
+    engine: Annotated[str, _large_option(help="local, or ray for a Ray cluster.")] = "local",
     workers: Annotated[
-        str | None,
-        typer.Option(help="Ray: N, or MIN:MAX to autoscale.", rich_help_panel=_SCALE),
+        str | None, _large_option(help="With ray: number of workers, N, or MIN:MAX to autoscale.")
     ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option(help="Ray: cluster to join; default: a local one.", rich_help_panel=_SCALE),
+        _large_option(
+            help="With ray: address of the cluster to join. Default: a new one on this machine."
+        ),
     ] = None,
 ) -> None:
-    """Score pictures: perceptual quality, and agreement with their prompts.
+    """Score pictures: perceptual quality, and alignment with their prompts.
 
-    Without --prompt or --prompts, prompts come from the table, from a .txt beside the picture, or
-    from what AUTOMATIC1111, ComfyUI, InvokeAI and others write into it; a column says from where.
+    Without --prompt and --prompts, prompts come from the table, from a .txt file beside the picture, or
+    from what AUTOMATIC1111, ComfyUI, InvokeAI and others write into it; the column prompt_source says
+    where each came from.
 
-    With --out, stop it whenever you like: the same command goes on where it was.
+    With --out, an interrupted run continues when the same command is given again.
 
-    Exit code: 0 where every row was scored, 1 where some failed (see column error), 2 wrong use.
+    Exit code: 0 if every row was scored, 1 if some failed (see the column error), 2 for wrong use.
 
     Examples:
         diffagiqa score fox.png --prompt "a red fox"
@@ -174,6 +156,9 @@ def score(
         os.environ[VARIABLE] = ",".join(allow_host)  # worker processes inherit it
     if engine not in ("local", "ray"):
         raise ConfigError(f"engine is {engine!r}; expected local or ray")
+    if engine == "local" and (workers or ray_address):
+        given = "--workers" if workers else "--ray-address"
+        raise ConfigError(f"{given} was given and the engine is local; add --engine ray")
     if out and out.lower().endswith(_NOT_WRITTEN):
         raise ConfigError(
             f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
@@ -201,21 +186,23 @@ def score(
     )
     what = Inputs(
         tuple(inputs),
-        prompt,
-        prompts,
-        image_column,
-        prompt_column,
-        root,
-        recursive,
-        need_prompt,
-        spec.limits,
-        out,
+        prompt=prompt,
+        prompts_file=prompts,
+        image_column=image_column,
+        prompt_column=prompt_column,
+        root=root,
+        recursive=recursive,
+        need_prompt=need_prompt,
+        limits=spec.limits,
+        out=out,
     )
     if engine == "ray":
         from diffagiqa.scale.ray_engine import RayEngine
 
         facts = spec.describe()
-        worker: Engine = RayEngine(spec, facts, workers=workers, address=ray_address)
+        worker: Engine = RayEngine(
+            spec, facts, workers=workers, address=ray_address, threads=decoders
+        )
     else:
         with collector_at_rest():
             from diffagiqa.scale.local import LocalEngine
@@ -224,7 +211,7 @@ def score(
             scorer = spec.load()
         facts = ModelFacts.of(scorer)
         worker = LocalEngine(scorer, decoders)
-    failed = _run(worker, what, layout, facts, out, restart, as_json, quiet)
+    failed = _run(worker, what, layout, facts, restart=restart, as_json=as_json, quiet=quiet)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -233,7 +220,7 @@ def _run(
     inputs: Inputs,
     layout: Layout,
     facts: ModelFacts,
-    out: str | None,
+    *,
     restart: bool,
     as_json: bool,
     quiet: bool,
@@ -244,6 +231,7 @@ def _run(
     from diffagiqa.scale.job import run_job, run_stream, run_to_file
     from diffagiqa.scale.stop import Stopped, StopRequest
 
+    out = inputs.out
     with StopRequest() as stop, progress_bar(inputs, layout, quiet) as bar:
         shared: dict[str, Any] = {"layout": layout, "facts": facts, "stop": stop}
         try:
@@ -258,7 +246,7 @@ def _run(
                 totals = run(engine, inputs, out, **shared, restart=restart, on_rows=bar)
         except Stopped as stopped:
             bar.close()
-            hint = "; the same command goes on from there" if out else ""
+            hint = "; give the same command again to continue" if out else ""
             typer.echo(f"{stopped} after {counted(bar.done, 'row')}{hint}", err=True)
             raise typer.Exit(128 + stopped.signum) from None
     if as_json or not quiet:

@@ -32,23 +32,23 @@ class Bar:
         self.done = self.reused = 0
         self.started = time.monotonic()
         self.seconds = 0.0
-        self._progress = progress
+        self.progress = progress
         self._task = progress.add_task("scoring", total=None) if progress else None
 
     def __call__(self, done: int, reused: int) -> None:
         self.done += done
         self.reused += reused
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self.done)
+        if self.progress is not None and self._task is not None:
+            self.progress.update(self._task, completed=self.done)
 
     def expect(self, total: int) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=total)
+        if self.progress is not None and self._task is not None:
+            self.progress.update(self._task, total=total)
 
     def close(self) -> None:
         self.seconds = time.monotonic() - self.started
-        if self._progress is not None:
-            self._progress.stop()
+        if self.progress is not None:
+            self.progress.stop()
 
 
 @contextmanager
@@ -131,9 +131,8 @@ class RowPrinter:
         from rich.console import Console
         from rich.text import Text
 
-        console = Console(soft_wrap=True)
-        if self.bar._progress is not None:
-            console = self.bar._progress.console  # draws above the bar
+        # The bar's own console draws above it.
+        console = self.bar.progress.console if self.bar.progress else Console(soft_wrap=True)
         if not self._started:
             heads = "".join(f"{task:>{max(12, len(task) + 1)}}" for task in self.tasks)
             console.print(Text(f"{heads}  {'prompt from':<11}  image", "bold"), soft_wrap=True)
@@ -165,6 +164,7 @@ def show_summary(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(stderr=out is None, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -192,8 +192,6 @@ def show_summary(
             "mean little, see docs/limits.md. Models on Stable Diffusion know more kinds of images"
         )
     for error, count in totals.errors.items():
-        from rich.text import Text
-
         console.print(Text(f"{count:,} x {printable(error)}", "red"))
     if out is not None:
         console.print(f"written to {printable(out)}", highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,17 +10,20 @@ import typer
 from diffagiqa.cli import model_options as options
 from diffagiqa.data.wording import counted
 
-_LIMITS = "Limits"
+_limit_option = partial(typer.Option, rich_help_panel="Limits")
 
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     replicas: Annotated[int, typer.Option(min=1, help="Copies of the model.")] = 1,
-    cpus: Annotated[float, typer.Option(min=0.1, help="CPU slots per replica.")] = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs per replica.")] = 0,
+    cpus: Annotated[float, typer.Option(min=0.1, help="CPU slots of a replica.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of a replica.")] = 0,
     ray_address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join; default: a local one.")
+        str | None,
+        typer.Option(
+            help="Address of the Ray cluster to join. Default: a new one on this machine."
+        ),
     ] = None,
     model: options.Model = None,
     revision: options.Revision = None,
@@ -27,47 +31,36 @@ def serve(
     device: options.Device = None,
     dtype: options.Dtype = "auto",
     seed: options.Seed = 0,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures per forward pass.", rich_help_panel=options.PANEL)
-    ] = 8,
+    batch_size: Annotated[int, options.model_option(min=1, help="Pictures per forward pass.")] = 8,
     batch_wait: Annotated[
-        float,
-        typer.Option(help="Seconds to wait for a batch to fill.", rich_help_panel=options.PANEL),
+        float, options.model_option(min=0, help="Seconds to wait for a batch to fill.")
     ] = 0.02,
     max_queue: Annotated[
-        int, typer.Option(help="Open requests before 429.", rich_help_panel=_LIMITS)
+        int, _limit_option(help="Requests at a time; the next one is answered with 429.")
     ] = 64,
-    max_images: Annotated[
-        int, typer.Option(help="Pictures per request.", rich_help_panel=_LIMITS)
-    ] = 16,
-    max_body: Annotated[
-        int, typer.Option(help="Bytes per request.", rich_help_panel=_LIMITS)
-    ] = 64_000_000,
-    max_bytes: Annotated[
-        int, typer.Option(help="Bytes per picture.", rich_help_panel=_LIMITS)
-    ] = 20_000_000,
-    max_pixels: Annotated[
-        int, typer.Option(help="Pixels per picture.", rich_help_panel=_LIMITS)
-    ] = 25_000_000,
+    max_images: Annotated[int, _limit_option(help="Most pictures in a request.")] = 16,
+    max_body: Annotated[int, _limit_option(help="Most bytes in a request.")] = 64_000_000,
+    max_bytes: Annotated[int, _limit_option(help="Most bytes of a picture.")] = 20_000_000,
+    max_pixels: Annotated[int, _limit_option(help="Most pixels of a picture.")] = 25_000_000,
     timeout: Annotated[
-        float, typer.Option(help="Seconds per request.", rich_help_panel=_LIMITS)
+        float, _limit_option(help="Seconds until a request is answered with 504.")
     ] = 120.0,
     drain: Annotated[
-        float, typer.Option(help="Seconds for open requests at the end.", rich_help_panel=_LIMITS)
+        float, _limit_option(help="Seconds that open requests get when the service is stopped.")
     ] = 30.0,
     allow_url_host: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Fetch pictures that clients name by URL from this host; may be repeated. "
-            "Default: nothing is fetched.",
-            rich_help_panel=_LIMITS,
+        _limit_option(
+            help="Host that pictures may be fetched from when clients send a URL; may be repeated. "
+            "Default: none."
         ),
     ] = None,
 ) -> None:
-    """Score pictures over HTTP: POST /v1/score; see /docs for the rest.
+    """Serve scores over HTTP: POST /v1/score; the page /docs of the service describes the rest.
 
-    Set DIFFAGIQA_API_KEYS (keys of 16 characters or more, separated by commas) to ask for a key.
-    SIGTERM takes no more requests, ends those that are open, and exits with 0.
+    Set DIFFAGIQA_API_KEYS (keys of 16 characters or more, separated by commas) to ask clients for a key.
+    On SIGTERM the service refuses new requests, answers those that are open, and exits with 0, or with 1
+    if some were cut off.
 
     Examples:
         diffagiqa serve

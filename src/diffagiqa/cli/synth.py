@@ -1,4 +1,4 @@
-"""``diffagiqa synth``: write a made database with simulated ratings."""
+"""``diffagiqa synth``: write a synthetic database with simulated ratings."""
 
 from __future__ import annotations
 
@@ -23,27 +23,43 @@ class SplitName(str, Enum):
 
 def synth(
     out: Annotated[Path, typer.Argument(help="New folder for the database.")],
-    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 600,
-    size: Annotated[int, typer.Option(min=64, max=512, help="Side of an image, in pixels.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of scenes, defects and observers.")] = 0,
-    split: Annotated[SplitName, typer.Option(help="Scenes and defects to use.")] = SplitName.TRAIN,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Images of one prompt.")] = 6,
-    observers: Annotated[int, typer.Option(min=4, help="Simulated observers.")] = 24,
-    png: Annotated[bool, typer.Option("--png", help="PNG instead of JPEG (quality 95).")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="Contact sheet PNG to write.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; the bytes do not change.")] = 1,
+    images: Annotated[int, typer.Option(min=1, help="Number of images.")] = 600,
+    size: Annotated[int, typer.Option(min=64, max=512, help="Side of an image in pixels.")] = 256,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the scenes, defects and observers.")
+    ] = 0,
+    split: Annotated[
+        SplitName, typer.Option(help="Scenes and defects to draw from.")
+    ] = SplitName.TRAIN,
+    per_prompt: Annotated[
+        int | None, typer.Option(min=1, help="Images per prompt. Default: 6, with test-defects 3.")
+    ] = None,
+    observers: Annotated[int, typer.Option(min=4, help="Number of simulated observers.")] = 24,
+    png: Annotated[
+        bool, typer.Option("--png", help="Write PNG instead of JPEG of quality 95.")
+    ] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Contact sheet to write, .png or .jpg.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes to draw with; the files do not depend on it.")
+    ] = 1,
 ) -> None:
-    """Write images of a made world in the layout of AGIQA-3K, with simulated ratings and the truth.
+    """Write a synthetic database in the layout of AGIQA-3K: images, simulated ratings, and the truth.
 
-    Nobody rated these images: MOS follow from known defects by a model of observers (docs/synth.md).
+    Nobody rated these images: a model of observers makes the MOS from the known defects
+    (docs/synth.md).
 
     Example:
         diffagiqa synth made --images 600 --size 256 --sheet made.png
     """
+    from diffagiqa.errors import ConfigError
     from diffagiqa.synth.database import write_database
     from diffagiqa.synth.observers import Panel
     from diffagiqa.synth.sheets import database_sheet
 
+    if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ConfigError(f"--sheet is {sheet}; name it .png or .jpg")
     ceilings = write_database(
         out,
         images,

@@ -14,45 +14,67 @@ from diffagiqa.data.columns import TableColumns
 @options.with_columns
 def train(
     databases: options.Databases,
-    out: Annotated[Path, typer.Option(help="Folder of the run; best/ in it is the model.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; the model is best/ in it.")],
+    cache: options.Cache = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    device: options.Device = None,
     root: options.Root = None,
+    *,
+    columns: TableColumns,
+    allow_partial: options.AllowPartial = False,
+    unreadable: Annotated[
+        str | None, options.data_option(help="At a picture that cannot be read: stop or skip.")
+    ] = None,
+    split: options.SplitOption = None,
     recipe: options.Recipe = None,
+    change: options.Set = None,
     backbone: options.BackboneOption = None,
     image_size: options.ImageSize = None,
     features: options.Features = None,
     freeze_prompters: Annotated[
         bool | None,
-        typer.Option("--freeze-prompters/--full", help="Train heads only, on cached features."),
+        options.config_option(
+            "--freeze-prompters/--full",
+            help="Train pyramid and heads alone, on cached features, or the prompters too.",
+        ),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
-    init: Annotated[str | None, typer.Option(help="Trained model to start from.")] = None,
+    init: Annotated[
+        str | None, options.config_option(help="Trained model to start from, folder or hub id.")
+    ] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
-    accumulation: options.Accumulation = None,
-    lr_heads: Annotated[float | None, typer.Option(help="Peak rate of pyramid and heads.")] = None,
-    lr_prompters: Annotated[float | None, typer.Option(help="Peak rate of the prompters.")] = None,
-    regression: Annotated[str | None, typer.Option(help="mse, huber or l1.")] = None,
-    relation: Annotated[str | None, typer.Option(help="none, plcc, margin or fidelity.")] = None,
-    relation_weight: Annotated[float | None, typer.Option(help="Weight of that term.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
-    flip: Annotated[bool | None, typer.Option("--flip/--no-flip", help="Mirror pictures.")] = None,
-    unreadable: Annotated[
-        str | None, typer.Option(help="At a picture that cannot be read: stop or skip.")
+    accumulation: Annotated[
+        int | None, options.config_option(help="Pieces that a batch is computed in.")
     ] = None,
-    split: options.SplitOption = None,
+    lr_heads: Annotated[
+        float | None, options.config_option(help="Peak learning rate of pyramid and heads.")
+    ] = None,
+    lr_prompters: Annotated[
+        float | None, options.config_option(help="Peak learning rate of the prompters.")
+    ] = None,
+    regression: Annotated[
+        str | None, options.config_option(help="Loss of each score: mse, huber or l1.")
+    ] = None,
+    relation: Annotated[
+        str | None,
+        options.config_option(help="Loss between scores: none, plcc, margin or fidelity."),
+    ] = None,
+    relation_weight: Annotated[
+        float | None, options.config_option(help="Weight of the loss between scores.")
+    ] = None,
+    precision: Annotated[
+        str | None, options.config_option(help="auto, float32 or bfloat16.")
+    ] = None,
+    flip: Annotated[
+        bool | None, options.config_option("--flip/--no-flip", help="Mirror pictures at random.")
+    ] = None,
     seed: options.Seed = None,
-    change: options.Set = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    device: options.Device = None,
-    *,
-    columns: TableColumns,
-    allow_partial: options.AllowPartial = False,
 ) -> None:
-    """Train a scorer on one or several rated databases, or on a table of your own ratings.
+    """Train a scorer on one or more rated databases, or on a table of your own ratings.
 
     The test part of the split is scored once, by the epoch that was best on the validation part;
-    test.csv holds its scores. Kill it at any moment and give --resume to go on. Several processes or
-    machines: accelerate launch -m diffagiqa.cli.main train ...
+    test.csv holds its scores. An interrupted run continues with --resume, even if it was killed.
+    For several processes or machines: accelerate launch -m diffagiqa.cli.main train ...
 
     Examples:
         diffagiqa train agiqa-3k --root agiqa-3k/ --out runs/full
@@ -78,13 +100,7 @@ def train(
         "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
-    opened = options.open_rows(
-        databases,
-        root,
-        columns,
-        allow_partial=allow_partial,
-        skip_unreadable=config.unreadable == "skip",
-    )
+    opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
     rows = with_unrated(opened.rows, config)
     parts = make_split(config, rows, opened.official)
     prompts = len(prompts_of(rows, parts["test"]))

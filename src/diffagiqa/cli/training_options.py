@@ -1,12 +1,12 @@
-"""Flags of the commands that open rated databases, and how they become a configuration."""
+"""Options of the commands that open rated databases, and how they become a configuration."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,73 +28,98 @@ def spelt(names: list[str]) -> list[str]:
     return [database_name(name) for name in names]
 
 
+data_option = partial(typer.Option, rich_help_panel="Data")
+config_option = partial(typer.Option, rich_help_panel="Configuration")
+
 Databases = Annotated[
     list[str],
     typer.Argument(
         help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, made (what synth writes), "
-        "or a table: CSV, TSV, JSONL, JSON, Parquet or xlsx.",
+        "or a table of your own: CSV, TSV, JSONL, JSON, Parquet or xlsx.",
         callback=spelt,
     ),
 ]
 Root = Annotated[
     list[str] | None,
-    typer.Option(
+    data_option(
         "--root",
-        help="Its folder; with several databases NAME=FOLDER for each, a table's name being its file's.",
-    ),
-]
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        help="JSON file, or a recipe of the package: the first database's name, embedded, mixed, small."
-    ),
-]
-BackboneOption = Annotated[
-    str | None,
-    typer.Option(help="Folder or hub id of a Stable Diffusion model, or 'embedded'."),
-]
-ImageSize = Annotated[int | None, typer.Option(help="Pixels, a multiple of 64.")]
-Features = Annotated[str | None, typer.Option(help="U-Net features to use, separated by commas.")]
-Epochs = Annotated[int | None, typer.Option(help="At most so many passes over the training part.")]
-BatchSize = Annotated[int | None, typer.Option(help="Pictures per step, over all processes.")]
-Accumulation = Annotated[int | None, typer.Option(help="Pieces a batch is computed in.")]
-SplitOption = Annotated[str | None, typer.Option("--split", help="prompt, image or official.")]
-Seed = Annotated[int | None, typer.Option(help="Of weights, order, noise and the split.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", help="Any key of the configuration, several times: --set model.timestep=101"
+        help="Folder of the database; with several, NAME=FOLDER for each (a table's name is its "
+        "file's). Default: a table's own folder.",
     ),
 ]
 Label = Annotated[
     list[str] | None,
-    typer.Option(
-        "--label", help="For a table, once per task: TASK=COLUMN, such as perception=mos."
+    data_option(
+        "--label",
+        help="Of a table: TASK=COLUMN of the task's ratings, such as perception=mos; may be repeated.",
     ),
 ]
 Scale = Annotated[
     list[str] | None,
-    typer.Option(
-        "--scale", help="For a table, once per task: TASK=LOWEST:HIGHEST, such as perception=1:5."
+    data_option(
+        "--scale",
+        help="Of a table: TASK=LOWEST:HIGHEST, the scale of the task's ratings, such as "
+        "perception=1:5; may be repeated.",
     ),
 ]
-ImageColumn = Annotated[str, typer.Option(help="For a table: column of the image files.")]
+ImageColumn = Annotated[str, data_option(help="Of a table: column of the image files.")]
 PromptColumn = Annotated[
-    str, typer.Option(help="For a table: column of the prompts; '' where it has none.")
+    str, data_option(help="Of a table: column of the prompts; '' where it has none.")
 ]
-GeneratorColumn = Annotated[str | None, typer.Option(help="For a table: column of the generators.")]
+GeneratorColumn = Annotated[str | None, data_option(help="Of a table: column of the generators.")]
 SplitColumn = Annotated[
     str | None,
-    typer.Option(help="For a table: column of train/validation/test; the split is that one then."),
+    data_option(help="Of a table: column that holds train, validation or test, to split by."),
 ]
 AllowPartial = Annotated[
-    bool, typer.Option("--allow-partial", help="Leave out rows whose image is not there.")
+    bool, data_option("--allow-partial", help="Leave out rows whose image is missing.")
+]
+SplitOption = Annotated[
+    str | None,
+    data_option(
+        "--split",
+        help="How to split: prompt (no prompt in two parts), image (at random), or official (as the "
+        "database says).",
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    config_option(
+        help="Recipe to start from: a JSON file, a database's name, embedded, mixed or small. "
+        "Default: the first database's, if there is one."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    config_option(
+        "--set",
+        help="KEY=VALUE for any key of the configuration, such as model.timestep=101; may be "
+        "repeated.",
+    ),
+]
+BackboneOption = Annotated[
+    str | None, config_option(help="Stable Diffusion model, folder or hub id, or embedded.")
+]
+ImageSize = Annotated[
+    int | None, config_option(help="Side of the images in pixels, a multiple of 64.")
+]
+Features = Annotated[str | None, config_option(help="U-Net features to use, separated by commas.")]
+Epochs = Annotated[int | None, config_option(help="Most epochs to train for.")]
+BatchSize = Annotated[int | None, config_option(help="Pictures per step, over all processes.")]
+Seed = Annotated[
+    int | None, config_option(help="Seed of the weights, the order, the noise and the split.")
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder of cached features, to share between runs. Default: in --out."),
+]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps. Default: the first GPU, else the CPU.")
 ]
 
 
 def split_of(split: str | None, column: str | None) -> str | None:
-    """A column that names the parts is meant to be used."""
+    """How to split: a column that names the parts is used without being asked for."""
     if column is not None and split not in (None, "official"):
         raise ConfigError(
             f"--split {split} and --split-column {column} were given; expected one of them"
@@ -105,7 +130,7 @@ def split_of(split: str | None, column: str | None) -> str | None:
 def configuration(
     databases: list[str], recipe: str | None, flags: dict[str, Any], changes: list[str] | None
 ) -> TrainingConfig:
-    """Recipe, then the flags that were given, then ``--set``."""
+    """The recipe, changed by the options that were given, then by ``--set``."""
     from diffagiqa.training.config import TrainingConfig, load_recipe, override, recipe_names
 
     name = recipe or (databases[0] if databases[0] in recipe_names() else None)
@@ -123,7 +148,7 @@ def table_columns(
     generator_column: GeneratorColumn = None,
     split_column: SplitColumn = None,
 ) -> TableColumns:
-    """The flags that say how to read a table."""
+    """What the options say of how to read a table."""
     return TableColumns(
         labels=parse_pairs(label or [], "--label"),
         scales=parse_scales(scale or []),
@@ -135,11 +160,11 @@ def table_columns(
 
 
 def with_columns(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with the flags of ``table_columns`` where it has a parameter ``columns``."""
+    """The command, with the options of ``table_columns`` in place of its parameter ``columns``."""
     own = inspect.signature(command, eval_str=True)
     flags = inspect.signature(table_columns, eval_str=True).parameters
 
-    @functools.wraps(command)
+    @wraps(command)
     def called(**given: Any) -> None:
         columns = table_columns(**{name: given.pop(name) for name in flags})
         command(columns=columns, **given)
@@ -152,15 +177,15 @@ def with_columns(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def open_rows(
-    databases: list[str], root: list[str] | None, columns: TableColumns, *,
-    allow_partial: bool, skip_unreadable: bool,
+    databases: list[str], root: list[str] | None, columns: TableColumns, allow_partial: bool,
+    unreadable: str,
 ) -> Opened:  # fmt: skip
-    """Open and check the databases, and say what is unusual about them."""
+    """Open and check the databases, and print what is unusual about them."""
     from diffagiqa.training.open_data import open_data, prompts_of
 
     opened = open_data(
         databases, root or [], own=columns, allow_partial=allow_partial,
-        skip_unreadable=skip_unreadable,
+        skip_unreadable=unreadable == "skip",
     )  # fmt: skip
     rows = opened.rows
     prompts = len(prompts_of(rows, range(len(rows))))
@@ -174,7 +199,7 @@ def open_rows(
 
 
 def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
-    """``["a=b"]`` -> ``{"a": "b"}``, for flags that are given several times."""
+    """``["a=b"]`` -> ``{"a": "b"}``, for options that may be repeated."""
     wrong = [text for text in texts if "=" not in text]
     if wrong:
         raise ConfigError(f"{flag} {wrong[0]} has no '='; write {flag} NAME=VALUE")
@@ -201,7 +226,7 @@ def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 
 def command_line() -> str:
-    """The command as it was given: folders shortened to their names, without notes, which follow."""
+    """The command as it was given, with folders shortened to their names, and without ``--note``."""
     from diffagiqa.training.report import short_name
 
     given = sys.argv[1:]

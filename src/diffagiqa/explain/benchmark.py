@@ -33,6 +33,7 @@ from diffagiqa.synth.scene import sample_scene
 
 SPLIT: Split = "test-prompts"  # scenes that no training of the package's models has seen
 LOCAL_DEFECTS = tuple(name for name, defect in DEFECTS.items() if defect.kind == "local")
+SEVERITY = 0.9
 CURVE = (0.0, 0.05, 0.1, 0.2, 0.4, 1.0)  # shares of the pixels put back
 
 
@@ -65,7 +66,7 @@ class WordCase:
     kind: str
 
 
-def place_case(seed: int, index: int, size: int, severity: float = 0.9) -> PlaceCase:
+def place_case(seed: int, index: int, size: int) -> PlaceCase:
     """Case ``index`` of stream ``seed``: a held-out scene, a local defect on its largest thing."""
     rng = np.random.default_rng((seed, 11, index))
     scene = sample_scene(rng, SPLIT)
@@ -74,7 +75,7 @@ def place_case(seed: int, index: int, size: int, severity: float = 0.9) -> Place
     largest = int(np.argmax([mask.mean() for mask in drawn.masks]))
     region = drawn.masks[largest].astype(np.float32) / 255
     name = LOCAL_DEFECTS[index % len(LOCAL_DEFECTS)]
-    found = DEFECTS[name](drawn.image, severity, rng, region)
+    found = DEFECTS[name](drawn.image, SEVERITY, rng, region)
     # Where pixels did change: the defect's own mask is soft and reaches further.
     changed = np.abs(found.image.astype(int) - drawn.image.astype(int)).max(2) > 12
     return PlaceCase(found.image, drawn.image, changed, prompt)

@@ -12,20 +12,12 @@ import torch
 from diffagiqa.pretrain.denoiser import SCHEDULE
 
 
-def save_backbone(
-    folder: Path,
-    *,
-    vae: Any,
-    unet: Any,
-    text_encoder: Any,
-    tokenizer: Any,
-    dtype: torch.dtype = torch.float16,
-) -> None:
+def save_backbone(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, tokenizer: Any) -> None:
     """Save VAE, U-Net and text encoder in half precision, tokenizer and SD1.5's PNDM scheduler."""
     from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 
     for name, part in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
-        half = copy.deepcopy(part).to("cpu", dtype)
+        half = copy.deepcopy(part).to("cpu", torch.float16)
         half.save_pretrained(folder / name, safe_serialization=True)
     tokenizer.save_pretrained(folder / "tokenizer")
     scheduler = PNDMScheduler(

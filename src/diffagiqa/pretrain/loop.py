@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,7 +204,6 @@ class _Log:
     """Averages of the losses over 20 steps, one CSV row each; a resumed run cuts what it repeats."""
 
     def __init__(self, file: Path, step: int) -> None:
-        self.every = LOG_EVERY
         self.sums: dict[str, float] = {}
         self.count = 0
         kept = []
@@ -219,7 +219,7 @@ class _Log:
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
         self.count += 1
-        if self.count == self.every:
+        if self.count == LOG_EVERY:
             row: dict[str, Any] = {"step": progress.step, "seconds": round(progress.seconds, 1)}
             row |= {name: f"{total / self.count:.5f}" for name, total in self.sums.items()}
             self._write(row)
@@ -236,18 +236,15 @@ class _Log:
         self.file.close()
 
 
-class _swapped:  # noqa: N801  (a context manager, used like a function)
+@contextmanager
+def _swapped(parameters: list[nn.Parameter], average: list[Tensor]) -> Iterator[None]:
     """The averaged weights in place of the trained ones, for the length of a block."""
-
-    def __init__(self, parameters: list[nn.Parameter], average: list[Tensor]) -> None:
-        self.parameters, self.average = parameters, average
-
-    def __enter__(self) -> None:
-        self.kept = [p.detach().clone() for p in self.parameters]
-        _assign(self.parameters, self.average)
-
-    def __exit__(self, *_: object) -> None:
-        _assign(self.parameters, self.kept)
+    kept = [p.detach().clone() for p in parameters]
+    _assign(parameters, average)
+    try:
+        yield
+    finally:
+        _assign(parameters, kept)
 
 
 def _assign(targets: Any, values: Any) -> None:

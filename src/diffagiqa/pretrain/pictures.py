@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffagiqa.data.images import decode_image
+from diffagiqa.data.samples import reason_of
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, ImageError
@@ -59,11 +60,12 @@ def read_folder(root: Path, exclude: Collection[str] = ()) -> Pictures:
     """
     table = root / "data.csv"
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [(row["name"], row["prompt"]) for row in csv.DictReader(file)]
-    except (OSError, KeyError) as error:
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        reason = f"no column {error}" if isinstance(error, KeyError) else reason_of(error)
         raise DatabaseError(
-            f"{table} cannot be read ({error!r}); expected a CSV with columns name and prompt"
+            f"{table} cannot be read ({reason}); expected a CSV in UTF-8 with columns name and prompt"
         ) from None
     left_out = {prompt_key(prompt) for prompt in exclude}
     images, captions = [], []

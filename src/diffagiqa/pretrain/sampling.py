@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def load_pipeline(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
-    """The folder as a ``StableDiffusionPipeline`` with DDIM steps and no safety checker."""
+def load_pipeline(folder: Path) -> Any:
+    """The folder as a ``StableDiffusionPipeline`` in float32, with DDIM steps and no safety checker."""
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
         StableDiffusionPipeline,
     )
@@ -24,7 +24,7 @@ def load_pipeline(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.
     )
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device, dtype)
+    return pipeline.to(torch.float32)
 
 
 def sample(
@@ -49,13 +49,16 @@ def sample(
     return found.images  # type: ignore[no-any-return]
 
 
-def grid(pictures: Sequence[Image], columns: int, gap: int = 4) -> Image:
+GAP = 4  # pixels between the pictures of a grid
+
+
+def grid(pictures: Sequence[Image], columns: int) -> Image:
     """Pictures of one size, row by row on white."""
     from PIL import Image as Pillow
 
     width, height = pictures[0].size
     rows = -(-len(pictures) // columns)
-    sheet = Pillow.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
+    sheet = Pillow.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), "white")
     for i, picture in enumerate(pictures):
-        sheet.paste(picture, (i % columns * (width + gap), i // columns * (height + gap)))
+        sheet.paste(picture, (i % columns * (width + GAP), i // columns * (height + GAP)))
     return sheet

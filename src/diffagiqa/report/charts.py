@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart without colour vision; hatches and marks repeat the difference.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WIDTH = 5.0  # inches: readable when shrunk to a phone's width, and not too coarse on a desk's
+POINTS = 5000
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -40,10 +41,10 @@ def histogram(rows: pd.DataFrame, tasks: tuple[str, ...]) -> str:
     return _data_uri(figure)
 
 
-def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series, most: int = 5000) -> str:
-    """The first score against the second, one mark per group; at most ``most`` points, drawn evenly."""
+def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series) -> str:
+    """The first score against the second, one mark per group; at most ``POINTS``, taken evenly."""
     figure, (axis,) = _figure(WIDTH, 4.3, 1)
-    step = max(1, -(-len(rows) // most))
+    step = max(1, -(-len(rows) // POINTS))
     rows, groups = rows.iloc[::step], groups.iloc[::step]
     names = groups.value_counts().index.tolist()
     shown = names if len(names) <= len(COLOURS) else names[: len(COLOURS) - 1]
@@ -90,5 +91,5 @@ def _data_uri(figure: Any) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _short(text: str, most: int = 28) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _short(text: str) -> str:
+    return text if len(text) <= 28 else text[:27] + "…"

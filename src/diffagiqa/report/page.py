@@ -26,10 +26,8 @@ TEMPLATE = "report.html"
 THUMBNAIL = 240  # pixels, longer side
 MOST_GROUPS, MOST_ERRORS = 50, 200
 MOST_TEXT, MOST_NAME = 160, 70  # characters of a prompt and of a file's name on a card
-GOOD, APART = (
-    0.5,
-    0.2,
-)  # perception, and its lead over alignment, of a fine picture of something else
+# Perception, and its lead over alignment, of a fine picture of something else.
+GOOD, APART = 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -76,20 +74,25 @@ def write_report(
     each: int = 12,
     title: str | None = None,
 ) -> Path:
-    """Write the page and return its path.
+    """Write a report as one HTML file that works offline: statistics, charts, galleries, errors.
 
     Args:
         run: the scores.
-        out: .html file.
-        by: column of the groups (generators); see ``group_column``.
-        root: folder of pictures named relatively; default: the current one. With it, a picture
-            outside of it is not shown.
-        beside: without ``root``: folders to look in for what the current one does not have.
-        each: pictures per gallery.
+        out: the .html file.
+        by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
+            else the folder.
+        root: folder that image paths are relative to; images outside it are not shown. Default: the
+            current folder, without that restriction.
+        beside: without ``root``, further folders to look for images in.
+        each: images per gallery, 0 or more.
         title: heading; default: the run's name.
 
+    Returns:
+        ``out``.
+
     Raises:
-        TableError: no row has scores, the column is missing, or the page cannot be written.
+        TableError: no row has scores, the column ``by`` is missing, or ``out`` cannot be written.
+        ConfigError: an argument is not as expected.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(checks.location("out", out))
@@ -162,15 +165,11 @@ def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
         flagged = rows["unfamiliar"].notna() & (rows["unfamiliar"] != "")
         facts.append(("unlike the training data", f"{int(flagged.sum()):,}"))
     facts += [(f"mean {task}", f"{scored[task].mean():.3f}") for task in run.tasks]
-    for column, name in (("model", "model"), ("seed", "seed")):
+    for column in ("model", "seed"):
         if column in rows.columns:
-            values = sorted(
-                {
-                    f"{v:g}" if isinstance(v, float) else str(v)
-                    for v in rows[column].dropna().unique()
-                }
-            )
-            facts.append((name, printable(", ".join(values))[:60]))
+            # A column with gaps is read as floats, and a seed is a whole number.
+            found = {f"{v:.0f}" if isinstance(v, float) else str(v) for v in rows[column].dropna()}
+            facts.append((column, printable(", ".join(sorted(found)))[:60]))
     return facts
 
 
@@ -178,26 +177,21 @@ def _summary(
     scored: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series
 ) -> list[dict[str, Any]]:
     """Means and standard errors per group, the best first."""
-    found: list[dict[str, Any]] = []
-    for name, part in scored.groupby(groups, sort=False):
-        means = {task: float(part[task].mean()) for task in tasks}
-        errors = {
-            task: float(part[task].sem()) if len(part) > 1 else float("nan") for task in tasks
+    found = [
+        {
+            "name": printable(str(name)) or "without a name",
+            "count": len(part),
+            "means": {task: float(part[task].mean()) for task in tasks},
+            "errors": {task: float(part[task].sem()) for task in tasks},  # NaN for one picture
         }
-        found.append(
-            {
-                "name": printable(str(name)) or "without a name",
-                "count": len(part),
-                "means": means,
-                "errors": errors,
-            }
-        )
-    found.sort(key=lambda row: -sum(row["means"].values()))
+        for name, part in scored.groupby(groups, sort=False)
+    ]
+    found.sort(key=lambda row: -sum(row["means"].values()))  # type: ignore[attr-defined]
     return found[:MOST_GROUPS]
 
 
 def _notice(rows: pd.DataFrame) -> str:
-    """What the embedded model is not good for, where the scores name it as their model; else ""."""
+    """What the embedded model is not good for, where the scores are its own; else ""."""
     from diffagiqa.scorer import DEFAULT_MODEL, read_notice
 
     notice = read_notice(DEFAULT_MODEL)

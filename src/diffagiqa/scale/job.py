@@ -27,6 +27,8 @@ from diffagiqa.scale.rows import Row, row_columns
 from diffagiqa.scale.stop import StopRequest
 from diffagiqa.scale.totals import Totals
 
+FORMATS = ("parquet", "csv", "jsonl")  # of a part
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -73,6 +75,8 @@ class Layout:
                 f"batch size {self.batch_size}, chunk rows {self.chunk_rows} and part rows "
                 f"{self.part_rows} do not grow; expected 1 <= batch <= chunk <= part"
             )
+        if self.format not in FORMATS:
+            raise ConfigError(f"format is {self.format!r}; expected one of {', '.join(FORMATS)}")
 
     @property
     def chunks_per_part(self) -> int:

@@ -30,7 +30,6 @@ from diffagiqa.scale.rows import Row
 from diffagiqa.scale.totals import Totals
 
 JOB = "_job"
-FORMATS = ("parquet", "csv", "jsonl")
 _FINISHED = "finished.json"
 _EVERY_SHARE = r"(shard-\d+-of-\d+-)?"
 _CHUNK = re.compile(r"chunk-(\d+)-([0-9a-f]+)\.json")
@@ -64,8 +63,6 @@ class Journal:
         chunk_rows: int,
         chunks_per_part: int,
     ) -> None:
-        if format not in FORMATS:
-            raise ConfigError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
         self.folder = folder
         self.columns = dict(columns)
         self.format = format
@@ -175,9 +172,6 @@ class Journal:
                     self.folder.remove(f"{JOB}/{name}/{file}")
                 else:
                     self._open.setdefault(part, {})[int(chunk[1])] = chunk[2]
-        text = self.folder.read(f"{JOB}/arithmetic.json")
-        if text is not None:
-            self._arithmetic = _parsed(text, self.folder, "arithmetic.json")["arithmetic"]
 
     @property
     def done(self) -> Done:
@@ -209,10 +203,8 @@ class Journal:
     def put(self, chunk: int, digest: str, rows: list[Row], arithmetic: str) -> None:
         """Keep the rows of a scored chunk, and make a part of it where it was the last one missing."""
         if self._arithmetic is None:
-            self._arithmetic = arithmetic
-            state = json.dumps({"arithmetic": arithmetic}).encode()
-            self.folder.write(f"{JOB}/arithmetic.json", state)
-        elif self._arithmetic != arithmetic:
+            self._arithmetic = self._agreed(arithmetic)
+        if self._arithmetic != arithmetic:
             raise ConfigError(
                 f"the job was started on {self._arithmetic} and this run computes on {arithmetic}, "
                 "so its scores would differ; give --device and --dtype of the start, or --restart"
@@ -224,6 +216,15 @@ class Journal:
         self._open.setdefault(part, {})[chunk] = digest
         if len(self._open[part]) == self.chunks_per_part:
             self._finish_part(part)
+
+    def _agreed(self, arithmetic: str) -> str:
+        """What the job computes on: that of its first chunk, which another share may have scored."""
+        name = f"{JOB}/arithmetic.json"
+        text = self.folder.read(name)
+        if text is not None:
+            return str(_parsed(text, self.folder, "arithmetic.json")["arithmetic"])
+        self.folder.write(name, json.dumps({"arithmetic": arithmetic}).encode())
+        return arithmetic
 
     def finish(self, chunks: int) -> Totals:
         """After the last of ``chunks``: write the part that is shorter than the others; all totals."""

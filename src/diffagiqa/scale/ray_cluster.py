@@ -22,7 +22,7 @@ def join_cluster(address: str | None, **options: Any) -> None:
     try:
         _knock(address)  # ray.init itself tries for minutes
         ray.init(
-            address=address,
+            address=address or "local",  # None would join what `ray start` left on this machine
             log_to_driver=False,
             include_dashboard=False,
             logging_level=logging.ERROR,
@@ -54,13 +54,13 @@ def lacking(
     """One sentence where a cluster has fewer slots than replicas want, else None.
 
     >>> lacking({"CPU": 2}, replicas=3, cpus=0.5, gpus=1, where="this machine")
-    'the service wants 3 x 1 GPU slots, and this machine has 0; give less --gpus or fewer --replicas'
+    'the service wants 3 x 1 GPU slots, and this machine has 0; lower --gpus or --replicas'
     """
     for name, each in (("CPU", cpus), ("GPU", gpus)):
         if replicas * each > (there := found.get(name, 0)):
             return (
                 f"the service wants {replicas} x {each:g} {name} slots, and {where} has {there:g}; "
-                f"give less --{name.lower()}s or fewer --replicas"
+                f"lower --{name.lower()}s or --replicas"
             )
     return None
 

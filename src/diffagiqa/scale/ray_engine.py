@@ -29,7 +29,8 @@ class RayEngine:
     """Scores on a Ray cluster: ``address`` joins one, None starts one on this machine.
 
     ``workers``: "4", or "1:16" to grow and shrink with the work; default: 1 to as many as the
-    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots of ``cpus_per_worker``).
+    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots). ``threads`` decode pictures
+    for each; default: 4.
     """
 
     def __init__(
@@ -39,15 +40,13 @@ class RayEngine:
         *,
         workers: str | None = None,
         address: str | None = None,
-        cpus_per_worker: int = 1,
-        threads: int = 4,
+        threads: int | None = None,
     ) -> None:
         self.spec = spec
         self.facts = facts
         self.workers = _range(workers) if workers is not None else None
         self.address = address
-        self.cpus_per_worker = cpus_per_worker
-        self.threads = threads
+        self.threads = threads or 4
 
     def results(
         self, inputs: Inputs, layout: Layout, done: Done, stop: StopRequest
@@ -90,9 +89,9 @@ class RayEngine:
         context.enable_progress_bars = False
         gpus = ray.cluster_resources().get("GPU", 0)
         use_gpu = bool(gpus) and not (self.spec.device or "cuda").startswith("cpu")
-        slots = gpus if use_gpu else ray.cluster_resources().get("CPU", 1) / self.cpus_per_worker
+        slots = gpus if use_gpu else ray.cluster_resources().get("CPU", 1)
         least, most = self.workers or (1, max(1, int(slots)))
-        resources = {"num_gpus": 1} if use_gpu else {"num_cpus": self.cpus_per_worker}
+        resources = {"num_gpus": 1} if use_gpu else {"num_cpus": 1}
         source = ChunkSource(inputs, layout, done)
         # The read task asks for no CPU, or a full pool of actors would leave it no place to run.
         return ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0).map_batches(
@@ -107,9 +106,7 @@ class RayEngine:
 class ChunkScorer:
     """What runs on a worker: one model, one chunk after the other."""
 
-    def __init__(
-        self, spec: ModelSpec, facts: ModelFacts, need_prompt: bool, threads: int = 4
-    ) -> None:
+    def __init__(self, spec: ModelSpec, facts: ModelFacts, need_prompt: bool, threads: int) -> None:
         self.scorer = spec.load()
         if self.scorer.fingerprint != facts.fingerprint:
             raise WeightsError(

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from diffagiqa.data.samples import Sample, printable
@@ -24,9 +24,9 @@ APP = "diffagiqa"
 class BatchScorer:
     """Pictures of many requests -> rows, in one forward pass; blocking."""
 
-    def __init__(self, spec: ModelSpec, threads: int = 4) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         self.scorer = spec.load()
-        self.pool = ThreadPoolExecutor(threads)
+        self.pool = ThreadPoolExecutor(4)
 
     def __call__(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
         """A row per picture, with ``error`` where it cannot be scored."""
@@ -161,7 +161,7 @@ def serve_forever(
             raise ConfigError(short)
         if short:  # an autoscaler may bring what is missing
             warnings.warn(f"{short}, or wait for more machines", stacklevel=2)
-        ending.callback(serve.shutdown)
+        ending.callback(_end_serve, alone=address is None)
         try:
             serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
             handle = serve.run(
@@ -177,3 +177,15 @@ def serve_forever(
         while stop.signum is None:
             time.sleep(0.1)
         return int(handle.drain.remote().result(timeout_s=settings.drain + 5))
+
+
+def _end_serve(alone: bool) -> None:
+    """End what ``serve_forever`` started, and on a cluster of others nothing of theirs."""
+    from ray import serve
+
+    if not alone:
+        with suppress(Exception):  # it did not start, or the cluster has gone
+            serve.delete(APP)
+            if serve.status().applications:
+                return
+    serve.shutdown()

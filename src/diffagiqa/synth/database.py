@@ -197,7 +197,7 @@ def write_database(
     size: int = 256,
     seed: int = 0,
     split: DatabaseSplit = "train",
-    per_prompt: int = 6,
+    per_prompt: int | None = None,
     panel: Panel | None = None,
     image_format: Literal["jpg", "png"] = "jpg",
     workers: int = 1,
@@ -207,7 +207,8 @@ def write_database(
     JPEG is written at quality 95 without chroma subsampling. The bytes do not depend on ``workers``.
 
     Args:
-        per_prompt: images of one prompt, each of another defect family.
+        per_prompt: images of one prompt, each of another defect family; by default 6, or as many as
+            the split has families.
         panel: the observers; by default 24 of them, seeded like the images.
 
     Returns:
@@ -217,7 +218,20 @@ def write_database(
         ConfigError: the split is unknown, or a number out of range.
         DatabaseError: the folder is not empty.
     """
-    _check(root, n, split, per_prompt, workers)
+    if split not in SOURCES:
+        raise ConfigError(f"the split is {split!r}; expected one of {', '.join(SOURCES)}")
+    families = len(SOURCES[split][1])
+    per_prompt = min(6, families) if per_prompt is None else per_prompt
+    if not 1 <= per_prompt <= families:
+        raise ConfigError(
+            f"{counted(per_prompt, 'image')} per prompt; split {split!r} allows 1 to {families}"
+        )
+    if n < 1 or workers < 1:
+        raise ConfigError(
+            f"{counted(n, 'image')} by {counted(workers, 'worker')}; expected at least 1 of each"
+        )
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DatabaseError(f"{root} is not an empty folder; name a new one")
     folder = root / "images"
     folder.mkdir(parents=True, exist_ok=True)
     write = partial(
@@ -234,22 +248,6 @@ def write_database(
     with (root / "truth.jsonl").open("w", encoding="utf-8") as lines:
         lines.writelines(json.dumps(truth) + "\n" for truth in truths)
     return _write_ratings(root, truths, panel)
-
-
-def _check(root: Path, n: int, split: str, per_prompt: int, workers: int) -> None:
-    if split not in SOURCES:
-        raise ConfigError(f"the split is {split!r}; expected one of {', '.join(SOURCES)}")
-    most = len(SOURCES[split][1])  # type: ignore[index]
-    if not 1 <= per_prompt <= most:
-        raise ConfigError(
-            f"{counted(per_prompt, 'image')} per prompt; split {split!r} allows 1 to {most}"
-        )
-    if n < 1 or workers < 1:
-        raise ConfigError(
-            f"{counted(n, 'image')} by {counted(workers, 'worker')}; expected at least 1 of each"
-        )
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DatabaseError(f"{root} is not an empty folder; name a new one")
 
 
 def mapped(write: Callable[[int], Made], n: int, workers: int) -> Iterator[Made]:

@@ -24,6 +24,7 @@ from diffagiqa.synth.defects import DEFECTS
 
 Array = NDArray[np.floating]
 _MIDPOINT, _WIDTH = 0.42, 0.17  # severity seen half as strong as at 1, and the slope there
+_HALVINGS = 25  # of a panel, for its noise ceiling
 _FORGIVENESS = 1.1  # weighted violations that leave 1/e of the alignment
 
 
@@ -180,9 +181,7 @@ def opinion(ratings: NDArray[np.int64]) -> Opinion:
     return Opinion((kept.mean(0) - 1) * scale, kept.std(0, ddof=1) * scale, rejected)
 
 
-def noise_ceiling(
-    ratings: NDArray[np.int64], truth: Array, splits: int = 25, seed: int = 0
-) -> NoiseCeiling:
+def noise_ceiling(ratings: NDArray[np.int64], truth: Array) -> NoiseCeiling:
     """SRCC between halves of the (screened) panel, and to the truth; see ``NoiseCeiling``.
 
     A predictor trained on such labels cannot be expected above ``all_to_truth`` against the truth, nor
@@ -191,9 +190,9 @@ def noise_ceiling(
     from scipy.stats import spearmanr
 
     kept = np.delete(np.asarray(ratings, np.float64), screen(ratings), axis=0)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     halves, to_truth = [], []
-    for _ in range(splits):
+    for _ in range(_HALVINGS):
         order = rng.permutation(len(kept))
         one, other = kept[order[: len(kept) // 2]].mean(0), kept[order[len(kept) // 2 :]].mean(0)
         halves.append(spearmanr(one, other).statistic)

@@ -44,10 +44,10 @@ def contact_sheet(
     return sheet
 
 
-def database_sheet(root: Path, most: int = 48, columns: int = 8, cell: int = 160) -> Image.Image:
-    """The first images of a database with their prompts and simulated scores."""
+def database_sheet(root: Path) -> Image.Image:
+    """The first 48 images of a database with their prompts and simulated scores."""
     with (root / "data.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:most]
+        rows = list(csv.DictReader(file))[:48]
     pictures = [
         np.asarray(Image.open(root / "images" / row["name"]).convert("RGB")) for row in rows
     ]
@@ -55,7 +55,7 @@ def database_sheet(root: Path, most: int = 48, columns: int = 8, cell: int = 160
     for row in rows:
         scores = f"quality {float(row['mos_quality']):.1f}  align {float(row['mos_align']):.1f}"
         labels.append("\n".join((scores, *wrap(row["prompt"], 26)[:4])))
-    return contact_sheet(pictures, labels, min(columns, len(rows)), cell)
+    return contact_sheet(pictures, labels, min(8, len(rows)), 160)
 
 
 def _one(kind: str, colour: str, material: str, background: str, seed: int, size: int) -> Picture:

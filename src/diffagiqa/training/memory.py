@@ -92,7 +92,7 @@ def _score(
     model.train()
     mean, std = backbone.encode_image(model.prompt(images.bfloat16()))
     model.score_features(
-        model.levels(model.look(mean, std, embedding, backbone, Noise(noise, noise)))
+        model.levels(model.features(mean, std, embedding, backbone, Noise(noise, noise)))
     )
 
 
