@@ -244,8 +244,8 @@ class Scorer:
         if self.saved_in is None:
             save_model(self.model, folder, half=half)
         else:
-            save_model(load_model(self.saved_in), folder, half=half)
             copy_own_backbone(self.config, self.saved_in, folder)
+            save_model(load_model(self.saved_in), folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub.
