@@ -234,7 +234,7 @@ class Scorer:
 
         Args:
             folder: made if it does not exist.
-            half: store float16; read back as float32.
+            half: store float16 where the values fit it; read back as float32.
 
         Raises:
             ConfigError: ``folder`` is no path.
@@ -244,8 +244,8 @@ class Scorer:
         if self.saved_in is None:
             save_model(self.model, folder, half=half)
         else:
-            save_model(load_model(self.saved_in), folder, half=half)
             copy_own_backbone(self.config, self.saved_in, folder)
+            save_model(load_model(self.saved_in), folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub.
@@ -515,11 +515,13 @@ class Scorer:
 
     def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
         limit = self.config.unfamiliar_above
-        unlike = ["picture"] * (distance > limit) + ["prompt"] * is_foreign(prompt) if limit else []
+        unfamiliar = []
+        if limit:
+            unfamiliar += ["picture"] * (distance > limit) + ["prompt"] * is_foreign(prompt)
         return Score(
             values,
             {task.name: task.to_mos(values[task.name]) for task in self.config.tasks},
-            "+".join(unlike),
+            "+".join(unfamiliar),
         )
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients

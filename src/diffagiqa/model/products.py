@@ -43,7 +43,7 @@ class OneDNNPointwise(nn.Conv2d):
 
 
 def products_by_onednn(network: nn.Module) -> None:
-    """Let a network's linear layers and convolutions of 1 x 1 go by ``linear``; the parameters stay."""
+    """Let a network compute linear layers and 1 x 1 convolutions by ``linear``; the parameters stay."""
     for module in network.modules():
         if type(module) is nn.Linear:
             module.__class__ = OneDNNLinear
@@ -51,11 +51,11 @@ def products_by_onednn(network: nn.Module) -> None:
             module.__class__ = OneDNNPointwise
 
 
-def enable_products(network: nn.Module, on: bool) -> None:
-    """Let a network that ``products_by_onednn`` changed go by ``linear``, or as before."""
+def enable_products(network: nn.Module, enabled: bool) -> None:
+    """Let a network that ``products_by_onednn`` changed compute by ``linear``, or as before."""
     for module in network.modules():
         if isinstance(module, (OneDNNLinear, OneDNNPointwise)):
-            module.enabled = on
+            module.enabled = enabled
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -86,7 +86,7 @@ def is_faster_for(tokens: Tensor) -> bool:
 @lru_cache(maxsize=1)
 @torch.no_grad()
 def onednn_multiplies() -> bool:
-    """Whether this PyTorch has oneDNN's product, which it does not promise, and it is one. Tried once."""
+    """Whether this PyTorch has oneDNN's product, which is no public API, and it is right. Tried once."""
     tokens, weight, bias = (
         torch.arange(6.0).view(2, 3),
         torch.arange(12.0).view(4, 3),
@@ -101,7 +101,7 @@ def onednn_multiplies() -> bool:
 
 def _product(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if bias is not None:
-        bias = bias.contiguous()  # its strides are not heeded
+        bias = bias.contiguous()  # its strides are ignored
     return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
 

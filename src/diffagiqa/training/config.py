@@ -155,7 +155,7 @@ class TrainingConfig:
         if self.batch_size % self.accumulation:
             raise ConfigError(
                 f"batch_size {self.batch_size} is not a multiple of accumulation "
-                f"{self.accumulation}; choose them so that the pieces are equal"
+                f"{self.accumulation}; choose them so that the micro-batches are equal"
             )
         if self.task_weights and not (
             min(self.task_weights) >= 0 and 0 < sum(self.task_weights) < math.inf

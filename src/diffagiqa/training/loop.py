@@ -90,7 +90,7 @@ def fit(
     naming = None
     if config.naming_weight:
         naming = Naming(model, rows, split["train"], config.seed).to(processes.device)
-    loss_of = PieceLoss(model, source, rows, config, processes, naming)
+    loss_of = MicroBatchLoss(model, source, rows, config, processes, naming)
     optimiser = make_optimiser(model, config, naming)
     parameters = trained_parameters(model) + (trained_parameters(naming) if naming else [])
     progress = Progress()
@@ -101,8 +101,8 @@ def fit(
 
     batch_size = _effective_batch_size(config, len(split["train"]), processes)
     batches = len(split["train"]) // batch_size  # the rest of an epoch waits: its order changes
-    piece = batch_size // config.accumulation
-    first, last = processes.share(piece)
+    micro_batch = batch_size // config.accumulation
+    first, last = processes.share(micro_batch)
     total_steps = config.epochs * batches
     ranked = _can_be_ranked(rows, split["validation"])
     if split["validation"] and not ranked:
@@ -123,20 +123,21 @@ def fit(
         model.train()
         for batch in range(progress.batch, batches):
             set_lr(optimiser, lr_factor(progress.step, total_steps, config.warmup))
-            pieces: list[tuple[list[int], Tensor]] = []
+            losses: list[tuple[list[int], Tensor]] = []
             for part in range(config.accumulation):
-                start = batch * batch_size + part * piece
-                chosen = order[start : start + piece]
-                source.prefetch(order[start + piece + first : start + piece + last])
+                start = batch * batch_size + part * micro_batch
+                stop = start + micro_batch
+                chosen = order[start:stop]
+                source.prefetch(order[stop + first : stop + last])
                 number = progress.step * config.accumulation + part
-                loss = loss_of(chosen, Step(config.seed, number, piece, first, last))
-                if loss.requires_grad:  # a piece may hold no label at all
+                loss = loss_of(chosen, Step(config.seed, number, micro_batch, first, last))
+                if loss.requires_grad:  # a micro-batch may hold no label at all
                     (loss / config.accumulation).backward()
-                pieces.append((chosen, loss.detach()))
+                losses.append((chosen, loss.detach()))
             processes.sum_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-            losses, length = _to_floats([loss for _, loss in pieces], norm)
-            for (chosen, _), value in zip(pieces, losses, strict=True):
+            values, length = _to_floats([loss for _, loss in losses], norm)
+            for (chosen, _), value in zip(losses, values, strict=True):
                 _check_finite(value, "loss", progress, chosen, rows)
                 progress.loss_sum += value / config.accumulation
             _check_finite(length, "gradient", progress, chosen, rows)
@@ -188,8 +189,8 @@ def fit(
     return Fitted(model.cpu().eval(), progress.best, progress.best_epoch, history)
 
 
-class PieceLoss:
-    """The loss of one piece of a batch, over the scores of all processes."""
+class MicroBatchLoss:
+    """The loss of one micro-batch, over the scores of all processes."""
 
     def __init__(
         self, model: DiffAGIQA, source: Source, rows: Rows, config: TrainingConfig,
@@ -204,7 +205,7 @@ class PieceLoss:
         self.ordering = Ordering(rows) if rows.damages and config.damaged_weight else None
 
     def __call__(self, chosen: Sequence[int], step: Step) -> Tensor:
-        """``chosen``: the rows of the piece, of which this process computes those of ``step``."""
+        """``chosen``: rows of the micro-batch, of which this process computes those of ``step``."""
         model, rows, config, gather = self.model, self.rows, self.config, self.processes.gather
         set_step(model, step)
         scores = self.source.scores(model, chosen[step.start : step.stop], step)
@@ -287,7 +288,7 @@ def _finished(progress: Progress, config: TrainingConfig) -> bool:
 
 
 def _effective_batch_size(config: TrainingConfig, rows: int, processes: Processes) -> int:
-    """The batch size, a multiple of pieces times processes, at most the number of rows."""
+    """The batch size, a multiple of micro-batches times processes, at most the number of rows."""
     unit = config.accumulation * processes.count
     if config.batch_size % unit:
         raise TrainingError(
@@ -298,7 +299,7 @@ def _effective_batch_size(config: TrainingConfig, rows: int, processes: Processe
     if size < 2 * unit:
         raise TrainingError(
             f"{counted(rows, 'row to train on makes', 'rows to train on make')} no batch of "
-            "at least two per piece and process; add data or take fewer pieces"
+            "at least two per micro-batch and process; add data or lower accumulation"
         )
     return size
 

@@ -35,9 +35,9 @@ class Ordering:
     ) -> Tensor:  # fmt: skip
         """Mean over the pairs among (picture, mild, strong) of relu(margin - difference of scores).
 
-        ``chosen``: rows of this piece, ``own`` those that this process computes. Pictures without copies
-        take no part. The model scores as it does in use, without dropout and with BatchNorm's running
-        statistics: among damaged pictures alone a batch's own would hide the damage.
+        ``chosen``: rows of the micro-batch, ``own`` those that this process computes. Pictures without
+        copies take no part. The model scores as it does in use, without dropout and with BatchNorm's
+        running statistics: among damaged pictures alone a batch's own would hide the damage.
         """
         known = torch.tensor([row in self.copies for row in chosen])
         if not bool(known.any()):
