@@ -1,4 +1,4 @@
-"""How well the evidence of words tells what made pictures show from what they do not, by aspect.
+"""How well the evidence of words tells what synthetic pictures show from what they do not, by aspect.
 
     python tools/words_seen.py BACKBONE [--pictures 192] [--seed 12345]
 

@@ -114,7 +114,7 @@ def draw_batch(
 ) -> Batch:
     """A step's samples; a function of the generator's state alone.
 
-    Each source is drawn equally often, but made pictures four times in five for ``WORDS``: of them
+    Each source is drawn equally often, but synthetic pictures four times in five for ``WORDS``: of them
     it is known of every word whether it is true.
     """
     numbers = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))

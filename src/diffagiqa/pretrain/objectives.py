@@ -1,5 +1,5 @@
-"""Side tasks of the denoiser: name the made defect and its severity; find the crop of the same picture;
-say of every word of a caption whether it is shown.
+"""Side tasks of the denoiser: name a synthetic defect and its severity; find the crop of the same
+picture; say of every word of a caption whether it is shown.
 
 They read what the scorer will read: the GEGLU outputs of chosen transformer layers, through linear heads
 that are thrown away after training, and the products inside chosen cross-attentions, through nothing.
@@ -160,7 +160,7 @@ def words_loss(
     * words: every picture answers for the claiming tokens of all captions, the one it was given and the
       others. Binary cross-entropy of the evidence; true and false weigh the same, among the given ones
       together, among the others by value: guessing gives log 2. "wrong" is of the given ones.
-    * seen: the same for learnt keys of all that the made world has, so that seeing need not wait for
+    * seen: the same for learnt keys of all ``attribute_values``, so that seeing need not wait for
       the text encoder.
     * named: a token's key picks its value among the learnt ones, so that the text need not wait either.
     """

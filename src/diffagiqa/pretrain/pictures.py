@@ -1,4 +1,4 @@
-"""Training pictures and their captions: a folder in the AGIQA-3K layout, the made world, or both."""
+"""Training pictures and their captions: a folder in the AGIQA-3K layout, synthetic ones, or both."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Pictures:
     images: list[np.ndarray]
     captions: list[str]
     scenes: list[tuple[Scene, Scene]] = field(default_factory=list)
-    """Of made pictures, what was asked for and what is shown; empty for real ones."""
+    """Of synthetic pictures, what was asked for and what is shown; empty for real ones."""
 
     def __len__(self) -> int:
         return len(self.images)
