@@ -3,7 +3,7 @@
 Every picture is made twice from the same noise: plainly, and with each of the last denoising steps moved
 along the gradient of the score. A rise of the score alone proves nothing: the gradient may find what
 pleases the scorer and no one else. So a judge that the guidance never saw says what it thinks: kernel
-regression from natural-scene statistics to the known truth of synthetic pictures, their simulated quality.
+regression from natural-scene statistics to the simulated quality of synthetic pictures, which is known.
 """
 
 import argparse
