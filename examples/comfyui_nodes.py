@@ -1,4 +1,4 @@
-"""Run the graph of comfyui_workflow.json without ComfyUI; made pictures stand for its file."""
+"""Run the graph of comfyui_workflow.json without ComfyUI; synthetic pictures stand for its file."""
 
 import argparse
 import json

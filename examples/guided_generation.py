@@ -3,7 +3,7 @@
 Every picture is made twice from the same noise: plainly, and with each of the last denoising steps moved
 along the gradient of the score. A rise of the score alone proves nothing: the gradient may find what
 pleases the scorer and no one else. So a judge that the guidance never saw says what it thinks: kernel
-regression from natural-scene statistics to the made world's known truth, the simulated quality.
+regression from natural-scene statistics to the simulated quality of synthetic pictures, which is known.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def statistics(image) -> np.ndarray:
 
 
 def fit_judge(count: int, size: int):
-    """Made pictures with known severities -> a function of statistics that predicts the true quality."""
+    """Synthetic pictures of known severities -> a function of statistics that predicts true quality."""
     made = [made_image(index, size, seed=1) for index in range(count)]
     known = np.stack([statistics(one.image) for one in made])
     truth = np.array([true_quality(one.severities) for one in made])

@@ -4,7 +4,7 @@
 
 Every picture drawn is scored as it is and with one defect at two severities, 0.25 to 0.55 and 0.65 to 1.
 ``--rows`` of a run's folder draws among the pictures of its test part. With the database ``made``,
-those are clean scenes of the made world's held-out prompts, and ROOT is their side in pixels.
+those are clean synthetic scenes of held-out prompts, and ROOT is their side in pixels.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How well the evidence of words tells what made pictures show from what they do not, by aspect.
+"""How well the evidence of words tells what synthetic pictures show from what they do not, by aspect.
 
     python tools/words_seen.py BACKBONE [--pictures 192] [--seed 12345]
 
 BACKBONE is a folder of ``diffagiqa pretrain``, whose ``pretrain.json`` names the layers. Every new
-picture is told one caption: true of it, nearly true, or of another scene. Prints areas under the ROC
+picture is given one caption: true of it, nearly true, or of another scene. Prints areas under the ROC
 curve, a line per aspect of the claims: 1 is perfect, 0.5 is guessing.
 """
 
@@ -21,7 +21,7 @@ from diffagiqa.model.evidence import unet_evidence
 from diffagiqa.pretrain.config import PretrainConfig
 from diffagiqa.pretrain.pictures import to_tensor, whole
 from diffagiqa.pretrain.run import made_pictures
-from diffagiqa.pretrain.told import MadeLesson, Truth, tokenise
+from diffagiqa.pretrain.word_labels import SyntheticExample, WordLabels, tokenise
 from diffagiqa.weights.backbone_folder import load_backbone
 
 BATCH = 32
@@ -45,9 +45,9 @@ def main() -> None:
     truths: dict[str, list[int]] = defaultdict(list)
     for start in range(0, len(made), BATCH):
         rows = range(start, min(start + BATCH, len(made)))
-        lessons = [made.lesson(row, numbers) for row in rows]
-        tokens = tokenise(backbone.tokenizer, [lesson.told for lesson in lessons], 77)
-        truth = Truth.of(lessons).parts
+        examples = [made.example(row, numbers) for row in rows]
+        tokens = tokenise(backbone.tokenizer, [example.annotated for example in examples], 77)
+        labels = WordLabels.of(examples).spans
         mean, _ = backbone.encode_image(to_tensor([whole(made.images[row], side) for row in rows]))
         text = backbone.text_encoder(tokens.ids)[0]
         latents = backbone.clean_latents(mean)
@@ -55,17 +55,17 @@ def main() -> None:
         found = torch.stack(layers).mean(0)  # (B, 77)
         claims = [
             claim
-            for lesson in lessons
-            if isinstance(lesson, MadeLesson)
-            for claim in lesson.caption.claims
+            for example in examples
+            if isinstance(example, SyntheticExample)
+            for claim in example.caption.claims
         ]
         of_part: dict[int, list[float]] = defaultdict(list)
         caption_of: dict[int, int] = {}
-        for caption, place, part in zip(tokens.captions, tokens.places, tokens.parts, strict=True):
+        for caption, place, part in zip(tokens.captions, tokens.places, tokens.spans, strict=True):
             of_part[int(part)].append(float(found[caption, place]))
             caption_of[int(part)] = int(caption)
         for part, values in of_part.items():
-            value = int(truth[caption_of[part], part])
+            value = int(labels[caption_of[part], part])
             if value >= 0:
                 chances[claims[part].aspect].append(float(np.mean(values)))
                 truths[claims[part].aspect].append(value)

@@ -154,7 +154,7 @@ def test_keyboard_alone_scores(browser: Any, address: str, files: list[str]) -> 
 
 @pytest.fixture(scope="module")
 def report(small_scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of made pictures of two groups, one of them damaged, one prompt hostile, one row bad."""
+    """A page of synthetic pictures in two groups, one damaged, one prompt hostile, one row bad."""
     import pandas as pd
 
     from diffagiqa.report import read_run, write_report

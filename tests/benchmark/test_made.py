@@ -1,4 +1,4 @@
-"""The made world as a benchmark: three held-out parts, one table, methods without a value among them."""
+"""Synthetic pictures as a benchmark: three held-out parts, one table, methods without a value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_its_report_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.Mo
         == 0
     )
     text = (tmp_path / "benchmark.md").read_text()
-    assert text.startswith("# Benchmark on the made world\n")
+    assert text.startswith("# Benchmark on synthetic pictures\n")
 
 
 def test_goes_on_after_a_stop_and_refuses_other_sizes(

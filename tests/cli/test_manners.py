@@ -14,6 +14,7 @@ import pytest
 import torch
 import typer
 
+import diffagiqa
 from diffagiqa import __version__
 from diffagiqa.cli import doctor
 from diffagiqa.cli.main import app
@@ -51,6 +52,22 @@ def test_examples_name_options_that_exist(name: str) -> None:
         words = shlex.split(line)[1:]
         assert words[:2] == ["diffagiqa", name]
         assert {word for word in words if word.startswith("--")} <= known
+
+
+OF_OTHER_PROGRAMS = {"--always", "--dirty", "--abbrev", "--local-dir", "--mixed_precision"}
+
+
+def test_options_that_a_sentence_names_exist() -> None:
+    """Advice such as "give --root FOLDER" can be followed."""
+    known, commands = {"--help"} | OF_OTHER_PROGRAMS, [typer.main.get_command(app)]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        known |= {flag for o in command.params for flag in (*o.opts, *o.secondary_opts)}
+    package = Path(diffagiqa.__file__).parent
+    for file in set(package.rglob("*.py")) - {package / "cli/help.py"}:  # its example is made up
+        named = re.findall(r"(?<![\w-])--[a-z][a-z_-]+", file.read_text(encoding="utf-8"))
+        assert set(named) <= known, file
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

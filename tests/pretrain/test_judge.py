@@ -1,4 +1,4 @@
-"""The judge of samples learns from made pictures and is no better than chance where nothing is shown."""
+"""The judge of samples learns from synthetic pictures; where nothing is shown it is at chance."""
 
 from __future__ import annotations
 

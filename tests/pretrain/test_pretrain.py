@@ -26,7 +26,7 @@ from diffagiqa.pretrain.objectives import DEFECTS, damage
 from diffagiqa.pretrain.pictures import Pictures, read_folder
 from diffagiqa.pretrain.run import pretrain
 from diffagiqa.pretrain.tokenizer import LENGTH, train_tokenizer
-from diffagiqa.pretrain.told import Told, tokenise
+from diffagiqa.pretrain.word_labels import AnnotatedCaption, tokenise
 
 TINY = PretrainConfig(
     autoencoder=AutoencoderConfig(
@@ -265,7 +265,7 @@ def test_tokenizer_covers_any_text(tmp_path: Path) -> None:
 
         wanted = unicodedata.normalize("NFC", text).lower()
         assert "".join(back.split()) == "".join(wanted.split())
-    told = [Told("a"), Told("red " * 200)]
+    told = [AnnotatedCaption("a"), AnnotatedCaption("red " * 200)]
     assert tokenise(tokenizer, told, LENGTH).ids.shape == (2, 77)
     assert len(tokenizer("red cube")["input_ids"]) == 4
 

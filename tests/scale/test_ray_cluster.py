@@ -13,7 +13,7 @@ from scale_made import make_pictures
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError
 from diffagiqa.scale.ray_cluster import check_port, join_cluster, lacking
-from diffagiqa.scale.service import _end_serve
+from diffagiqa.scale.service import APP, MODEL, _end_serve, model_runs
 
 ray = pytest.importorskip("ray")
 serve = pytest.importorskip("ray.serve")
@@ -93,6 +93,18 @@ def test_the_end_of_a_service_ends_no_other_on_the_cluster(
     monkeypatch.setattr(serve, "shutdown", lambda: found.append("all"))
     _end_serve(alone)
     assert found == ended
+
+
+def test_a_busy_model_is_a_ready_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health is Serve's to say: a call would wait behind the pictures of all other requests."""
+    state = pytest.importorskip("ray.serve._private.common").ReplicaState
+    states = {state.RUNNING: 1}
+    model = SimpleNamespace(replica_states=states)
+    whole = SimpleNamespace(applications={APP: SimpleNamespace(deployments={MODEL: model})})
+    monkeypatch.setattr(serve, "status", lambda: whole)
+    assert model_runs()
+    states |= {state.RUNNING: 0, state.STARTING: 1}
+    assert not model_runs()
 
 
 def test_a_port_in_use(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,15 @@ class Echo:
         return True
 
 
+class Full(Echo):
+    """Says of every picture all that the service says."""
+
+    async def score(self, data: bytes, prompt: str | None) -> dict[str, Any]:
+        found = await super().score(data, prompt)
+        scores = None if found["error"] else {"perception": 0.5}
+        return dict.fromkeys(RESULT) | found | {"scores": scores, "mos": scores, "seed": 0}
+
+
 def talk(
     body: Callable[[httpx.AsyncClient], Awaitable[Any]],
     backend: Echo | None = None,
@@ -353,8 +362,34 @@ def test_openapi_page() -> None:
 
     page, description = talk(body)
     assert page.status_code == 200
-    content = description.json()["paths"]["/v1/score"]["post"]["requestBody"]["content"]
+    paths = description.json()["paths"]
+    content = paths["/v1/score"]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+    assert "503" in paths["/readyz"]["get"]["responses"]
+
+
+def test_every_answer_is_as_the_openapi_document_says() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    asked = [
+        (200, {"json": as_json(b"a")}),
+        (200, {"files": files(b"a", b"bad")}),
+        (422, {"files": files(b"bad")}),
+        *((status, request_) for status, request_ in WRONG if status != 413),
+        (413, {"files": files(*[b"a"] * 17)}),
+    ]
+
+    async def body(client: httpx.AsyncClient) -> Any:
+        document = (await client.get("/openapi.json")).json()
+        return document, [await client.post("/v1/score", **sent) for _, sent in asked]
+
+    document, answers = talk(body, Full())
+    described = document["paths"]["/v1/score"]["post"]["responses"]
+    for (status, _), answer in zip(asked, answers, strict=True):
+        assert answer.status_code == status
+        schema = described[str(status)]["content"]["application/json"]["schema"]
+        jsonschema.validate(answer.json(), schema)
+    assert {"401", "429", "503", "504"} < set(described)
 
 
 def test_a_picture_goes_to_another_replica_when_one_dies() -> None:

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from diffagiqa.synth.defects import damage
 from diffagiqa.synth.samples import made_sample
 
-SCENES = (11, 42)  # in the stream of made pictures
+SCENES = (11, 42)  # in the stream of synthetic pictures
 DAMAGE = {"low detail": 0.6, "sensor noise": 0.4}
 
 

@@ -1,4 +1,4 @@
-"""What the fast path changes about the scores: made pictures scored both ways."""
+"""What the fast path changes about the scores: synthetic pictures scored both ways."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from diffagiqa.scorer import Scorer
 def measure_precision(
     model: str, device: str, dtype: str, count: int, size: int
 ) -> Mapping[str, Mapping[str, float]]:
-    """Largest and mean difference to float32 and rank correlation, by task, on ``count`` made pictures.
+    """By task, largest and mean difference to float32, and rank correlation with it.
 
-    Every second picture carries a made defect, so that the scores spread.
+    On ``count`` synthetic pictures, of which every second has a defect, so that the scores spread.
     """
     pairs = list(_pairs(count, size))
     exact = _scores(model, device, "float32", pairs)

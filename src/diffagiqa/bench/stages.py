@@ -47,7 +47,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         return [head(parts[model.pass_of[task]]) for task, head in model.heads.items()]
 
     words = (
-        "look for words", lambda: model.word_features(images, prompts, backbone),
+        "word evidence", lambda: model.word_features(images, prompts, backbone),
         backbone.unet, [images, *shown],
     )  # fmt: skip
     stages: list[tuple[str, Callable[[], Any], Any, list[torch.Tensor]]] = [

@@ -1,4 +1,4 @@
-"""The made world as a benchmark: one database to learn from, three to be judged by, all simulated.
+"""Synthetic pictures as a benchmark: one database to train on, three to test on, all simulated.
 
 Held out are prompts, combinations of a kind with a colour or material, and kinds of defects.
 """

@@ -105,7 +105,7 @@ def benchmark(
         config, opened.rows, out / "method", repeats=repeats, cache=cache, device=device,
         official=opened.official, log=typer.echo,
     )  # fmt: skip
-    title = " + ".join(opened.rows.names) if synthetic is None else "the made world"
+    title = " + ".join(opened.rows.names) if synthetic is None else "synthetic pictures"
     text = render(title, options.command_line(), done, names, opened)
     if synthetic is not None:
         text += made.held_out(synthetic, done, opened.rows.task_names)

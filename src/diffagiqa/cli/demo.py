@@ -1,4 +1,4 @@
-"""``diffagiqa demo``: made pictures, clean and damaged, with right and wrong prompts, scored."""
+"""``diffagiqa demo``: synthetic pictures, clean and damaged, with right and wrong prompts, scored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from diffagiqa.scorer import Score
 
-SCENES = (11, 42)  # numbers in the stream of made pictures
+SCENES = (11, 42)  # numbers in the stream of synthetic pictures
 DAMAGES: tuple[tuple[str, dict[str, float]], ...] = (
     ("clean", {}),
     ("some damage", {"low detail": 0.35, "sensor noise": 0.25}),
@@ -84,7 +84,7 @@ def demo(
 
 
 def make_examples(size: int = 512) -> list[Example]:
-    """Two made scenes: clean, damaged twice, and the clean one with the other scene's prompt."""
+    """Two synthetic scenes: clean, damaged twice, and the clean one with the other scene's prompt."""
     from diffagiqa.synth import made_sample
     from diffagiqa.synth.defects import damage
 

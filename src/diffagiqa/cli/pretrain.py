@@ -90,6 +90,6 @@ def pretrain(
     )
     exclude = read_prompts(str(exclude_prompts)) if exclude_prompts is not None else []
     real, made = gather(images, config, exclude)
-    typer.echo(f"{counted(len(real), 'real picture')}, {counted(len(made), 'made picture')}")
+    typer.echo(f"{counted(len(real), 'real picture')}, {counted(len(made), 'synthetic picture')}")
     folder = train(out, real, made, config, resume=resume, device=choose_device(device))
     typer.echo(f"backbone in {folder}")

@@ -1,6 +1,6 @@
-"""How far explanations are true, measured on the made world, where the truth is known.
+"""How faithful explanations are, measured on synthetic pictures, of which the truth is known.
 
-Places: a made picture with one local defect, its place known, and the same picture without it. A map
+Places: a synthetic picture with one local defect, its place known, and the same picture without it. A map
 is good if its highest value lies in the defect (pointing), if it ranks the defect's pixels above the
 others (area under the ROC curve), and if putting the clean pixels back where the map is highest raises
 the score sooner than in a random order (the insertion curve of arXiv 1806.07421, with the clean picture

@@ -27,7 +27,7 @@ from diffagiqa.pretrain.objectives import (
 )
 from diffagiqa.pretrain.pictures import Pictures, crop, to_tensor, view, whole
 from diffagiqa.pretrain.tokenizer import LENGTH
-from diffagiqa.pretrain.told import Tokens, Told, Truth, tokenise
+from diffagiqa.pretrain.word_labels import AnnotatedCaption, Tokens, WordLabels, tokenise
 
 SCHEDULE: dict[str, Any] = {
     "beta_start": 0.00085,
@@ -101,8 +101,8 @@ class Batch:
 
     images: Tensor  # (B,3,S,S) in [-1,1]
     roles: Tensor  # (B,)
-    told: list[Told]
-    truth: Truth  # of the pictures and captions of WORDS
+    captions: list[AnnotatedCaption]
+    labels: WordLabels  # of the pictures and captions of WORDS
     timesteps: Tensor  # (B,) of 0..999
     kinds: Tensor  # (B,) index into DEFECTS
     severities: Tensor  # (B,) in [0,1]
@@ -114,40 +114,40 @@ def draw_batch(
 ) -> Batch:
     """A step's samples; a function of the generator's state alone.
 
-    Each source is drawn equally often, but made pictures four times in five for ``WORDS``: of them
-    every word's truth is known.
+    Each source is drawn equally often, but synthetic pictures four times in five for ``WORDS``: of them
+    it is known of every word whether it is true.
     """
     numbers = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     side = int(numbers.choice(config.sides))
-    images, told, kinds, severities, lessons = [], [], [], [], []
+    images, captions, kinds, severities, examples = [], [], [], [], []
     roles = _roles(config, max(6, config.batch * min(config.sides) ** 2 // side**2))
     again: tuple[np.ndarray, int, float] | None = None  # what the second crop of a pair repeats
     for role in roles:
         made = numbers.random() < (0.8 if role == Role.WORDS else 0.5)
         pictures = sources[int(made) % len(sources)]
         index = int(numbers.integers(len(pictures)))
-        picture, caption = pictures.images[index], Told(pictures.captions[index])
+        picture, caption = pictures.images[index], AnnotatedCaption(pictures.captions[index])
         kind, severity = 0, 0.0
         if role == Role.PAIR or (role == Role.WORDS and numbers.random() < 0.3):
             kind = int(numbers.integers(len(DEFECTS)))
             severity = float(numbers.random()) if kind else 0.0
         if role == Role.WORDS:
-            lessons.append(pictures.lesson(index, numbers))
-            caption = lessons[-1].told
+            examples.append(pictures.example(index, numbers))
+            caption = examples[-1].annotated
             image = whole(picture, side)
         elif role == Role.PAIR:
             if again is None:
                 again = picture, kind, severity
             else:
                 (picture, kind, severity), again = again, None
-            caption = Told("")
+            caption = AnnotatedCaption("")
             image = crop(picture, side, numbers)
         else:
             if numbers.random() < config.caption_dropout:
-                caption = Told("")
+                caption = AnnotatedCaption("")
             image = view(picture, side, numbers)
         images.append(damage(image, kind, severity, numbers))
-        told.append(caption)
+        captions.append(caption)
         kinds.append(kind)
         severities.append(severity)
     found = torch.tensor(roles)
@@ -159,8 +159,8 @@ def draw_batch(
     return Batch(
         to_tensor(images),
         found,
-        told,
-        Truth.of(lessons),
+        captions,
+        WordLabels.of(examples),
         torch.from_numpy(timesteps),
         torch.tensor(kinds),
         torch.tensor(severities),
@@ -223,7 +223,7 @@ class Denoiser(nn.Module):
         )
         pair = pair_loss(looks[roles == Role.PAIR])
         asked = (roles == Role.WORDS).nonzero()[:, 0]
-        words = words_loss(compared, list(self.heads.values), tokens, batch.truth, asked)
+        words = words_loss(compared, list(self.heads.values), tokens, batch.labels, asked)
         loss = (
             eps
             + config.defect_weight * defect
@@ -261,7 +261,7 @@ def train_denoiser(
         generator = torch.Generator().manual_seed(batch.noise_seed)
         latents = encode(vae, batch.images.to(device), generator)
         noise = torch.randn(latents.shape, generator=generator).to(device)
-        return denoiser.losses(latents, noise, tokenise(tokenizer, batch.told, LENGTH), batch)
+        return denoiser.losses(latents, noise, tokenise(tokenizer, batch.captions, LENGTH), batch)
 
     stage = Stage(
         "denoiser",

@@ -1,4 +1,4 @@
-"""Do samples show what was asked for? A small classifier, trained on the made world, judges them.
+"""Do samples show what was asked for? A small classifier, trained on synthetic pictures, judges them.
 
 It knows nothing of the model that it judges: other weights, other training pictures (another seed).
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffagiqa.pretrain.pictures import to_tensor
-from diffagiqa.pretrain.told import shows, world_values
+from diffagiqa.pretrain.word_labels import attribute_values, attribute_vector
 
 if TYPE_CHECKING:
     from diffagiqa.synth.scene import Scene
@@ -28,7 +28,7 @@ class Judge(nn.Module):
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        numbers = world_values()
+        numbers = attribute_values()
         self.values = [value for value in numbers if value[0] in ASPECTS]
         self.columns = [numbers[value] for value in self.values]
         widths = [width, 2 * width, 4 * width, 6 * width]
@@ -57,7 +57,7 @@ class Judge(nn.Module):
 
     def truth(self, scenes: Sequence[Scene]) -> Tensor:
         """Which values each scene shows, (B, V) of 0 and 1."""
-        return torch.tensor([shows(scene) for scene in scenes])[:, self.columns].float()
+        return torch.tensor([attribute_vector(scene) for scene in scenes])[:, self.columns].float()
 
 
 @torch.random.fork_rng(devices=[])  # weights come from a stream of its own

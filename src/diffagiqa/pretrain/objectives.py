@@ -1,5 +1,5 @@
-"""Side tasks of the denoiser: name the made defect and its severity; find the crop of the same picture;
-say of every word of a caption whether it is shown.
+"""Side tasks of the denoiser: name a synthetic defect and its severity; find the crop of the same
+picture; say of every word of a caption whether it is shown.
 
 They read what the scorer will read: the GEGLU outputs of chosen transformer layers, through linear heads
 that are thrown away after training, and the products inside chosen cross-attentions, through nothing.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from diffagiqa.model.evidence import evidence, queries_and_keys
 from diffagiqa.pretrain.loop import Losses
-from diffagiqa.pretrain.told import UNKNOWN, Tokens, Truth, usual_values, world_values
+from diffagiqa.pretrain.word_labels import UNKNOWN, Tokens, WordLabels, attribute_values, base_rates
 
 DEFECTS = ("none", "blur", "noise", "jpeg", "low detail", "colour", "ghost", "checkerboard")
 
@@ -68,7 +68,7 @@ def damage(
 
 
 KEY_SCALE = 8.0
-"""Of the learnt keys of ``world_values``: as long as those that the text encoder gives at first."""
+"""Of the learnt keys of ``attribute_values``: as long as those that the text encoder gives at first."""
 
 
 class Taps:
@@ -124,9 +124,10 @@ class SideHeads(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, outputs) for width in widths)
         self.look = nn.Linear(sum(widths), embedding)
         self.values = nn.ParameterList(
-            nn.Parameter(torch.randn(len(world_values()), width) / width**0.5) for width in compared
+            nn.Parameter(torch.randn(len(attribute_values()), width) / width**0.5)
+            for width in compared
         )
-        """Per layer of ``words``, what a key would be for each of ``world_values``."""
+        """Per layer of ``words``, what a key would be for each of ``attribute_values``."""
 
     def forward(self, pooled: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Layers of (B, 2C) -> (layers, B, kinds + 1), and looks (B, E) of length 1."""
@@ -148,36 +149,36 @@ def words_loss(
     compared: Sequence[tuple[Tensor, Tensor]],
     values: Sequence[Tensor],
     tokens: Tokens,
-    truth: Truth,
+    labels: WordLabels,
     pictures: Tensor,
 ) -> Losses:
     """Is a word shown? Scalars "words", "seen", "named", and "wrong", a share of errors.
 
     ``compared``: queries (B, HW, E) and keys (B, L, E) per layer; ``values``: (V, E) per layer;
-    ``pictures`` (P,): numbers in the batch of those that ``truth`` speaks of.
+    ``pictures`` (P,): numbers in the batch of those that ``labels`` speaks of.
 
-    * words: every picture answers for the claiming tokens of all captions, the one it was told and the
-      others. Binary cross-entropy of the evidence; true and false weigh the same, among the told ones
-      together, among the others by value: guessing gives log 2. "wrong" is of the told ones.
-    * seen: the same for learnt keys of all that the made world has, so that seeing need not wait for
+    * words: every picture answers for the claiming tokens of all captions, the one it was given and the
+      others. Binary cross-entropy of the evidence; true and false weigh the same, among the given ones
+      together, among the others by value: guessing gives log 2. "wrong" is of the given ones.
+    * seen: the same for learnt keys of all ``attribute_values``, so that seeing need not wait for
       the text encoder.
     * named: a token's key picks its value among the learnt ones, so that the text need not wait either.
     """
     device = compared[0][0].device
-    wanted = truth.parts.to(device)[:, tokens.parts.to(device)]  # (P, T)
-    told = tokens.captions.to(device)[None] == pictures[:, None]
-    value = truth.values.to(device)[tokens.parts.to(device)]  # (T,)
+    wanted = labels.spans.to(device)[:, tokens.spans.to(device)]  # (P, T)
+    own = tokens.captions.to(device)[None] == pictures[:, None]
+    value = labels.values.to(device)[tokens.spans.to(device)]  # (T,)
     # The last stands for UNKNOWN, -1: the words of real captions.
-    usual = torch.tensor([*usual_values(), 0.1], device=device)
+    rates = torch.tensor([*base_rates(), 0.1], device=device)
     words, seen, named, wrong = [], [], [], []
     for (queries, keys), known in zip(compared, values, strict=True):
         places, chosen = queries[pictures], keys[tokens.captions, tokens.places]  # (P,HW,E), (T,E)
         found = evidence(places, chosen)  # (P, T)
-        words.append(_balanced(found[told], wanted[told]))
-        words.append(_weighed(found, wanted.masked_fill(told, UNKNOWN), usual[value]))
-        wrong.append(_errors(found[told], wanted[told]))
+        words.append(_balanced(found[own], wanted[own]))
+        words.append(_weighed(found, wanted.masked_fill(own, UNKNOWN), rates[value]))
+        wrong.append(_errors(found[own], wanted[own]))
         learnt = (KEY_SCALE * known).to(places.dtype)
-        seen.append(_weighed(evidence(places, learnt), truth.seen.to(device), usual[:-1]))
+        seen.append(_weighed(evidence(places, learnt), labels.attributes.to(device), rates[:-1]))
         sure = value != UNKNOWN
         if bool(sure.any()):
             named.append(F.cross_entropy(chosen[sure].float() @ known.T, value[sure]))
@@ -198,10 +199,10 @@ def _balanced(found: Tensor, truth: Tensor) -> Tensor:
     return torch.stack(parts).mean() if parts else found.sum() * 0
 
 
-def _weighed(found: Tensor, truth: Tensor, usual: Tensor) -> Tensor:
+def _weighed(found: Tensor, truth: Tensor, rates: Tensor) -> Tensor:
     """Binary cross-entropy of logits (P, N) with 1, 0 or ``UNKNOWN``, each column weighed by how often
     it is true, (N,): knowing that and nothing of the picture gives log 2, as guessing does."""
-    weight = torch.where(truth == 1, 0.5 / usual, 0.5 / (1 - usual)).clamp(max=20.0)
+    weight = torch.where(truth == 1, 0.5 / rates, 0.5 / (1 - rates)).clamp(max=20.0)
     weight = weight * (truth != UNKNOWN)
     losses = F.binary_cross_entropy_with_logits(
         found, (truth == 1).float(), weight, reduction="sum"

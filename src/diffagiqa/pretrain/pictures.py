@@ -1,4 +1,4 @@
-"""Training pictures and their captions: a folder in the AGIQA-3K layout, the made world, or both."""
+"""Training pictures and their captions: a folder in the AGIQA-3K layout, synthetic ones, or both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from diffagiqa.data.samples import reason_of
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, ImageError
-from diffagiqa.pretrain.told import MadeLesson, RealLesson, common_words, tell_made, tell_real
+from diffagiqa.pretrain.word_labels import (
+    RealExample,
+    SyntheticExample,
+    common_words,
+    real_example,
+    synthetic_example,
+)
 
 if TYPE_CHECKING:
     from diffagiqa.synth.scene import Scene
@@ -31,23 +37,23 @@ class Pictures:
     images: list[np.ndarray]
     captions: list[str]
     scenes: list[tuple[Scene, Scene]] = field(default_factory=list)
-    """Of made pictures, what was asked for and what is shown; empty for real ones."""
+    """Of synthetic pictures, what was asked for and what is shown; empty for real ones."""
 
     def __len__(self) -> int:
         return len(self.images)
 
     @cached_property
     def common(self) -> frozenset[str]:
-        """Words that many captions share (``told.common_words``)."""
+        """Words that many captions share (``word_labels.common_words``)."""
         return common_words(self.captions)
 
-    def lesson(self, index: int, generator: np.random.Generator) -> MadeLesson | RealLesson:
+    def example(self, index: int, generator: np.random.Generator) -> SyntheticExample | RealExample:
         """Picture ``index`` with a caption, true or not."""
         other = int(generator.integers(len(self)))
         if self.scenes:
-            return tell_made(*self.scenes[index], self.scenes[other][0], generator)
+            return synthetic_example(*self.scenes[index], self.scenes[other][0], generator)
         own = self.captions[index]
-        return tell_real(
+        return real_example(
             own, None if generator.random() < 0.5 else self.captions[other], self.common
         )
 

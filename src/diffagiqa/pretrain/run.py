@@ -99,17 +99,17 @@ def first() -> bool:
 def gather(
     root: Path | None, config: PretrainConfig, exclude: Collection[str] = ()
 ) -> tuple[Pictures, Pictures]:
-    """The pictures of ``root`` (none without it) and of the made world's training split."""
+    """The pictures of ``root`` (none without it) and synthetic ones of the training split."""
     real = read_folder(root, exclude) if root is not None else Pictures([], [])
     return real, made_pictures(config.made_images, config.seed, workers=os.cpu_count() or 1)
 
 
 MISALIGNED = 0.35
-"""Share of made pictures that do not show all that was asked for."""
+"""Share of synthetic pictures that do not show all that was asked for."""
 
 
 def made_pictures(count: int, seed: int, size: int = 256, workers: int = 1) -> Pictures:
-    """``count`` pictures of the made world with their scenes; number i is a function of (seed, i)."""
+    """``count`` synthetic pictures with their scenes; number i is a function of (seed, i)."""
     from diffagiqa.synth.database import mapped
 
     draw = partial(_made_picture, seed=seed, size=size)

@@ -23,6 +23,9 @@ SMALL = 100_000_000
 """Parameters of a backbone whose passes are too short to be worth splitting over threads: ours has 16
 million, Stable Diffusion 1.5 a billion."""
 
+MOST_AT_ONCE = 16
+"""Batches at the same time: Python's lock keeps more threads from being of use."""
+
 
 class LocalEngine:
     """Scores with one model in this process."""
@@ -65,7 +68,7 @@ def batches_at_once(scorer: Scorer) -> int:
     """
     parameters = sum(one.numel() for one in scorer.backbone.parameters())
     alone = scorer.device.type != "cpu" or parameters > SMALL
-    return 1 if alone else torch.get_num_threads()
+    return 1 if alone else min(MOST_AT_ONCE, torch.get_num_threads())
 
 
 @contextmanager

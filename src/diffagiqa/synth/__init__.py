@@ -1,4 +1,4 @@
-"""The made world, its defects, and its observers."""
+"""Synthetic pictures: their scenes and captions, their defects, and their simulated observers."""
 
 from diffagiqa.synth.captions import Caption, Claim, caption, describe, holds, violated
 from diffagiqa.synth.render import Rendering, render, render_layers

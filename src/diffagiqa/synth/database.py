@@ -1,4 +1,4 @@
-"""A made database in the layout of AGIQA-3K, with simulated ratings and the truth beside them.
+"""A synthetic database in the layout of AGIQA-3K, with simulated ratings and the truth beside them.
 
 ``data.csv`` (name, prompt, adj1, adj2, style, mos_quality, std_quality, mos_align, std_align; MOS 0..5),
 ``images/<generator>_<setting>_<number>.jpg``, ``truth.jsonl`` (one object per image) and
@@ -60,7 +60,7 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True, slots=True)
 class MadeImage:
-    """One image of a made database, before anybody rated it.
+    """One image of a synthetic database, before anybody rated it.
 
     Attributes:
         name: file name.

@@ -1,4 +1,4 @@
-"""The vocabulary of the made world: kinds, colours, materials, backgrounds, styles, light, relations.
+"""The vocabulary of synthetic scenes: kinds, colours, materials, backgrounds, styles, light, relations.
 
 Words only; what each word looks like stands in ``kinds``, ``textures``, ``backgrounds``, ``styles``.
 """

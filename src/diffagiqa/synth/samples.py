@@ -1,4 +1,4 @@
-"""The endless stream of made pictures: (seed, index, size, split) -> (picture, caption, scene)."""
+"""The endless stream of synthetic pictures: (seed, index, size, split) -> (picture, caption, scene)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffagiqa.synth.scene import Scene, sample_scene
 
 
 class MadeSample(NamedTuple):
-    """A made picture, (size, size, 3) uint8, its caption, and the truth."""
+    """A synthetic picture, (size, size, 3) uint8, its caption, and the truth."""
 
     image: NDArray[np.uint8]
     caption: str

@@ -1,4 +1,4 @@
-"""Scenes: the truth of the made world. A scene is a graph; where things stand follows from it.
+"""Scenes: the truth of synthetic pictures. A scene is a graph; where things stand follows from it.
 
 Positions are a function of (graph, ``layout_seed``), so that one changed attribute changes one thing.
 """

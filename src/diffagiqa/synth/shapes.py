@@ -39,9 +39,14 @@ class Part:
     bulge: float = 0.25
 
 
-Builder = Callable[
-    [np.random.Generator], list[Part]
-]  # a kind: its variations are drawn from the generator
+# A kind: its variations are drawn from the generator.
+Builder = Callable[[np.random.Generator], list[Part]]
+
+
+def both(side: Callable[[int], Sequence[Part]]) -> list[Part]:
+    """The parts of the left side, ``side(-1)``, and of the right one, ``side(1)``."""
+    return [*side(-1), *side(1)]
+
 
 PAINTS: dict[str, tuple[int, int, int]] = {  # sRGB; paints that do not follow the thing's colour
     "ink": (28, 26, 30),

@@ -67,7 +67,7 @@ def with_mismatches(rows: Rows, share: float, seed: int, among: Sequence[str] = 
 def with_damages(rows: Rows, share: float, seed: int) -> Rows:
     """``rows`` and, for a ``share`` of the rated ones drawn by ``seed``, two damaged copies each.
 
-    Both have the same defect, of the kinds that the made world trains on, the second one stronger. They
+    Both have the same defect, one of ``TRAIN_DEFECTS``, the second one stronger. They
     have no label, so they are in no part of a split; ``ordering`` compares them with their picture.
     Which labels the picture has is no matter, but without the task "perception" nothing is added.
     """

@@ -108,12 +108,12 @@ AGIQA_3K = Source(
 
 MADE = Source(
     name="made",
-    title="Made world",
+    title="Synthetic pictures",
     read=read_agiqa_3k,
     scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
     folders=("images",),
     expected=Expected(),
-    citation="diffagiqa synth: made pictures; the opinion scores are simulated, nobody gave them",
+    citation="diffagiqa synth: synthetic pictures; the opinion scores are simulated, nobody gave them",
     licence="Apache-2.0",
     home="",
 )

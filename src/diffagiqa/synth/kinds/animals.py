@@ -7,6 +7,7 @@ import numpy as np
 from diffagiqa.synth.shapes import (
     Builder,
     Part,
+    both,
     box,
     circle,
     common,
@@ -49,20 +50,22 @@ def bird(rng: np.random.Generator) -> list[Part]:
 
 def butterfly(rng: np.random.Generator) -> list[Part]:
     spread = float(rng.uniform(0.85, 1.0))
-    parts = []
-    for side in (-1, 1):
+
+    def wing(side: int) -> list[Part]:
         upper = ellipse(side * 0.5 * spread, -0.35, 0.5 * spread, 0.4, side * -0.6)
         lower = ellipse(side * 0.4 * spread, 0.42, 0.36 * spread, 0.4, side * 0.5)
-        parts += [Part(lower, "main", 0.12), Part(upper, "main", 0.12)]
-        parts += [
+        return [
+            Part(lower, "main", 0.12),
+            Part(upper, "main", 0.12),
             Part(circle(side * 0.62 * spread, -0.4, 0.15), "light", 0.03),
             Part(circle(side * 0.42 * spread, 0.48, 0.11), "dark", 0.03),
             Part(circle(side * 0.3 * spread, -0.2, 0.07), "dark", 0.02),
             Part(line(side * 0.03, -0.6, side * 0.24, -0.93, 0.022), "ink", 0.02),
             Part(circle(side * 0.25, -0.93, 0.05), "ink", 0.03),
         ]
+
     return [
-        *parts,
+        *both(wing),
         Part(ellipse(0, 0.05, 0.09, 0.66), "ink", 0.08),
         Part(circle(0, -0.6, 0.12), "ink", 0.1),
     ]

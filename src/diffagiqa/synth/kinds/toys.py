@@ -7,6 +7,7 @@ import numpy as np
 from diffagiqa.synth.shapes import (
     Builder,
     Part,
+    both,
     box,
     circle,
     common,
@@ -159,14 +160,13 @@ def key(rng: np.random.Generator) -> list[Part]:
 
 def robot(rng: np.random.Generator) -> list[Part]:
     wave = float(rng.uniform(-0.4, 0.3))
-    eyes = [
-        p
-        for s in (-1, 1)
-        for p in (
+
+    def lens(s: int) -> list[Part]:
+        return [
             Part(circle(s * 0.17, -0.5, 0.11), "glass", 0.04),
             Part(circle(s * 0.17, -0.5, 0.05), "ink", 0.02),
-        )
-    ]
+        ]
+
     return [
         Part(line(0, -0.75, 0, -0.9, 0.03), "steel", 0.03),
         Part(circle(0, -0.92, 0.07), "clay", 0.06),
@@ -180,7 +180,7 @@ def robot(rng: np.random.Generator) -> list[Part]:
         Part(box(0.06, 0.8, 0.42, 0.95, 0.05), "main", 0.06),
         Part(box(-0.5, -0.12, 0.5, 0.6, 0.08), "main", 0.14),
         Part(box(-0.42, -0.78, 0.42, -0.2, 0.1), "main", 0.14),
-        *eyes,
+        *both(lens),
         Part(box(-0.2, -0.34, 0.2, -0.27, 0.02), "ink", 0.02),
         Part(box(-0.28, 0.04, 0.28, 0.36, 0.04), "light", 0.03),
         Part(circle(-0.14, 0.2, 0.07), "clay", 0.05),
