@@ -125,7 +125,8 @@ class BatchRunner:
             judged = self._try(images[batch], prompts[batch])
             count = batch.stop - start
             if judged is None:
-                self.max_batch, self._full_batches = count // 2, 0
+                # At most: another thread may have met the limit with a smaller batch meanwhile.
+                self.max_batch, self._full_batches = min(self.max_batch, count // 2), 0
                 continue
             self._full_batches += count == self.max_batch
             if self._full_batches >= GROW_AFTER:  # two threads may have counted at once
