@@ -51,19 +51,17 @@ class PromptCache:
         self._kept: OrderedDict[str, Prompts] = OrderedDict()
 
     def __call__(self, texts: Sequence[str]) -> list[Prompts]:
+        """The encoded prompts of some texts, in their order."""
         with self._lock:
-            return self._look_up(texts)
-
-    def _look_up(self, texts: Sequence[str]) -> list[Prompts]:
-        distinct = dict.fromkeys(texts)
-        missing = [text for text in distinct if text not in self._kept]
-        self._kept |= dict(zip(missing, self._encode(missing), strict=True))
-        for text in distinct:
-            self._kept.move_to_end(text)
-        found = [self._kept[text] for text in texts]
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-        return found
+            distinct = dict.fromkeys(texts)
+            missing = [text for text in distinct if text not in self._kept]
+            self._kept |= dict(zip(missing, self._encode(missing), strict=True))
+            for text in distinct:
+                self._kept.move_to_end(text)
+            found = [self._kept[text] for text in texts]
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+            return found
 
 
 class PendingScores:
