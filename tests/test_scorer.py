@@ -406,6 +406,25 @@ def test_other_faults_are_not_taken_for_lack_of_memory(
         scorer(pictures, PROMPTS)
 
 
+def test_a_limit_that_another_thread_has_found_meanwhile_is_not_raised(
+    scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    original = scorer.runner._try
+
+    def fails_at_first(images: Sequence[torch.Tensor], prompts: Any) -> object:
+        sizes.append(len(images))
+        if len(sizes) > 1:
+            return original(images, prompts)
+        scorer.runner.max_batch = 2
+        return None
+
+    monkeypatch.setattr(scorer.runner, "max_batch", 8)
+    monkeypatch.setattr(scorer.runner, "_try", fails_at_first)
+    assert len(scorer(pictures, PROMPTS)) == 7
+    assert sizes == [7, 2, 2, 2, 1]
+
+
 def test_a_size_that_fitted_for_long_is_doubled(
     scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,19 +51,17 @@ class PromptCache:
         self._kept: OrderedDict[str, Prompts] = OrderedDict()
 
     def __call__(self, texts: Sequence[str]) -> list[Prompts]:
+        """The encoded prompts of some texts, in their order."""
         with self._lock:
-            return self._look_up(texts)
-
-    def _look_up(self, texts: Sequence[str]) -> list[Prompts]:
-        distinct = dict.fromkeys(texts)
-        missing = [text for text in distinct if text not in self._kept]
-        self._kept |= dict(zip(missing, self._encode(missing), strict=True))
-        for text in distinct:
-            self._kept.move_to_end(text)
-        found = [self._kept[text] for text in texts]
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-        return found
+            distinct = dict.fromkeys(texts)
+            missing = [text for text in distinct if text not in self._kept]
+            self._kept |= dict(zip(missing, self._encode(missing), strict=True))
+            for text in distinct:
+                self._kept.move_to_end(text)
+            found = [self._kept[text] for text in texts]
+            while len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+            return found
 
 
 class PendingScores:
@@ -125,7 +123,8 @@ class BatchRunner:
             judged = self._try(images[batch], prompts[batch])
             count = batch.stop - start
             if judged is None:
-                self.max_batch, self._full_batches = count // 2, 0
+                # At most: another thread may have met the limit with a smaller batch meanwhile.
+                self.max_batch, self._full_batches = min(self.max_batch, count // 2), 0
                 continue
             self._full_batches += count == self.max_batch
             if self._full_batches >= GROW_AFTER:  # two threads may have counted at once

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.data.databases.listing import PERCEPTION
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.data import Rows
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.sources import Source
-from diffagiqa.training.unrated import PERCEPTION
 
 MARGIN = 0.03  # of the scale [0, 1]
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import TrainingError
 from diffagiqa.synth.defects import TRAIN_DEFECTS
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Damage, Origin, Rows
 
-ALIGNMENT, PERCEPTION = "alignment", "perception"
 KEPT = 0.2
 """Share of a picture's own alignment label that is left with a wrong prompt."""
 MILD, STRONG = (0.25, 0.55), (0.65, 1.0)
