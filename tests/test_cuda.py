@@ -82,7 +82,7 @@ def test_the_same_picture_has_the_same_score_twice(model: Path, pictures: list[n
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_one_picture_is_recorded_and_replayed(
+def test_one_picture_is_captured_and_replayed(
     model: Path, pictures: list[np.ndarray], wanted: np.ndarray, device: str
 ) -> None:
     if device == "cuda:1" and torch.cuda.device_count() < 2:
@@ -94,16 +94,16 @@ def test_one_picture_is_recorded_and_replayed(
         return [[one[task] for task in scorer.tasks] for one in found]
 
     found = alone()
-    assert [known is not None for known in scorer.passes._alone._recorded.values()] == [True]
+    assert [known is not None for known in scorer.runner._graphs._captured.values()] == [True]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
     np.testing.assert_array_equal(alone()[2:], found[2:])
-    with torch.no_grad():  # a caller with tensors of its own takes the same recording
+    with torch.no_grad():  # a caller with tensors of its own takes the same graph
         image = scorer.prepare(pictures[5])[None]
         own = scorer.score_tensor(image, PROMPTS[5])
     np.testing.assert_array_equal([float(own[task]) for task in scorer.tasks], found[5])
 
 
-def test_the_embedded_model_is_the_same_on_the_gpu_and_recorded() -> None:
+def test_the_embedded_model_is_the_same_on_the_gpu_and_captured() -> None:
     pictures = [Image.open(REFERENCE / "image0.png").rotate(30 * i) for i in range(4)]
     found = {}
     for device in ("cpu", "cuda"):
@@ -113,8 +113,8 @@ def test_the_embedded_model_is_the_same_on_the_gpu_and_recorded() -> None:
         found[device] = [[one[task] for task in scorer.tasks] for one in results]
     assert np.ptp(found["cpu"], axis=0).min() > 0.005
     np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=0, atol=1e-3)
-    assert all(known is not None for known in scorer.passes._alone._recorded.values())
-    assert scorer.passes._alone._recorded
+    assert all(known is not None for known in scorer.runner._graphs._captured.values())
+    assert scorer.runner._graphs._captured
 
 
 def test_a_prompt_does_not_depend_on_its_neighbours(model: Path) -> None:
@@ -139,7 +139,7 @@ def test_memory_that_runs_out_halves_the_batch(
         found = scores(scorer, pictures)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert scorer.passes.most < len(pictures)
+    assert scorer.runner.max_batch < len(pictures)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-4)
 
 

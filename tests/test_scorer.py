@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,11 @@ from conftest import small_config, spread_out, unlike_pictures, unlike_prompts
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.batches import LastUsed, together
+from diffagiqa.batches import PromptCache, stack_on
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.scorer import Score, check_feature_channels
+from diffagiqa.weights.folder import load_config
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +75,9 @@ def test_a_stream_is_scored_in_full_batches_whatever_fails_between(
 ) -> None:
     monkeypatch.setattr(tiny_scorer, "batch_size", 2)
     sizes: list[int] = []
-    judge = tiny_scorer.passes.judge
+    judge = tiny_scorer.runner.judge
     monkeypatch.setattr(
-        tiny_scorer.passes,
+        tiny_scorer.runner,
         "judge",
         lambda images, prompts: sizes.append(len(images)) or judge(images, prompts),
     )
@@ -102,7 +104,7 @@ def test_the_prompts_used_last_are_kept() -> None:
         asked.append(list(texts))
         return [len(text) for text in texts]
 
-    kept = LastUsed(lengths, size=2)  # type: ignore[arg-type]
+    kept = PromptCache(lengths, size=2)  # type: ignore[arg-type]
     assert kept(["a", "bb", "a"]) == [1, 2, 1]
     assert kept(["a"]) == [1]
     assert kept(["ccc", "a"]) == [3, 1]  # "bb" was used least recently
@@ -160,6 +162,32 @@ def test_save_and_load_give_the_same_score(
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
     assert len(again.fingerprint) == 16
+
+
+def test_a_copy_of_a_model_with_its_own_backbone_has_it_too(
+    tiny_model: Path, reference: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    shutil.copytree(reference / "backbone", model / "backbone")
+    config = replace(load_config(model), backbone="./backbone")
+    (model / "config.json").write_text(config.to_json())
+    scorer = Scorer.from_pretrained(model, device="cpu", dtype="float32")
+    for folder in (tmp_path / "copy", model):  # over itself, too
+        scorer.save_pretrained(folder)
+        again = Scorer.from_pretrained(folder, device="cpu", dtype="float32")
+        assert again.fingerprint == scorer.fingerprint
+    shutil.rmtree(model / "backbone")
+    other = str(reference / "backbone")
+    Scorer.from_pretrained(model, backbone=other, device="cpu").save_pretrained(tmp_path / "bare")
+    assert not (tmp_path / "bare" / "backbone").exists()
+
+
+def test_a_backbone_named_from_the_current_folder_is_found_again(
+    reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(reference)
+    Scorer.untrained("./backbone", small_config(), device="cpu").save_pretrained(tmp_path)
+    assert Scorer.from_pretrained(tmp_path, device="cpu").config.backbone == "backbone"
 
 
 def test_low_precision_stays_near(
@@ -303,7 +331,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_loses_no_row(
         return judge(images, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scorer.model, "judge", small_memory)
-    monkeypatch.setattr(scorer.passes, "most", 8)
+    monkeypatch.setattr(scorer.runner, "max_batch", 8)
     found = [score["perception"] for score in scorer(pictures, PROMPTS)]
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
@@ -318,10 +346,10 @@ def test_pictures_that_do_not_fit_on_their_way_to_the_device_are_halved_too(
         sizes.append(len(images))
         if len(images) > 4:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-        return together(images, device)
+        return stack_on(images, device)
 
-    monkeypatch.setattr("diffagiqa.batches.together", small_memory)
-    monkeypatch.setattr(scorer.passes, "most", 8)
+    monkeypatch.setattr("diffagiqa.batches.stack_on", small_memory)
+    monkeypatch.setattr(scorer.runner, "max_batch", 8)
     assert len(scorer(pictures, PROMPTS)) == 7
     assert sizes == [7, 3, 3, 1]
 
@@ -333,7 +361,7 @@ def test_one_picture_that_does_not_fit_is_said_in_a_sentence(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(scorer.model, "judge", no_memory)
-    monkeypatch.setattr(scorer.passes, "most", 8)
+    monkeypatch.setattr(scorer.runner, "max_batch", 8)
     with pytest.raises(DeviceError, match="one picture of 128 x 128 does not fit"):
         scorer(pictures[0], "a fox")
 
@@ -351,7 +379,7 @@ def test_prompts_that_do_not_fit_together_are_encoded_alone(
         return encode(*given, alone=True)
 
     monkeypatch.setattr(scorer.backbone, "encode_each", small_memory)
-    monkeypatch.setattr(scorer, "prompts", LastUsed(scorer._encode, size=8))
+    monkeypatch.setattr(scorer, "prompts", PromptCache(scorer._encode, size=8))
     assert [score["alignment"] for score in scorer(pictures, PROMPTS)] == wanted
     assert tried == [False, True]
 
@@ -381,10 +409,10 @@ def test_other_faults_are_not_taken_for_lack_of_memory(
 def test_a_size_that_fitted_for_long_is_doubled(
     scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scorer.passes, "most", 2)
-    monkeypatch.setattr("diffagiqa.batches.FULL_PASSES", 3)
+    monkeypatch.setattr(scorer.runner, "max_batch", 2)
+    monkeypatch.setattr("diffagiqa.batches.GROW_AFTER", 3)
     assert len(scorer(pictures, PROMPTS)) == 7  # 2, 2, 2, and then more would be tried
-    assert scorer.passes.most == 4
+    assert scorer.runner.max_batch == 4
 
 
 @pytest.mark.parametrize("prompt", [None, float("nan"), 7])

@@ -50,9 +50,9 @@ def said_by(call: Callable[[], object]) -> str:
         (whole, True, "n is True; "),
         (whole, -1, "n is -1; "),
         (whole, None, "n is None; "),
-        (number, "2", "n is '2'; expected a number"),
+        (number, "2", "n is '2'; expected a finite number"),
         (number, float("nan"), "n is nan; "),
-        (number, float("inf"), "n is inf; "),
+        (number, float("inf"), "n is inf; expected a finite number"),
         (flag, "no", "n is 'no'; expected True or False"),
         (text, b"fox", "n is b'fox'; expected a text"),
         (text, "", "n is ''; expected a text"),
@@ -110,7 +110,7 @@ def test_what_fits_comes_back() -> None:
         (lambda s: s.explain(PICTURE, words="no"), "words is 'no'; expected True or False"),
         (
             lambda s: s.explain(PICTURE, missing_above="x"),
-            "missing_above is 'x'; expected a number",
+            "missing_above is 'x'; expected a finite number",
         ),
         (lambda s: explain(ODD, PICTURE), "scorer is None; expected a Scorer, as "),
         (
@@ -211,7 +211,10 @@ def test_making(make: Callable[[], object], expected: str) -> None:
     [
         (lambda s: metric(["diffagiqa"], model=s), "there is no metric ['diffagiqa']; this model"),
         (lambda s: metric(model=5), "model is 5; expected a folder or hub id"),
-        (lambda s: metric(model=s, loss_weight="2"), "loss_weight is '2'; expected a number"),
+        (
+            lambda s: metric(model=s, loss_weight="2"),
+            "loss_weight is '2'; expected a finite number",
+        ),
         (lambda s: metric(model=s, loss_reduction=["mean"]), "loss_reduction is of type list; "),
         (lambda s: metric(model=s)(BATCH, 5), "prompts is 5; expected a text, or a list"),
         (lambda s: NamedMetric(s, ["beauty"]), "one of tasks is 'beauty'; expected one of perce"),
@@ -231,7 +234,10 @@ def test_making(make: Callable[[], object], expected: str) -> None:
         (lambda s: ScoreSteps(ODD, "a"), "scorer is None; expected a Scorer"),
         (lambda s: ScoreSteps(s, ODD), "prompts is None; expected a text, or a list"),
         (lambda s: ScoreSteps(s, "a", every="2"), "every is '2'; expected a whole number of 1"),
-        (lambda s: ScoreSteps(s, "a", stop_above="x"), "stop_above is 'x'; expected a number"),
+        (
+            lambda s: ScoreSteps(s, "a", stop_above="x"),
+            "stop_above is 'x'; expected a finite number",
+        ),
         (lambda s: best_of(print, s, "a", "2"), "n is '2'; expected a whole number of 1 or more"),
         (lambda s: best_of(print, s, "a", seed=-1), "seed is -1; expected a whole number of 0"),
         (lambda s: best_of(print, s, ODD), "the prompt is None of type NoneType; give a text"),

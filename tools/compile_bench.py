@@ -15,7 +15,7 @@ import torch
 
 from diffagiqa.bench.peak import median_seconds, synchronise
 from diffagiqa.device import choose_device
-from diffagiqa.model.fused import fuse_where_it_pays
+from diffagiqa.model.fused import fuse_where_supported
 from diffagiqa.model.sd15 import sd15_vae
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     plain = vae.encoder.to(device, dtype).to(memory_format=torch.channels_last)
     plain = plain.requires_grad_(False).eval()
     fused = copy.deepcopy(plain)
-    fuse_where_it_pays(fused, device)
+    fuse_where_supported(fused, device)
     images = torch.rand(options.batch, 3, options.size, options.size, device=device, dtype=dtype)
     print(f"{device}, {dtype}, batch of {options.batch}; ms per image")
     print(

@@ -140,17 +140,29 @@ def offline_rate(model: list[str], pictures: list[bytes]) -> float:
         return float(summary["rows"] / summary["seconds"])
 
 
-def kill_a_replica() -> None:
-    """SIGKILL to the first process that holds a model of the service."""
+def kill_a_replica(service: int) -> None:
+    """SIGKILL to the first process that holds a model of the service, not of one beside it."""
     for entry in Path("/proc").iterdir():
         try:
             line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
         except OSError:
             continue
-        if line.startswith(b"ray::ServeReplica:diffagiqa:Model"):
+        ours = line.startswith(b"ray::ServeReplica:diffagiqa:Model")
+        if ours and descends(int(entry.name), service):
             os.kill(int(entry.name), signal.SIGKILL)
             return
     raise RuntimeError("no replica was found")
+
+
+def descends(pid: int, ancestor: int) -> bool:
+    """Whether a process was started by another, or by one that it started."""
+    while pid not in (0, ancestor):
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return False
+        pid = int(status.rpartition(")")[2].split()[1])
+    return pid == ancestor
 
 
 def wait_until_ready(port: int, process: subprocess.Popen[str]) -> None:
@@ -182,7 +194,7 @@ def measure_loads(
     full = measured(f"full, {options.clients} clients", client, lambda: full_load(seconds))
     rate = max(0.2, full["per_second"] / 2)
     half = measured(f"half, {rate:.2f} per second", client, lambda: client.open_loop(rate, seconds))
-    threading.Timer(seconds / 4, kill_a_replica).start()
+    threading.Timer(seconds / 4, kill_a_replica, [service.pid]).start()
     killed = measured("full, a replica killed", client, lambda: full_load(seconds))
     threading.Timer(seconds / 8, service.send_signal, [signal.SIGTERM]).start()
     ended = measured("full, then SIGTERM", client, lambda: full_load(seconds / 4))

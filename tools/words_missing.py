@@ -51,10 +51,10 @@ def main() -> None:
         other.append(choice)
     draws = {
         f"rated {options.met:g} or more": (met, own),
-        "the same, prompt of another": (met, other),
+        "the same, with another image's prompt": (met, other),
         f"rated {options.missed:g} or less": (missed, [one.prompt or "" for one in missed]),
     }
-    print("| pictures | words said to be missing | pictures with such a word |\n|---|---|---|")
+    print("| images | words reported missing | images with such a word |\n|---|---|---|")
     for name, (chosen, prompts) in draws.items():
         shares = [missing(scorer, o.source, p) for o, p in zip(chosen, prompts, strict=True)]
         print(f"| {name} | {_cell(share(shares))} | {_cell(share([s > 0 for s in shares]))} |")

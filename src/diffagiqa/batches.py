@@ -1,6 +1,6 @@
-"""Passes over batches: what goes to the device, what fits there, what comes back.
+"""Batches on a device: what goes there, what fits its memory, what comes back.
 
-On a GPU nothing here waits for the work that is queued, but ``Queued.values``.
+On a GPU only ``PendingScores.values`` waits for the work that is queued.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ import torch
 from torch import Tensor
 
 from diffagiqa.device import (
-    current,
+    current_device,
     exact_float32,
-    own_dtypes,
     ran_out_of_memory,
     release_memory,
+    without_autocast,
 )
 from diffagiqa.errors import DeviceError
 from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.noise import Noise
-from diffagiqa.model.replay import Replays
+from diffagiqa.model.replay import CudaGraphs
 from diffagiqa.model.scoring import DiffAGIQA, Judgement
 
-FULL_PASSES = 64
-"""After so many at the largest size that fitted, one of twice the size is tried again."""
+GROW_AFTER = 64
+"""Batches of the largest size that fitted, after which twice the size is tried again."""
 
 
-def together(images: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Pictures (3, S, S) of the CPU -> (B, 3, S, S) on ``device``, whose work goes on meanwhile."""
+def stack_on(images: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Images (3, S, S) on the CPU -> (B, 3, S, S) on ``device``, without waiting for its queued work."""
     if device.type != "cuda" or images[0].is_cuda:
         return torch.stack(list(images)).to(device)
     pinned = torch.empty((len(images), *images[0].shape), dtype=images[0].dtype, pin_memory=True)
     return torch.stack(list(images), out=pinned).to(device, non_blocking=True)
 
 
-class LastUsed:
-    """The results of a function of texts, one each; the least recently used are dropped first.
+class PromptCache:
+    """Encoded prompts by their text; the least recently used are dropped first.
 
-    Safe to call from several threads.
+    ``encode`` is called with the texts that are missing. Safe to call from several threads.
     """
 
-    def __init__(self, function: Callable[[Sequence[str]], list[Prompts]], size: int) -> None:
-        self._function = function
+    def __init__(self, encode: Callable[[Sequence[str]], list[Prompts]], size: int) -> None:
+        self._encode = encode
         self._size = size
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Prompts] = OrderedDict()
@@ -57,7 +57,7 @@ class LastUsed:
     def _look_up(self, texts: Sequence[str]) -> list[Prompts]:
         distinct = dict.fromkeys(texts)
         missing = [text for text in distinct if text not in self._kept]
-        self._kept |= dict(zip(missing, self._function(missing), strict=True))
+        self._kept |= dict(zip(missing, self._encode(missing), strict=True))
         for text in distinct:
             self._kept.move_to_end(text)
         found = [self._kept[text] for text in texts]
@@ -66,8 +66,8 @@ class LastUsed:
         return found
 
 
-class Queued:
-    """Scores of one pass, on their way from the device."""
+class PendingScores:
+    """Scores of one batch, on their way from the device."""
 
     def __init__(self, judged: Judgement) -> None:
         self.tasks = list(judged.scores)
@@ -78,67 +78,69 @@ class Queued:
         # (B, tasks and distance)
         table = torch.stack([column.float() for column in columns], dim=1)
         self._table = table.to("cpu", non_blocking=table.is_cuda)
-        self._there: torch.cuda.Event | None = None
+        self._copied: torch.cuda.Event | None = None
         if table.is_cuda:
-            self._there = torch.cuda.Event()
-            self._there.record(torch.cuda.current_stream(table.device))
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(table.device))
 
     def values(self) -> Iterator[tuple[dict[str, float], float]]:
-        """Scores by task and distance (0 where the model knows none) of every picture; waits."""
-        if self._there is not None:
-            self._there.synchronize()
+        """Wait, then yield every image's scores by task and its distance (0 where the model has none)."""
+        if self._copied is not None:
+            self._copied.synchronize()
         for row in self._table.tolist():
             yield dict(zip(self.tasks, row, strict=False)), (*row, 0.0)[len(self.tasks)]
 
 
-class Passes:
-    """Passes of a model over pictures, on its backbone's device and within the memory there."""
+class BatchRunner:
+    """Runs a model over images, on its backbone's device and within the memory there."""
 
     def __init__(self, model: DiffAGIQA, backbone: Backbone, noises: Sequence[Noise]) -> None:
         self.model = model
         self.backbone = backbone
         self.noises = noises
-        self.most = sys.maxsize
-        """Pictures per pass: halved where they do not fit, doubled when as many have fitted for long."""
-        self._full = 0
-        self._alone = Replays(self._pass)
+        self.max_batch = sys.maxsize
+        """Halved where a batch does not fit the memory, doubled when as many have fitted for long."""
+        self._full_batches = 0
+        self._graphs = CudaGraphs(self._judge)
 
     def judge(self, images: Tensor, prompts: Prompts) -> Judgement:
-        """(B, 3, S, S) on the device and B prompts -> their scores; a picture alone by its recording."""
-        alone = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
+        """(B, 3, S, S) on the device and B prompts -> their scores; a single image's by a CUDA graph."""
+        single = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
         device = self.backbone.device
         # Trainers call their rewards within their own autocast, which is none of a score's business.
-        with current(device), exact_float32(device), own_dtypes(device):
-            return (self._alone if alone else self._pass)(images, prompts)
+        with current_device(device), exact_float32(device), without_autocast(device):
+            return (self._graphs if single else self._judge)(images, prompts)
 
-    def queue(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Iterator[Queued]:
-        """Judge pictures of the CPU in pieces that fit the memory, in their order.
+    def queue(
+        self, images: Sequence[Tensor], prompts: Sequence[Prompts]
+    ) -> Iterator[PendingScores]:
+        """Judge images on the CPU in batches that fit the memory, in their order.
 
         Raises:
-            DeviceError: a single picture does not fit.
+            DeviceError: a single image does not fit.
         """
         start = 0
         while start < len(images):
-            piece = slice(start, min(start + self.most, len(images)))
-            judged = self._try(images[piece], prompts[piece])
-            count = piece.stop - start
+            batch = slice(start, min(start + self.max_batch, len(images)))
+            judged = self._try(images[batch], prompts[batch])
+            count = batch.stop - start
             if judged is None:
-                self.most, self._full = count // 2, 0
+                self.max_batch, self._full_batches = count // 2, 0
                 continue
-            self._full += count == self.most
-            if self._full == FULL_PASSES:
-                self.most, self._full = 2 * self.most, 0
-            yield Queued(judged)
-            start = piece.stop
+            self._full_batches += count == self.max_batch
+            if self._full_batches >= GROW_AFTER:  # two threads may have counted at once
+                self.max_batch, self._full_batches = 2 * self.max_batch, 0
+            yield PendingScores(judged)
+            start = batch.stop
 
-    def _pass(self, images: Tensor, prompts: Prompts) -> Judgement:
+    def _judge(self, images: Tensor, prompts: Prompts) -> Judgement:
         return self.model.judge(images, prompts, self.backbone, self.noises)
 
     def _try(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Judgement | None:
-        """None where several pictures do not fit the memory."""
+        """None where several images do not fit the memory."""
         device = self.backbone.device
         try:
-            return self.judge(together(images, device), Prompts.stack(prompts))
+            return self.judge(stack_on(images, device), Prompts.stack(prompts))
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
@@ -152,6 +154,6 @@ class Passes:
         return None
 
     def release(self) -> None:
-        """Give back the memory that is only kept for speed: recordings, and freed blocks."""
-        self._alone.forget()
+        """Give back the memory that is only kept for speed: CUDA graphs, and freed blocks."""
+        self._graphs.clear()
         release_memory(self.backbone.device)

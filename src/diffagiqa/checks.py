@@ -1,4 +1,4 @@
-"""Arguments of the public functions: what is not as expected is said in one sentence.
+"""Checks of the public functions' arguments: a wrong one is named in one sentence.
 
 Every check takes the argument's name and value, returns the value, and raises ``ConfigError``.
 """
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def shown(value: Any) -> str:
-    """A value in a sentence: texts and numbers as Python writes them, of all others the type.
+    """A value as a sentence shows it: texts and numbers as Python writes them, else the type.
 
     >>> shown("4"), shown(2.5), shown([1, 2])
     ("'4'", '2.5', 'of type list')
@@ -36,34 +36,34 @@ def instance(name: str, value: T, kind: Any, expected: str) -> T:
 
 
 def whole(name: str, value: Any, low: int = 0) -> int:
-    """A whole number from ``low`` on, Python's or NumPy's; True and False are none."""
+    """A whole number of ``low`` or more, Python's or NumPy's; not True or False."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
         raise _unlike(name, value, f"a whole number of {low} or more")
     return operator.index(value)
 
 
-def number(name: str, value: Any, low: float = -math.inf) -> float:
-    """A finite number from ``low`` on; True and False are none."""
+def number(name: str, value: Any) -> float:
+    """A finite number; not True or False."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not low <= value < math.inf:
-        raise _unlike(name, value, "a number" + f" of {low:g} or more" * (low > -math.inf))
+    if not real or not -math.inf < value < math.inf:
+        raise _unlike(name, value, "a finite number")
     return float(value)
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False, and nothing that counts as one of them."""
+    """True or False, and nothing that is merely truthy or falsy."""
     return instance(name, value, bool, "True or False")
 
 
 def text(name: str, value: Any) -> str:
-    """A text of a character or more."""
+    """A text that is not empty."""
     if not isinstance(value, str) or not value:
         raise _unlike(name, value, "a text")
     return value
 
 
 def location(name: str, value: Any, expected: str = "a path") -> str:
-    """A path as text; no path is empty, which would be the current folder."""
+    """A path as text; an empty one, which would be the current folder, is refused."""
     if not isinstance(value, (str, os.PathLike)) or not (found := os.fsdecode(value)):
         raise _unlike(name, value, expected)
     return found
@@ -77,7 +77,7 @@ def one_of(name: str, value: Any, known: Collection[str]) -> str:
 
 
 def several(name: str, value: Any, expected: str) -> Iterable[Any]:
-    """Something whose items have an order; a text's letters are no items."""
+    """An iterable with an order; a text does not count as one of its characters."""
     try:
         if isinstance(value, (str, bytes, bytearray, Mapping, Set)):
             raise TypeError

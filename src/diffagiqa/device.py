@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from diffagiqa.errors import ConfigError
-from diffagiqa.overlap import Overlapping
+from diffagiqa.overlap import SharedContext
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -181,11 +181,11 @@ def _set_to(owner: Any, name: str, value: object) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-_EXACT = Overlapping(without_tf32)
+_EXACT = SharedContext(without_tf32)
 
 
-def own_dtypes(device: torch.device) -> AbstractContextManager[Any]:
-    """Within it, autocast is off, and modules compute in the formats of their own weights."""
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, autocast is off, and modules compute in the dtypes of their own weights."""
     if not torch.amp.is_autocast_available(device.type):  # "meta", and older PyTorch's "mps"
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -196,8 +196,8 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def current(device: torch.device) -> AbstractContextManager[Any]:
-    """Within it, what PyTorch and Triton take for the current CUDA device is this one."""
+def current_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, this is the current CUDA device of PyTorch and Triton."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 

@@ -1,48 +1,48 @@
-"""Errors a user can cause. Each message is one sentence: found, expected, what to do."""
+"""Errors that a user can cause. Each message is one sentence: found, expected, what to do."""
 
 
 class DiffAGIQAError(Exception):
-    """Base of every error that a user's input can cause; the command line prints it and exits 2."""
+    """Base of all these errors; the command line prints the message and exits with 2."""
 
 
 class ImageError(DiffAGIQAError):
-    """One image cannot be read or is outside the limits."""
+    """An image cannot be read, or is outside the limits."""
 
 
 class PromptError(DiffAGIQAError):
-    """One prompt cannot be used."""
+    """A prompt cannot be used: no text, or too long."""
 
 
 class TableError(DiffAGIQAError):
-    """A table of samples or labels is malformed."""
+    """A table of images, labels or scores is malformed, or does not fit what it is used with."""
 
 
 class DatabaseError(DiffAGIQAError):
-    """A quality database is not laid out as its distribution says."""
+    """A quality database is not laid out as distributed."""
 
 
 class ConfigError(DiffAGIQAError):
-    """A configuration value is unknown or out of range."""
+    """An argument or configuration value is unknown, of the wrong type or out of range."""
 
 
 class BackboneError(DiffAGIQAError):
-    """The diffusion model cannot be found, or lacks parts."""
+    """The backbone (diffusion model) cannot be found, or lacks parts."""
 
 
 class WeightsError(DiffAGIQAError):
-    """Trained weights cannot be found or do not fit their configuration."""
+    """Trained weights cannot be found, or do not fit their configuration or backbone."""
 
 
 class DeviceError(DiffAGIQAError):
-    """The device has not the memory for what was asked."""
+    """The device has too little memory for what was asked."""
 
 
 class TrainingError(DiffAGIQAError):
-    """A training run cannot start or go on."""
+    """A training run cannot start or continue."""
 
 
 class MissingExtraError(DiffAGIQAError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(

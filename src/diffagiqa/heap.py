@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
-from diffagiqa.overlap import Overlapping
+from diffagiqa.overlap import SharedContext
 
 GIVEN_BACK = 32 * 2**20
 """Bytes; what glibc's threshold for blocks comes to in a process that has freed large ones. That for the
@@ -53,4 +53,4 @@ def _glibc() -> Any:
     return libc if hasattr(libc, "gnu_get_libc_version") else None
 
 
-_KEPT = Overlapping(_keeping)
+_KEPT = SharedContext(_keeping)

@@ -1,4 +1,4 @@
-"""Work that overlaps: the next begun before the last is done, and what is the whole process's shared."""
+"""Work that overlaps: the next task begun before the last is done; settings that threads share."""
 
 from __future__ import annotations
 
@@ -12,32 +12,40 @@ T = TypeVar("T")
 
 
 def in_order(begun: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
-    """The results of tasks that begin when they are taken from ``begun`` and, once called, wait.
+    """The results of tasks that begin when they are taken from ``begun``; calling one waits for it.
 
-    A result is asked for when ``ahead`` further tasks have begun. Where ``begun`` fails, what has begun
-    comes before its error.
+    A result is asked for when ``ahead`` further tasks have begun. Where ``begun`` fails, the results of
+    what has begun come before its error; where a task fails, none comes after it.
 
     >>> list(in_order((lambda n=n: n * n for n in range(4)), ahead=1))
     [0, 1, 4, 9]
     """
-    waiting: deque[Callable[[], T]] = deque()
     fault: Exception | None = None
-    try:
-        for result in begun:
-            waiting.append(result)
-            if len(waiting) > ahead:
-                yield waiting.popleft()()
-    except Exception as error:
-        fault = error
+
+    def until_fault() -> Iterator[Callable[[], T]]:
+        nonlocal fault
+        try:
+            yield from begun
+        except Exception as error:
+            fault = error
+
+    waiting: deque[Callable[[], T]] = deque()
+    for result in until_fault():
+        waiting.append(result)
+        if len(waiting) > ahead:
+            yield waiting.popleft()()
     while waiting:
         yield waiting.popleft()()
     if fault is not None:
         raise fault
 
 
-class Overlapping:
-    """A context of the whole process for threads that overlap: the first one in enters it, the last one
-    out leaves it. A context of each thread's own would leave behind what it found on entering."""
+class SharedContext:
+    """A context of the whole process: the first thread in enters it, the last one out leaves it.
+
+    Were each thread to restore the setting that it found on entering, overlapping ones would restore
+    each other's.
+    """
 
     def __init__(self, make: Callable[[], AbstractContextManager[Any]]) -> None:
         self._make = make

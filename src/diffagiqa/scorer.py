@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from diffagiqa import checks
-from diffagiqa.batches import LastUsed, Passes, Queued
+from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
 from diffagiqa.device import (
     choose_device,
     choose_dtype,
     default_batch_size,
-    own_dtypes,
     ran_out_of_memory,
+    without_autocast,
 )
 from diffagiqa.errors import (
     ConfigError,
@@ -37,7 +37,7 @@ from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
 from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import load_model, save_model
+from diffagiqa.weights.folder import copy_own_backbone, load_model, named_backbone, save_model
 from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
@@ -45,20 +45,25 @@ RowError = ImageError | PromptError
 
 @dataclass(frozen=True)
 class Score:
-    """Scores of one image: ``score["perception"]`` in [0, 1]; ``score.mos`` on the MOS scale."""
+    """The scores of one image; ``score["perception"]`` is ``score.scores["perception"]``."""
 
     scores: Mapping[str, float]
+    """Score by task, in [0, 1]."""
     mos: Mapping[str, float]
+    """The same on the scale of the ratings that the model was trained on (``TaskConfig``)."""
     unfamiliar: str = ""
-    """What is unlike the training data, so that the scores mean little: "picture", "prompt", both
-    joined by "+", or nothing. Only models that have measured their training data say so."""
+    """What is unlike the training data, so that the scores mean little: "picture", "prompt",
+    "picture+prompt" or "". Always "" for models without statistics of their training data."""
 
     def __getitem__(self, task: str) -> float:
         return self.scores[task]
 
 
 class Scorer:
-    """A trained model with its frozen backbone, ready to score.
+    """A trained model with its frozen backbone, ready to score images.
+
+    A score is a function of (image, prompt, weights, seed, noise draws): it does not depend on the
+    batch, the order or other images. Safe to call from several threads.
 
     >>> scorer = Scorer.from_pretrained("models/sd15-agiqa3k")            # doctest: +SKIP
     >>> scorer("fox.png", "a red fox in a green suit")["perception"]      # doctest: +SKIP
@@ -77,10 +82,20 @@ class Scorer:
         saved_in: Path | None = None,
         loader: Callable[[], Scorer] | None = None,
     ) -> None:
-        """``batch_size``: pictures per pass, halved where memory runs out; default: 8, on CUDA 32.
+        """Wrap a model built in memory; ``from_pretrained`` loads one.
 
-        ``saved_in``: the model's folder, where ``model`` was folded and can no longer be saved.
-        ``loader``: what made it, for other processes.
+        Args:
+            model: the trained parts.
+            backbone: the frozen diffusion model; its device is the scorer's.
+            seed: of the noise, 0 or more.
+            batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
+            limits: largest file and image accepted.
+            fingerprint: identifies the weights in results.
+            saved_in: the model's folder, needed for saving where ``model`` has been folded.
+            loader: makes the same scorer in another process.
+
+        Raises:
+            ConfigError: an argument is not as expected.
         """
         checks.instance("model", model, DiffAGIQA, "a DiffAGIQA, as build_model makes it")
         checks.instance("backbone", backbone, Backbone, "a Backbone, as load_backbone reads it")
@@ -94,13 +109,13 @@ class Scorer:
         self.batch_size = checks.whole("batch_size", batch_size, 1)
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
-        with torch.inference_mode(False):  # wherever this is called, gradients may be wanted later
+        with torch.inference_mode(False):  # gradients may be wanted later, whoever calls this
             drawn = scoring_noise(model.config, backbone, self.seed)
             self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
-        """The configured draws, the same for every picture."""
-        self.passes = Passes(self.model, backbone, self.noises)
-        self.prompts = LastUsed(self._encode, size=1024)
-        """Clean prompts -> encoded ones; the last 1024 are kept."""
+        """The configured noise draws, the same for every image."""
+        self.runner = BatchRunner(self.model, backbone, self.noises)
+        self.prompts = PromptCache(self._encode, size=1024)
+        """Cleaned prompts -> encoded prompts; the 1024 last used are cached."""
 
     @classmethod
     @torch.inference_mode(False)
@@ -116,13 +131,24 @@ class Scorer:
         batch_size: int | None = None,
         limits: ImageLimits = DEFAULT_LIMITS,
     ) -> Scorer:
-        """Load a model folder or hub id; without arguments, the model that the package carries.
+        """Load a trained model; without arguments, the one in the package.
 
-        ``backbone`` replaces the configured backbone by a local copy. ``device``: default is a GPU
-        where there is one, else the CPU. ``dtype`` of the frozen parts: default is chosen by the
-        device (docs/how-to/precision.md); "float32" gives the reference arithmetic. ``seed`` fixes
-        the noise. Raises ``WeightsError`` or ``BackboneError`` saying what to fetch and where to put it,
-        and ``ConfigError`` for an argument that is not as expected.
+        Args:
+            name_or_path: model folder or hub id.
+            backbone: folder or hub id to use instead of the configured backbone.
+            revision: branch, tag or commit of the model on the hub.
+            device: "cpu", "cuda", "cuda:1", "mps" or a ``torch.device``; default: a GPU if there is
+                one, else the CPU.
+            dtype: of the frozen parts, "float32", "bfloat16" or "float16"; default: chosen by model
+                and device (docs/how-to/precision.md). "float32" is the reference.
+            seed: of the noise, 0 or more.
+            batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
+            limits: largest file and image accepted.
+
+        Raises:
+            WeightsError: the model cannot be found or does not fit its configuration or backbone.
+            BackboneError: the backbone cannot be found or lacks parts.
+            ConfigError: an argument is not as expected, or the device is not available.
         """
         checks.whole("seed", seed)  # before anything is read
         if batch_size is not None:
@@ -167,7 +193,20 @@ class Scorer:
         dtype: str | torch.dtype | None = None,
         seed: int = 0,
     ) -> Scorer:
-        """A randomly initialised model on a given backbone: a starting point, its scores mean nothing."""
+        """A randomly initialised model on a given backbone, to start from; its scores mean nothing.
+
+        Args:
+            backbone: folder in diffusers format, or hub id.
+            config: default: the paper's model; feature widths are read from the backbone.
+            init_seed: of the trained parts' initial weights, 0 or more.
+            device: as in ``from_pretrained``.
+            dtype: as in ``from_pretrained``.
+            seed: of the noise, 0 or more.
+
+        Raises:
+            BackboneError: the backbone cannot be found or lacks parts.
+            ConfigError: an argument is not as expected, or the backbone lacks a configured feature.
+        """
         from dataclasses import replace
 
         config = checks.instance("config", config or ModelConfig(), ModelConfig, "a ModelConfig")
@@ -182,21 +221,46 @@ class Scorer:
             dtype=choose_dtype(chosen_device, dtype, exact=config.needs_float32),
         )
         channels = feature_channels(frozen.unet, config.features)
-        config = replace(config, backbone=backbone, feature_channels=channels)
+        config = replace(config, backbone=named_backbone(backbone), feature_channels=channels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             model = build_model(config)
         return cls(model, frozen, seed=seed)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
-        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference."""
+        """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
+
+        A backbone that lies in the model's own folder, as that of the package's model, is copied.
+
+        Args:
+            folder: made if it does not exist.
+            half: store float16 where the values fit it; read back as float32.
+
+        Raises:
+            ConfigError: ``folder`` is no path.
+            OSError: the folder cannot be written.
+        """
         checks.location("folder", folder, "the path of a folder")
-        model = self.model if self.saved_in is None else load_model(self.saved_in)
-        model.config = self.config
-        save_model(model, folder, half=half)
+        if self.saved_in is None:
+            save_model(self.model, folder, half=half)
+        else:
+            copy_own_backbone(self.config, self.saved_in, folder)
+            save_model(load_model(self.saved_in), folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the model folder to the hub; returns the address of the commit."""
+        """Upload the model folder to the hub.
+
+        Args:
+            repo_id: such as "me/model"; made if it does not exist.
+            private: of a new repository.
+            token: of the hub; default: the one that you are logged in with.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ConfigError: ``repo_id`` is no text.
+        """
         checks.text("repo_id", repo_id)
         import tempfile
 
@@ -209,7 +273,7 @@ class Scorer:
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For other processes: loaded there by the same words, never sent."""
+        """Pickled as the call that loaded it: another process loads it anew, no weights are sent."""
         if self._loader is None:
             raise TypeError(
                 "this scorer was built in memory and cannot be sent to another process; "
@@ -218,41 +282,52 @@ class Scorer:
         return self._loader, ()
 
     def __copy__(self) -> Scorer:
-        return self  # nothing about it changes
+        return self  # it is immutable
 
     def __deepcopy__(self, memo: Any) -> Scorer:
         return self
 
     @property
     def config(self) -> ModelConfig:
+        """The model's configuration."""
         return self.model.config
 
     @property
     def tasks(self) -> tuple[str, ...]:
+        """Names of the scores, in the model's order."""
         return self.config.task_names
 
     @property
     def seed(self) -> int:
-        """Of the noise; another one is another scorer."""
+        """Of the noise; for another one, load another scorer."""
         return self._seed
 
     @property
     def notice(self) -> str:
-        """What the model says itself that it is not good for; mostly nothing."""
+        """The model's own warning of what it is not good for (``NOTICE.txt``), "" without one."""
         return read_notice(self.saved_in) if self.saved_in else ""
 
     @property
     def device(self) -> torch.device:
+        """Where scores are computed."""
         return self.backbone.device
 
     def __call__(self, images: Any, prompts: str | Sequence[str]) -> Any:
         """Score one image, or several.
 
-        ``images``: path, ``file://`` URL, bytes, PIL image, array (H, W, 3), tensor (3, H, W), or a
-        list of these, or a tensor (B, 3, H, W). ``prompts``: one for all, or one per image. Returns a
-        ``Score`` for one image, a list of ``Score`` for several. Raises ``ImageError`` for an image
-        that cannot be read, see ``score_many`` to go on past it; ``PromptError`` for a prompt that
-        is no text, ``ConfigError`` for too few or too many.
+        Args:
+            images: path, URL, bytes, PIL image, array (H, W, 3) or tensor (3, H, W), uint8 or float in
+                [0, 1]; or a list of these; or an array (B, H, W, 3) or tensor (B, 3, H, W).
+            prompts: one for all, or one per image; "" for none.
+
+        Returns:
+            A ``Score`` for one image, a list of ``Score`` for several.
+
+        Raises:
+            ImageError: an image cannot be read; ``score_many`` goes on past it.
+            PromptError: a prompt is no text, or too long.
+            ConfigError: there are more or fewer prompts than images.
+            DeviceError: not even one image fits into memory.
         """
         several = _is_several(images)
         items = list(images) if several else [images]
@@ -263,10 +338,18 @@ class Scorer:
         return results if several else results[0]
 
     def score_many(self, pairs: Iterable[tuple[Any, str]]) -> Iterator[Score | RowError]:
-        """Score a stream of (image, prompt), yielding one ``Score`` or error per pair, in order.
+        """Score a stream, in constant memory: a batch at a time.
 
-        Flat memory: one batch at a time. An image or prompt that cannot be used yields its error.
-        Raises ``ConfigError`` for what is no pair.
+        Args:
+            pairs: (image, prompt), as for ``__call__``.
+
+        Yields:
+            One ``Score`` per pair, in order; for an image or prompt that cannot be used, its
+            ``ImageError`` or ``PromptError``.
+
+        Raises:
+            ConfigError: an item is no pair.
+            DeviceError: not even one image fits into memory.
         """
         begun = (self.launch(batch) for batch in self._batches(pairs))
         for scores in in_order(begun, self.ahead):
@@ -297,18 +380,36 @@ class Scorer:
         yield batch
 
     def prepare(self, image: Any) -> Tensor:
-        """Decode one image and fit it to the model: (3, S, S) float32 in [0, 1] on the CPU."""
+        """Decode one image and fit it to the model's size S = ``config.image_size``.
+
+        Returns:
+            (3, S, S) float32 in [0, 1], on the CPU.
+
+        Raises:
+            ImageError: the image cannot be read or is outside the limits.
+        """
         return fit_image(decode_image(image, self.limits), self.config.image_size, self.config.fit)
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> scores in [0, 1], (B,) by task, with gradients to the images.
+        """Score a batch as tensors, differentiable in the images.
 
-        Raises ``ImageError`` for other shapes, types and ranges: see ``data.images.check_batch``.
+        Args:
+            images: (B, 3, H, W), uint8 or float in [0, 1].
+            prompts: one for all, or one per image.
+
+        Returns:
+            (B,) scores in [0, 1] by task, on the scorer's device.
+
+        Raises:
+            ImageError: another shape or type, or values far outside [0, 1].
+            PromptError: a prompt is no text, or too long.
+            ConfigError: there are more or fewer prompts than images, or their token lengths differ
+                (``long_prompts`` other than "truncate").
         """
         check_batch(images)
         images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
         names = [clean_prompt(name) for name in one_each(prompts, len(images))]
-        return self.passes.judge(images, _stack_prompts(self.prompts(names))).scores
+        return self.runner.judge(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(
         self,
@@ -316,10 +417,23 @@ class Scorer:
         prompts: str | Sequence[str],
         weights: Mapping[str, float] | None = None,
     ) -> Tensor:
-        """1 - weighted mean score, a scalar in [0, 1] to minimise; differentiable in the images.
+        """1 - weighted mean score, to minimise; differentiable in the images.
 
-        ``weights`` by task, default equal. Use it as a (negated) reward for a generator. On a GPU the
-        scores of a float32 model are float32; their gradient obeys PyTorch's own setting of TF32.
+        On a GPU the scores of a float32 model are exact float32; their gradient follows PyTorch's
+        TF32 setting.
+
+        Args:
+            images: (B, 3, H, W), uint8 or float in [0, 1].
+            prompts: one for all, or one per image.
+            weights: by task, 0 or more; default: equal.
+
+        Returns:
+            A scalar in [0, 1].
+
+        Raises:
+            ImageError, PromptError: as ``score_tensor``.
+            ConfigError: as ``score_tensor``; or a weight is for an unknown task, is negative, or all
+                are zero.
         """
         scores = self.score_tensor(images, prompts)
         shares = shares_of(self.tasks, weights)
@@ -328,9 +442,10 @@ class Scorer:
         )
 
     def explain(self, image: Any, prompt: str = "", **options: Any) -> Any:
-        """Where this picture loses quality and which words it does not show.
+        """Where this image loses quality and which words of the prompt it does not show.
 
-        Returns an ``explain.Explanation``; see ``explain.explain`` for the options and errors.
+        Returns:
+            An ``Explanation``; ``explain.explain`` documents options and errors.
         """
         # By name: ``explain`` stands above this module and imports it.
         from importlib import import_module
@@ -340,39 +455,48 @@ class Scorer:
     def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> list[Score | RowError]:
-        """Score one batch of (``prepare``d image, clean prompt); errors stay in their place.
+        """Score one batch of (image from ``prepare``, cleaned prompt); errors stay in their place.
 
-        For callers that decode on their own threads or decide what shares a batch.
+        For callers that decode in their own threads or compose their own batches.
+
+        Raises:
+            DeviceError: not even one image fits into memory.
         """
         return self.launch(batch)()
 
     @property
     def ahead(self) -> int:
-        """How many batches are best launched before the first one's scores are asked for."""
+        """How many further batches to launch before asking for the scores of the first."""
         return 1 if self.device.type == "cuda" else 0
 
     @torch.inference_mode()
     def launch(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
     ) -> Callable[[], list[Score | RowError]]:
-        """Begin what ``score_prepared`` does; what comes back, once called, waits for the scores.
+        """Start ``score_prepared`` without waiting for it.
 
-        On a GPU the work is queued, and the next batch can be made ready meanwhile; elsewhere it is
+        On a GPU the work is queued, and the next batch can be prepared meanwhile; elsewhere it is
         done when this returns.
+
+        Returns:
+            A function that waits and returns the scores.
+
+        Raises:
+            DeviceError: not even one image fits into memory.
         """
         pairs = {
             row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
         }
         encoded = dict(zip(pairs, self.prompts([text for _, text in pairs.values()]), strict=True))
-        # Prompts of unlike token length cannot share a batch.
+        # Prompts of different token lengths cannot share a batch.
         by_length: dict[int, list[int]] = {}
         for row, prompt in encoded.items():
             by_length.setdefault(len(prompt.text), []).append(row)
-        found: list[tuple[list[int], Queued]] = []
+        found: list[tuple[list[int], PendingScores]] = []
         for rows in by_length.values():
             images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
             start = 0
-            for judged in self.passes.queue(images, prompts):
+            for judged in self.runner.queue(images, prompts):
                 found.append((rows[start : start + judged.count], judged))
                 start += judged.count
 
@@ -391,25 +515,27 @@ class Scorer:
 
     def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
         limit = self.config.unfamiliar_above
-        unlike = ["picture"] * (distance > limit) + ["prompt"] * is_foreign(prompt) if limit else []
+        unfamiliar = []
+        if limit:
+            unfamiliar += ["picture"] * (distance > limit) + ["prompt"] * is_foreign(prompt)
         return Score(
             values,
             {task.name: task.to_mos(values[task.name]) for task in self.config.tasks},
-            "+".join(unlike),
+            "+".join(unfamiliar),
         )
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
         long = self.config.long_prompts
-        with own_dtypes(self.device):  # kept for callers without autocast, too
+        with without_autocast(self.device):  # kept for callers without autocast, too
             for alone in (False, True):
                 try:
                     return self.backbone.encode_each(prompts, long, alone=alone)
                 except (RuntimeError, MemoryError) as error:
                     if not ran_out_of_memory(error):
                         raise
-                self.passes.release()  # here the exception, which holds on to tensors, is gone
+                self.runner.release()  # here the exception, which holds on to tensors, is gone
         raise DeviceError(
             f"a prompt does not fit the free memory of {self.device}; "
             "free some, or use another --device"
@@ -417,7 +543,7 @@ class Scorer:
 
 
 def warn_of_the_default() -> None:
-    """Say what the embedded model is not good for, where it has a notice about that."""
+    """Warn of what the embedded model is not good for, where it has a notice about that."""
     import warnings
 
     if notice := read_notice(DEFAULT_MODEL):
@@ -443,7 +569,7 @@ def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:
     if len({len(prompt.text) for prompt in prompts}) > 1:
         raise ConfigError(
-            "prompts of unlike token length were given in one tensor batch; score them apart, "
+            "prompts of different token lengths were given in one tensor batch; score them apart, "
             "or use long_prompts='truncate'"
         )
     return Prompts.stack(prompts)
@@ -466,5 +592,5 @@ def _pair(item: Any) -> tuple[Any, Any]:
 
 
 def check_scorer(scorer: Scorer) -> Scorer:
-    """What is given as a scorer, else ``ConfigError``."""
+    """The argument, if it is a scorer; else ``ConfigError``."""
     return checks.instance("scorer", scorer, Scorer, "a Scorer, as Scorer.from_pretrained loads it")

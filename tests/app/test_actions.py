@@ -66,7 +66,7 @@ def test_the_embedded_model_says_what_it_is_not_good_for(tmp_path: Path) -> None
     path = write_examples(tmp_path, 64)[0].path
     found = actions.score_picture(scorer, path, "a fox", True)
     assert markup.ALIGNMENT_CAVEAT in found.scores
-    assert "Of real pictures it reads few words" in found.words
+    assert "It hardly reads the prompts of real images" in found.words
     assert markup.ALIGNMENT_CAVEAT in actions.compare_pictures(scorer, [path, path], "a fox")[1]
 
 

@@ -135,7 +135,7 @@ def test_files_that_are_no_pictures_are_said(
     assert score(tiny_model, place, "--json", "--out", tmp_path / "s.csv") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["passed_over"] == {".heic": 2, "": 1}
-    said = "3 files of the folders were not taken for pictures: 2 x .heic, 1 x without suffix"
+    said = "3 files in folders were skipped (not images): 2 x .heic, 1 x without suffix"
     assert said in captured.err
     assert score(tiny_model, place, "--quiet") == 0
     assert capsys.readouterr().err == ""

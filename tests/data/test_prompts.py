@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import time
 import zlib
 
 import fsspec
@@ -63,6 +64,36 @@ def with_exif(kind="JPEG", comment=None, tags=None, **options):
 )
 def test_clean_prompt(text, clean):
     assert clean_prompt(text) == clean
+
+
+def test_a_prompt_of_joiners_is_cleaned_at_once():
+    inside, end = "é" + "\u200d" * 40_000 + "é", "é" + "\u200d" * 40_000
+    began = time.process_time()
+    assert (clean_prompt(inside), clean_prompt(end)) == (inside, "é")
+    assert time.process_time() - began < 2  # from every joiner on, it took 15 seconds
+
+
+def test_a_graph_without_words_is_searched_at_once():
+    """Samplers in a row, each of which takes its prompt from the next."""
+    graph = {
+        str(i): {"class_type": "KSampler", "inputs": {"positive": [str(i + 1), 0]}}
+        for i in range(8_000)
+    }
+    began = time.process_time()
+    assert comfyui_prompt(json.dumps(graph)) is None
+    assert time.process_time() - began < 4  # from every sampler on, it took a minute
+
+
+def test_a_dead_end_does_not_hide_what_another_output_leads_to():
+    """A node that hands positive and negative on, without words on one side, has them on the other."""
+    graph = {
+        "1": {"class_type": "KSampler", "inputs": {"positive": ["3", 0], "model": ["2", 0]}},
+        "2": {"class_type": "KSampler", "inputs": {"positive": ["3", 1]}},
+        "3": {"class_type": "ControlNet", "inputs": {"positive": ["4", 0], "negative": ["5", 0]}},
+        "4": {"class_type": "ConditioningZeroOut", "inputs": {}},
+        "5": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+    }
+    assert comfyui_prompt(json.dumps(graph)) == "a cat"
 
 
 def test_clean_prompt_refuses_endless_text():

@@ -153,6 +153,19 @@ def test_parquet_with_pictures_inside(tmp_path):
     assert (found.image, found.source) == (f"{tmp_path}/u.parquet:1", b"Q")
 
 
+def test_a_parquet_row_that_python_cannot_hold_fails_alone(tmp_path):
+    names = pa.array([b"a.png", b"\xff.png", b"c.png"])
+    names = pa.StringArray.from_buffers(
+        3, *names.buffers()[1:]
+    )  # said to be UTF-8, which it is not
+    made = pa.array([0, 0, 2**62], pa.timestamp("us"))
+    parquet.write_table(pa.table({"image": names, "made": made}), tmp_path / "t.parquet")
+    good, text, date = read_samples([str(tmp_path / "t.parquet")])
+    assert (good.image, good.error) == ("a.png", None)
+    assert f"{tmp_path}/t.parquet row 2: it cannot be read ('utf-8' codec" in text.error
+    assert "row 3: it cannot be read (date value out of range); write text as UTF-8" in date.error
+
+
 def test_parquet_that_names_a_column_twice(tmp_path):
     columns = [["a.png"], ["a cat"], ["a dog"]]
     table = pa.Table.from_arrays([pa.array(c) for c in columns], ["image", "prompt", "prompt"])

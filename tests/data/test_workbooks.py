@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -37,6 +38,39 @@ def test_rows_of_a_workbook(book: Path) -> None:
         ("a.png", "a cat"), ("b.png", None),
     ]  # fmt: skip
     assert samples[0].location == str(book.parent / "a.png")
+
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def change_sheet(book: Path, old: bytes, new: bytes) -> None:
+    """Replace a text in the XML of a workbook's first sheet."""
+    with ZipFile(book) as parts:
+        files = {name: parts.read(name) for name in parts.namelist()}
+    assert old in files[SHEET]
+    files[SHEET] = files[SHEET].replace(old, new)
+    with ZipFile(book, "w") as parts:
+        for name, data in files.items():
+            parts.writestr(name, data)
+
+
+def test_no_row_is_lost_where_the_file_says_that_it_is_smaller(book: Path) -> None:
+    change_sheet(book, b'<dimension ref="A1:E4"', b'<dimension ref="A1:A1"')
+    first, second = read_records(str(book))
+    assert (first["image"], first["prompt"]) == ("a.png", "a cat")
+    assert (second["image"], second["mos"], second["made"]) == ("b.png", 3, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'<row r="4"', b'<row r="99999999999"'), (b'"E4"', b'"ZZZ4"')]
+)
+def test_empty_cells_without_end_are_refused(
+    book: Path, old: bytes, new: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbooks, "_MAX_CELLS", 10_000)
+    change_sheet(book, old, new)
+    with pytest.raises(TableError, match=r"over 1,048,576 rows or 10,000 cells, empty ones incl"):
+        list(read_records(str(book)))
 
 
 def test_errors_in_cells_are_empty(book: Path) -> None:

@@ -85,6 +85,8 @@ def test_logistic_fit_says_why_it_gives_up() -> None:
     assert as_many.reason == "4 rows cannot be fitted by 4 parameters"
     with pytest.raises(ConfigError, match="expected 4 or 5"):
         plcc_fitted(*sample(), parameters=3)
+    with pytest.raises(ConfigError, match="expected 4 or 5"):
+        plcc_fitted([1, 1, 1], [1, 2, 3], parameters=3)  # whatever the rows
 
 
 @pytest.mark.parametrize("level", [0.95, 0.8])
@@ -175,7 +177,7 @@ def weak(seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("parameters", [4, 5])
 def test_a_fit_is_never_below_no_fit(parameters: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line is the limit of logistics, so a best one is at least as good; of 300 weak cases."""
-    monkeypatch.setattr(correlations, "MOST_CALLS", 2000)  # runaway ones would take minutes
+    monkeypatch.setattr(correlations, "MAX_CALLS", 2000)  # runaway ones would take minutes
     for seed in range(300):
         predicted, mos = weak(seed)
         found = plcc_fitted(predicted, mos, parameters)

@@ -252,7 +252,7 @@ def test_results_table(frame: pd.DataFrame) -> None:
         ["srcc", "within_srcc"],
     )
     header, _, run, summary, missing = table.splitlines()
-    assert header == "|  | SRCC | SRCC within generators |"
+    assert header == "| method | SRCC | SRCC within generators |"
     figure = one.tasks["perception"].figures["srcc"]
     assert f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]" in run
     assert "± 0.000, n = 2)" in summary
@@ -274,6 +274,7 @@ def test_bounds_are_averaged_over_repeats(frame: pd.DataFrame) -> None:
         task = replace(once.tasks["perception"], figures=figures)
         repeats.append(replace(once, tasks={"perception": task}))
     table = intervals_table({"x": repeats}, "perception")
+    assert table.startswith("| method, 95 % interval | SRCC | PLCC | KRCC |")
     assert table.endswith("| x | 0.200 to 0.700 | 0.200 to 0.700 | 0.200 to 0.700 |")
 
 
@@ -306,7 +307,7 @@ def test_published_figures_have_a_source_and_a_range() -> None:
 
 def test_published_table() -> None:
     table = published_table("agiqa-3k", "alignment")
-    assert "| StairReward | 0.7472 | 0.8529 | not at hand | as printed in" in table
+    assert "| StairReward | 0.7472 | 0.8529 | not available | as printed in" in table
     assert published_table("agiqa-1k", "perception") == ""
 
 

@@ -96,7 +96,7 @@ def test_the_whole_benchmark(small_scorer: Scorer) -> None:
 
 def test_a_name_with_a_bar_stays_one_cell() -> None:
     table = benchmark_table({"words": {"named": share([1.0] * 9), "this|that": share([0.0] * 9)}})
-    assert table.splitlines()[0] == "| what is not shown | first word named is true |"
+    assert table.splitlines()[0] == "| what is not shown | first word named is right |"
     assert "| this\\|that | 0.00 [0.00, 0.00], n=9 |" in table
 
 

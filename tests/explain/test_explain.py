@@ -201,7 +201,7 @@ def test_the_sentence_counts_what_it_does_not_name(
     said = replace(found, doubtful=True).sentence
     assert "not to be shown" not in said
     assert said.endswith(
-        "Of real pictures it reads few words, so this says next to nothing of them."
+        "It hardly reads the prompts of real images, so this says next to nothing about them."
     )
 
 

@@ -79,7 +79,7 @@ def request(data: bytes) -> None:
     from diffagiqa.scale.service_requests import Item, Refused, _from_json
 
     try:
-        items = _from_json(data)
+        items = _from_json(data, 16)
     except Refused as fault:
         _check_sentence(fault)
         return

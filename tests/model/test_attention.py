@@ -13,14 +13,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa.model import attention as module
-from diffagiqa.model.attention import AttentionByProducts, attend, attend_by_products, pays
+from diffagiqa.model.attention import (
+    AttentionByProducts,
+    attend,
+    attend_by_products,
+    products_are_faster,
+)
 from diffagiqa.model.backbone import Backbone
 
 
 @pytest.fixture
 def on_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes products wherever no gradient is wanted, on a CPU of any maker and in any type."""
-    monkeypatch.setattr(module, "pays", lambda tensor: not torch.is_grad_enabled())
+    monkeypatch.setattr(module, "products_are_faster", lambda tensor: not torch.is_grad_enabled())
 
 
 def random(*shape: int, gain: float = 1.0) -> Tensor:
@@ -134,17 +139,17 @@ def test_a_module_of_another_kind_stays_what_it_is(options: dict[str, Any]) -> N
     ("bfloat16", "matrix_units", "wanted"),
     [(True, False, True), (True, True, False), (False, False, False)],
 )
-def test_it_pays_in_bfloat16_on_a_cpu_without_matrix_units(
+def test_it_is_used_in_bfloat16_on_a_cpu_without_matrix_units(
     bfloat16: bool, matrix_units: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: bfloat16)
     monkeypatch.setattr(module, "cpu_has_matrix_units", lambda: matrix_units)
     tokens = random(1, 4, 8).bfloat16()
-    assert not pays(tokens)
+    assert not products_are_faster(tokens)
     with torch.no_grad():
-        assert pays(tokens) is wanted
-        assert not pays(tokens.float())
-        assert not pays(tokens.to("meta"))
+        assert products_are_faster(tokens) is wanted
+        assert not products_are_faster(tokens.float())
+        assert not products_are_faster(tokens.to("meta"))
 
 
 def test_every_attention_of_a_loaded_backbone_takes_it(backbone: Backbone) -> None:

@@ -42,6 +42,8 @@ def test_round_trip() -> None:
         ({"fusion_channels": [511, 256, 128]}, "does not divide"),
         ({"fusion_channels": [512, 256]}, "fusion_channels"),
         ({"use_text": 1}, "use_text"),
+        ({"words": [3], "pooling": "statistics"}, r"words is \(3,\)"),
+        ({"fit": ["crop"]}, "fit is .*; expected one of resize, crop, pad"),
         ({"pyramid_channels": True}, "pyramid_channels"),
         ({"colour": "red"}, "unknown configuration key colour"),
     ],

@@ -1,4 +1,4 @@
-"""A lean VAE encoder is the encoder, with less work."""
+"""A simplified VAE encoder is the encoder, with less work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import pytest
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-from diffagiqa.model.encoder import PatchEncoder, Shortcut, downsampling_of, lean, narrowed
+from diffagiqa.model.encoder import (
+    PatchEncoder,
+    Shortcut,
+    downsampling_of,
+    narrowed,
+    simplify_encoder,
+)
 from diffagiqa.pretrain.linear_start import start_from_components
 
 
@@ -43,7 +49,7 @@ def moments_and_gradient(encoder: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_trained_encoder_stays_itself(vae: Any) -> None:
     names = [name for name, _ in vae.encoder.named_modules()]
-    assert lean(vae.encoder) is vae.encoder
+    assert simplify_encoder(vae.encoder) is vae.encoder
     assert [name for name, _ in vae.encoder.named_modules()] == names
     assert downsampling_of(vae.encoder) == 8
 
@@ -57,7 +63,7 @@ def test_silent_branches_leave_nothing_behind(vae: Any) -> None:
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)
     before = moments_and_gradient(copy.deepcopy(vae.encoder))
-    found = lean(vae.encoder)
+    found = simplify_encoder(vae.encoder)
     assert found is vae.encoder
     assert sum(isinstance(module, Shortcut) for module in found.modules()) == 2
     for old, new in zip(before, moments_and_gradient(found), strict=True):
@@ -67,12 +73,14 @@ def test_silent_branches_leave_nothing_behind(vae: Any) -> None:
 def test_a_bias_alone_is_not_silence(vae: Any) -> None:
     torch.nn.init.zeros_(vae.encoder.mid_block.resnets[0].conv2.weight)
     vae.encoder.mid_block.resnets[0].conv2.bias.fill_(0.1)
-    assert not any(isinstance(module, Shortcut) for module in lean(vae.encoder).modules())
+    assert not any(
+        isinstance(module, Shortcut) for module in simplify_encoder(vae.encoder).modules()
+    )
 
 
 def test_an_encoder_of_patches_is_one_convolution(set_by_components: Any) -> None:
     whole = copy.deepcopy(set_by_components.encoder)
-    found = lean(set_by_components.encoder)
+    found = simplify_encoder(set_by_components.encoder)
     assert isinstance(found, PatchEncoder)
     assert downsampling_of(found) == 8
     assert found.conv_out.kernel_size == (1, 1)
@@ -89,14 +97,14 @@ def test_patches_have_a_largest_size() -> None:
         if name.endswith((".conv2", ".to_out.0")):
             torch.nn.init.zeros_(module.weight)
             torch.nn.init.zeros_(module.bias)
-    assert lean(deep) is deep  # 32 x 32 pixels of three colours
+    assert simplify_encoder(deep) is deep  # 32 x 32 pixels of three colours
     assert isinstance(deep.mid_block.resnets[0], Shortcut)
 
 
 def test_what_sees_its_neighbours_is_no_convolution_of_patches(set_by_components: Any) -> None:
     set_by_components.encoder.conv_in.weight[0, 0, 0, 1] = 0.01  # the pixel above
     whole = copy.deepcopy(set_by_components.encoder)
-    found = lean(set_by_components.encoder)
+    found = simplify_encoder(set_by_components.encoder)
     assert not isinstance(found, PatchEncoder)
     assert narrowed(found.conv_in) is found.conv_in
     old, new = moments_and_gradient(whole)[0], moments_and_gradient(found)[0]

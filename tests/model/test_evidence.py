@@ -11,12 +11,12 @@ from diffagiqa.errors import ConfigError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.evidence import (
-    FIGURES,
+    WORD_STATISTICS,
     evidence,
     queries_and_keys,
     unet_evidence,
     unet_token_maps,
-    word_figures,
+    word_statistics,
 )
 from diffagiqa.model.features import unet_features
 from diffagiqa.model.scoring import build_model, scoring_noise
@@ -105,7 +105,7 @@ def test_evidence_is_taken_where_the_unet_computes_it(backbone: Backbone) -> Non
         )
 
 
-def test_the_small_look_is_at_clean_latents_of_the_shrunk_picture(backbone: Backbone) -> None:
+def test_the_small_pass_is_given_clean_latents_of_the_shrunk_picture(backbone: Backbone) -> None:
     """Pillow shrinks as the model does: bilinear, over all pixels that a smaller one covers."""
     picture = np.random.default_rng(0).random((128, 128), dtype=np.float32)
     small = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BILINEAR))
@@ -116,11 +116,11 @@ def test_the_small_look_is_at_clean_latents_of_the_shrunk_picture(backbone: Back
     torch.testing.assert_close(found, 0.18215 * mean, rtol=1e-3, atol=1e-4)
 
 
-def test_figures_see_words_alone() -> None:
+def test_statistics_see_words_alone() -> None:
     one = torch.tensor([[9.0, 2.0, -1.0, 0.5, -7.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
     mask = torch.tensor([[False, True, True, True, False], [False] * 5])
-    found = word_figures(one, mask)
-    assert found.shape == (2, FIGURES)
+    found = word_statistics(one, mask)
+    assert found.shape == (2, WORD_STATISTICS)
     values = torch.tensor([2.0, -1.0, 0.5])
     chances = values.sigmoid()
     wanted = [
@@ -131,8 +131,8 @@ def test_figures_see_words_alone() -> None:
     assert found[1].eq(0).all()  # the empty prompt
     changed = one.clone()
     changed[0, [0, 4]] = 100.0
-    assert torch.equal(word_figures(changed, mask)[0], found[0])
-    assert word_figures(one[:1], mask[:1] & (one[:1] > 1))[0, 3] == 2  # a single word
+    assert torch.equal(word_statistics(changed, mask)[0], found[0])
+    assert word_statistics(one[:1], mask[:1] & (one[:1] > 1))[0, 3] == 2  # a single word
 
 
 def test_words_of_a_prompt(backbone: Backbone) -> None:
@@ -162,7 +162,7 @@ def test_a_prompt_moves_the_told_task_alone(backbone: Backbone) -> None:
     assert gradient.abs().sum() > 0  # a reward reaches the picture through its words, too
 
 
-def test_both_tasks_share_the_first_look(
+def test_both_tasks_share_the_large_pass(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build_model(small_config()).eval()
@@ -174,7 +174,7 @@ def test_both_tasks_share_the_first_look(
     noise = scoring_noise(model.config, backbone, 0)
     with torch.no_grad():
         model(torch.rand(3, 3, 128, 128), backbone.encode_prompts(["a"] * 3), backbone, noise)
-    assert batches == [3, 3]  # the small look for words, and one large one for both tasks
+    assert batches == [3, 3]  # the small pass for words, and one large one for both tasks
 
 
 def test_words_need_statistics() -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def on_any_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("diffagiqa.model.fused.pays", lambda module, maps: module.is_on)
+    monkeypatch.setattr("diffagiqa.model.fused.uses_kernels", lambda module, maps: module.enabled)
     with without_tf32():
         yield
 
@@ -152,7 +152,7 @@ def networks() -> tuple[Any, Any]:
 
 
 def test_networks_give_what_they_gave() -> None:
-    from diffagiqa.model.fused import FusedResnet, fuse, switch_fused
+    from diffagiqa.model.fused import FusedResnet, enable_fused, fuse
 
     plain = networks()
     fused = copy.deepcopy(plain)
@@ -171,7 +171,7 @@ def test_networks_give_what_they_gave() -> None:
         wanted = unet_features(plain[1], latents, 51, text, names)
         for name in names:
             torch.testing.assert_close(found[name], wanted[name], rtol=1e-3, atol=1e-4)
-        switch_fused(fused[0], False)
+        enable_fused(fused[0], False)
         torch.testing.assert_close(fused[0](images), plain[0](images), rtol=1e-3, atol=1e-5)
 
 
@@ -200,7 +200,7 @@ def test_why_kernels_are_not_used() -> None:
         assert fault_of_kernels(DEVICE) == ""
 
 
-def test_networks_that_learn_take_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_learn_run_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     from diffagiqa.model.fused import FusedGroupNorm, fuse
 
     network, _ = networks()

@@ -12,18 +12,18 @@ from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.fused import (
     FusedGroupNorm,
     FusedResnet,
+    enable_fused,
     fault_of_kernels,
     fuse,
-    fuse_where_it_pays,
-    pays,
-    switch_fused,
+    fuse_where_supported,
+    uses_kernels,
 )
 
 CPU = torch.device("cpu")
 
 
 class OnGpu:
-    """All that ``pays`` asks of maps."""
+    """All that ``uses_kernels`` asks of maps."""
 
     is_cuda = True
 
@@ -40,12 +40,12 @@ def test_a_fused_network_is_the_same_on_a_cpu(backbone: Backbone) -> None:
         assert torch.equal(network(images), backbone.vae_encoder(images))
 
 
-def test_it_pays_on_a_gpu_until_it_is_switched_off() -> None:
+def test_kernels_are_used_on_a_gpu_until_they_are_switched_off() -> None:
     norm = FusedGroupNorm.of(torch.nn.GroupNorm(4, 8))
-    assert pays(norm, OnGpu())  # type: ignore[arg-type]
-    assert not pays(norm, torch.zeros(1, 8, 2, 2))
-    switch_fused(norm, False)
-    assert not pays(norm, OnGpu())  # type: ignore[arg-type]
+    assert uses_kernels(norm, OnGpu())  # type: ignore[arg-type]
+    assert not uses_kernels(norm, torch.zeros(1, 8, 2, 2))
+    enable_fused(norm, False)
+    assert not uses_kernels(norm, OnGpu())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def blocks() -> tuple[torch.nn.Module, torch.nn.Module]:
         plain = ResnetBlock2D(in_channels=32, out_channels=64, temb_channels=16)
     plain = plain.eval().requires_grad_(False)
     own = copy.deepcopy(plain)
-    fuse_where_it_pays(own, CPU)
+    fuse_where_supported(own, CPU)
     assert type(own) is FusedResnet
     return plain, own
 
@@ -101,7 +101,7 @@ def test_on_a_cpu_a_block_works_in_place_and_is_the_same(monkeypatch: pytest.Mon
     own(given, time).square().sum().backward()
     plain(same, time).square().sum().backward()
     torch.testing.assert_close(given.grad, same.grad)
-    switch_fused(own, False)
+    enable_fused(own, False)
     monkeypatch.setattr(FusedResnet, "_in_place", None)
     assert torch.equal(own(hidden, time), wanted)
 
@@ -109,5 +109,5 @@ def test_on_a_cpu_a_block_works_in_place_and_is_the_same(monkeypatch: pytest.Mon
 def test_a_gpu_without_kernels_leaves_a_network_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffagiqa.model.fused.fault_of_kernels", lambda device: "no Triton")
     network = torch.nn.Sequential(torch.nn.GroupNorm(4, 8))
-    fuse_where_it_pays(network, torch.device("cuda"))
+    fuse_where_supported(network, torch.device("cuda"))
     assert type(network[0]) is torch.nn.GroupNorm

@@ -39,7 +39,7 @@ def test_equals_the_convolution_of_the_repeated_map(kernel: int, small: int, rat
 
 @pytest.mark.parametrize("side", [3, 4, 6, 8, 12, 24, 32])
 def test_a_level_equals_its_plain_twin_at_any_size(side: int) -> None:
-    """Sizes that divide 24 take the short way, the others (and larger ones) are pooled first."""
+    """Maps whose size divides 24 are convolved before the repetition, others are pooled first."""
     torch.manual_seed(0)
     level = PyramidLevel(4, 3, (1, 3, 5, 7), 24).double().eval()
     maps = torch.randn(2, 4, side, side, dtype=torch.float64)

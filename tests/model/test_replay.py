@@ -1,4 +1,4 @@
-"""Recordings of a pass, with a stand-in for CUDA graphs that computes a pass again, in place."""
+"""Captured passes, with a stand-in for CUDA graphs that computes a pass again, in place."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 
 from diffagiqa.model import replay
 from diffagiqa.model.backbone import Prompts
-from diffagiqa.model.replay import MOST, Replays
+from diffagiqa.model.replay import MAX_GRAPHS, CudaGraphs
 from diffagiqa.model.scoring import Judgement
 
 
 class Device:
-    """What a recording needs of CUDA; ``fault``: what a recording fails with."""
+    """What a capture needs of CUDA; ``fault``: what a capture fails with."""
 
     def __init__(self) -> None:
         self.passes = 0
@@ -36,7 +36,7 @@ class Device:
 
         class Graph:
             def replay(self) -> None:
-                images, prompts, found = self.recorded
+                images, prompts, found = self.captured
                 again = device.judge(images, prompts)
                 found.scores["perception"].copy_(again.scores["perception"])
                 found.distance.copy_(again.distance)
@@ -44,12 +44,12 @@ class Device:
         return Graph()
 
     @contextmanager
-    def recording(self, graph: Any, pool: object, **options: object) -> Iterator[None]:
-        self.stream = "recording"
+    def capture(self, graph: Any, pool: object, **options: object) -> Iterator[None]:
+        self.stream = "capture"
         yield
         if self.fault is not None:
             raise self.fault
-        graph.recorded = self.last
+        graph.captured = self.last
         self.stream = "default"
 
 
@@ -57,7 +57,7 @@ class Device:
 def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     found = Device()
     monkeypatch.setattr(torch.cuda, "CUDAGraph", found.graph)
-    monkeypatch.setattr(torch.cuda, "graph", found.recording)
+    monkeypatch.setattr(torch.cuda, "graph", found.capture)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: found.stream)
@@ -75,43 +75,43 @@ def wanted(number: int, length: int = 3) -> float:
 
 
 def test_each_picture_has_its_own_score_whoever_asks(device: Device) -> None:
-    replays = Replays(device.judge)
+    graphs = CudaGraphs(device.judge)
     modes = [torch.inference_mode, torch.no_grad, torch.inference_mode, torch.no_grad]
     found = []
     for number in range(8):
         with modes[number % 4]():
-            found.append(replays(*given(number)))
+            found.append(graphs(*given(number)))
     values = [float(one.scores["perception"]) for one in found]
     assert values == pytest.approx([wanted(number) for number in range(8)])
     assert [float(one.distance) for one in found] == pytest.approx([2 * v for v in values])  # type: ignore[arg-type]
-    assert [one is not None for one in replays._recorded.values()] == [True]
+    assert [one is not None for one in graphs._captured.values()] == [True]
     with torch.no_grad():
-        score = replays(*given(3)).scores["perception"]
+        score = graphs(*given(3)).scores["perception"]
     (score * torch.ones(1, requires_grad=True)).sum().backward()  # no inference tensor comes out
 
 
-def test_what_cannot_be_recorded_goes_on_as_it_was(
+def test_what_cannot_be_captured_is_called_as_before(
     device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:
     device.fault = RuntimeError("operation not permitted when stream is capturing")
-    replays = Replays(device.judge)
+    graphs = CudaGraphs(device.judge)
     with torch.inference_mode(), caplog.at_level("INFO", replay.__name__):
-        found = [float(replays(*given(n)).scores["perception"]) for n in range(5)]
+        found = [float(graphs(*given(n)).scores["perception"]) for n in range(5)]
     assert found == pytest.approx([wanted(n) for n in range(5)])
     assert device.stream == "default"
-    assert device.passes == 6  # one more for the recording that failed
-    assert "cannot be recorded: operation not permitted" in caplog.text
+    assert device.passes == 6  # one more for the capture that failed
+    assert "cannot be captured: operation not permitted" in caplog.text
     assert len(caplog.records) == 1
 
 
 def test_so_many_shapes_are_kept(device: Device) -> None:
-    replays = Replays(device.judge)
+    graphs = CudaGraphs(device.judge)
     with torch.inference_mode():
-        for length in range(1, MOST + 4):
+        for length in range(1, MAX_GRAPHS + 4):
             for number in range(3):
-                score = replays(*given(number, length)).scores["perception"]
+                score = graphs(*given(number, length)).scores["perception"]
                 assert float(score) == pytest.approx(wanted(number, length))
-        assert len(replays._recorded) == MOST
-        replays.forget()
-        assert not replays._recorded
-        assert float(replays(*given(2, 5)).scores["perception"]) == pytest.approx(wanted(2, 5))
+        assert len(graphs._captured) == MAX_GRAPHS
+        graphs.clear()
+        assert not graphs._captured
+        assert float(graphs(*given(2, 5)).scores["perception"]) == pytest.approx(wanted(2, 5))

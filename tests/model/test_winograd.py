@@ -1,4 +1,4 @@
-"""Winograd's convolution is the plain one, and is taken only where it pays."""
+"""Winograd's convolution is the direct one, and is used only where it is faster."""
 
 from __future__ import annotations
 
@@ -17,17 +17,12 @@ from diffagiqa.model.features import unet_features
 from diffagiqa.model.pyramid import Pyramid
 from diffagiqa.model.winograd import (
     WinogradConv2d,
-    carried_kernel,
-    switch_short_way,
+    enable_winograd,
+    replace_wide_convs,
+    transformed_kernel,
     winograd,
-    winograd_where_wide,
 )
 from diffagiqa.weights.backbone_folder import load_backbone
-
-
-@pytest.fixture(autouse=True)
-def on_a_cpu_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "cpu_is_zen5", lambda: False)
 
 
 def conv_and_maps(channels: int = 256, side: int = 64, kernel: int = 3) -> tuple[nn.Conv2d, Tensor]:
@@ -39,14 +34,14 @@ def conv_and_maps(channels: int = 256, side: int = 64, kernel: int = 3) -> tuple
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 20), (68, 132)])
 @pytest.mark.parametrize("with_bias", [True, False])
 @pytest.mark.parametrize("kernel", [3, 5, 7])
-def test_equals_the_plain_convolution_borders_included(
+def test_equals_the_direct_convolution_borders_included(
     height: int, width: int, with_bias: bool, kernel: int
 ) -> None:
     torch.manual_seed(0)
     maps = torch.randn(2, 5, height, width, dtype=torch.float64)
     weight = torch.randn(7, 5, kernel, kernel, dtype=torch.float64)
     bias = torch.randn(7, dtype=torch.float64) if with_bias else None
-    found = winograd(maps, carried_kernel(weight), bias, kernel)
+    found = winograd(maps, transformed_kernel(weight), bias, kernel)
     plain = F.conv2d(maps, weight, bias, padding=kernel // 2)
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-11)
     assert found.is_contiguous(memory_format=torch.channels_last)
@@ -61,17 +56,17 @@ def test_in_single_precision_a_wide_layer_is_close_and_does_not_depend_on_the_ba
     with torch.inference_mode():
         exact = copy.deepcopy(conv).double()(maps.double())
         found = own(maps)
-        assert own._carried is not None
+        assert own._transformed is not None
         assert float((found - exact).abs().max() / exact.std()) < 2e-4
         assert not torch.equal(found, conv(maps))
         assert torch.equal(found[1:], own(maps[1:]))
 
 
-def test_gradients_and_small_odd_or_low_precision_maps_take_the_plain_way(
+def test_gradients_and_small_odd_or_low_precision_maps_are_convolved_directly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     conv, maps = conv_and_maps()
-    monkeypatch.setattr(module, "winograd", lambda *_: pytest.fail("the short way was taken"))
+    monkeypatch.setattr(module, "winograd", lambda *_: pytest.fail("Winograd was used"))
     own = WinogradConv2d.of(conv)
     maps.requires_grad_(True)
     (gradient,) = torch.autograd.grad(own(maps).sum(), maps)
@@ -81,13 +76,13 @@ def test_gradients_and_small_odd_or_low_precision_maps_take_the_plain_way(
     with torch.inference_mode():
         assert torch.equal(own(maps[..., :62, :62]), conv(maps[..., :62, :62]))
         assert torch.equal(own(maps[..., :28, :28]), conv(maps[..., :28, :28]))
-        switch_short_way(own, False)
+        enable_winograd(own, False)
         assert torch.equal(own(maps), conv(maps))
-        switch_short_way(own, True)
+        enable_winograd(own, True)
         assert own.to(torch.bfloat16)(maps.bfloat16()).dtype == torch.bfloat16
 
 
-def test_a_changed_weight_is_carried_over_anew() -> None:
+def test_a_changed_weight_is_transformed_anew() -> None:
     conv, maps = conv_and_maps()
     own = WinogradConv2d.of(conv)
     with torch.inference_mode():
@@ -115,7 +110,7 @@ def test_only_wide_plain_convolutions_are_replaced_and_parameters_stay_the_same(
         nn.Conv2d(256, 256, 7, padding=1),
     )
     before = dict(network.named_parameters())
-    winograd_where_wide(network)
+    replace_wide_convs(network)
     after = dict(network.named_parameters())
     assert before.keys() == after.keys()
     assert all(after[name] is before[name] for name in before)
@@ -124,14 +119,14 @@ def test_only_wide_plain_convolutions_are_replaced_and_parameters_stay_the_same(
     assert network.state_dict().keys() == before.keys()
 
 
-def test_a_loaded_backbone_takes_the_short_way(
+def test_a_loaded_backbone_uses_winograd(
     backbone: Backbone,
     reference: Path,
     reference_images: Tensor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_CHANNELS", 16)
-    monkeypatch.setattr(module, "LEAST_VALUES", 64)
+    monkeypatch.setattr(module, "MIN_CHANNELS", 16)
+    monkeypatch.setattr(module, "MIN_POSITIONS", 64)
     quick = load_backbone(str(reference / "backbone"), RELEASED_FEATURES)
     images = 2 * reference_images[:, :, :128, :128] - 1
     text = backbone.encode_text(["a red fox"] * len(images))
@@ -144,32 +139,23 @@ def test_a_loaded_backbone_takes_the_short_way(
     pairs = zip(looked(quick), looked(backbone), strict=True)
     for network in (quick.vae_encoder, quick.unet):
         convs = [conv for conv in network.modules() if isinstance(conv, WinogradConv2d)]
-        assert any(conv._carried is not None for conv in convs)
+        assert any(conv._transformed is not None for conv in convs)
     for one, plain in pairs:
         torch.testing.assert_close(one, plain, rtol=0, atol=1e-3)
 
 
-def test_a_folded_pyramid_takes_the_short_way_on_its_large_maps() -> None:
+def test_a_folded_pyramid_uses_winograd_on_its_large_maps() -> None:
     torch.manual_seed(0)
     pyramid = Pyramid([256, 256]).eval().requires_grad_(False)
     features = [torch.randn(2, 256, 32, 32), torch.randn(2, 256, 16, 16)]
     with torch.inference_mode():
         exact = copy.deepcopy(pyramid).double()([f.double() for f in features])
-        winograd_where_wide(pyramid)
+        replace_wide_convs(pyramid)
         found = pyramid(features)
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-4)
     used = {
         name
         for name, conv in pyramid.named_modules()
-        if isinstance(conv, WinogradConv2d) and conv._carried is not None
+        if isinstance(conv, WinogradConv2d) and conv._transformed is not None
     }
     assert used == {f"levels.0.branches.{i}.0" for i in (1, 2, 3)}
-
-
-def test_on_zen_5_the_plain_way_is_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    conv, maps = conv_and_maps()
-    short = WinogradConv2d.of(conv)
-    with torch.no_grad():
-        assert short.pays(maps)
-        monkeypatch.setattr(module, "cpu_is_zen5", lambda: True)
-        assert not short.pays(maps)

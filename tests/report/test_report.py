@@ -18,7 +18,7 @@ from diffagiqa.cli.main import run as command
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import FEWEST, Comparison, paired_bootstrap
+from diffagiqa.report.compare import MIN_GROUPS, Comparison, paired_bootstrap
 from diffagiqa.report.page import render_report
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
@@ -163,16 +163,16 @@ def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Pa
     base = read_run(table(tmp_path / "a.csv"))
     other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
     prompts = list(dict.fromkeys(base.rows["prompt"]))
-    enough, few = prompts[:FEWEST], prompts[: FEWEST - 1]
+    enough, few = prompts[:MIN_GROUPS], prompts[: MIN_GROUPS - 1]
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(enough), "prompt"] = ""
     for row in compare([base, other]):
-        assert row.prompts == FEWEST
+        assert row.prompts == MIN_GROUPS
         assert row.low is not None
     for run in (base, other):
         run.rows.loc[~run.rows["prompt"].isin(few), "prompt"] = ""
     for row in compare([base, other]):
-        assert row.prompts == FEWEST - 1
+        assert row.prompts == MIN_GROUPS - 1
         assert (row.low, row.high, row.clear) == (None, None, False)
     for run in (base, other):
         run.rows["prompt"] = ""
@@ -555,6 +555,22 @@ def test_pictures_outside_the_root_are_not_shown(tmp_path: Path) -> None:
     rows.to_csv(tmp_path / "a.csv", index=False)
     out = write_report(read_run(tmp_path / "a.csv"), tmp_path / "r.html", root=tmp_path / "root")
     assert "data:image/jpeg" not in out.read_text()
+
+
+def test_pictures_that_are_not_found_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores = str(table(tmp_path / "a.csv", count=3))
+    for number in range(3):
+        place = tmp_path / "demo" / f"gen{number}" / f"{number}.png"
+        place.parent.mkdir(parents=True)
+        Image.new("RGB", (50, 50)).save(place)
+    assert command(["report", scores, "--root", "demo"]) == 0
+    assert not recwarn.list
+    assert command(["report", scores]) == 0
+    said = "3 images were not found, of 3 to show; give their folder as root (--root)"
+    assert said in [str(warning.message) for warning in recwarn.list]
 
 
 def test_nothing_scored(tmp_path: Path) -> None:

@@ -471,6 +471,22 @@ def test_a_name_that_looks_like_a_chained_url_is_a_path(
     assert len(read_run(name).rows) == 30
 
 
+def test_a_name_that_no_file_can_have_is_refused_before_anything_is_scored(
+    table: Path, tmp_path: Path
+) -> None:
+    scored: list[int] = []
+    options: dict[str, Any] = {"layout": Layout(2, 4, 8), "facts": FACTS, "stop": StopRequest()}
+    options["on_rows"] = lambda done, _: scored.append(done)
+    score_to = partial(run_to_file, ArithmeticEngine(), Inputs((str(table),)), **options)
+    with pytest.raises(ConfigError, match="has over 240 bytes; give --out a shorter one"):
+        score_to(str(tmp_path / f"{'狐' * 79}.csv"))
+    assert not scored
+    longest = tmp_path / f"{'狐' * 78}12.csv"  # 240 bytes
+    score_to(str(longest))
+    assert scored
+    assert len(read_rows(longest)) == sum(scored)
+
+
 def test_no_second_run_comes_between_the_last_row_and_the_file(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

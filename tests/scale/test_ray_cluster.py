@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from scale_made import make_pictures
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError
 from diffagiqa.scale.ray_cluster import check_port, join_cluster, lacking
+from diffagiqa.scale.service import APP, MODEL, _end_serve, model_runs
 
 ray = pytest.importorskip("ray")
 serve = pytest.importorskip("ray.serve")
@@ -33,6 +35,8 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(serve, "shutdown", lambda: None)
+    monkeypatch.setattr(serve, "delete", lambda name: None)
+    monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(applications={}))
 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("ray::Proxy.ready()\n  File x\nOSError: no\x1b[0m port\n")
@@ -66,6 +70,41 @@ def test_a_dead_address_is_said_at_once(form: str, monkeypatch: pytest.MonkeyPat
         join_cluster(address)
     with pytest.raises(ConfigError, match="no Ray cluster answers at"):
         join_cluster("127.0.0.1:99999")
+
+
+def test_no_address_starts_a_cluster_even_beside_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would join what `ray start` left on this machine, and its Serve would be ended."""
+    joined: list[str] = []
+    monkeypatch.setattr(ray, "init", lambda address, **_: joined.append(address))
+    join_cluster(None)
+    join_cluster("auto")
+    assert joined == ["local", "auto"]
+
+
+@pytest.mark.parametrize(("alone", "others", "ended"), [
+    (True, {}, ["all"]), (False, {}, ["diffagiqa", "all"]), (False, {"theirs": 1}, ["diffagiqa"]),
+])  # fmt: skip
+def test_the_end_of_a_service_ends_no_other_on_the_cluster(
+    alone: bool, others: dict[str, int], ended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(serve, "delete", found.append)
+    monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(applications=others))
+    monkeypatch.setattr(serve, "shutdown", lambda: found.append("all"))
+    _end_serve(alone)
+    assert found == ended
+
+
+def test_a_busy_model_is_a_ready_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health is Serve's to say: a call would wait behind the pictures of all other requests."""
+    state = pytest.importorskip("ray.serve._private.common").ReplicaState
+    states = {state.RUNNING: 1}
+    model = SimpleNamespace(replica_states=states)
+    whole = SimpleNamespace(applications={APP: SimpleNamespace(deployments={MODEL: model})})
+    monkeypatch.setattr(serve, "status", lambda: whole)
+    assert model_runs()
+    states |= {state.RUNNING: 0, state.STARTING: 1}
+    assert not model_runs()
 
 
 def test_a_port_in_use(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

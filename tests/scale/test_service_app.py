@@ -47,6 +47,15 @@ class Echo:
         return True
 
 
+class Full(Echo):
+    """Says of every picture all that the service says."""
+
+    async def score(self, data: bytes, prompt: str | None) -> dict[str, Any]:
+        found = await super().score(data, prompt)
+        scores = None if found["error"] else {"perception": 0.5}
+        return dict.fromkeys(RESULT) | found | {"scores": scores, "mos": scores, "seed": 0}
+
+
 def talk(
     body: Callable[[httpx.AsyncClient], Awaitable[Any]],
     backend: Echo | None = None,
@@ -176,20 +185,24 @@ def test_metrics_count_faults_of_the_client_as_the_clients() -> None:
     assert 'status="500"' not in metrics
 
 
+@pytest.mark.parametrize("said", [{"type": "http.disconnect"}, RuntimeError("was cancelled")])
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
-def test_a_client_that_goes_away_in_its_body_is_no_fault_of_the_service(kind: str) -> None:
+def test_a_client_that_goes_away_in_its_body_is_no_fault_of_the_service(
+    kind: str, said: Any
+) -> None:
     gate = Gate(4)
     app = build_app(Echo(), ServiceSettings(), gate)
     scope = {
         "type": "http", "method": "POST", "path": "/v1/score", "query_string": b"",
         "headers": [(b"content-type", kind.encode()), (b"content-length", b"1000")],
     }  # fmt: skip
-    messages = iter(
-        [{"type": "http.request", "body": b"--b", "more_body": True}, {"type": "http.disconnect"}]
-    )
+    messages = iter([{"type": "http.request", "body": b"--b", "more_body": True}, said])
 
     async def receive() -> Any:
-        return next(messages)
+        message = next(messages)
+        if isinstance(message, Exception):  # Ray Serve's way, now and then
+            raise message
+        return message
 
     async def send(_: Any) -> None:
         return None
@@ -201,6 +214,22 @@ def test_a_client_that_goes_away_in_its_body_is_no_fault_of_the_service(kind: st
             return (await client.get("/metrics")).text
 
     metrics = asyncio.run(main())
+    assert 'diffagiqa_requests_total{status="499"} 1.0' in metrics
+    assert 'status="500"' not in metrics
+    assert gate.open == 0
+
+
+def test_a_client_that_does_not_wait_is_no_fault_of_the_service() -> None:
+    gate = Gate(4)
+
+    async def body(client: httpx.AsyncClient) -> str:
+        waiting = asyncio.create_task(client.post("/v1/score", json=as_json(b"a")))
+        await asyncio.sleep(0.05)
+        waiting.cancel()  # as Serve does where the client closes its connection
+        await asyncio.wait([waiting])
+        return (await client.get("/metrics")).text
+
+    metrics = talk(body, Echo(wait=5), gate)
     assert 'diffagiqa_requests_total{status="499"} 1.0' in metrics
     assert 'status="500"' not in metrics
     assert gate.open == 0
@@ -244,6 +273,16 @@ def test_wrong_requests_are_answered_with_a_sentence(status: int, request_: dict
     text = json.dumps(answer.json())
     assert len(text) < 500
     assert "Traceback" not in text
+
+
+def test_json_is_made_of_no_more_parts_than_its_images_need() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        many = await client.post("/v1/score", json={"images": [[]] * 60_000})
+        return many, await client.post("/v1/score", json=as_json(b"a", prompt="[" * 100_000))
+
+    many, prompt = talk(body, max_images=1)
+    assert (many.status_code, prompt.status_code) == (413, 200)
+    assert many.json()["detail"] == "the JSON holds more than 1 image can need"
 
 
 def test_a_body_without_length_is_cut_at_the_limit() -> None:
@@ -339,8 +378,34 @@ def test_openapi_page() -> None:
 
     page, description = talk(body)
     assert page.status_code == 200
-    content = description.json()["paths"]["/v1/score"]["post"]["requestBody"]["content"]
+    paths = description.json()["paths"]
+    content = paths["/v1/score"]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+    assert "503" in paths["/readyz"]["get"]["responses"]
+
+
+def test_every_answer_is_as_the_openapi_document_says() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    asked = [
+        (200, {"json": as_json(b"a")}),
+        (200, {"files": files(b"a", b"bad")}),
+        (422, {"files": files(b"bad")}),
+        *((status, request_) for status, request_ in WRONG if status != 413),
+        (413, {"files": files(*[b"a"] * 17)}),
+    ]
+
+    async def body(client: httpx.AsyncClient) -> Any:
+        document = (await client.get("/openapi.json")).json()
+        return document, [await client.post("/v1/score", **sent) for _, sent in asked]
+
+    document, answers = talk(body, Full())
+    described = document["paths"]["/v1/score"]["post"]["responses"]
+    for (status, _), answer in zip(asked, answers, strict=True):
+        assert answer.status_code == status
+        schema = described[str(status)]["content"]["application/json"]["schema"]
+        jsonschema.validate(answer.json(), schema)
+    assert {"401", "429", "503", "504"} < set(described)
 
 
 def test_a_picture_goes_to_another_replica_when_one_dies() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import shutil
@@ -128,6 +129,14 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
         run(crossdb, out, folder / "ratings.csv", *OWN, "--unreadable", "no")
 
 
+def test_written_predictions_keep_their_ranks() -> None:
+    predicted = [2.04595531, 2.04595512, 2.04595552]  # as close as those of a model just begun
+    frame = pd.DataFrame({"prompt": "", "generator": "unknown", "perception_predicted": predicted})
+    written = pd.read_csv(io.StringIO(measures.predictions_csv(frame)))
+    assert written["perception_predicted"].rank().tolist() == [2, 1, 3]
+    assert list(written) == ["perception_predicted"]
+
+
 def test_databases_are_tested_each_by_itself(folder: Path, tmp_path: Path) -> None:
     """Where one database's labels lie above the other's, all together say which database it is."""
     head, *lines = (folder / "ratings.csv").read_text().splitlines()
@@ -195,8 +204,11 @@ def test_reproduce_goes_on_and_prints_what_was_not_run(folder: Path, tmp_path: P
     assert text.count("best") >= 2
     report = (out / "report.md").read_text()
     assert "| full method: prompters, pyramid and heads | not run |" in report
-    assert "No published figure is at hand." in report
+    assert "There are no published results to compare with." in report
     assert "n = 2" in report
+    median = re.search(r"heads trained on cached features \| (\d\.\d{3}|-\d\.\d{3})", report)
+    assert median is not None
+    assert f"Median SRCC on held-out images: perception {median[1]} (generator mean" in report
     assert "baseline: the generator's mean label" in report
     results = [
         json.loads((out / "head-only" / f"{i:02d}" / "result.json").read_text()) for i in (0, 1)
@@ -233,7 +245,7 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
         "--epochs", "1", "--features", "mid_block.attentions.0,up_blocks.2.attentions.0",
     )  # fmt: skip
     table = (out / "ablation.md").read_text()
-    assert "| a prompter per score, learning (two branches) | not run | not run |" in table
+    assert "| trained prompter per score (two branches) | not run | not run |" in table
     rows = [line for line in table.splitlines() if line.startswith("| ") and " | 1 | " in line]
     assert len(rows) == 9  # base, no text, t=201, 4 draws, plain, 2 x only, 2 x without
     caches = sorted(f.name for f in (out / "features").iterdir())
@@ -258,14 +270,17 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "| timestep 201 instead of 51 | not run |" in table
     with pytest.raises(
-        ConfigError, match="anything with 'colour'; there are: a prompter per score"
+        ConfigError, match="anything with 'colour'; there are: trained prompter per score"
     ):
         run_variants(
             TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["colour"]
         )
     with pytest.raises(ConfigError, match="these run with --full alone; give it too"):
         run_variants(
-            TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["learning"]
+            TrainingConfig(),
+            made_up_rows(tmp_path, 4),
+            tmp_path / "none",
+            only=["trained prompter"],
         )
 
 
@@ -296,7 +311,7 @@ def test_variants_change_one_thing_each() -> None:
     assert own["text for every score"].cache == "all-text"
     assert all(task.use_text for task in own["text for every score"].model.tasks)
     assert all(variant.model.pooling == "statistics" for variant in own.values())
-    assert own["no look for words"].model.words == ()
+    assert own["no word evidence"].model.words == ()
     layers = [variant.model.words for name, variant in own.items() if name.startswith("only ")]
     assert layers == [(layer,) for layer in embedded.words]
 

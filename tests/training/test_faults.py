@@ -75,11 +75,17 @@ def test_a_start_is_trained_as_the_run_is_configured(tmp_path: Path, backbone: B
     tasks = made_up_rows(tmp_path, 2).tasks
     start = initial_model(replace(small_config().model, tasks=tasks), 0)
     save_model(start, tmp_path / "start")
-    config = small_config({"use_text": False}, init=str(tmp_path / "start"))
+    model_changes = {"use_text": False, "backbone": "./backbone"}
+    config = small_config(model_changes, init=str(tmp_path / "start"))
     model = make_model(config, tasks, backbone)
+    assert model.config.backbone == "backbone"  # ./ would be the model's own folder
     save_model(model, tmp_path / "saved")
     saved = load_model(tmp_path / "saved")
-    assert (model.passes, model.looks) == (saved.passes, saved.looks) != (start.passes, start.looks)
+    assert (
+        (model.passes, model.unet_passes)
+        == (saved.passes, saved.unet_passes)
+        != (start.passes, start.unet_passes)
+    )
     for name, values in start.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], values, rtol=0, atol=0)
 

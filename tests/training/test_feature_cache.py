@@ -90,7 +90,7 @@ def test_mirrored_views_are_the_mirrored_picture(
     text = pictures.prompts([4]).text
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
-        wanted = model.look(mean, std, text, backbone, pictures.noise[0])
+        wanted = model.features(mean, std, text, backbone, pictures.noise[0])
     for level, feature in zip(levels, wanted, strict=True):
         assert (level[4, 2] - feature).norm() < 1e-3 * feature.norm()
         assert (level[4, 0] - feature).norm() > 1e-2 * feature.norm()
@@ -165,7 +165,7 @@ def test_processes_share_the_shards_that_all_of_them_miss(
         def __init__(self, rank: int) -> None:
             self.rank, self.count, self.device = rank, 2, torch.device("cpu")
 
-        def wait(self) -> None:
+        def barrier(self) -> None:
             both.wait()
 
     def cached(rank: int) -> int:

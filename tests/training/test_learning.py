@@ -240,7 +240,7 @@ def test_pictures_are_mirrored_sideways_but_where_the_prompt_names_a_side(
     seen: list[torch.Tensor] = []
 
     class Sees:
-        def draws(self, images: torch.Tensor, *_: object) -> list[list[torch.Tensor]]:
+        def levels_by_draw(self, images: torch.Tensor, *_: object) -> list[list[torch.Tensor]]:
             seen.append(images)
             return [[]]
 

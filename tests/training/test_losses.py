@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffagiqa.errors import ConfigError
-from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.config import Regression, Relation, TrainingConfig
 from diffagiqa.training.losses import (
     MARGIN,
+    REGRESSION,
+    RELATION,
     THURSTONE_STD,
     check_weights,
     fidelity_loss,
@@ -133,6 +136,11 @@ def test_no_loss_is_read_before_it_is_whole(relation: str) -> None:
     scores = {"a": SCORES, "b": SCORES}
     with NoNumberRead():
         objective(scores, labels, torch.tensor([0, 0, 0, 1, 1]), ("a", "b"), config)
+
+
+def test_every_loss_can_be_configured() -> None:
+    assert get_args(Regression) == tuple(REGRESSION)
+    assert get_args(Relation) == ("none", *RELATION)
 
 
 def test_task_weights() -> None:

@@ -8,7 +8,7 @@ from made_up import small_model
 
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.model.pyramid import figures
+from diffagiqa.model.pyramid import StatisticsPooling
 from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.training.merge import merge
 
@@ -32,7 +32,8 @@ def features(seed: int, count: int, config: ModelConfig) -> list[torch.Tensor]:
         torch.randn(count, width, 5, 4, generator=generator, dtype=torch.float64) * (1 + seed)
         for width in config.feature_channels
     ]
-    return [one for m in maps for one in figures(m, config.textures)]
+    pooling = StatisticsPooling(config.feature_channels, channels=1, textures=config.textures)
+    return pooling.statistics(maps)
 
 
 @pytest.mark.parametrize("textures", [False, True])

@@ -8,7 +8,7 @@ import torch
 from made_up import small_config
 
 from diffagiqa.model.scoring import build_model
-from diffagiqa.training.optimiser import Averaged, make_optimiser, trained_parameters
+from diffagiqa.training.optimiser import EMA, make_optimiser, trained_parameters
 
 
 def test_matrices_of_the_heads_alone_decay_and_prompters_have_their_own_rate() -> None:
@@ -32,16 +32,13 @@ def test_matrices_of_the_heads_alone_decay_and_prompters_have_their_own_rate() -
 def test_averages_follow_fast_at_first_and_then_at_their_rate() -> None:
     """(1 + step) / (10 + step) of the old value stay after a step, and never more than the decay."""
     model = build_model(small_config().model)
-    averaged = Averaged(model, 0.9)
-    norm, own = (
-        model.heads["alignment"].fusion[0][1],
-        averaged.model.heads["alignment"].fusion[0][1],
-    )  # type: ignore[index, union-attr]
+    ema = EMA(model, 0.9)
+    norm, own = (m.heads["alignment"].fusion[0][1] for m in (model, ema.model))  # type: ignore[index, union-attr]
     value = 0.0
     for step, kept in ((1, 2 / 11), (2, 3 / 12), (1000, 0.9)):
         norm.running_mean.fill_(step)
         norm.num_batches_tracked.fill_(step)
-        averaged.update(model, step)
+        ema.update(model, step)
         value = kept * value + (1 - kept) * step
         torch.testing.assert_close(own.running_mean, torch.full_like(own.running_mean, value))
         assert int(own.num_batches_tracked) == step

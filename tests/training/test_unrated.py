@@ -13,6 +13,7 @@ import torch
 from made_up import SCALES, made_up_rows, make_pictures, small_config
 
 from diffagiqa.data.images import decode_image, fit_image
+from diffagiqa.data.splits import Split
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import TaskConfig
@@ -28,6 +29,7 @@ from diffagiqa.training.ordering import MARGIN, Ordering
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.report import differences, render
 from diffagiqa.training.reproduce import reproduce
+from diffagiqa.training.run_folder import RunFolder
 from diffagiqa.training.sources import FeatureSource, ImageSource
 from diffagiqa.training.train import open_backbone, train
 from diffagiqa.training.unrated import KEPT, with_damages, with_mismatches, with_unrated
@@ -105,8 +107,8 @@ def test_each_database_is_measured_by_itself(
     published = render(replace(config, split="official"), rows, [done], [], "command")
     assert "split as published, 10% of the rest validation where none was published;" in published
     notes = differences(config, Opened(rows, None, ()))
-    assert any("of 50% of the pictures two damaged copies" in note for note in notes)
-    assert "## The same repeats on the test part of second" in report
+    assert any("50% of the training images have two damaged copies" in note for note in notes)
+    assert "## The same repeats on the test set of second" in report
 
     untested = copy.deepcopy(done)  # as where the prompts to test are all of the first database
     for result in untested.results:
@@ -182,6 +184,16 @@ def test_both_kinds_together(tmp_path: Path) -> None:
     train = make_split(TrainingConfig(test_fraction=0.3), more)["train"]
     assert 0 < sum(row >= len(rows) for row in train) < mismatched
     assert not set(train) & set(more.damages)
+
+
+def test_the_saved_split_is_that_of_the_rated_pictures(tmp_path: Path) -> None:
+    rows = made_up_rows(tmp_path, 40)
+    config = small_config(mismatched=0.5, damaged=0.5, test_fraction=0.3)
+    more = with_unrated(rows, config)
+    RunFolder(tmp_path / "run", config).describe(more, make_split(config, more))
+    table = rows.table()
+    saved = Split.load(tmp_path / "run/split.json", table).rows(table)
+    assert {part: found.tolist() for part, found in saved.items()} == make_split(config, rows)
 
 
 def _ordering(rows: Rows) -> tuple[DiffAGIQA, FeatureSource]:

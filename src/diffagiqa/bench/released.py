@@ -17,11 +17,12 @@ from diffagiqa.device import cpu_is_zen5
 from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
-from diffagiqa.model.fused import switch_fused
+from diffagiqa.model.fused import enable_fused
 from diffagiqa.model.noise import Noise
+from diffagiqa.model.products import enable_products
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Pass
-from diffagiqa.model.winograd import switch_short_way
+from diffagiqa.model.winograd import enable_winograd
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Steps:
     folded: bool = False
     channels_last: bool = False
     winograd: bool = False
+    products: bool = False
     in_place: bool = False
     kernels: bool = False
     one_batch: bool = False
@@ -48,11 +50,12 @@ LADDER: tuple[tuple[str, str], ...] = (
     ("folded", "batch normalisation folded, dropout gone"),
     ("channels_last", "convolutions' weights laid out channels last"),
     ("winograd", "wide convolutions with a third to a sixth of the multiplications"),
+    ("products", "linear layers by the library that is faster on this CPU"),
     ("in_place", "residual blocks in place, freed memory kept"),
     ("kernels", "norms, activations and sums of residual blocks fused"),
     ("one_batch", "branches of an image in one batch"),
 )
-ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd", "in_place"}}
+ELSEWHERE = {"cpu": {"kernels"}, "cuda": {"winograd", "products", "in_place"}}
 """Steps that are not taken on a kind of device."""
 
 
@@ -60,7 +63,7 @@ def ladder(device: str = "cpu") -> list[tuple[str, Steps]]:
     """The released path, then each optimisation of this kind of device on top of those before."""
     steps = Steps()
     found = [("released path, float32", steps)]
-    left_out = ELSEWHERE.get(device, set()) | ({"winograd"} if cpu_is_zen5() else set())
+    left_out = ELSEWHERE.get(device, set()) | (set() if cpu_is_zen5() else {"products"})
     for name, title in LADDER:
         if name not in left_out:
             steps = replace(steps, **{name: True})
@@ -84,7 +87,7 @@ class ReleasedPath:
 
     def __post_init__(self) -> None:
         self.folded = for_inference(self.model)
-        self.lean = self.backbone.vae_encoder
+        self.simplified = self.backbone.vae_encoder
 
     @torch.inference_mode()
     def __call__(self, image: Tensor, prompt: str, steps: Steps) -> dict[str, Tensor]:
@@ -92,8 +95,9 @@ class ReleasedPath:
         self._lay_out(steps)
         model = self.folded if steps.folded else self.model
         scores = {}
-        for looks in [model.looks] if steps.one_batch else [(look,) for look in model.looks]:
-            passes, levels = self._levels(image, prompt, looks, steps)
+        every = model.unet_passes
+        for batch in [every] if steps.one_batch else [(own,) for own in every]:
+            passes, levels = self._levels(image, prompt, batch, steps)
             maps = self._pyramid(model, levels, steps).chunk(len(passes))
             for task, head in model.heads.items():
                 if model.pass_of[task] in passes:
@@ -104,7 +108,7 @@ class ReleasedPath:
     def one_branch(self, image: Tensor, prompt: str) -> list[Tensor]:
         """Levels of the first branch of (3, S, S), to time what follows by itself."""
         steps = Steps(stop_early=True, text_once=True)
-        _, levels = self._levels(image, prompt, self.model.looks[:1], steps)
+        _, levels = self._levels(image, prompt, self.model.unet_passes[:1], steps)
         return [level[:1] for level in levels]
 
     @torch.inference_mode()
@@ -117,35 +121,38 @@ class ReleasedPath:
     def _lay_out(self, steps: Steps) -> None:
         layout = torch.channels_last if steps.channels_last else torch.contiguous_format
         self.unet.to(memory_format=layout)
-        self.backbone.vae_encoder = self.lean if steps.lean_encoder else self.encoder
+        self.backbone.vae_encoder = self.simplified if steps.lean_encoder else self.encoder
         self.backbone.vae_encoder.to(memory_format=layout)
         self.backbone.keeps_freed_memory = steps.in_place
         for network in (self.unet, self.backbone.vae_encoder, self.folded.pyramid):
-            switch_short_way(network, steps.winograd)
-            switch_fused(network, steps.in_place or steps.kernels)
+            enable_winograd(network, steps.winograd)
+            enable_fused(network, steps.in_place or steps.kernels)
+        for network in (self.unet, self.backbone.vae_encoder, self.backbone.text_encoder):
+            enable_products(network, steps.products)
 
     def _latents(self, prompted: Tensor) -> Tensor:
         mean, std = self.backbone.encode_image(prompted)
         return self.backbone.noisy_latents(mean, std, self.noise, self.model.config.timestep)
 
     def _levels(
-        self, image: Tensor, prompt: str, looks: Sequence[Pass], steps: Steps
+        self, image: Tensor, prompt: str, batch: Sequence[Pass], steps: Steps
     ) -> tuple[list[int], list[Tensor]]:
-        """The passes that take these looks, and what the pyramid is given for each of them."""
+        """The passes that these of the U-Net serve, and what the pyramid is given for each of them."""
         model = self.model
         prompters = list(model.prompters.values())
         prompts = self._encoded(prompt, steps)
-        silent = self.backbone.no_text()
+        no_text = self.backbone.no_text()
         found = self._features(
-            self._latents(torch.cat([prompters[look.prompter](image[None]) for look in looks])),
-            torch.cat([prompts.text if look.use_text else silent for look in looks]),
+            self._latents(torch.cat([prompters[own.prompter](image[None]) for own in batch])),
+            torch.cat([prompts.text if own.use_text else no_text for own in batch]),
             steps,
         )
         if isinstance(model.pyramid, StatisticsPooling):
-            found = model.pyramid.figures(found)
-        passes = [i for i, own in enumerate(model.look_of) if model.looks[own] in looks]
-        rows = [looks.index(model.looks[model.look_of[i]]) for i in passes]
-        # The release has no look for words; models that have one take it as the scorer does.
+            found = model.pyramid.statistics(found)
+        of = [model.unet_passes[i] for i in model.unet_pass_of]
+        passes = [i for i, own in enumerate(of) if own in batch]
+        rows = [batch.index(of[i]) for i in passes]
+        # The release does not look for words; models that do are given them as the scorer gives them.
         shown = model.word_features(image[None], prompts, self.backbone)
         return passes, [level[rows] for level in found] + [level[passes] for level in shown]
 

@@ -23,9 +23,10 @@ from diffagiqa.bench.training_step import measure_step
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
 from diffagiqa.model.fold import fold
-from diffagiqa.model.fused import fuse_where_it_pays
+from diffagiqa.model.fused import fuse_where_supported
+from diffagiqa.model.products import products_by_onednn
 from diffagiqa.model.scoring import build_model, scoring_noise
-from diffagiqa.model.winograd import winograd_where_wide
+from diffagiqa.model.winograd import replace_wide_convs
 from diffagiqa.scorer import Scorer
 from diffagiqa.weights.located import locate
 
@@ -143,8 +144,9 @@ def _released_path(model: str, device: torch.device) -> ReleasedPath:
     backbone = load_backbone(str(place), config.unet_names, device=device)
     whole: Any = UNet2DConditionModel.from_pretrained(place / "unet", torch_dtype=torch.float32)
     backbone.unet = whole = whole.to(device).eval().requires_grad_(False)
-    winograd_where_wide(whole)
-    fuse_where_it_pays(whole, device)
+    replace_wide_convs(whole)
+    fuse_where_supported(whole, device)
+    products_by_onednn(whole)
     vae: Any = AutoencoderKL.from_pretrained(place / "vae", torch_dtype=torch.float32)
     encoder = vae.encoder.to(device).eval().requires_grad_(False)
     return ReleasedPath(trained, backbone, encoder, whole, scoring_noise(config, backbone, 0)[0])

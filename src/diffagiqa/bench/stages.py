@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffagiqa.bench.peak import median_seconds
 from diffagiqa.model.backbone import Prompts
+from diffagiqa.model.products import onednn_multiplies
 from diffagiqa.scorer import Scorer
 
 
@@ -37,7 +39,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
     mean, std = backbone.encode_image(prompted)
     noise = scorer.noises[0]
     shown = model.word_features(images, prompts, backbone)
-    found = model.look(mean, std, text, backbone, noise)
+    found = model.features(mean, std, text, backbone, noise)
     maps = model.pyramid(model.levels(found) + shown)
 
     def heads() -> Any:
@@ -45,7 +47,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         return [head(parts[model.pass_of[task]]) for task, head in model.heads.items()]
 
     words = (
-        "look for words", lambda: model.word_features(images, prompts, backbone),
+        "word evidence", lambda: model.word_features(images, prompts, backbone),
         backbone.unet, [images, *shown],
     )  # fmt: skip
     stages: list[tuple[str, Callable[[], Any], Any, list[torch.Tensor]]] = [
@@ -53,7 +55,7 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
         ("VAE encoder", lambda: backbone.encode_image(prompted),
          backbone.vae_encoder, [prompted, mean, std]),
         ("text encoder", lambda: backbone.encode_text([prompt]), backbone.text_encoder, [text[:1]]),
-        ("U-Net", lambda: model.look(mean, std, text, backbone, noise),
+        ("U-Net", lambda: model.features(mean, std, text, backbone, noise),
          backbone.unet, [mean, *found]),
         *([words] if shown else []),
         ("pyramid", lambda: model.pyramid(model.levels(found) + shown),
@@ -64,10 +66,20 @@ def measure_stages(scorer: Scorer, images: torch.Tensor, prompt: str, repeats: i
     for name, run, module, tensors in stages:
         # A distinct prompt is encoded once: its cost is that of one prompt per image at most.
         share = 1 if name == "text encoder" else count
-        counter = FlopCounterMode(display=False)
+        counter = flop_counter()
         with counter:
             run()
         seconds = median_seconds(run, scorer.device, repeats) / share
         moved = sum(t.numel() * t.element_size() for t in [*module.state_dict().values(), *tensors])
         measured.append(Stage(name, seconds, counter.get_total_flops() / share, moved / share))
     return measured
+
+
+def flop_counter() -> FlopCounterMode:
+    """PyTorch's counter of operations, which does not know oneDNN's product (``model.products``)."""
+
+    def of_product(tokens: Any, weight: Any, *_: Any, **__: Any) -> int:
+        return 2 * math.prod(tokens) * int(weight[0])  # shapes (..., C) and (O, C)
+
+    known = {torch.ops.mkldnn._linear_pointwise: of_product} if onednn_multiplies() else {}
+    return FlopCounterMode(display=False, custom_mapping=known)

@@ -34,7 +34,7 @@ def main(
     from diffagiqa.bench.memory import peak_resident
     from diffagiqa.bench.peak import synchronise
     from diffagiqa.device import choose_dtype
-    from diffagiqa.model.fused import switch_fused
+    from diffagiqa.model.fused import enable_fused
     from diffagiqa.model.scoring import scoring_noise
     from diffagiqa.weights.backbone_folder import load_backbone
     from diffagiqa.weights.folder import load_model
@@ -50,7 +50,7 @@ def main(
         dtype=choose_dtype(place, dtype, exact=config.needs_float32),
     )
     backbone.checkpoint_activations = bool(int(checkpoint))
-    switch_fused(backbone, bool(int(kernels)))
+    enable_fused(backbone, bool(int(kernels)))
     trained.to(place).train()
     size, count = config.image_size, int(batch)
     images = torch.rand(count, 3, size, size, device=place)

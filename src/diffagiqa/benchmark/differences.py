@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffagiqa.data.wording import counted
-from diffagiqa.evaluation.correlations import FEWEST, bootstrap_difference, srcc
+from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_difference, srcc
 from diffagiqa.evaluation.protocol import resampling_units
 from diffagiqa.evaluation.tables import markdown, number
 from diffagiqa.training.data import Rows
@@ -30,7 +30,7 @@ def differences_table(done: Sequence[Repeats], rows: Rows, task: str) -> str:
         known = [one for one in found if np.isfinite(one.value)]
         cells = [number(None)] * 2
         if known:
-            bounds = [(one.low, one.high) for one in known if one.prompts >= FEWEST]
+            bounds = [(one.low, one.high) for one in known if one.prompts >= MIN_GROUPS]
             low, high = np.mean(bounds, axis=0) if bounds else (None, None)
             cells = [
                 number(float(np.median([one.value for one in known]))),
@@ -39,7 +39,7 @@ def differences_table(done: Sequence[Repeats], rows: Rows, task: str) -> str:
                 else f"{counted(known[0].prompts, 'prompt')}: no interval",
             ]
         lines.append([f"{method.regime} minus {other.regime}", *cells, str(len(known))])
-    return markdown(["", "SRCC", "95 % interval of the difference", "repeats"], lines)
+    return markdown(["comparison", "SRCC difference", "95 % interval", "repeats"], lines)
 
 
 class _Difference(NamedTuple):

@@ -18,7 +18,7 @@ from diffagiqa.data.images import decode_image, fit_image
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.training.data import Rows, data_order, may_flip
 from diffagiqa.training.losses import plcc_loss
-from diffagiqa.training.optimiser import rate_factor
+from diffagiqa.training.optimiser import lr_factor
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def warm_up_and_cosine(
     optimiser: torch.optim.Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """The method's own schedule, over a tenth of the steps up and then a cosine down."""
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_factor(step, steps, 0.1))
+    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: lr_factor(step, steps, 0.1))
 
 
 def _scores(network: Regressor, crops: Tensor, prompts: list[str]) -> Tensor:

@@ -110,7 +110,7 @@ def open_made(table: Path) -> Opened:
 def held_out(root: Path, done: Sequence[Repeats], tasks: Sequence[str]) -> str:
     """The section of the report on what was held out: the observers' agreement, and every method's."""
     return (
-        "\n## By what was held out\n\nLabels are simulated; the observers agree so far:\n\n"
+        "\n## By held-out set\n\nLabels are simulated; SRCC between the simulated observers:\n\n"
         f"{ceilings(root)}\n\n{by_part(done, tasks)}\n"
     )
 
@@ -124,7 +124,7 @@ def ceilings(root: Path) -> str:
             one = found["noise_ceiling"][key]
             values = (one["between_halves"], one["all_to_truth"])
             lines.append([part, task, *map(number, values)])
-    return markdown(["part", "task", "half against half", "all against truth"], lines)
+    return markdown(["test set", "task", "half against half", "all against ground truth"], lines)
 
 
 def by_part(done: Sequence[Repeats], tasks: Sequence[str]) -> str:

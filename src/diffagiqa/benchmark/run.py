@@ -37,13 +37,13 @@ OWN_VALIDATION = 0.1
 Method = Callable[[Trial], Predictions]
 
 SIMPLE: Mapping[str, str] = {
-    "generator mean": "the mean label of the picture's generator; no picture seen",
+    "generator mean": "the mean label of the image's generator, without seeing the image",
     "scene statistics": "BRISQUE's natural scene statistics and simple statistics, kernel regression",
 }
 BASELINES: Mapping[str, str] = {
     **SIMPLE,
-    **{name: f"{name} from scratch on crops at the picture's own detail" for name in NETWORKS},
-    "contrastive": "image-text model from scratch on the prompts, cosine; alignment only",
+    **{name: f"{name} from scratch on crops at native resolution" for name in NETWORKS},
+    "contrastive": "image-text model from scratch on the prompts, cosine similarity; alignment only",
 }
 
 

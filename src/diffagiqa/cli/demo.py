@@ -74,13 +74,13 @@ def demo(
             rows.write({"image": name} | facts | rounded)
     contact_sheet(examples, scores, scorer.tasks).save(out / "sheet.png")
 
-    table = Table("picture", "prompt", *scorer.tasks, box=None, pad_edge=False)
+    table = Table("image", "prompt", *scorer.tasks, box=None, pad_edge=False)
     for example, score in zip(examples, scores, strict=True):
         values = [f"{score[task]:.3f}" for task in scorer.tasks]
         table.add_row(example.name, example.prompt, *values)
     console = Console()
     console.print(table)
-    console.print(f"pictures, scores.csv and sheet.png are in {out}/", highlight=False)
+    console.print(f"images, scores.csv and sheet.png are in {out}/", highlight=False)
 
 
 def make_examples(size: int = 512) -> list[Example]:

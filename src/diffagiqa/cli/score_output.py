@@ -168,7 +168,7 @@ def show_summary(
 
     console = Console(stderr=out is None, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for name in ("task", "mean", "least", "most", "scale"):
+    for name in ("task", "mean", "lowest", "highest", "scale"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for task in facts.config.task_names:
         count, total, least, most = totals.scores.get(task, [0, 0, 0, 0])
@@ -180,7 +180,7 @@ def show_summary(
     # Of rows scored before, nobody knows here how many failed; those that did took no time.
     fresh = 0 if totals.failed and bar.reused else scored - bar.reused
     rate = f", {fresh / bar.seconds:.2f} per second" if bar.seconds > 0 and fresh else ""
-    before = f", {bar.reused:,} of them before" if bar.reused else ""
+    before = f", {bar.reused:,} of them earlier" if bar.reused else ""
     console.print(
         f"{scored:,} of {counted(totals.rows, 'row')} scored{before}{rate}", highlight=False
     )
@@ -188,8 +188,8 @@ def show_summary(
         console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
     if totals.unfamiliar:
         console.print(
-            f"{totals.unfamiliar:,} unlike what this model was trained on (column unfamiliar); their "
-            "scores mean little: docs/limits.md says more. Models on Stable Diffusion know more kinds"
+            f"{totals.unfamiliar:,} unlike this model's training data (column unfamiliar); their scores "
+            "mean little, see docs/limits.md. Models on Stable Diffusion know more kinds of images"
         )
     for error, count in totals.errors.items():
         console.print(Text(f"{count:,} x {printable(error)}", "red"))

@@ -1,4 +1,4 @@
-"""How the columns of a table of ratings are called."""
+"""What the columns of a table of ratings are called."""
 
 from __future__ import annotations
 

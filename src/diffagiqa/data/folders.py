@@ -169,9 +169,9 @@ def passed_over_sentence(counts: Mapping[str, int]) -> str:
     """What a user is told of them.
 
     >>> passed_over_sentence({".heic": 2, "": 1})
-    '3 files of the folders were not taken for pictures: 2 x .heic, 1 x without suffix'
+    '3 files in folders were skipped (not images): 2 x .heic, 1 x without suffix'
     """
     kinds = [f"{n:,} x {printable(kind) or 'without suffix'}" for kind, n in counts.items()]
     shown = ", ".join(kinds[:8]) + (", ..." if len(kinds) > 8 else "")
-    were = counted(sum(counts.values()), "file of the folders was", "files of the folders were")
-    return f"{were} not taken for pictures: {shown}"
+    were = counted(sum(counts.values()), "file in folders was", "files in folders were")
+    return f"{were} skipped (not images): {shown}"

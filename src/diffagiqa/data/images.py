@@ -30,7 +30,7 @@ from PIL import Image, features
 from diffagiqa import checks
 from diffagiqa.data.samples import printable, read_limited, read_location, reason_of
 from diffagiqa.errors import ConfigError, ImageError
-from diffagiqa.overlap import Overlapping
+from diffagiqa.overlap import SharedContext
 
 if TYPE_CHECKING:
     import torch
@@ -252,7 +252,7 @@ def _eight_bits(values: np.ndarray, shown: str) -> np.ndarray:
     return np.rint(values.astype(np.float32) * 255.0).astype(np.uint8)
 
 
-def without_warnings() -> Overlapping:
+def without_warnings() -> SharedContext:
     """Within it, Pillow's warnings about odd files stay off the terminal: what matters is an error."""
     return _QUIET
 
@@ -264,7 +264,7 @@ def _ignoring() -> Iterator[None]:
         yield
 
 
-_QUIET = Overlapping(_ignoring)
+_QUIET = SharedContext(_ignoring)
 
 
 def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") -> torch.Tensor:

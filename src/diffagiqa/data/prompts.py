@@ -41,7 +41,10 @@ _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
-_JOINERS = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])")
+# Each run of joiners is tried from its beginning alone: from every place, a long one would take minutes.
+_JOINERS = re.compile(
+    "(?<![^\x00-\x7f])[\u200c\u200d]+|(?<![\u200c\u200d])[\u200c\u200d]+(?![^\x00-\x7f])"
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -299,16 +302,20 @@ def comfyui_prompt(text: str) -> str | None:
         return None
     if isinstance(graph.get("prompt"), dict):
         graph = graph["prompt"]
-    nodes = _editor_nodes(graph) if isinstance(graph.get("nodes"), list) else _api_nodes(graph)
-    if not 0 < len(nodes) <= _MAX_NODES:
+    listed = graph.get("nodes")
+    if len(listed if isinstance(listed, list) else graph) > _MAX_NODES:
         return None
+    nodes = _editor_nodes(graph) if isinstance(listed, list) else _api_nodes(graph)
+    barren = set[
+        tuple[str, bool]
+    ]()  # or a chain of samplers without words takes time in its square
     used = {link[0] for _, inputs in nodes.values() for link in _links(inputs).values()}
     ends = sorted((n for n in nodes if n not in used), key=lambda n: "Save" not in nodes[n][0])
     pending, seen = deque(ends), set(ends)
     while pending:
         links = _links(nodes[pending.popleft()][1])
         for name in ("positive", "guider"):
-            if name in links and (words := _wording(nodes, links[name])):
+            if name in links and (words := _wording(nodes, links[name], barren)):
                 return ", ".join(dict.fromkeys(words))
         for name in sorted(links, key=lambda name: name not in ("images", "image", "samples")):
             target = links[name][0]
@@ -361,20 +368,31 @@ def _links(inputs: dict[str, Any]) -> dict[str, tuple[str, Any]]:
     }
 
 
-def _wording(nodes: dict[str, Node], link: tuple[str, Any]) -> list[str]:
-    """Texts that reach a link, in the order of the inputs; each node is visited once."""
+def _wording(
+    nodes: dict[str, Node], link: tuple[str, Any], barren: set[tuple[str, bool]]
+) -> list[str]:
+    """Texts that reach a link, in the order of the inputs; each node is visited once.
+
+    ``barren``: nodes, and whether by their second output, that no text reaches; where none is found,
+    those visited join them.
+    """
     words: list[str] = []
     pending: list[tuple[str, Any] | str] = [link]
     seen: set[str] = set()
+    visited: set[tuple[str, bool]] = set()
     while pending:
         item = pending.pop()
         if isinstance(item, str):
             words.append(item)
             continue
         name, output = item
-        if name in seen or name not in nodes or nodes[name][0] == "ConditioningZeroOut":
+        place = name, output == 1
+        if name in seen or place in barren or name not in nodes:
+            continue
+        if nodes[name][0] == "ConditioningZeroOut":
             continue
         seen.add(name)
+        visited.add(place)
         inputs = nodes[name][1]
         links = _links(inputs)
         texts: list[tuple[str, Any] | str] = [
@@ -387,6 +405,8 @@ def _wording(nodes: dict[str, Node], link: tuple[str, Any]) -> list[str]:
         elif not texts:
             texts = [target for key, target in links.items() if key not in _NOT_WORDING]
         pending += reversed([text for text in texts if text])
+    if not words:
+        barren |= visited
     return words
 
 

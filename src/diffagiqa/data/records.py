@@ -1,4 +1,4 @@
-"""The rows of one open table, each as a record or as the reason why it is none."""
+"""The rows of one open table, each as a record or as the reason why it cannot be one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import IO, Any, AnyStr, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, AnyStr, BinaryIO
 
 from diffagiqa.data.header import check_header, is_utf8
 from diffagiqa.data.results import bare_cell, is_ours
@@ -15,6 +15,9 @@ from diffagiqa.data.samples import read_limited, reason_of
 from diffagiqa.data.wording import counted
 from diffagiqa.data.workbooks import xlsx_records
 from diffagiqa.errors import TableError
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 Record = dict[str, Any]
 MAX_LINE = 1_000_000  # characters; ten prompts of the longest kind
@@ -156,7 +159,21 @@ def _parquet_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
     with ParquetFile(file, buffer_size=1 << 20) as table:
         check_header(table.schema_arrow.names, shown)
         for batch in table.iter_batches(batch_size=64):  # rows; they may hold the pictures
-            yield from batch.to_pylist()
+            try:
+                rows = batch.to_pylist()
+            except (ValueError, OverflowError):  # some text is not UTF-8, or a date not Python's
+                rows = [_parquet_row(batch.slice(row, 1)) for row in range(batch.num_rows)]
+            yield from rows
+
+
+def _parquet_row(batch: RecordBatch) -> Record | str:
+    try:
+        return dict(batch.to_pylist()[0])
+    except (ValueError, OverflowError) as fault:
+        reason = reason_of(fault)
+        return (
+            f"it cannot be read ({reason}); write text as UTF-8, and dates of the years 1 to 9999."
+        )
 
 
 READERS: Mapping[str, Callable[[BinaryIO, str], Iterator[Record | str]]] = {

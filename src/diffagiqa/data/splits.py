@@ -13,8 +13,10 @@ import hashlib
 import json
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,27 +168,20 @@ def random_split(
             "expected test above 0, validation at least 0, and less than 1 together"
         )
     keys = group_keys(table, by)
-    counts: dict[str, int] = {}
-    for key in keys:
-        counts[key] = counts.get(key, 0) + 1
-    groups = sorted(counts)
+    sizes = Counter(keys)
+    groups = sorted(sizes)
     order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
-    part_of: dict[str, str] = {}
-    wanted = {"test": round(test * len(keys)), "validation": round(validation * len(keys))}
     allowed = _allowed(table, keys, among)
-    for part, rows in wanted.items():
-        filled = 0
-        for group in order:
-            if filled >= rows:
-                break
-            if group not in part_of and (part != "test" or group in allowed):
-                part_of[group] = part
-                filled += counts[group]
-        if part == "test" and filled < rows:
-            raise DatabaseError(
-                f"the prompts that may be tested have {counted(filled, 'image')}, and {rows} are to be "
-                "drawn; give more prompts or a smaller share"
-            )
+    rows = round(test * len(keys))
+    tested = _take([group for group in order if group in allowed], sizes, rows)
+    if (filled := sum(sizes[group] for group in tested)) < rows:
+        raise DatabaseError(
+            f"the prompts that may be tested have {counted(filled, 'image')}, and {rows} are to be "
+            "drawn; give more prompts or a smaller share"
+        )
+    rest = [group for group in order if group not in tested]
+    validated = _take(rest, sizes, round(validation * len(keys)))
+    part_of = dict.fromkeys(tested, "test") | dict.fromkeys(validated, "validation")
     parts = [part_of.get(key, "train") for key in keys]
     needed = {"train", "test"} | ({"validation"} if validation else set())
     if empty := sorted(needed - set(parts)):
@@ -196,6 +191,12 @@ def random_split(
         )
     fractions = {"test": test, "validation": validation}
     return _split(table, parts, by, seed, fractions)
+
+
+def _take(order: Sequence[str], sizes: Mapping[str, int], rows: int) -> set[str]:
+    """The first groups, until they have so many rows."""
+    before = accumulate((sizes[group] for group in order), initial=0)
+    return {group for group, filled in zip(order, before, strict=False) if filled < rows}
 
 
 def _allowed(table: pd.DataFrame, keys: Sequence[str], among: Collection[str] | None) -> set[str]:

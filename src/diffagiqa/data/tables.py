@@ -96,7 +96,7 @@ def read_samples(
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """How the user calls the columns, and where the images are."""
+    """What the user calls the columns, and where the images are."""
 
     image: str | None
     prompt: str | None
@@ -246,7 +246,7 @@ def read_records(
 
 
 def _records(table: str, columns: _Columns) -> Iterator[Record | str]:
-    """Rows of a table, each as a record or as the reason why it is none; checks the columns."""
+    """Rows of a table, each as a record or as the reason why it cannot be one; checks the columns."""
     checked = False
     for record in read_rows(table):
         if isinstance(record, dict) and not checked:
@@ -256,7 +256,7 @@ def _records(table: str, columns: _Columns) -> Iterator[Record | str]:
 
 
 def read_rows(table: str) -> Iterator[Record | str]:
-    """Rows of a table of any columns, each as a record or as the reason why it is none."""
+    """Rows of a table of any columns, each as a record or as the reason why it cannot be one."""
     shown, empty = printable(table), True
     with open_location(table) as file:
         try:

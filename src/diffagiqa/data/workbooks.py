@@ -12,6 +12,8 @@ from diffagiqa.errors import MissingExtraError, TableError
 
 _MAX_UNPACKED = 500_000_000
 """Bytes: a workbook of 1 MB may hold 1 GB of zeros, and its texts are held whole."""
+_MAX_ROWS, _MAX_CELLS = 1_048_576, 20_000_000
+"""Empty ones too: a row may say that it is the billionth, and a cell that it is in column ZZZ."""
 
 
 def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:
@@ -20,14 +22,15 @@ def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:
     header = [str(cell) for cell in next(rows, ())]
     check_header(header, shown)
     for row in rows:
-        record = {name: cell for name, cell in zip(header, row, strict=False) if name}
+        cells = row + [""] * (len(header) - len(row))
+        record = {name: cell for name, cell in zip(header, cells, strict=False) if name}
         if any(cell != "" for cell in record.values()):
             yield record
 
 
 def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[Any]]:
-    """Cells as their numbers and texts; empty ones and errors are "", and blank rows left out, as in a
-    CSV."""
+    """Cells as their numbers and texts, up to a row's last; empty ones and errors are "", and blank rows
+    left out, as in a CSV."""
     try:
         from openpyxl import load_workbook
         from openpyxl.cell.cell import ERROR_CODES
@@ -40,7 +43,15 @@ def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[Any]]:
             f"{shown} holds {size:,} bytes unpacked, and the limit is {_MAX_UNPACKED:,}; save it as CSV."
         )
     sheet = load_workbook(file, read_only=True, data_only=True).worksheets[0]
-    for row in sheet.iter_rows(values_only=True):
+    sheet.reset_dimensions()  # what the file says of its size may be wrong, and rows would be lost
+    count = 0
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        count += len(row)
+        if number > _MAX_ROWS or count > _MAX_CELLS:
+            raise TableError(
+                f"{shown} has over {_MAX_ROWS:,} rows or {_MAX_CELLS:,} cells, empty ones included; "
+                "save it as CSV."
+            )
         cells = ["" if cell is None or cell in ERROR_CODES else _plain(cell) for cell in row]
         if any(cell != "" for cell in cells):
             yield cells

@@ -1,13 +1,13 @@
-"""Agreement of predicted scores with opinion scores, by the measures that the field reports.
+"""Agreement of predicted scores with mean opinion scores (MOS), by the field's usual measures.
 
-Every function takes two (n,) arrays, predictions first, and returns a float. Correlations of fewer
-than three rows, or with a constant side, are NaN: they have no value. Inputs that hold NaN, are
-no numbers or are not as many raise ``TableError``.
+Every function takes two (n,) arrays, predictions first; measures return a float. A correlation of
+fewer than three rows, or with a constant side, is undefined: NaN. Inputs that hold NaN or infinity,
+are not numeric or differ in length raise ``TableError``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,16 +19,16 @@ from diffagiqa.errors import ConfigError, TableError
 
 Measure = Callable[[Any, Any], float]
 MEASURE = "a function of predictions and opinion scores, such as srcc"
-FEWEST = 10
-"""Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones again."""
-MOST_CALLS = 20_000
-"""Of the curve, in a fit from the usual start: 0.3 s for 200 rows. Most settle in some 50."""
-NEARLY_STRAIGHT = 0.002
-"""The largest exponent of a logistic that is a line to a part in three million."""
+MIN_GROUPS = 10
+"""Groups, or rows, below which there is no interval: few prompts, resampled, are the same ones."""
+MAX_CALLS = 20_000
+"""Of the curve, in a fit from the usual start: 0.3 s for 200 rows. Most converge within some 50."""
+ALMOST_LINEAR = 0.002
+"""The largest exponent at which a logistic is a line to one part in three million."""
 
 
 def srcc(predicted: Any, mos: Any) -> float:
-    """Spearman's rank correlation, in [-1, 1].
+    """Spearman's rank correlation coefficient, in [-1, 1].
 
     >>> srcc([0.1, 0.2, 0.9], [1, 2, 3])
     1.0
@@ -38,46 +38,60 @@ def srcc(predicted: Any, mos: Any) -> float:
 
 
 def plcc(predicted: Any, mos: Any) -> float:
-    """Pearson's linear correlation, in [-1, 1], of the predictions as they are."""
+    """Pearson's linear correlation coefficient, in [-1, 1], without a fitted mapping."""
     x, y = _pair(predicted, mos)
     return float("nan") if _undefined(x, y) else float(stats.pearsonr(x, y).statistic)
 
 
 def krcc(predicted: Any, mos: Any) -> float:
-    """Kendall's rank correlation, tau-b, in [-1, 1]."""
+    """Kendall's rank correlation coefficient, tau-b, in [-1, 1]."""
     x, y = _pair(predicted, mos)
     return float("nan") if _undefined(x, y) else float(stats.kendalltau(x, y).statistic)
 
 
 def rmse(predicted: Any, mos: Any) -> float:
-    """Root mean squared error, in the unit of the opinion scores."""
+    """Root mean squared error, in units of the MOS scale; NaN without rows."""
     x, y = _pair(predicted, mos)
     return float(np.sqrt(np.mean((x - y) ** 2))) if len(x) else float("nan")
 
 
 def mae(predicted: Any, mos: Any) -> float:
-    """Mean absolute error, in the unit of the opinion scores."""
+    """Mean absolute error, in units of the MOS scale; NaN without rows."""
     x, y = _pair(predicted, mos)
     return float(np.mean(np.abs(x - y))) if len(x) else float("nan")
 
 
 class FittedPLCC(NamedTuple):
-    """PLCC after a logistic mapping; ``reason`` says why where the mapping could not be fitted."""
+    """PLCC after a logistic mapping, in [-1, 1] or NaN."""
 
     plcc: float
     reason: str = ""
+    """Why the mapping could not be fitted, "" where it was."""
 
 
 def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
-    """Pearson's correlation after mapping the predictions to the opinion scale by a logistic curve.
+    """Pearson's correlation after mapping the predictions to the MOS scale by a logistic curve.
 
-    4 parameters: the monotonic logistic of VQEG's FR-TV Phase II report (2003). 5 parameters: the
-    logistic plus a line of Sheikh, Sabir and Bovik (2006, eq. 9). The fit uses the very rows that are
-    judged, so this figure is above the plain one by design; it is named apart for that reason. Least
-    squares may stop at a bad curve, so it starts from several, of which one is all but a line, and the
-    best counts. Where all end flat, ``plcc`` is the plain figure, or NaN where that has no value, and
-    ``reason`` says so.
+    The curve is fitted to the same rows that it is evaluated on, so the result is above ``plcc`` by
+    design, and reported separately. Least squares may stop at a bad curve: it starts from several,
+    one of them almost a line, and the best counts.
+
+    Args:
+        predicted: (n,).
+        mos: (n,).
+        parameters: 4, the monotonic logistic of VQEG's FR-TV Phase II report (2003); or 5, logistic
+            plus line of Sheikh, Sabir and Bovik (2006, eq. 9).
+
+    Returns:
+        PLCC in [-1, 1], without a mapping if all fits end flat; NaN where it is undefined or n is not
+        above ``parameters``. ``reason`` says which.
+
+    Raises:
+        ConfigError: ``parameters`` is neither 4 nor 5.
+        TableError: see above.
     """
+    if parameters not in (4, 5):
+        raise ConfigError(f"parameters is {parameters}; expected 4 or 5")
     x, y = _pair(predicted, mos)
     if reason := _undefined(x, y):
         return FittedPLCC(float("nan"), reason)
@@ -85,13 +99,11 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
         return FittedPLCC(
             float("nan"), f"{counted(len(x), 'row')} cannot be fitted by {parameters} parameters"
         )
-    if parameters not in (4, 5):
-        raise ConfigError(f"parameters is {parameters}; expected 4 or 5")
     curve, starts = (_logistic4, _starts4) if parameters == 4 else (_logistic5, _starts5)
     x = (x - x.mean()) / x.std()
     usual, *others = starts(x, y)
-    fitted = [_fitted(curve, x, y, usual, MOST_CALLS)]
-    fitted += [_fitted(curve, x, y, start, MOST_CALLS // 10) for start in others]
+    fitted = [_fitted(curve, x, y, usual, MAX_CALLS)]
+    fitted += [_fitted(curve, x, y, start, MAX_CALLS // 10) for start in others]
     found = [
         plcc(mapped, y)
         for mapped in fitted
@@ -114,8 +126,21 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a measure (Efron and Tibshirani 1993, section 13.3).
 
-    ``groups``: resample whole groups, such as prompts, whose rows are not independent. NaN for fewer
-    than ``FEWEST`` of them.
+    Args:
+        measure: such as ``srcc``.
+        predicted: (n,).
+        mos: (n,).
+        resamples: 1 or more.
+        level: coverage, between 0 and 1.
+        seed: of the resampling, 0 or more.
+        groups: (n,), such as prompts; whole groups are resampled, since their rows are not independent.
+
+    Returns:
+        Lower and upper bound; NaN for fewer than 10 groups (or rows, without ``groups``).
+
+    Raises:
+        ConfigError: an argument is not as expected.
+        TableError: see above; or ``groups`` are not as many as rows.
     """
     checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(predicted, mos)
@@ -134,9 +159,9 @@ def bootstrap_difference(
     seed: int = 0,
     groups: Sequence[Any] | None = None,
 ) -> tuple[float, float]:
-    """Paired bootstrap interval of measure(first) - measure(second), on the same resampled rows.
+    """Paired bootstrap interval of measure(first, mos) - measure(second, mos), on the same resamples.
 
-    NaN for fewer than ``FEWEST`` groups.
+    Arguments, bounds and errors as in ``bootstrap_interval``.
     """
     checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(first, mos)
@@ -149,9 +174,9 @@ def bootstrap_difference(
 
 
 def within_groups(measure: Measure, predicted: Any, mos: Any, groups: Sequence[Any]) -> float:
-    """The measure inside each group (such as a generator), averaged by the groups' rows.
+    """The measure within each group, such as a generator, averaged with the groups' rows as weights.
 
-    Groups in which the measure has no value are left out.
+    Groups in which it is undefined are left out; NaN where it is undefined in all.
     """
     parts = by_group(measure, predicted, mos, groups)
     known = [(value, count) for value, count in parts.values() if np.isfinite(value)]
@@ -163,10 +188,14 @@ def within_groups(measure: Measure, predicted: Any, mos: Any, groups: Sequence[A
 def by_group(
     measure: Measure, predicted: Any, mos: Any, groups: Sequence[Any]
 ) -> dict[str, tuple[float, int]]:
-    """The measure inside each group, with the group's rows, sorted by the group's name.
+    """Group -> the measure within it and its number of rows, sorted by the group's name.
 
     >>> by_group(mae, [1, 2, 3], [1, 2, 4], ["a", "a", "b"])
     {'a': (0.0, 2), 'b': (1.0, 1)}
+
+    Raises:
+        ConfigError: ``measure`` is no function.
+        TableError: see above; or ``groups`` are not as many as rows.
     """
     checks.instance("measure", measure, Callable, MEASURE)
     x, y = _pair(predicted, mos)
@@ -187,14 +216,14 @@ def _fitted(
     x: np.ndarray,
     y: np.ndarray,
     start: Sequence[float],
-    most_calls: int,
+    max_calls: int,
 ) -> np.ndarray:
-    """``curve`` over ``x``, (n,), fitted to ``y`` by Levenberg's and Marquardt's steps from ``start``.
+    """``curve`` over ``x``, (n,), fitted to ``y`` by the Levenberg-Marquardt algorithm from ``start``.
 
-    Where the best curve is a limit, such as a line, its parameters run away; the last ones count.
+    Where the best curve is a limit, such as a line, its parameters diverge; the last ones count.
     """
     found = optimize.leastsq(
-        lambda own: curve(x, *own) - y, start, maxfev=most_calls, full_output=True
+        lambda parameters: curve(x, *parameters) - y, start, maxfev=max_calls, full_output=True
     )
     return curve(x, *found[0])
 
@@ -207,7 +236,7 @@ def _starts4(x: np.ndarray, y: np.ndarray) -> list[list[float]]:
     """The usual start, its mirror, and the line of least squares as the middle of a wide logistic."""
     r = plcc(x, y)
     rising = 1.0 if r >= 0 else -1.0
-    scale = NEARLY_STRAIGHT / np.abs(x).max()
+    scale = ALMOST_LINEAR / np.abs(x).max()
     half = 2 * r * y.std() / scale  # the slope in the middle is height * scale / 4
     return [
         [y.max(), y.min(), 0.0, rising],
@@ -262,7 +291,7 @@ def _undefined(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def why_undefined(predicted: Any, mos: Any) -> str:
-    """Why these have no correlation; "" where they have.
+    """Why the correlation of these is undefined; "" where it is defined.
 
     >>> why_undefined([1, 1, 1], [1, 2, 3])
     'all 3 predicted scores are equal'
@@ -272,21 +301,23 @@ def why_undefined(predicted: Any, mos: Any) -> str:
 
 def _resampled(
     count: int, groups: Sequence[Any] | None, resamples: int, seed: int
-) -> list[np.ndarray]:
+) -> Iterator[np.ndarray]:
+    """Rows of each resample; none where there is too little to resample."""
     checks.whole("resamples", resamples, 1)
     random = np.random.default_rng(checks.whole("seed", seed))
     if groups is None:
-        return [
-            random.integers(0, count, count) for _ in range(resamples if count >= FEWEST else 0)
-        ]
+        times = resamples if count >= MIN_GROUPS else 0
+        return (random.integers(0, count, count) for _ in range(times))
     if len(groups) != count:
         raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
-    names = np.asarray(groups)
-    members = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
-    if len(members) < FEWEST:
-        return []
+    rows_of: dict[Any, list[int]] = {}
+    for row, name in enumerate(np.asarray(groups).tolist()):
+        rows_of.setdefault(name, []).append(row)
+    members = [np.array(rows) for rows in rows_of.values()]
+    if len(members) < MIN_GROUPS:
+        return iter(())
     picks = random.integers(0, len(members), (resamples, len(members)))
-    return [np.concatenate([members[i] for i in pick]) for pick in picks]
+    return (np.concatenate([members[i] for i in pick]) for pick in picks)
 
 
 def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from diffagiqa.data.records import Record
 from diffagiqa.data.samples import TABLE_SUFFIXES, printable, suffix
 from diffagiqa.data.tables import columns_of, locate, read_records
 from diffagiqa.errors import TableError
@@ -74,14 +75,7 @@ def read_rated_table(
         raise TableError(f"{printable(path)} row 1: {records[0]}")
     image, prompt, generator = columns_of(first, image, prompt, generator)
     assert image is not None  # read_records has looked
-    named = {str(name).strip().lower(): name for name in first}
-    scores = {task: named.get(column.strip().lower()) for task, column in labels.items()}
-    if missing := [task for task, column in scores.items() if column is None]:
-        raise TableError(
-            f"{printable(path)} has columns {', '.join(map(str, first))}; expected "
-            f"{labels[missing[0]]!r} with the opinion scores of {missing[0]}; name another by "
-            f"--label {missing[0]}=COLUMN."
-        )
+    named = _label_columns(first, labels, path)
     rows = []
     for number, record in enumerate(records, start=1):
         shown = f"{printable(path)} row {number}"
@@ -91,19 +85,32 @@ def read_rated_table(
                 RatedRow({image: shown}, None, "", "unknown", nothing, f"{shown}: {record}")
             )
             continue
-        found = {task: _number(record.get(str(column))) for task, column in scores.items()}
+        found = {task: _number(record.get(column)) for task, column in named.items()}
         place, fault = _place(record.get(image), path, root)
         rows.append(
             RatedRow(
-                record | {str(column): found[task] for task, column in scores.items()},
-                place,
-                str(record.get(prompt) or "") if prompt else "",
-                str(record.get(generator) or "unknown") if generator else "unknown",
-                {task: math.nan if value is None else value for task, value in found.items()},
-                fault,
+                cells=record | {column: found[task] for task, column in named.items()},
+                place=place,
+                prompt=str(record.get(prompt) or "") if prompt else "",
+                generator=str(record.get(generator) or "unknown") if generator else "unknown",
+                labels={t: math.nan if value is None else value for t, value in found.items()},
+                fault=fault,
             )
         )
     return RatedTable(tuple(rows), image, prompt, generator)
+
+
+def _label_columns(record: Record, labels: Mapping[str, str], path: str) -> dict[str, str]:
+    """The columns of opinion scores by task, as the table writes them."""
+    known = {str(name).strip().lower(): str(name) for name in record}
+    for task, column in labels.items():
+        if column.strip().lower() not in known:
+            raise TableError(
+                f"{printable(path)} has columns {', '.join(map(str, record))}; expected "
+                f"{column!r} with the opinion scores of {task}; name another by "
+                f"--label {task}=COLUMN."
+            )
+    return {task: known[column.strip().lower()] for task, column in labels.items()}
 
 
 def _place(name: Any, table: str, root: str | None) -> tuple[str | None, str]:

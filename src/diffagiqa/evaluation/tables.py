@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diffagiqa.data.wording import counted
-from diffagiqa.evaluation.correlations import FEWEST
+from diffagiqa.evaluation.correlations import MIN_GROUPS
 from diffagiqa.evaluation.protocol import (
     AGREEMENT,
     Evaluation,
@@ -54,7 +54,7 @@ def results_table(
             rows.append([name, *(_spread(spreads.get(metric)) for metric in metrics)])
         else:
             rows.append([name, *(figure_text(_find(result, task, metric)) for metric in metrics)])
-    return markdown(["", *(NAMES.get(metric, metric) for metric in metrics)], rows)
+    return markdown(["method", *(NAMES.get(metric, metric) for metric in metrics)], rows)
 
 
 def figure_texts(
@@ -79,7 +79,7 @@ def intervals_text(found: TaskEvaluation, by: str = "prompt") -> str:
     ``by``: ``Evaluation.settings["by"]``.
     """
     over = counted(found.groups, "row" if by == "row" else "prompt")
-    return f"{over}: no interval" if found.groups < FEWEST else f"95 % intervals over {over}"
+    return f"{over}: no interval" if found.groups < MIN_GROUPS else f"95 % intervals over {over}"
 
 
 def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
@@ -91,13 +91,15 @@ def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
             figures = [found.tasks[task].figures[metric] for found in evaluations]
             bounds = [(f.low, f.high) for f in figures if f.low is not None]
             low, high = np.mean(np.array(bounds, np.float64), axis=0) if bounds else (None, None)
-            few = [found.tasks[task] for found in evaluations if found.tasks[task].groups < FEWEST]
+            few = [
+                found.tasks[task] for found in evaluations if found.tasks[task].groups < MIN_GROUPS
+            ]
             none = (
                 intervals_text(few[0], str(evaluations[0].settings["by"])) if few else number(None)
             )
             own.append(f"{number(low)} to {number(high)}" if bounds else none)
         cells.append(own)
-    return markdown(["95 % interval", "SRCC", "PLCC", "KRCC"], cells)
+    return markdown(["method, 95 % interval", *(NAMES[m] for m in AGREEMENT)], cells)
 
 
 def generator_table(
@@ -113,14 +115,14 @@ def generator_table(
 
 
 def published_table(database: str, task: str) -> str:
-    """Published figures of one database and task, each with its source; "" where none is at hand."""
+    """Published results on one database and task, each with its source; "" where there are none."""
     rows = [
         [
             row.method,
             *(
                 f"{row.figures[task, metric]:.4f}"
                 if (task, metric) in row.figures
-                else "not at hand"
+                else "not available"
                 for metric in AGREEMENT
             ),
             row.source,

@@ -210,7 +210,7 @@ def benchmark_table(found: dict[str, dict[str, Share]]) -> str:
             ["**all**" if name == "named" else name, _cell(value)]
             for name, value in found["words"].items()
         ]
-        tables.append(markdown(["what is not shown", "first word named is true"], lines))
+        tables.append(markdown(["what is not shown", "first word named is right"], lines))
     return "\n\n".join(tables) + "\n"
 
 

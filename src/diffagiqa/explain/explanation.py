@@ -1,4 +1,4 @@
-"""``explain``: one picture and its prompt -> a map of lost quality, and what each word does."""
+"""``explain``: an image and its prompt -> where quality is lost, and what each word contributes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING_ABOVE = 0.01  # below it, leaving out a word without meaning does as much
-MISSING_BELOW = 0.5  # chance that a word is shown
+MISSING_BELOW = 0.5  # probability that a word is shown
 NAMED = 3  # words in the sentence
-DOUBT = " Of real pictures it reads few words, so this says next to nothing of them."
+DOUBT = " It hardly reads the prompts of real images, so this says next to nothing about them."
 MAP_TASK, WORD_TASK = "perception", "alignment"
 
 
@@ -34,13 +34,13 @@ class WordEffect:
 
     Attributes:
         text: the word, or a phrase such as "left of".
-        start, end: its place: ``prompt[start:end]``.
-        drop: how much the alignment score falls when the word is left out, -1 .. 1. Below 0: the
-            picture suits the prompt better without the word.
-        attention: (S, S) in [0, 1], share of the U-Net's cross-attention on the word's tokens, or,
-            with ``shown``, how much each place looks like the word; zeros for a word beyond the text
-            encoder's limit.
-        shown: the chance that the picture shows the word, of models with a look for words; else None.
+        start, end: its position: ``prompt[start:end]``.
+        drop: by how much the alignment score falls when the word is left out, in [-1, 1]. Below 0, the
+            image suits the prompt better without the word.
+        attention: (S, S) in [0, 1]: with ``shown``, how much each position looks like the word; else the
+            share of its cross-attention that goes to the word's tokens. Zeros for a word beyond the
+            text encoder's limit.
+        shown: the probability that the image shows the word, for models with word evidence; else None.
     """
 
     text: str
@@ -52,25 +52,26 @@ class WordEffect:
 
     @property
     def rank(self) -> float:
-        """The lower, the more surely the word is missing."""
+        """``shown``, else ``drop``: the lower, the more likely the word is missing."""
         return self.drop if self.shown is None else self.shown
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the model says of one picture.
+    """Why one image has its scores.
 
     Attributes:
         image: (S, S, 3) uint8, as the model saw it.
         prompt: as it was scored.
         scores: by task, in [0, 1].
-        map_task, map_method: what ``quality_map`` is of, and how it was made.
-        quality_map: (S, S), above 0 where the picture lowers that score.
+        map_task, map_method: which score ``quality_map`` explains, and by which method.
+        quality_map: (S, S) float32, above 0 where the image lowers that score: in units of the score
+            ("occlusion"), or scaled to a largest magnitude of 1 ("gradient", "activation").
         words: in the order of the prompt; empty without a prompt.
-        missing_above: a word whose leaving out raises the score by more counts as missing; where a
-            word's chance to be shown is known, one below 0.5 does.
+        missing_above: a word counts as missing if leaving it out raises the alignment score by more
+            than this; with ``WordEffect.shown``, if that is below 0.5.
         unfamiliar: what is unlike the training data, so that the scores mean little; see ``Score``.
-        doubtful: the model's notice says that it is small; then ``sentence`` claims nothing.
+        doubtful: the model has a notice of its limits; ``sentence`` then claims nothing.
     """
 
     image: np.ndarray = field(repr=False)
@@ -86,19 +87,19 @@ class Explanation:
 
     @property
     def missing(self) -> tuple[WordEffect, ...]:
-        """Words that the picture seems not to show, the surest first."""
+        """Words that the image seems not to show, the most likely first."""
         found = [word for word in self.words if self.lacks(word)]
         return tuple(sorted(found, key=lambda word: word.rank))
 
     def lacks(self, word: WordEffect) -> bool:
-        """Whether the picture seems not to show this word."""
+        """Whether the image seems not to show this word."""
         return -word.drop > self.missing_above if word.shown is None else word.shown < MISSING_BELOW
 
     @property
     def sentence(self) -> str:
-        """The missing words in a sentence: the surest three, and how many more there are.
+        """The three words most likely to be missing, and how many more there are, as a sentence.
 
-        Empty where the model has no alignment score or there is no prompt.
+        "" where the model has no alignment score or there is no prompt.
         """
         if not self.words:
             return ""
@@ -116,20 +117,25 @@ class Explanation:
 
     @property
     def worst_place(self) -> tuple[float, float]:
-        """Where the score loses most: shares of width and height, from the upper left corner."""
+        """Where the score loses most: (x, y) from the upper left, as shares of width and height."""
         height, width = self.quality_map.shape
         row, column = np.unravel_index(int(self.quality_map.argmax()), (height, width))
         return float(column) / width, float(row) / height
 
     def figure(self, most_words: int = 6) -> Figure:
-        """Picture, map and words as a matplotlib figure; needs ``diffagiqa[report]``."""
+        """Image, map and up to ``most_words`` words as a matplotlib figure.
+
+        Raises:
+            ConfigError: ``most_words`` is no whole number of 0 or more.
+            MissingExtraError: matplotlib is not installed (``diffagiqa[report]``).
+        """
         from diffagiqa.explain.figures import explanation_figure
 
         checks.whole("most_words", most_words)
         return explanation_figure(self, most_words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Scores, words and the place of the largest loss, as plain types for JSON."""
+        """Scores, words and ``worst_place``, as plain types for JSON; the maps are left out."""
         x, y = self.worst_place
         return {
             "prompt": self.prompt,
@@ -154,22 +160,25 @@ def explain(
     words: bool = True,
     missing_above: float = MISSING_ABOVE,
 ) -> Explanation:
-    """Explain the scores of one picture.
+    """Explain the scores of one image.
 
-    Costs 65 passes for the map by occlusion (6 forward and backward passes by "gradient", one by
-    "activation"), and one per word.
+    Costs a pass for the scores, one per word, and for the map 65 passes ("occlusion"), 6 forward and
+    backward passes ("gradient") or one ("activation").
 
     Args:
         scorer: the model.
         image: path, bytes, PIL image, array or tensor, as for ``Scorer``.
         prompt: what was asked for.
-        method: "occlusion", "gradient" or "activation"; docs/how-to/explain.md says how faithful each is.
-        words: explain the words, too.
+        method: of the map, "occlusion", "gradient" or "activation"; docs/how-to/explain.md says how
+            faithful each is.
+        words: explain the words too.
         missing_above: see ``Explanation``.
 
     Raises:
-        ImageError: the picture cannot be read.
-        ConfigError: the method is unknown, or an argument is of another type.
+        ImageError: the image cannot be read.
+        PromptError: the prompt is no text, or too long.
+        ConfigError: the method is unknown, or an argument is not as expected.
+        DeviceError: the image does not fit into memory.
     """
     check_scorer(scorer)
     checks.one_of("method", method, METHODS)  # before any of it is computed
@@ -196,7 +205,10 @@ def explain(
 def word_drops(
     scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word], whole: float
 ) -> list[float]:
-    """Of each word, alignment with the whole prompt minus alignment without the word."""
+    """For each word, the alignment score minus the alignment score without the word, in [-1, 1].
+
+    ``pixels`` (3, S, S) in [0, 1]; ``whole``: the alignment score with the whole prompt.
+    """
     pairs: list[Any] = [(pixels, clean_prompt(without(prompt, word))) for word in words]
     drops: list[float] = []
     for start in range(0, len(pairs), scorer.batch_size):
@@ -232,10 +244,10 @@ def _word_effects(
 def word_chances(
     scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word]
 ) -> list[float]:
-    """Of each word, the chance that the picture shows it, by the U-Net's evidence (``model.evidence``).
+    """For each word, the probability that the image shows it, from word evidence (``model.evidence``).
 
-    The mean evidence of the word's tokens and of all layers; 0.5 for a word beyond the text encoder's
-    limit.
+    ``pixels`` (3, S, S) in [0, 1]. The evidence is averaged over the word's tokens and over layers; 0.5
+    for a word beyond the text encoder's limit. For models with ``config.words``.
     """
     places = token_places(scorer.backbone.tokenizer, prompt, words)
     return _chances(_looks(scorer, pixels, prompt), places)
@@ -249,7 +261,7 @@ def _chances(looks: list[torch.Tensor], places: list[list[int]]) -> list[float]:
 
 @torch.inference_mode()
 def _looks(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> list[torch.Tensor]:
-    """How much each place looks like each token, (1, L, h, w) per layer of the look for words."""
+    """How much each position looks like each token, (1, L, h, w) per layer of ``config.words``."""
     model, backbone, config = scorer.model, scorer.backbone, scorer.config
     text = backbone.encode_text([prompt], config.long_prompts)
     small = model.small_latents(pixels[None].to(scorer.device), backbone)

@@ -80,7 +80,7 @@ def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Ten
     head: Any = model.heads[task]
     with torch.no_grad():
         mean, std = backbone.encode_image(model.prompt(images))
-        found = model.look(mean, std, prompts.text, backbone, scorer.noises[0])
+        found = model.features(mean, std, prompts.text, backbone, scorer.noises[0])
         shown = model.word_features(images, prompts, backbone)
     if scorer.config.pooling == "statistics":
         maps = [feature.float().requires_grad_(True) for feature in found]

@@ -15,21 +15,21 @@ TEXT = ("unfamiliar", "error")
 def add_scores(
     frame: Any, scorer: Scorer, image: str = "image", prompt: str | None = "prompt"
 ) -> Any:
-    """The frame with one column per task, ``TASK_mos`` columns, ``unfamiliar`` and ``error``.
+    """Score every row of a data frame.
 
     Args:
         frame: a pandas or polars ``DataFrame``.
         scorer: the model.
         image: column of paths, bytes or PIL images.
-        prompt: column of prompts, empty cells being empty ones; None scores against the empty prompt.
+        prompt: column of prompts, empty cells being empty prompts; None: the empty prompt for all.
 
     Returns:
-        A new frame of the same kind. A row that cannot be scored has nothing in its scores and one
-        sentence in ``error``. ``unfamiliar`` says what is unlike the training data, for models that
-        can tell; models that cannot give no such column.
+        A new frame of the same kind with, per task, ``TASK`` in [0, 1] and ``TASK_mos`` on the MOS
+        scale; ``unfamiliar``, what is unlike the training data, for models that can tell; and
+        ``error``, one sentence where a row cannot be scored. Other cells of such a row are empty.
 
     Raises:
-        TableError: a column is missing, or there twice; or ``frame`` is no ``DataFrame``.
+        TableError: a column is missing or exists twice; or ``frame`` is no ``DataFrame``.
         ConfigError: ``scorer`` is no ``Scorer``.
 
     >>> pd.read_csv("renders.csv").pipe(add_scores, scorer)                  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Scoring beside a diffusers pipeline: at chosen steps of the denoising, and best of N."""
+"""Scoring in a diffusers pipeline: intermediate images, and best of N."""
 
 from __future__ import annotations
 
@@ -16,18 +16,33 @@ from diffagiqa.scorer import Scorer, check_scorer
 
 
 class StepScores(NamedTuple):
-    """Scores of the pictures as they were after one step: (B,) in [0, 1] by task, on the CPU."""
+    """Scores of the images as they were after one step of the denoising."""
 
     step: int
+    """Number of the step, from 0."""
     timestep: int
+    """The scheduler's timestep."""
     scores: dict[str, Tensor]
+    """By task, (B,) float32 in [0, 1], on the CPU."""
 
 
 class ScoreSteps:
-    """A ``callback_on_step_end`` that scores what the pipeline has so far.
+    """A ``callback_on_step_end`` for a diffusers pipeline that scores the intermediate images.
 
-    The latents are decoded as they are, noise included, so early steps score low; the last is the
-    picture. With ``stop_above``, the denoising ends once every picture's mean score is above it.
+    Latents are decoded as they are, noise included, so early steps score low; the last step, which is
+    always scored, is the finished image.
+
+    Args:
+        scorer: the model.
+        prompts: one for all images, or one per image.
+        every: score every so many steps, 1 or more.
+        stop_above: end the denoising once every image's mean score over tasks is above it; None: never.
+
+    Attributes:
+        history: a ``StepScores`` for every step that was scored.
+
+    Raises:
+        ConfigError: an argument is not as expected.
 
     >>> watch = ScoreSteps(scorer, [prompt], every=5)                        # doctest: +SKIP
     >>> pipeline(prompt, callback_on_step_end=watch)                         # doctest: +SKIP
@@ -56,7 +71,7 @@ class ScoreSteps:
     def __call__(
         self, pipeline: Any, step: int, timestep: int | Tensor, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        """Called by diffusers after each step; returns its keywords unchanged."""
+        """Called by diffusers after each step; returns ``kwargs`` unchanged."""
         last = step + 1 == pipeline.num_timesteps
         if (step + 1) % self.every and not last:
             return kwargs
@@ -74,11 +89,14 @@ class ScoreSteps:
 
 
 class Best(NamedTuple):
-    """The best picture of several, its number, and the reward of each."""
+    """The best of several images."""
 
     image: Any
+    """As the pipeline returned it."""
     number: int
+    """Its index, from 0."""
     rewards: list[float]
+    """The reward of every image, in [0, 1]."""
 
 
 def best_of(
@@ -91,13 +109,19 @@ def best_of(
     weights: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Best:
-    """Generate ``n`` pictures of one prompt and keep the one with the best score.
+    """Generate ``n`` images of one prompt and keep the one with the best score.
 
-    Picture i comes from a generator seeded ``seed + i``, whatever ``n`` is. ``weights`` by task as in
-    ``Reward``; ``options`` go to the pipeline.
+    Args:
+        pipeline: a text-to-image pipeline of diffusers.
+        scorer: the model.
+        prompt: what to generate, and to score against.
+        n: images, generated as one batch.
+        seed: image i has a random generator seeded ``seed + i``, whatever ``n`` is.
+        weights: by task, as in ``Reward``.
+        options: passed to the pipeline.
 
     Raises:
-        ConfigError, PromptError: an argument is not as expected; nothing has been generated then.
+        ConfigError, PromptError: an argument is not as expected; raised before anything is generated.
     """
     if not callable(pipeline):
         raise ConfigError(f"pipeline is {checks.shown(pipeline)}; expected a pipeline of diffusers")

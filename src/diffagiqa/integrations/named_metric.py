@@ -17,10 +17,10 @@ PREFIX = "diffagiqa"
 
 
 class NamedMetric(nn.Module):
-    """Images and prompts -> one score per image, or with ``as_loss`` something to minimise.
+    """Images and prompts -> one score per image, or with ``as_loss`` a loss.
 
     Attributes:
-        lower_better: False; more is better.
+        lower_better: False; higher is better.
         score_range: "0, 1".
         metric_mode: "NR": no reference image is needed.
     """
@@ -50,19 +50,22 @@ class NamedMetric(nn.Module):
         self.loss_reduction = checks.one_of("loss_reduction", loss_reduction, get_args(Reduction))
 
     def forward(self, images: Any, prompts: str | Sequence[str] = "") -> Tensor:
-        """Mean over the metric's tasks.
+        """The mean over the metric's tasks.
 
         Args:
-            images: tensor (B, 3, H, W) or (3, H, W) in [0, 1]; or a path, PIL image, array, or list.
+            images: tensor (B, 3, H, W) or (3, H, W), uint8 or float in [0, 1]; or, without ``as_loss``, a
+                path, PIL image, array, or list of these.
             prompts: one for all, or one per image.
 
         Returns:
             (B,) in [0, 1], without gradients. With ``as_loss``: ``loss_weight * (1 - score)``, reduced,
-            differentiable in the images, which must then be a tensor.
+            differentiable in the images.
 
         Raises:
-            ConfigError: a loss was asked of something else than a tensor.
+            ConfigError: ``as_loss`` is set and ``images`` is no tensor; or there are more or fewer
+                prompts than images.
             ImageError: an image cannot be read.
+            PromptError: a prompt is no text, or too long.
         """
         if self.as_loss:
             if not isinstance(images, Tensor):
@@ -85,7 +88,7 @@ class NamedMetric(nn.Module):
 
 
 def metric_names(scorer: Scorer) -> dict[str, tuple[str, ...]]:
-    """What can be made: ``diffagiqa`` (the mean of all tasks) and ``diffagiqa-TASK``."""
+    """Name -> tasks: ``diffagiqa`` (the mean of all tasks) and ``diffagiqa-TASK``."""
     return {PREFIX: scorer.tasks, **{f"{PREFIX}-{task}": (task,) for task in scorer.tasks}}
 
 
@@ -102,16 +105,22 @@ def create_metric(
     """Make a metric by its name.
 
     Args:
-        name: ``diffagiqa`` for the mean of all tasks, ``diffagiqa-perception``,
-            ``diffagiqa-alignment``, or whatever tasks the model has.
-        as_loss: return something to minimise, with gradients to the images.
-        device: as ``Scorer.from_pretrained``.
+        name: "diffagiqa" for the mean of all tasks; "diffagiqa-perception", "diffagiqa-alignment", or
+            "diffagiqa-" with another task of the model.
+        as_loss: return a loss, differentiable in the images, in place of scores.
+        device: as in ``Scorer.from_pretrained``.
         model: a model folder, hub id or ``Scorer``; default: the model in the package.
-        options: to ``Scorer.from_pretrained``: backbone, dtype, seed, ...
+        loss_weight: factor of the loss.
+        loss_reduction: of the loss over images: "mean", "sum" or "none".
+        options: passed to ``Scorer.from_pretrained``: backbone, dtype, seed, ...
+
+    Returns:
+        A ``torch.nn.Module``: (images, prompts) -> (B,) scores in [0, 1], or a loss.
 
     Raises:
-        ConfigError: the name is unknown, or options are given beside a ``Scorer``.
-        WeightsError: the model cannot be found.
+        ConfigError: the name is unknown, options are given beside a ``Scorer``, or an argument is not
+            as expected.
+        WeightsError, BackboneError: the model or its backbone cannot be found.
 
     >>> metric = create_metric("diffagiqa-alignment")                        # doctest: +SKIP
     >>> metric("fox.png", "a red fox")                                       # doctest: +SKIP

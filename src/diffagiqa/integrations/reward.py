@@ -1,7 +1,7 @@
 """The score as a reward for fine-tuning a generator: (images, prompts, metadata) -> (rewards, info).
 
 This is the signature that trl's DDPO (policy gradients, no gradient of the reward) and AlignProp
-(gradients flow from the reward into the generator) call.
+(gradients flow from the reward into the generator) expect.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from diffagiqa.scorer import Scorer, check_scorer
 
 
 class Reward:
-    """A weighted mean of the model's scores, in [0, 1], per image.
+    """Per image, a weighted mean of the model's scores, in [0, 1].
 
     Args:
         scorer: the model.
-        weights: by task; default: all alike.
-        differentiable: keep gradients from the rewards to the images (AlignProp, DRaFT).
+        weights: by task, 0 or more; default: equal.
+        differentiable: keep the gradient of the rewards with respect to the images (AlignProp, DRaFT).
         batch_size: images per forward pass; default: the scorer's.
 
     Raises:
@@ -54,19 +54,23 @@ class Reward:
     def __call__(
         self, images: Any, prompts: Sequence[str], metadata: Any = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rewards and what they are made of.
+        """Rewards, and the scores that they consist of.
 
         Args:
-            images: tensor (B, 3, H, W), clamped to [0, 1]; or, where no gradient is wanted, a list of
-                PIL images, arrays or paths.
-            prompts: one per image.
-            metadata: taken and ignored, as trl passes it.
+            images: tensor (B, 3, H, W), uint8, or float that is clamped to [0, 1]; or, without
+                ``differentiable``, a list of PIL images, arrays or paths.
+            prompts: a list, one per image.
+            metadata: ignored; trl passes it.
 
         Returns:
-            Rewards (B,) in [0, 1] on the images' device, and (B,) scores in [0, 1] by task, detached.
+            (B,) rewards in [0, 1], and (B,) scores in [0, 1] by task, detached; on the images' device,
+            for a list on the scorer's.
 
         Raises:
-            ImageError: an image cannot be read, or gradients were asked of something without any.
+            ImageError: an image cannot be read or is far outside [0, 1]; or ``differentiable`` is set and
+                ``images`` is no tensor.
+            PromptError: a prompt is no text, or too long.
+            ConfigError: ``prompts`` is a single text, or there are more or fewer than images.
         """
         tensor = isinstance(images, Tensor)
         if self.differentiable and not tensor:

@@ -18,14 +18,17 @@ except ImportError:
 
 
 class DiffAGIQAMetric(Metric):
-    """Mean score per task over all images seen, on all processes.
+    """Mean score per task over all images and all processes, in [0, 1]; higher is better.
 
-    Higher is better; each value in [0, 1]. Sums are kept in float64, so the mean over any number of
-    processes is that of one process.
+    Sums are kept in float64, so the mean over several processes equals that of one.
 
     Args:
         scorer: the model; shared by copies of the metric (``clone``, ``MetricCollection``).
-        options: to torchmetrics' ``Metric``.
+        options: passed to torchmetrics' ``Metric``.
+
+    Raises:
+        ConfigError: ``scorer`` is no ``Scorer``.
+        MissingExtraError: torchmetrics is not installed (when the module is imported).
 
     >>> metric = DiffAGIQAMetric(scorer)                                     # doctest: +SKIP
     >>> metric.update(images, prompts)                                       # doctest: +SKIP
@@ -48,13 +51,21 @@ class DiffAGIQAMetric(Metric):
 
     @torch.no_grad()
     def update(self, images: Tensor, prompts: str | Sequence[str]) -> None:
-        """Add images (B, 3, H, W) in [0, 1], with one prompt for all or one each."""
+        """Add a batch.
+
+        Args:
+            images: (B, 3, H, W), uint8 or float in [0, 1].
+            prompts: one for all, or one per image.
+
+        Raises:
+            ImageError, PromptError, ConfigError: as ``Scorer.score_tensor``.
+        """
         scores = self.scorer.score_tensor(images, prompts)
         sums = [scores[task].double().sum() for task in self.scorer.tasks]
         self.total = self.total + torch.stack(sums).to(self.total.device)
         self.count = self.count + len(images)
 
     def compute(self) -> dict[str, Tensor]:
-        """Mean score by task, float32 in [0, 1]; NaN where no image was seen."""
+        """Mean score by task, a float32 scalar in [0, 1]; NaN before the first image."""
         means = (self.total / self.count).float()
         return dict(zip(self.scorer.tasks, means, strict=True))

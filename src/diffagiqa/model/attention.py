@@ -28,7 +28,7 @@ class AttentionByProducts(AttnProcessor2_0):
         attention_mask: Tensor | None = None, temb: Tensor | None = None, *args: Any, **kw: Any,
     ) -> Tensor:  # fmt: skip
         """Tokens (B, N, C) or maps (B, C, H, W), and tokens (B, K, D) to attend to -> as the first."""
-        if attention_mask is not None or not pays(hidden_states):
+        if attention_mask is not None or not products_are_faster(hidden_states):
             return super().__call__(  # type: ignore[no-any-return]
                 attn, hidden_states, encoder_hidden_states, attention_mask, temb, *args, **kw
             )
@@ -49,14 +49,14 @@ class AttentionByProducts(AttnProcessor2_0):
 
 
 def attend_by_products(network: nn.Module) -> None:
-    """Let a network's attentions go by products where that pays, in place."""
+    """Let a network compute its attentions by products where that is faster, in place."""
     for module in network.modules():
         if isinstance(module, Attention) and _is_plain(module):
             module.set_processor(AttentionByProducts())  # type: ignore[arg-type]
 
 
-def pays(tensor: Tensor) -> bool:
-    """Whether attention of these goes by products: bfloat16 on an AMD CPU, no gradient."""
+def products_are_faster(tensor: Tensor) -> bool:
+    """Whether attention over these is computed by products: bfloat16 on an AMD CPU, no gradient."""
     return (
         tensor.device.type == "cpu"
         and tensor.dtype == torch.bfloat16

@@ -237,7 +237,7 @@ class Backbone(nn.Module):
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on ``device``; a GPU's queue of work goes on meanwhile."""
+    """A tensor on the CPU -> on ``device``, without waiting for a GPU's queued work."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

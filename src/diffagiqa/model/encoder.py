@@ -1,4 +1,4 @@
-"""A VAE encoder without the work that its weights make needless, and with the same latents.
+"""A VAE encoder without the work that its weights make needless; the latents stay the same.
 
 The embedded model's encoder is set in closed form (``pretrain/linear_start.py``): its residual branches
 end in zeros, and what is left up to the last norm is linear in patches of 8 x 8 pixels. Trained
@@ -14,19 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MOST_VALUES = 3 * 16 * 16
-"""Of a patch: trying each by itself takes memory as its square, and a stranger's encoder may be deep."""
+MAX_PATCH_VALUES = 3 * 16 * 16
+"""The kernel is found one value at a time, in memory that grows with their square, and a stranger's
+encoder may be deep."""
 
 
 class Shortcut(nn.Module):
     """A residual block without its branch: the identity, or the block's own 1x1 convolution."""
 
-    def __init__(self, way: nn.Module | None) -> None:
+    def __init__(self, conv: nn.Module | None) -> None:
         super().__init__()
-        self.way = way or nn.Identity()
+        self.conv = conv or nn.Identity()
 
     def forward(self, hidden: Tensor, temb: Tensor | None = None) -> Tensor:
-        return self.way(hidden)  # type: ignore[no-any-return]
+        return self.conv(hidden)  # type: ignore[no-any-return]
 
 
 class PatchEncoder(nn.Module):
@@ -44,9 +45,9 @@ class PatchEncoder(nn.Module):
         return self.conv_out(self.conv_act(self.conv_norm_out(self.patches(images))))  # type: ignore[no-any-return]
 
 
-def lean(encoder: Any) -> Any:
-    """A diffusers VAE encoder -> the same function: ``drop_silent_branches``, then ``as_patches``."""
-    drop_silent_branches(encoder)
+def simplify_encoder(encoder: Any) -> Any:
+    """A diffusers VAE encoder -> the same function with less work; changes the one that is given."""
+    drop_zero_branches(encoder)
     return as_patches(encoder)
 
 
@@ -57,7 +58,7 @@ def downsampling_of(encoder: Any) -> int:
     return int(2 ** (len(encoder.down_blocks) - 1))
 
 
-def drop_silent_branches(network: nn.Module) -> None:
+def drop_zero_branches(network: nn.Module) -> None:
     """Replace diffusers' residual blocks and attentions whose branch is zero.
 
     What the network computes, and its gradient with respect to its input, stay the same.
@@ -70,11 +71,11 @@ def drop_silent_branches(network: nn.Module) -> None:
         block: Any = module
         if isinstance(block, ResnetBlock2D):
             plain = block.output_scale_factor == 1 and block.upsample is block.downsample is None
-            if plain and _is_silent(block.conv2):
+            if plain and _is_zero(block.conv2):
                 found[name] = Shortcut(block.conv_shortcut)
         elif isinstance(block, Attention):
             plain = block.residual_connection and block.rescale_output_factor == 1
-            if plain and _is_silent(block.to_out[0]):
+            if plain and _is_zero(block.to_out[0]):
                 found[name] = Shortcut(None)
     for name, shortcut in found.items():
         parent, _, last = name.rpartition(".")
@@ -95,16 +96,16 @@ def as_patches(encoder: Any) -> Any:
     side, channels = downsampling_of(encoder), encoder.conv_in.in_channels
     weight = encoder.conv_in.weight
     count = channels * side * side
-    if count > MOST_VALUES:
+    if count > MAX_PATCH_VALUES:
         return encoder
     exact = copy.deepcopy(encoder).to("cpu", torch.float64)
     pixels = torch.eye(count, dtype=torch.float64).view(count, channels, side, side)
-    bias = _to_the_norm(exact, torch.zeros_like(pixels[:1]))[0, :, 0, 0]  # (C,)
-    kernel = _to_the_norm(exact, pixels)[:, :, 0, 0].T - bias[:, None]  # (C, 3 * side * side)
+    bias = _up_to_norm(exact, torch.zeros_like(pixels[:1]))[0, :, 0, 0]  # (C,)
+    kernel = _up_to_norm(exact, pixels)[:, :, 0, 0].T - bias[:, None]  # (C, 3 * side * side)
     kernel = kernel.reshape(-1, channels, side, side)
     noise = torch.rand(1, channels, 3 * side, 2 * side, dtype=torch.float64,
                        generator=torch.Generator().manual_seed(0))  # fmt: skip
-    if not torch.allclose(F.conv2d(noise, kernel, bias, side), _to_the_norm(exact, noise)):
+    if not torch.allclose(F.conv2d(noise, kernel, bias, side), _up_to_norm(exact, noise)):
         return encoder
     patches = nn.Conv2d(channels, len(kernel), side, side).to(weight.device, weight.dtype)
     patches.weight.copy_(kernel)
@@ -114,7 +115,7 @@ def as_patches(encoder: Any) -> Any:
 
 @torch.no_grad()
 def narrowed(conv: nn.Conv2d) -> nn.Conv2d:
-    """A padded 3x3 convolution that looks at its own place alone, as one of 1x1; others as they are."""
+    """A padded 3x3 convolution whose outer taps are zero as a 1x1 one; others as they are."""
     own = conv.weight[:, :, 1:2, 1:2]
     alike = conv.kernel_size == (3, 3) and conv.padding == (1, 1) and conv.stride == (1, 1)
     if not alike or int(conv.weight.count_nonzero()) != int(own.count_nonzero()):
@@ -125,12 +126,12 @@ def narrowed(conv: nn.Conv2d) -> nn.Conv2d:
     return small
 
 
-def _to_the_norm(encoder: Any, images: Tensor) -> Tensor:
+def _up_to_norm(encoder: Any, images: Tensor) -> Tensor:
     hidden = encoder.conv_in(images)
     for block in encoder.down_blocks:
         hidden = block(hidden)
     return encoder.mid_block(hidden)  # type: ignore[no-any-return]
 
 
-def _is_silent(last: Any) -> bool:
+def _is_zero(last: Any) -> bool:
     return not bool(last.weight.any()) and (last.bias is None or not bool(last.bias.any()))

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from diffagiqa.device import at_least_float32
 from diffagiqa.model.features import cross_attended, walk_unet
 
-FIGURES = 8
+WORD_STATISTICS = 8
 SHARPNESS = 2.0
 """Between the mean over places (0) and the best place alone (infinity)."""
 
@@ -88,8 +88,8 @@ def _comparisons(
     return [found[name] for name in names]
 
 
-def word_figures(evidences: Tensor, words: Tensor) -> Tensor:
-    """What the evidence of a prompt's words comes to, (B, L) and a mask (B, L) -> (B, FIGURES).
+def word_statistics(evidences: Tensor, words: Tensor) -> Tensor:
+    """Statistics of the evidence of a prompt's words: (B, L) and a mask (B, L) -> (B, 8).
 
     Over the words: mean and deviation, the lowest and the second lowest; mean chance; expected number
     of words that are not shown; mean log chance; log of 1 + the number of words. Zeros without words.
@@ -103,8 +103,8 @@ def word_figures(evidences: Tensor, words: Tensor) -> Tensor:
     low = lowest.topk(min(2, lowest.shape[1]), dim=1, largest=False).values
     low = torch.where(low.isfinite(), low, mean[:, None])
     chance = torch.sigmoid(evidences) * mask
-    figures = [
+    found = [
         mean, spread, low[:, 0], low[:, -1], chance.sum(1) / some, count - chance.sum(1),
         (F.logsigmoid(evidences) * mask).sum(1) / some, torch.log1p(count),
     ]  # fmt: skip
-    return torch.stack(figures, dim=1) * (count > 0).to(mask.dtype)[:, None]
+    return torch.stack(found, dim=1) * (count > 0).to(mask.dtype)[:, None]

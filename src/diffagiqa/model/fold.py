@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.model.winograd import winograd_where_wide
+from diffagiqa.model.winograd import replace_wide_convs
 
 
 def for_inference(model: DiffAGIQA) -> DiffAGIQA:
@@ -34,7 +34,7 @@ def fold(model: DiffAGIQA, dtype: torch.dtype | None = None) -> DiffAGIQA:
         model.pyramid.to(dtype)
         for head in model.heads.values():
             head.fusion.to(dtype)  # type: ignore[operator, union-attr]
-    winograd_where_wide(model.pyramid)
+    replace_wide_convs(model.pyramid)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

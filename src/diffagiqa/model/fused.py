@@ -20,7 +20,7 @@ from torch.nn import functional as F
 class FusedGroupNorm(nn.GroupNorm):
     """The same norm in one pass that reads and one that writes, for maps laid out channels last."""
 
-    is_on = True
+    enabled = True
 
     @classmethod
     def of(cls, norm: nn.GroupNorm) -> FusedGroupNorm:
@@ -31,7 +31,7 @@ class FusedGroupNorm(nn.GroupNorm):
 
     def forward(self, maps: Tensor, before: Tensor | None = None, silu: bool = False) -> Tensor:
         """(B, C, ...) -> the same; ``before`` (C,) or (B, C) is added first, ``silu`` is taken last."""
-        if not pays(self, maps) or self.weight.requires_grad:
+        if not uses_kernels(self, maps) or self.weight.requires_grad:
             if before is not None:
                 maps = maps + before.reshape(-1, before.shape[-1], *[1] * (maps.ndim - 2))
             found = super().forward(maps)
@@ -85,13 +85,13 @@ class _BiasedSum(torch.autograd.Function):
 class FusedResnet(ResnetBlock2D):
     """diffusers' residual block; biases, norms, activations and the sum take five passes, not fifteen."""
 
-    is_on = True
+    enabled = True
 
     def forward(self, hidden: Tensor, temb: Any = None, *args: Any, **kw: Any) -> Tensor:  # type: ignore[override]
         """(B, C, H, W), and (B, T) of the timestep in a U-Net -> (B, O, H, W)."""
-        if self.conv1.weight.requires_grad or not self.is_on:
+        if self.conv1.weight.requires_grad or not self.enabled:
             return super().forward(hidden, temb, *args, **kw)  # type: ignore[no-any-return]
-        return (self._by_kernels if pays(self, hidden) else self._in_place)(hidden, temb)
+        return (self._by_kernels if uses_kernels(self, hidden) else self._in_place)(hidden, temb)
 
     def _in_place(self, hidden: Tensor, temb: Any) -> Tensor:
         inner = self.norm1(hidden, silu=True)
@@ -130,16 +130,16 @@ def fuse(network: nn.Module) -> None:
             module.__class__ = FusedResnet  # it adds no state, and a copy would need every option
 
 
-def switch_fused(network: nn.Module, on: bool) -> None:
-    """Let a network that was ``fuse``d take fewer passes, or do what it did before."""
+def enable_fused(network: nn.Module, enabled: bool) -> None:
+    """Let a network that was ``fuse``d take fewer passes, or compute as it did before."""
     for module in network.modules():
         if isinstance(module, (FusedGroupNorm, FusedResnet)):
-            module.is_on = on
+            module.enabled = enabled
 
 
-def pays(module: FusedGroupNorm | FusedResnet, maps: Tensor) -> bool:
+def uses_kernels(module: FusedGroupNorm | FusedResnet, maps: Tensor) -> bool:
     """Whether this module uses the kernels for these maps."""
-    return module.is_on and maps.is_cuda
+    return module.enabled and maps.is_cuda
 
 
 @lru_cache(maxsize=8)
@@ -163,8 +163,8 @@ def fault_of_kernels(device: torch.device) -> str:
     return "" if same else "they give other numbers than PyTorch's own"
 
 
-def fuse_where_it_pays(network: nn.Module, device: torch.device) -> None:
-    """``fuse`` on a CPU, and where the kernels work on this device."""
+def fuse_where_supported(network: nn.Module, device: torch.device) -> None:
+    """``fuse`` on a CPU, and where the kernels work on this GPU."""
     if device.type == "cpu" or not fault_of_kernels(device):
         fuse(network)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from diffagiqa.device import own_dtypes
+from diffagiqa.device import without_autocast
 from diffagiqa.model.pyramid import conv_bn_relu
 
 
@@ -47,7 +47,7 @@ class ScoreHead(nn.Module):
         """(B, inputs, P, P) -> (B,), in [0, 1]."""
         pooled = self.pool(self.fusion(maps))
         # In training, too, in its own type: bfloat16 has a step of 1/256 where the scores lie.
-        with own_dtypes(pooled.device):
+        with without_autocast(pooled.device):
             return self.regressor(pooled).squeeze(1)  # type: ignore[no-any-return]
 
     def pool(self, fused: Tensor) -> Tensor:

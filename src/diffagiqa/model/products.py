@@ -1,43 +1,109 @@
 """Matrix products in float32, by the library that is fastest in them on this CPU.
 
-PyTorch hands them to MKL, which on AMD's Zen 5 uses half of the vector units' width (0.2 TFLOP/s on two
-cores; docs/speed.md). oneDNN, which computes its convolutions, uses all of it (0.4), and a matrix
-product is a convolution of 1 x 1.
+PyTorch hands them to MKL, which on AMD's Zen 5 uses half of the vector units' width (0.19 TFLOP/s on
+two cores; docs/speed.md). oneDNN, which computes PyTorch's convolutions, uses all of it (0.45). Its
+product is the operator that ``torch.compile`` puts in place of a linear layer on a CPU.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffagiqa.device import cpu_is_zen5
 
-PIECE = 256
-"""Rows of a weight per convolution: of more, oneDNN makes a copy that costs more than the product."""
+
+class OneDNNLinear(nn.Linear):
+    """``nn.Linear`` by ``linear``."""
+
+    enabled = True
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., C) -> (..., O)."""
+        if not self.enabled:
+            return super().forward(tokens)
+        return linear(tokens, self.weight, self.bias)
+
+
+class OneDNNPointwise(nn.Conv2d):
+    """A convolution of 1 x 1 by ``linear``; PyTorch's own is MKL's where it has one thread."""
+
+    enabled = True
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, O, H, W)."""
+        if not (self.enabled and is_faster_for(maps)):
+            return super().forward(maps)
+        return linear(maps.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(
+            0, 3, 1, 2
+        )
+
+
+def products_by_onednn(network: nn.Module) -> None:
+    """Let a network compute linear layers and 1 x 1 convolutions by ``linear``; the parameters stay."""
+    for module in network.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = OneDNNLinear
+        elif type(module) is nn.Conv2d and _is_pointwise(module):
+            module.__class__ = OneDNNPointwise
+
+
+def enable_products(network: nn.Module, enabled: bool) -> None:
+    """Let a network that ``products_by_onednn`` changed compute by ``linear``, or as before."""
+    for module in network.modules():
+        if isinstance(module, (OneDNNLinear, OneDNNPointwise)):
+            module.enabled = enabled
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(N, C) and (O, C) -> (N, O), as ``torch.nn.functional.linear``."""
-    if not by_convolution(tokens):
+    """(..., C) and (O, C) -> (..., O), as ``torch.nn.functional.linear``."""
+    if not is_faster_for(tokens):
         return F.linear(tokens, weight, bias)
-    count, channels = tokens.shape
-    maps = tokens.reshape(1, count, 1, channels).permute(0, 3, 1, 2)  # (1,C,N,1), channels last
-    pieces = weight.split(PIECE)
-    offsets = [None] * len(pieces) if bias is None else bias.split(PIECE)
-    parts = [
-        F.conv2d(maps, piece.reshape(-1, channels, 1, 1), offset)
-        for piece, offset in zip(pieces, offsets, strict=True)
-    ]
-    return torch.cat(parts, dim=1)[0, :, :, 0].t()
+    return _product(tokens, weight, bias)
 
 
-def by_convolution(tokens: Tensor) -> bool:
-    """Whether a product of these is computed as convolutions: in float32 on Zen 5, without gradients."""
+def products(values: Tensor, weights: Tensor) -> Tensor:
+    """(P, N, C) and (P, O, C) -> (P, N, O): ``linear`` of each pair."""
+    if not is_faster_for(values):
+        return torch.bmm(values, weights.transpose(1, 2))
+    return torch.stack([linear(*pair) for pair in zip(values, weights, strict=True)])
+
+
+def is_faster_for(tokens: Tensor) -> bool:
+    """Whether a product of these goes to oneDNN: in float32 on Zen 5, without gradients."""
     return (
         tokens.device.type == "cpu"
         and tokens.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.is_available()
         and cpu_is_zen5()
+        and onednn_multiplies()
     )
+
+
+@lru_cache(maxsize=1)
+@torch.no_grad()
+def onednn_multiplies() -> bool:
+    """Whether this PyTorch has oneDNN's product, which is no public API, and it is right. Tried once."""
+    tokens, weight, bias = (
+        torch.arange(6.0).view(2, 3),
+        torch.arange(12.0).view(4, 3),
+        torch.ones(4),
+    )
+    try:
+        found = _product(tokens, weight, bias)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return torch.equal(found, F.linear(tokens, weight, bias))
+
+
+def _product(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is not None:
+        bias = bias.contiguous()  # its strides are ignored
+    return torch.ops.mkldnn._linear_pointwise(tokens, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1

@@ -65,8 +65,8 @@ def wide_conv(maps: Tensor, conv: nn.Conv2d) -> Tensor:
     channels, 7 x 7, on 32 x 32). Not on Zen 5, where it is as fast.
     """
     slow = maps.device.type == "cpu" and conv.weight.dtype == torch.float32 and not cpu_is_zen5()
-    short = isinstance(conv, WinogradConv2d) and conv.pays(maps)
-    if short or not slow or conv.kernel_size[0] < 5:
+    winograd = isinstance(conv, WinogradConv2d) and conv.is_faster_for(maps)
+    if winograd or not slow or conv.kernel_size[0] < 5:
         return conv(maps)  # type: ignore[no-any-return]
     # One picture at a time: the products of a 7 x 7 kernel are 49 times as large as the output.
     return torch.cat([conv_of_repeated(one, conv, 1) for one in maps.split(1)])

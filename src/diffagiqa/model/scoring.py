@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.model.evidence import FIGURES, unet_evidence, word_figures
+from diffagiqa.model.evidence import WORD_STATISTICS, unet_evidence, word_statistics
 from diffagiqa.model.features import unet_features
 from diffagiqa.model.head import ScoreHead
 from diffagiqa.model.noise import Noise, draw_noise
@@ -23,7 +23,7 @@ SHARED = "shared"
 
 @dataclass(frozen=True)
 class Pass:
-    """One look of the U-Net: at which prompter's latents, and whether it is told the prompt."""
+    """What one pass through the U-Net is given: which prompter's latents, and whether the prompt."""
 
     prompter: int
     use_text: bool
@@ -53,17 +53,17 @@ class DiffAGIQA(nn.Module):
         self.pyramid = pyramid
         self.heads = heads
         several = len(prompters) > 1
-        pass_of = {
+        needed = {
             task.name: Pass(i if several else 0, config.use_text and task.use_text)
             for i, task in enumerate(config.tasks)
         }
-        self.passes = tuple(dict.fromkeys(pass_of.values()))
-        """What the U-Net computes per picture and draw; tasks that agree share one."""
-        # Where the words have a look of their own, passes may be one and the same: computed once.
-        told = [Pass(one.prompter, one.use_text and not config.words) for one in self.passes]
-        self.looks = tuple(dict.fromkeys(told))
-        self.look_of = [self.looks.index(one) for one in told]
-        self.pass_of = {task: self.passes.index(own) for task, own in pass_of.items()}
+        self.passes = tuple(dict.fromkeys(needed.values()))
+        """What pyramid and heads are given per picture and draw; tasks that agree share one."""
+        self.pass_of = {task: self.passes.index(own) for task, own in needed.items()}
+        # With ``words`` the prompt enters there alone, so several of these are the same to the U-Net.
+        computed = [Pass(one.prompter, one.use_text and not config.words) for one in self.passes]
+        self.unet_passes = tuple(dict.fromkeys(computed))
+        self.unet_pass_of = [self.unet_passes.index(one) for one in computed]
 
     def forward(
         self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
@@ -79,9 +79,9 @@ class DiffAGIQA(nn.Module):
     def judge(
         self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
     ) -> Judgement:
-        """``forward``, and how unlike the training pictures each image is where the model knows."""
+        """``forward``, and how unlike the training pictures each image is, where those were measured."""
         draws, distances = [], []
-        for levels in self.draws(images, prompts, backbone, noises):
+        for levels in self.levels_by_draw(images, prompts, backbone, noises):
             draws.append(self.score_features(levels))
             if self.config.unfamiliar_above and isinstance(self.pyramid, StatisticsPooling):
                 distances.append(self.pyramid.distance([level[: len(images)] for level in levels]))
@@ -90,72 +90,73 @@ class DiffAGIQA(nn.Module):
             torch.stack(distances).mean(0) if distances else None,
         )
 
-    def draws(
+    def levels_by_draw(
         self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise]
     ) -> Iterator[list[Tensor]]:
         """What pyramid and heads are given of a batch, for every draw: (passes * B, ...) per level."""
         mean, std = backbone.encode_image(self.prompt(images))
-        shown = self.word_features(images, prompts, backbone)
+        words = self.word_features(images, prompts, backbone)
         for noise in noises:
-            yield self.levels(self.look(mean, std, prompts.text, backbone, noise)) + shown
+            features = self.features(mean, std, prompts.text, backbone, noise)
+            yield self.levels(features) + words
 
     def prompt(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> one prompted copy per prompter, (prompters * B, 3, S, S)."""
         prompted = [prompter(images) for prompter in self.prompters.values()]
         return prompted[0] if len(prompted) == 1 else torch.cat(prompted)
 
-    def levels(self, found: Sequence[Tensor]) -> list[Tensor]:
-        """What a ``look`` found -> what the pyramid is given of it, (passes * B, ...) per level.
-
-        Figures are computed once for all passes that share a look.
-        """
-        if isinstance(self.pyramid, StatisticsPooling):
-            found = self.pyramid.figures(found)
-        if len(self.looks) == len(self.passes):
-            return list(found)
-        parts = [level.chunk(len(self.looks)) for level in found]
-        return [torch.cat([part[i] for i in self.look_of]) for part in parts]
-
-    def look(
+    def features(
         self, mean: Tensor, std: Tensor, text: Tensor, backbone: Backbone, noise: Noise
     ) -> list[Tensor]:
-        """Posterior of all prompters -> features of every look, (looks * B, C_i, h_i, w_i)."""
-        config, looks = self.config, self.looks
+        """Posterior of all prompters -> the U-Net's features, (unet_passes * B, C_i, h_i, w_i) each."""
+        config, passes = self.config, self.unet_passes
         prompters = mean.shape[0] // text.shape[0]
         latents = backbone.noisy_latents(
             mean, std, _per_prompter(noise, prompters), config.timestep
         ).chunk(prompters)
-        silent, told = text, [look.use_text for look in looks]
-        if not all(told):
+        no_text = text
+        if not all(own.use_text for own in passes):
             # Beside a prompt the empty one is as long; repeated, attention takes no more from it.
-            silent = backbone.no_text(text.shape[1] if any(told) else None)
-            silent = silent.expand(len(text), -1, -1)
+            beside = any(own.use_text for own in passes)
+            no_text = backbone.no_text(text.shape[1] if beside else None)
+            no_text = no_text.expand(len(text), -1, -1)
         found = unet_features(
             backbone.unet,
-            torch.cat([latents[look.prompter] for look in looks]),
+            torch.cat([latents[own.prompter] for own in passes]),
             config.timestep,
-            torch.cat([text if look.use_text else silent for look in looks]),
+            torch.cat([text if own.use_text else no_text for own in passes]),
             config.features,
             backbone.checkpoint_activations,
         )
         dtype = next(self.pyramid.parameters()).dtype
         return [feature.to(dtype) for feature in found.values()]
 
+    def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """``features`` -> what the pyramid is given of them, (passes * B, ...) per level.
+
+        Statistics are computed before passes that the U-Net shares are told apart.
+        """
+        if isinstance(self.pyramid, StatisticsPooling):
+            features = self.pyramid.statistics(features)
+        if len(self.unet_passes) == len(self.passes):
+            return list(features)
+        parts = [level.chunk(len(self.unet_passes)) for level in features]
+        return [torch.cat([part[i] for i in self.unet_pass_of]) for part in parts]
+
     def word_features(self, images: Tensor, prompts: Prompts, backbone: Backbone) -> list[Tensor]:
         """How strongly the words of the prompts are shown, (passes * B, F, 1, 1) per layer of ``words``.
 
-        A look of its own at the unchanged picture, small and without noise; zeros for passes that are
-        not to be moved by the prompt. Empty where the configuration names no layers.
+        By another pass through the U-Net, of the small picture without visual prompt and noise; zeros
+        for passes that the prompt is not to move. Empty where the configuration names no layers.
         """
         if not self.config.words:
             return []
-        found = self.evidence(images, prompts.text, backbone)
         dtype = next(self.pyramid.parameters()).dtype
         levels = []
-        for one in found:
-            figures = word_figures(one, prompts.words).to(dtype)[:, :, None, None]
-            silent = torch.zeros_like(figures)
-            levels.append(torch.cat([figures if p.use_text else silent for p in self.passes]))
+        for evidence in self.evidence(images, prompts.text, backbone):
+            known = word_statistics(evidence, prompts.words).to(dtype)[:, :, None, None]
+            nothing = torch.zeros_like(known)
+            levels.append(torch.cat([known if own.use_text else nothing for own in self.passes]))
         return levels
 
     def evidence(self, images: Tensor, text: Tensor, backbone: Backbone) -> list[Tensor]:
@@ -171,7 +172,7 @@ class DiffAGIQA(nn.Module):
         return backbone.clean_latents(mean)
 
     def score_features(self, levels: list[Tensor]) -> dict[str, Tensor]:
-        """One of the ``draws``, (passes * B, ...) per level -> scores by task, (B,) in [0, 1]."""
+        """Levels of one draw, (passes * B, ...) each -> scores by task, (B,) in [0, 1]."""
         maps = self.pyramid(levels).chunk(len(self.passes))
         return {task: head(maps[self.pass_of[task]]) for task, head in self.heads.items()}
 
@@ -184,50 +185,49 @@ def scoring_noise(config: ModelConfig, backbone: Backbone, seed: int) -> list[No
 
 def build_model(config: ModelConfig) -> DiffAGIQA:
     """Wire the trained parts as ``config`` says, randomly initialised."""
-    prompted_for = config.task_names if config.prompting == "per_task" else (SHARED,)
-    prompters = nn.ModuleDict(
-        {
-            name: NoPrompter()
-            if config.prompting == "none"
-            else VisualPrompter(config.prompter_channels, config.prompter_kernel)
-            for name in prompted_for
-        }
-    )
-    pyramid: nn.Module
-    if config.pooling == "pyramid":
-        pyramid = Pyramid(
+    names = config.task_names if config.prompting == "per_task" else (SHARED,)
+    prompters = nn.ModuleDict({name: _build_prompter(config) for name in names})
+    pyramid = _build_pyramid(config)
+    heads = nn.ModuleDict({name: _build_head(config) for name in config.task_names})
+    return DiffAGIQA(config, prompters, pyramid, heads)
+
+
+def _build_prompter(config: ModelConfig) -> nn.Module:
+    if config.prompting == "none":
+        return NoPrompter()
+    return VisualPrompter(config.prompter_channels, config.prompter_kernel)
+
+
+def _build_pyramid(config: ModelConfig) -> nn.Module:
+    channels = config.pyramid_channels
+    if config.pooling == "plain":
+        return PlainPooling(config.feature_channels, size=config.pyramid_size, channels=channels)
+    if config.pooling == "statistics":
+        return StatisticsPooling(
             config.feature_channels,
-            size=config.pyramid_size,
-            channels=config.pyramid_channels,
-            kernels=config.pyramid_kernels,
-            attention_channels=config.attention_channels,
-        )
-    elif config.pooling == "statistics":
-        pyramid = StatisticsPooling(
-            config.feature_channels,
-            channels=config.pyramid_channels,
+            channels=channels,
             dropout=config.statistics_dropout,
             textures=config.textures,
-            words=[FIGURES] * len(config.words),
+            words=[WORD_STATISTICS] * len(config.words),
         )
-    else:
-        pyramid = PlainPooling(
-            config.feature_channels, size=config.pyramid_size, channels=config.pyramid_channels
-        )
-    heads = nn.ModuleDict(
-        {
-            name: ScoreHead(
-                config.pyramid_channels * len(config.level_names),
-                fusion_channels=config.fusion_channels,
-                fusion_groups=config.fusion_groups,
-                head_channels=config.head_channels,
-                dropout=config.head_dropout,
-                kernel=1 if config.pooling == "statistics" else 3,
-            )
-            for name in config.task_names
-        }
+    return Pyramid(
+        config.feature_channels,
+        size=config.pyramid_size,
+        channels=channels,
+        kernels=config.pyramid_kernels,
+        attention_channels=config.attention_channels,
     )
-    return DiffAGIQA(config, prompters, pyramid, heads)
+
+
+def _build_head(config: ModelConfig) -> ScoreHead:
+    return ScoreHead(
+        config.pyramid_channels * len(config.level_names),
+        fusion_channels=config.fusion_channels,
+        fusion_groups=config.fusion_groups,
+        head_channels=config.head_channels,
+        dropout=config.head_dropout,
+        kernel=1 if config.pooling == "statistics" else 3,
+    )
 
 
 def _per_prompter(noise: Noise, prompters: int) -> Noise:

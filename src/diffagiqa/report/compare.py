@@ -11,7 +11,7 @@ import numpy as np
 from diffagiqa import checks
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.evaluation.correlations import FEWEST
+from diffagiqa.evaluation.correlations import MIN_GROUPS
 from diffagiqa.report.runs import Run, check_run
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run against the first, on one task and one category of prompts.
+    """One run against a base run, on one task and one category of prompts.
 
     Attributes:
-        run, base: the two; a difference above 0 means that ``run`` is better.
-        task, category: what is compared; category "all" is every prompt both have.
-        prompts: how many prompts both have.
-        mean, base_mean: mean over prompts of the mean score of a prompt's pictures, in [0, 1].
-        difference: of the means.
-        low, high: its 95 % interval, of a paired bootstrap over prompts; None for fewer than ``FEWEST``.
-        win_rate: share of prompts on which ``run`` is better; a tie counts half.
+        run, base: names of the two; ``run`` is better where ``difference`` is above 0.
+        task, category: what is compared; category "all" is every prompt that both have.
+        prompts: the number of prompts that both have.
+        mean, base_mean: mean over prompts of the mean score of a prompt's images, in [0, 1].
+        difference: ``mean - base_mean``.
+        low, high: its 95 % interval, a paired bootstrap over prompts; None for fewer than 10 prompts.
+        win_rate: share of prompts on which ``run`` is better; ties count half.
     """
 
     run: str
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0 in the three digits that are printed of it."""
+        """Whether the interval excludes 0 when rounded to three decimals, as printed."""
         if self.low is None or self.high is None:
             return False
         return round(self.low, 3) > 0 or round(self.high, 3) < 0
@@ -61,15 +61,18 @@ class Comparison:
 def compare(
     runs: Sequence[Run], *, categories: Mapping[str, str] | None = None, seed: int = 0
 ) -> list[Comparison]:
-    """Every run against the first, for every task both have, over all prompts and per category.
+    """Compare every run with the first, on every task that both have, over all prompts and per category.
 
     Args:
-        runs: two or more, with pictures of the same prompts. Pictures without a prompt take no part.
-        categories: prompt -> category; default: no categories. A prompt without one is left out of them.
-        seed: of the bootstrap.
+        runs: two or more, with images of the same prompts; images without a prompt are left out.
+        categories: prompt -> category; default: none. Prompts without one count in "all" alone.
+        seed: of the bootstrap, 0 or more.
+
+    Returns:
+        One ``Comparison`` per run, task and category.
 
     Raises:
-        ConfigError: fewer than two runs.
+        ConfigError: there are fewer than two runs, or an argument is not as expected.
         TableError: two runs share no prompt or no task.
     """
     for run in checks.several("runs", runs, "a list of runs"):
@@ -138,7 +141,7 @@ def _one(
     seed: int,
 ) -> Comparison:
     differences = ours - theirs
-    enough = len(differences) >= FEWEST
+    enough = len(differences) >= MIN_GROUPS
     low, high = paired_bootstrap(differences, seed) if enough else (None, None)
     wins = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Comparison(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diffagiqa import checks
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
+from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
 from diffagiqa.report import charts
 from diffagiqa.report.runs import Run, check_run, group_column
@@ -72,20 +74,25 @@ def write_report(
     each: int = 12,
     title: str | None = None,
 ) -> Path:
-    """Write the page and return its path.
+    """Write a report as one HTML file that works offline: statistics, charts, galleries, errors.
 
     Args:
         run: the scores.
-        out: .html file.
-        by: column of the groups (generators); see ``group_column``.
-        root: folder of pictures named relatively; default: the current one. With it, a picture
-            outside of it is not shown.
-        beside: without ``root``: folders to look in for what the current one does not have.
-        each: pictures per gallery.
+        out: the .html file.
+        by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
+            else the folder.
+        root: folder that image paths are relative to; images outside it are not shown. Default: the
+            current folder, without that restriction.
+        beside: without ``root``, further folders to look for images in.
+        each: images per gallery, 0 or more.
         title: heading; default: the run's name.
 
+    Returns:
+        ``out``.
+
     Raises:
-        TableError: no row has scores, the column is missing, or the page cannot be written.
+        TableError: no row has scores, the column ``by`` is missing, or ``out`` cannot be written.
+        ConfigError: an argument is not as expected.
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(checks.location("out", out))
@@ -125,6 +132,8 @@ def render_report(
     )
     failed = run.rows[run.rows["error"] != ""]
     several = groups.nunique() > 1
+    galleries = _galleries(run, scored, Pictures(root, beside), each)
+    _warn_of_absent([card for gallery in galleries for card in gallery.cards])
     return environment.get_template(TEMPLATE).render(
         title=printable(title or run.name),
         tasks=run.tasks,
@@ -135,7 +144,7 @@ def render_report(
         histogram_says=_spread(scored, run.tasks),
         scatter=charts.scatter(scored, run.tasks, groups) if len(run.tasks) > 1 else "",
         scatter_says=_sides(scored, run.tasks) if len(run.tasks) > 1 else "",
-        galleries=_galleries(run, scored, Pictures(root, beside), each),
+        galleries=galleries,
         errors=[
             (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
         ],
@@ -232,6 +241,16 @@ def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) ->
         for title, note, found in chosen
         if len(found)
     ]
+
+
+def _warn_of_absent(cards: Sequence[Card]) -> None:
+    """Scores of a table name images relative to that table's folder, which nobody here knows."""
+    if absent := sum(not card.thumbnail and "://" not in card.image for card in cards):
+        were = counted(absent, "image was", "images were")
+        warnings.warn(
+            f"{were} not found, of {len(cards)} to show; give their folder as root (--root)",
+            stacklevel=4,
+        )
 
 
 def _card(run: Run, row: pd.Series, pictures: Pictures) -> Card:

@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 def rank(
     run: Run, *, top: int | None = 1, weights: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """The ``top`` pictures of every prompt, best first; prompts in the order they first appear.
+    """The best images of every prompt, by the weighted mean of their scores.
 
     Args:
-        run: scores; rows that failed are left out, and rows without a prompt, unless none has one.
-        top: pictures kept per prompt; None keeps all.
-        weights: of the tasks; default: all alike. What is ranked by is the column ``score``.
+        run: the scores; failed rows are left out, and rows without a prompt, unless none has one.
+        top: images kept per prompt, 1 or more; None: all.
+        weights: by task, 0 or more; default: equal.
 
     Returns:
-        Columns prompt, rank (from 1), of (pictures of this prompt), score, the tasks, image. Equal
-        scores keep the order of the table. Also unfamiliar, where the run has it.
+        A pandas frame, best first, prompts in the order of the table: prompt, rank (from 1), of (the
+        prompt's number of images), score (the weighted mean, in [0, 1]), the tasks, image; and
+        unfamiliar where the run has it. Equal scores keep the order of the table.
+
+    Raises:
+        ConfigError: an argument is not as expected.
     """
     check_run(run)
     if top is not None:

@@ -64,9 +64,15 @@ def check_run(run: Run) -> Run:
 
 
 def read_run(path: str | Path, name: str | None = None) -> Run:
-    """Read .csv, .jsonl or .parquet, or a folder of parts, as ``diffagiqa score`` writes them.
+    """Read the output of ``diffagiqa score``. Warns where its job has not finished.
 
-    Where the job of a folder, or a share of it, has not ended, a warning says so.
+    Args:
+        path: a .csv, .jsonl or .parquet file, or a folder of them.
+        name: of the run in tables; default: the name of the file or folder.
+
+    Returns:
+        A ``Run``: its ``rows`` are a pandas frame with columns image, prompt, error, one column per
+        task in [0, 1], and the table's others.
 
     Raises:
         TableError: it cannot be read, or is no table of scores.
@@ -121,21 +127,25 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
 def add_columns(
     run: Run, path: str | Path, key: str | None = None, wanted: str | None = None
 ) -> Run:
-    """The run with what a table says of its pictures or prompts: generators, categories, ...
+    """Join a run with a table about its images or prompts: generators, categories, ...
 
-    Pictures are matched by name as given, else by the last parts of it. Where several rows of the
-    table stand for one row of the run and disagree in a column, that column is left out.
+    Images are matched by the whole name, else by the last parts of their path. A column in which the
+    table's rows for one row of the run disagree is left out.
 
     Args:
-        run: the scores; columns that it has already are kept as they are.
-        path: CSV, TSV, JSONL, JSON or Parquet. Columns are found by name, as ``diffagiqa score``
-            finds them; a column ``model`` becomes ``generator``, for ``model`` in scores is the scorer.
-        key: "image" or "prompt": what rows are found by. Default: the picture, else the prompt.
+        run: the scores; columns that it already has are kept.
+        path: CSV, TSV, JSONL, JSON or Parquet. Columns are found by name, as ``diffagiqa score`` does;
+            ``model`` becomes ``generator``, since ``model`` in scores is the scorer.
+        key: what to join on, "image" or "prompt"; default: the image, else the prompt.
         wanted: the column that must not be left out; default: ``generator``.
 
+    Returns:
+        A new run with the table's further columns.
+
     Raises:
-        TableError: the table cannot be read, knows none of the run's pictures and prompts, or gives one
-            of them several values of the wanted column.
+        TableError: the table cannot be read, matches no image or prompt of the run, or gives one of
+            them several values of ``wanted``.
+        ConfigError: an argument is not as expected.
     """
     from diffagiqa.data.prompts import clean_prompt
     from diffagiqa.data.tables import GENERATOR_COLUMNS, IMAGE_COLUMNS, PROMPT_COLUMNS

@@ -174,6 +174,7 @@ def run_to_file(engine: Engine, inputs: Inputs, out: str, **options: Any) -> Tot
     if layout.share.count > 1:
         raise ConfigError(f"{out} is one file; give --shard a folder to write to")
     _refuse_input(out, inputs)
+    _check_length(out)
     return run_job(
         engine, inputs, f"{out}.job", layout=layout, on_end=partial(_into_one_file, out), **options
     )
@@ -196,6 +197,16 @@ def _into_one_file(out: str, journal: Journal) -> None:
                 "everything again."
             )
     journal.remove()
+
+
+def _check_length(out: str) -> None:
+    """Raise ConfigError where no file beside ``out`` could have its name and a suffix of ours: said
+    before anything is scored, not when all is."""
+    most = 240  # bytes, of 255 on most systems
+    if local_path(out) is not None and len(os.fsencode(os.path.basename(out))) > most:
+        raise ConfigError(
+            f"the name of {printable(out)} has over {most} bytes; give --out a shorter one"
+        )
 
 
 def _refuse_input(out: str, inputs: Inputs) -> None:

@@ -22,7 +22,7 @@ def join_cluster(address: str | None, **options: Any) -> None:
     try:
         _knock(address)  # ray.init itself tries for minutes
         ray.init(
-            address=address,
+            address=address or "local",  # None would join what `ray start` left on this machine
             log_to_driver=False,
             include_dashboard=False,
             logging_level=logging.ERROR,

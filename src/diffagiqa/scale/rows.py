@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from diffagiqa.scorer import Scorer
 
 Row = dict[str, Any]
+Launch = Callable[[Any], Callable[[], list[Any]]]
+"""``Scorer.launch``, or what begins a batch otherwise."""
 _GIVEN = ("row", "image", "prompt", "prompt_source")
 
 
@@ -72,7 +74,9 @@ def prepare_sample(scorer: Scorer, sample: Sample, need_prompt: bool = False) ->
             beside = None if sample.data is not None else sample.location or sample.image
             prompt, source = find_prompt(beside, data, limits=scorer.limits)
         if prompt is None and need_prompt:
-            raise PromptError("no prompt was given, beside the picture or in its metadata.")
+            raise PromptError(
+                "no prompt was given, and none is beside the image or in its metadata."
+            )
         prompt = prompt or ""
         tensor = scorer.prepare(data)
     except DiffAGIQAError as fault:
@@ -120,21 +124,22 @@ def score_rows(scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest) -> 
 
 
 def launch_rows(
-    scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest
+    scorer: Scorer, chunk: Sequence[Prepared], stop: StopRequest, launch: Launch | None = None
 ) -> Callable[[], list[Row]]:
     """Begin to score one chunk, in batches that depend on nothing but the chunk itself; what comes
-    back, once called, waits for the rows (``Scorer.launch``).
+    back, once called, waits for the rows. ``launch`` begins a batch, by default ``Scorer.launch``.
 
     A score's last bits may depend on the pictures in its batch. Since no batch leaves its chunk,
     a resumed, sharded or distributed run computes the very numbers of an uninterrupted one.
     """
+    begin: Launch = launch or scorer.launch
     good = [item for item in chunk if item.tensor is not None]
     launched: list[tuple[list[Prepared], Callable[[], list[Any]]]] = []
     for start in range(0, len(good), scorer.batch_size):
         stop.check()
         batch = good[start : start + scorer.batch_size]
         pairs = [(item.tensor, item.prompt or "") for item in batch]
-        launched.append((batch, scorer.launch(pairs)))  # type: ignore[arg-type]
+        launched.append((batch, begin(pairs)))
 
     def rows() -> list[Row]:
         results: dict[int, Any] = {}

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from diffagiqa.data.samples import Sample, printable
@@ -18,7 +18,7 @@ from diffagiqa.scale.rows import Row, prepare_sample, score_rows
 from diffagiqa.scale.service_settings import ServiceSettings
 from diffagiqa.scale.stop import StopRequest
 
-APP = "diffagiqa"
+APP, MODEL = "diffagiqa", "Model"
 
 
 class BatchScorer:
@@ -52,6 +52,17 @@ class BatchScorer:
         }
 
 
+def model_runs() -> bool:
+    """Whether a replica holds a model and passes Serve's health checks, however busy it is.
+
+    A call of its own would wait behind all pictures, and a full service would be taken for a dead one.
+    """
+    from ray import serve
+
+    model = serve.status().applications[APP].deployments[MODEL]
+    return model.replica_states.get("RUNNING", 0) > 0
+
+
 def application(
     spec: ModelSpec,
     settings: ServiceSettings,
@@ -66,7 +77,7 @@ def application(
     from diffagiqa.scale.service_app import Gate, build_app, drained, with_retries
 
     @serve.deployment(
-        name="Model",
+        name=MODEL,
         num_replicas=replicas,
         max_ongoing_requests=2 * settings.batch_size,  # one batch at work, the next one filling
         ray_actor_options={"num_cpus": cpus, "num_gpus": gpus},
@@ -80,9 +91,6 @@ def application(
         @serve.batch(max_batch_size=settings.batch_size, batch_wait_timeout_s=settings.batch_wait)
         async def score(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
             return await asyncio.to_thread(self.scorer, pictures)
-
-        def ready(self) -> bool:
-            return True
 
     class Replicas:
         """The backend of the gateway's routes: any replica that is there."""
@@ -100,8 +108,8 @@ def application(
 
         async def ready(self) -> bool:
             try:
-                return bool(await asyncio.wait_for(self.handle.ready.remote(), 5))
-            except Exception:  # whatever keeps the replicas from answering, they are not ready
+                return await asyncio.wait_for(asyncio.to_thread(model_runs), 5)
+            except Exception:  # whatever keeps Serve from answering, there is nothing to rely on
                 return False
 
     @serve.deployment(
@@ -161,7 +169,7 @@ def serve_forever(
             raise ConfigError(short)
         if short:  # an autoscaler may bring what is missing
             warnings.warn(f"{short}, or wait for more machines", stacklevel=2)
-        ending.callback(serve.shutdown)
+        ending.callback(_end_serve, alone=address is None)
         try:
             serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
             handle = serve.run(
@@ -188,3 +196,15 @@ def _drain(handle: Any, seconds: float) -> int:
             f"the gateway did not answer within {seconds + 5:g} s of the request to stop, so open "
             "requests were cut off; their clients must send them again"
         ) from None
+
+
+def _end_serve(alone: bool) -> None:
+    """End what ``serve_forever`` started, and on a cluster of others nothing of theirs."""
+    from ray import serve
+
+    if not alone:
+        with suppress(Exception):  # it did not start, or the cluster has gone
+            serve.delete(APP)
+            if serve.status().applications:
+                return
+    serve.shutdown()

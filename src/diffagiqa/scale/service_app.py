@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from diffagiqa import __version__
 from diffagiqa.data.prompts import clean_prompt
@@ -63,6 +63,18 @@ class Gate:
             self.open -= 1
 
 
+_TEXT = {"type": "string"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+_NUMBERS = {"type": ["object", "null"], "additionalProperties": {"type": "number"}}
+_IMAGE = {
+    "type": "object",
+    "properties": {
+        "image": {"type": "string", "format": "byte", "description": "The file in base64."},
+        "url": {"type": "string", "format": "uri"},
+        "prompt": _MAYBE_TEXT,
+    },
+    "anyOf": [{"required": ["image"]}, {"required": ["url"]}],
+}
 SCHEMA = {
     "requestBody": {
         "required": True,
@@ -74,11 +86,12 @@ SCHEMA = {
                     "properties": {
                         "image": {
                             "type": "array",
+                            "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
                         "prompt": {
                             "type": "array",
-                            "items": {"type": "string"},
+                            "items": _TEXT,
                             "description": "One for all images, or one each; none: looked for "
                             "in the image's metadata.",
                         },
@@ -87,24 +100,56 @@ SCHEMA = {
             },
             "application/json": {
                 "schema": {
-                    "type": "object",
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "properties": {
-                                    "image": {"type": "string", "format": "byte"},
-                                    "url": {"type": "string", "format": "uri"},
-                                    "prompt": {"type": "string"},
-                                },
+                    "anyOf": [
+                        {
+                            "type": "object",
+                            "required": ["images"],
+                            "properties": {
+                                "images": {"type": "array", "minItems": 1, "items": _IMAGE}
                             },
-                        }
-                    },
+                        },
+                        _IMAGE,
+                    ]
                 }
             },
         },
     }
+}
+_RESULTS = {
+    "type": "object",
+    "required": ["results"],
+    "properties": {
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(RESULT),
+                "properties": dict.fromkeys(RESULT, _MAYBE_TEXT)
+                | {"scores": _NUMBERS, "mos": _NUMBERS, "seed": {"type": ["integer", "null"]}},
+            },
+        }
+    },
+}
+_DETAIL = {"type": "object", "required": ["detail"], "properties": {"detail": _TEXT}}
+
+
+def _said(description: str, *schemas: dict[str, Any]) -> dict[str, Any]:
+    """A response of the OpenAPI description: one of these in JSON."""
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_NO_KEY = _said("No valid API key.", _DETAIL)
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: _said("Some images were scored.", _RESULTS),
+    400: _said("The body cannot be read.", _DETAIL),
+    401: _NO_KEY,
+    413: _said("More than the limits allow.", _DETAIL),
+    415: _said("Neither multipart/form-data nor application/json.", _DETAIL),
+    422: _said("No image was scored, and why.", _RESULTS, _DETAIL),
+    429: _said("Too many requests are open; try again.", _DETAIL),
+    503: _said("The service is stopping, or its workers died; try again.", _DETAIL),
+    504: _said("It took too long.", _DETAIL),
 }
 
 
@@ -124,7 +169,9 @@ def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = N
         headers = {"Retry-After": "1"} if fault.status in (429, 503) else None
         return JSONResponse({"detail": fault.detail}, fault.status, headers)
 
-    @app.post("/v1/score", openapi_extra=SCHEMA, summary="Score one or more images")
+    @app.post(
+        "/v1/score", openapi_extra=SCHEMA, responses=ANSWERS, summary="Score one or more images"
+    )
     async def score(request: Request) -> JSONResponse:
         """Scores in [0, 1] and on the MOS scale, per image; faults of an image in its ``error``."""
         return await metrics.timed(lambda: _score(request, backend, settings, gate, metrics))
@@ -133,12 +180,19 @@ def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = N
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="A model is loaded and requests are taken")
+    unready = {"description": "No model runs, or the service is stopping."}
+
+    @app.get("/readyz", summary="A model runs and requests are taken", responses={503: unready})
     async def readyz() -> JSONResponse:
         ready = not gate.draining and await backend.ready()
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
-    @app.get("/metrics", summary="Prometheus metrics")
+    @app.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=PlainTextResponse,
+        responses={401: _NO_KEY},
+    )
     async def show_metrics(request: Request) -> Response:
         check_key(request, settings)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")

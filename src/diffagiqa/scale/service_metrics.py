@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,9 @@ class Metrics:
             return found
         except Refused as fault:
             status = fault.status
+            raise
+        except asyncio.CancelledError:  # Serve ends what nobody waits for any more
+            status = 499
             raise
         finally:
             self.requests.labels(str(status)).inc()

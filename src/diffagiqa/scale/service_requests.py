@@ -25,6 +25,10 @@ WHITESPACE = b" \t\n\r\f\v"
 """Of ASCII: base64's own program and MIME break its lines."""
 
 
+GONE = "the client went away before its request was whole"
+"""Nobody hears it; the metrics count it."""
+
+
 class Refused(Exception):  # noqa: N818  # an answer to the client
     """A request that is answered with an error: status and one sentence."""
 
@@ -63,7 +67,10 @@ class BodyLimit:
             nonlocal seen
             if seen > self.most:
                 raise Refused(413, f"the body is over {self.most:,} bytes, which is the limit")
-            message = await receive()
+            try:
+                message = await receive()
+            except Exception:  # Serve may say so by an error of its own, where it loses the client
+                raise Refused(499, GONE) from None
             seen += len(message.get("body", b""))
             if seen > self.most:
                 raise Refused(413, f"the body is over {self.most:,} bytes, which is the limit")
@@ -93,11 +100,11 @@ async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
         if kind == "multipart/form-data":
             items = await _multipart(request, settings)
         elif kind == "application/json":
-            items = _from_json(await request.body())
+            items = _from_json(await request.body(), settings.max_images)
         else:
             raise Refused(415, "expected multipart/form-data or application/json")
-    except ClientDisconnect:  # nobody hears the answer; the metrics count it
-        raise Refused(499, "the client went away before its request was whole") from None
+    except ClientDisconnect:
+        raise Refused(499, GONE) from None
     if not items:
         raise Refused(422, "no image was given; send a file field 'image' or a list 'images'")
     if len(items) > settings.max_images:
@@ -147,7 +154,12 @@ def _spread(prompts: Sequence[Any], count: int) -> list[str | None]:
     return [str(prompt) for prompt in prompts]
 
 
-def _from_json(body: bytes) -> list[Item]:
+def _from_json(body: bytes, max_images: int) -> list[Item]:
+    # A body of 60 MB may hold 20 million objects, which take gigabytes and seconds to make. Base64 has
+    # none of these marks, and so many prompts of the longest kind have no more of them.
+    most = max_images * (MAX_PROMPT_CHARACTERS + 100)
+    if sum(map(body.count, (b"{", b"[", b","))) > most:
+        raise Refused(413, f"the JSON holds more than {counted(max_images, 'image')} can need")
     try:
         found = json.loads(body, strict=False)  # a shell puts base64's line breaks in as they are
     except (ValueError, RecursionError):

@@ -42,9 +42,9 @@ class Variant:
 def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Variant]:
     """The switches, applied to ``base`` one at a time."""
     found = [
-        Variant("a prompter per score, learning (two branches)",
+        Variant("trained prompter per score (two branches)",
                 replace(base, prompting="per_task"), full=True),
-        Variant("one prompter for all scores, learning (one branch)",
+        Variant("trained prompter shared by all scores (one branch)",
                 replace(base, prompting="shared"), full=True),
     ]  # fmt: skip
     base = replace(base, prompting="none")
@@ -64,7 +64,7 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
     if base.pooling == "pyramid":
         found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
     if base.words:
-        found.append(Variant("no look for words", replace(base, words=()), "no-words"))
+        found.append(Variant("no word evidence", replace(base, words=()), "no-words"))
     if len(base.words) > 1:
         found += [Variant(f"only {name}", replace(base, words=(name,))) for name in base.words]
     if len(base.features) > 1:
@@ -91,18 +91,7 @@ def ablate(
         ConfigError: no variant's name holds one of ``only``, or those that do want ``full``.
     """
     known = variants(config.model, timesteps)
-    names = [variant.name for variant in known]
-    found = {part: {name for name in names if part in name} for part in only}
-    if unknown := [part for part, called in found.items() if not called]:
-        raise ConfigError(
-            f"no variant is called anything with {unknown[0]!r}; there are: {'; '.join(names)}"
-        )
-    wanted = set().union(*found.values()) if only else set(names)
-    if not full and all(variant.full for variant in known if variant.name in wanted):
-        raise ConfigError(
-            f"only prompters that learn are wanted ({'; '.join(sorted(wanted))}), and these run with "
-            "--full alone; give it too"
-        )
+    wanted = _wanted(known, only, full)
     folder.mkdir(parents=True, exist_ok=True)
     rows = with_unrated(rows, config)
     processes = Processes(device)
@@ -121,28 +110,40 @@ def ablate(
             own = replace(own, members=1)  # networks are folded on frozen features only
         features = None
         if runs and not variant.full:
-            # Levels and pooling come after the features: such variants share the base's cache.
-            shared = replace(
-                own.model, features=config.model.features,
-                feature_channels=config.model.feature_channels, pooling=config.model.pooling,
-                words=config.model.words if own.model.words else (),
-            )  # fmt: skip
-            cached = replace(own, model=shared)
+            cached = replace(own, model=_cached_model(variant.model, config.model))
             where = folder / "features" / variant.cache
             features = shared_features(cached, rows, where, backbone, processes, log)
         done = repeat(
-            own,
-            rows,
-            place,
-            wanted_repeats,
-            backbone=backbone,
-            features=features,
-            official=official,
-            device=device,
-            log=log,
-        )
+            own, rows, place, wanted_repeats, backbone=backbone, features=features, official=official,
+            device=device, log=log,
+        )  # fmt: skip
         table.append((variant, done))
     return render_ablation(config, rows, table)
+
+
+def _wanted(known: Sequence[Variant], only: Sequence[str], full: bool) -> set[str]:
+    """Names of the variants to run, as ``ablate`` says."""
+    names = [variant.name for variant in known]
+    found = {part: {name for name in names if part in name} for part in only}
+    if unknown := [part for part, called in found.items() if not called]:
+        raise ConfigError(
+            f"no variant is called anything with {unknown[0]!r}; there are: {'; '.join(names)}"
+        )
+    wanted = set().union(*found.values()) if only else set(names)
+    if not full and all(variant.full for variant in known if variant.name in wanted):
+        raise ConfigError(
+            f"only prompters that learn are wanted ({'; '.join(sorted(wanted))}), and these run with "
+            "--full alone; give it too"
+        )
+    return wanted
+
+
+def _cached_model(variant: ModelConfig, base: ModelConfig) -> ModelConfig:
+    """Whose features the variant reads: levels and pooling come after them, so those are the base's."""
+    return replace(
+        variant, features=base.features, feature_channels=base.feature_channels, pooling=base.pooling,
+        words=base.words if variant.words else (),
+    )  # fmt: skip
 
 
 def _finished(folder: Path) -> int:

@@ -60,9 +60,9 @@ def check_spec(folder: Path, spec: dict[str, Any]) -> None:
             f"{folder} was written by an older version, which knew pictures by name and size alone; "
             "give another --cache folder or delete this one"
         )
-    unlike = [key for key in spec if spec[key] != found.get(key)]
-    if unlike:
+    changed = [key for key in spec if spec[key] != found.get(key)]
+    if changed:
         raise TrainingError(
-            f"{folder} holds features that differ from this run's in {', '.join(unlike)}; "
+            f"{folder} holds features that differ from this run's in {', '.join(changed)}; "
             "give another --cache folder or delete this one"
         )

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from diffagiqa.errors import ConfigError
 from diffagiqa.model.config import ModelConfig, check_types, from_dict
@@ -22,98 +22,107 @@ Unreadable = Literal["stop", "skip"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides the result of a run, apart from the data and the library versions."""
+    """Everything that decides the result of a training run, apart from data and library versions.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of range, or values contradict each other.
+    """
 
     databases: tuple[str, ...] = ("agiqa-3k",)
-    """Names of the databases to train on; several are mixed, each scale mapped to [0, 1]."""
+    """Names of databases, or tables of ratings; several are mixed, each scale mapped to [0, 1]."""
     split: SplitBy = "prompt"
-    """``prompt``: no prompt on both sides; ``image``: pictures at random; ``official``: as published."""
+    """"prompt": no prompt in two parts; "image": images at random; "official": as published."""
     split_seed: int = 0
+    """Of the random split."""
     test_fraction: float = 0.2
+    """Share of the test set, 0 to 0.9."""
     validation_fraction: float = 0.1
-    """Of the training part, for early stopping; the test part is looked at once, at the end."""
+    """Share of the rest for early stopping, 0 to 0.9; the test set is scored once, at the end."""
 
     test_prompts: str | None = None
-    """File of prompts, one a line, among which the test ones are drawn, or the name of one in
-    ``recipes/``: those that the backbone has not seen in its own training. Default: any."""
+    """Prompts that the test set may be drawn from, such as those that the backbone has never seen: a
+    file with one per line, or the name of a list in ``recipes/``. Default: any."""
 
     seed: int = 0
-    """Decides initial weights, data order, noise, flips and dropout."""
+    """Of initial weights, data order, noise, flips and dropout."""
     epochs: int = 30
+    """Passes over the training set."""
     batch_size: int = 32
-    """Images per optimiser step, over all processes and pieces."""
+    """Images per optimiser step, over all processes and micro-batches."""
     accumulation: int = 1
-    """Pieces that a batch is computed in; BatchNorm and the relation loss see one piece at a time."""
+    """Micro-batches per batch; BatchNorm and the relation loss see one at a time."""
     freeze_prompters: bool = False
     """Train pyramid and heads only, on features that are computed once and cached."""
     members: int = 1
-    """Networks trained from different seeds and folded into one, with ``freeze_prompters`` and pooling
-    "statistics" (``merge``)."""
+    """Networks trained from different seeds and merged into one that averages their logits; needs
+    ``freeze_prompters`` and pooling "statistics"."""
     init: str | None = None
-    """Folder or hub id of a trained model to start from; default is random weights."""
+    """Folder or hub id of a trained model to start from; default: random weights."""
 
     regression: Regression = "huber"
+    """Loss between score and label on the scale [0, 1] ("huber" with delta 0.1, divided by 0.1)."""
     regression_weight: float = 1.0
+    """Of that loss."""
     relation: Relation = "plcc"
+    """Loss between the images of a batch, within each database: on correlation ("plcc") or on order
+    ("margin", "fidelity")."""
     relation_weight: float = 0.5
+    """Of that loss."""
     task_weights: tuple[float, ...] = ()
-    """One per task, in the model's order; empty means 1 each."""
+    """One per task, in the model's order; empty: 1 each."""
     naming_weight: float = 0.0
-    """Of a second task in training: every head names the generator of the picture (``naming``)."""
+    """Of an auxiliary task: every head classifies the generator of the image. Its layers are not kept."""
 
     lr_heads: float = 1e-3
+    """Peak learning rate of pyramid and heads (AdamW)."""
     lr_prompters: float = 1e-4
+    """Peak learning rate of the visual prompters (AdamW)."""
     weight_decay: float = 1e-2
+    """Of pyramid and heads (AdamW); biases, norms and prompters are not decayed."""
     warmup: float = 0.05
-    """Share of all steps over which the learning rates rise from 0; then a cosine to 0."""
+    """Share of all steps over which the learning rates rise from 0, followed by a cosine to 0."""
     clip_norm: float = 1.0
+    """Largest norm of the gradient."""
     ema: float = 0.99
-    """Decay of the moving average of the weights that is validated and saved; 0 turns it off."""
+    """Decay of the moving average of the weights that is validated and saved; 0: no averaging."""
     patience: int = 8
-    """Epochs without a better validation SRCC before the run stops; 0 never stops."""
+    """Epochs without a better validation SRCC after which training stops; 0: never."""
 
     precision: Precision = "auto"
-    """Arithmetic of the trained parts: bfloat16 is autocast over float32 weights; ``auto`` takes what
-    ``accelerate launch --mixed_precision`` says, else float32."""
+    """Of the trained parts: "bfloat16" is autocast over float32 weights; "auto" follows
+    ``accelerate launch --mixed_precision``, else float32."""
     backbone_dtype: str = "auto"
+    """Of the frozen parts: "float32", "bfloat16", "float16"; "auto": as the scorer chooses."""
     checkpoint_activations: bool = False
     """Recompute the frozen parts' activations in the backward pass: about a third more time, and
     512 x 512 fits a 24 GB GPU."""
     checkpoint_every: int = 0
-    """Optimiser steps between checkpoints within an epoch; 0 writes one per epoch."""
+    """Optimiser steps between checkpoints within an epoch; 0: one per epoch."""
 
     mismatched: float = 0.0
-    """Rows with another picture's prompt that are added to the training part, per rated row."""
+    """Training rows added with another image's prompt and a fifth of their alignment label, per rated
+    row, 0 to 1."""
     mismatched_in: tuple[str, ...] = ()
-    """Databases that get such rows; all of them without a name."""
+    """Databases that get such rows; empty: all."""
     damaged: float = 0.0
-    """Share of the rated pictures that get two damaged copies, which must score lower (``ordering``)."""
+    """Share of the rated images, 0 to 1, that get two damaged copies, mild and strong, which must score
+    below them (``ordering``)."""
     damaged_weight: float = 1.0
     """Of the loss on that order."""
     flip: bool = True
-    """Mirror half of the pictures, except where the prompt says left or right."""
+    """Mirror half of the images, except where the prompt says left or right."""
     cached_draws: int = 1
-    """Noise draws cached per picture with ``freeze_prompters``; a step takes one of them."""
+    """Noise draws cached per image with ``freeze_prompters``, 1 to 64; a step takes one of them."""
     unreadable: Unreadable = "stop"
-    """A picture that cannot be decoded stops the run with its name, or is left out."""
+    """For an image that cannot be decoded: "stop" with its name, or "skip" it."""
     workers: int = 2
-    """Threads that decode the next pictures while this step computes."""
+    """Threads that decode the next images."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    """The model to train."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, kind in (
-            ("split", SplitBy),
-            ("regression", Regression),
-            ("relation", Relation),
-            ("precision", Precision),
-            ("unreadable", Unreadable),
-        ):
-            if getattr(self, name) not in get_args(kind):
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}; expected one of {', '.join(get_args(kind))}"
-                )
         for name, low, high in (
             ("epochs", 1, 100_000),
             ("batch_size", 1, 65_536),
@@ -124,6 +133,7 @@ class TrainingConfig:
             ("patience", 0, 100_000),
             ("checkpoint_every", 0, 10**9),
             ("seed", 0, 2**31 - 1),
+            ("split_seed", 0, 2**31 - 1),
             ("test_fraction", 0.0, 0.9),
             ("validation_fraction", 0.0, 0.9),
             ("lr_heads", 0.0, 10.0),
@@ -145,12 +155,10 @@ class TrainingConfig:
         if self.batch_size % self.accumulation:
             raise ConfigError(
                 f"batch_size {self.batch_size} is not a multiple of accumulation "
-                f"{self.accumulation}; choose them so that the pieces are equal"
+                f"{self.accumulation}; choose them so that the micro-batches are equal"
             )
         if self.task_weights and not (
-            all(isinstance(weight, (int, float)) for weight in self.task_weights)
-            and min(self.task_weights) >= 0
-            and sum(self.task_weights) > 0
+            min(self.task_weights) >= 0 and 0 < sum(self.task_weights) < math.inf
         ):
             raise ConfigError(
                 f"task_weights are {self.task_weights}; expected numbers of 0 or more, not all 0"
@@ -166,10 +174,13 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, text: str, where: str = "the recipe") -> TrainingConfig:
-        """Read a recipe, strictly: unknown keys and wrong types are a ``ConfigError``.
+        """Read a recipe; ``where`` names it in errors.
 
         >>> TrainingConfig.from_json(TrainingConfig().to_json()) == TrainingConfig()
         True
+
+        Raises:
+            ConfigError: it is no valid JSON object, a key is unknown, or a value is not as expected.
         """
         try:
             values = json.loads(text)

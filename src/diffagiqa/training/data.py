@@ -83,7 +83,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.samples)
 
-    @property
+    @cached_property
     def prompts(self) -> list[str]:
         return [sample.prompt or "" for sample in self.samples]
 

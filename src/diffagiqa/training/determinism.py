@@ -20,12 +20,12 @@ _FLIP, _VIEW, _DROPOUT = 1, 2, 16  # streams of one step; dropout layer i uses _
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of a batch, and which of its rows this process computes.
+    """One micro-batch, and which of its rows this process computes.
 
     Attributes:
         seed: of the run.
-        number: pieces computed before this one in the run.
-        total: rows of the piece over all processes.
+        number: micro-batches before this one in the run.
+        total: rows of the micro-batch over all processes.
         start, stop: this process's rows.
     """
 

@@ -12,6 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,10 @@ def cached_features(
     model = model.to(backbone.device).eval()
     spec = cache_spec(rows, model, backbone, options.__dict__, identity)
     check_spec(folder, spec)
-    source = ImageSource(rows, model.config, backbone, _plain, workers=workers)
+    source = ImageSource(rows, model.config, backbone, nullcontext, workers=workers)
     starts = range(0, len(rows), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
-    processes.wait()  # else one lists what is missing while another writes it, and shares differ
+    processes.barrier()  # else one lists what is missing while another writes it, and shares differ
     if missing:
         _announce(folder, len(rows), missing, model, source, options, log)
         if processes.main:
@@ -112,7 +113,7 @@ def cached_features(
         _write_shard(folder, own, model, source, options, batch_size)
         seconds = (time.perf_counter() - began) / done * len(missing) / processes.count
         log(f"features: shard {done} of {len(missing)} written, about {seconds:.0f} s in all")
-    processes.wait()
+    processes.barrier()
     return open_features(folder)
 
 
@@ -199,7 +200,7 @@ def _compute(
     noises = [draw_noise(SCORING_SEED, j, shape, config.posterior) for j in range(options.draws)]
     views: list[list[Tensor]] = []
     for picture in (images, images.flip(3)) if options.mirrored else (images,):
-        for levels in model.draws(picture, prompts, backbone, noises):
+        for levels in model.levels_by_draw(picture, prompts, backbone, noises):
             views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in levels])
     levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
     if not all(level.isfinite().all() for level in levels):
@@ -263,12 +264,6 @@ def _announce(
             f"{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "give another --cache folder, fewer draws by --set cached_draws=1, or --no-flip"
         )
-
-
-def _plain() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
 
 
 def _shard(folder: Path, start: int) -> Path:

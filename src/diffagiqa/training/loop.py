@@ -26,19 +26,19 @@ from diffagiqa.training.determinism import Step, seed_dropout, set_step
 from diffagiqa.training.losses import objective
 from diffagiqa.training.naming import Naming
 from diffagiqa.training.optimiser import (
-    Averaged,
+    EMA,
+    lr_factor,
     make_optimiser,
-    rate_factor,
-    set_rate,
+    set_lr,
     trained_parameters,
 )
 from diffagiqa.training.ordering import Ordering
-from diffagiqa.training.processes import Processes, in_order, share_batch_norm
+from diffagiqa.training.processes import Processes, interleave, share_batch_norm
 from diffagiqa.training.run_folder import Parts, RunFolder
 from diffagiqa.training.sources import Source
 
-SPEAK_AFTER = 60.0
-"""Seconds of an epoch between two lines about it."""
+LOG_EVERY = 60.0
+"""Seconds between two lines about an epoch."""
 
 
 @dataclass
@@ -86,26 +86,26 @@ def fit(
     seed_dropout(model)
     if processes.count > 1:
         share_batch_norm(model)
-    averaged = Averaged(model, config.ema)
+    ema = EMA(model, config.ema)
     naming = None
     if config.naming_weight:
         naming = Naming(model, rows, split["train"], config.seed).to(processes.device)
-    ordering = Ordering(rows) if rows.damages and config.damaged_weight else None
+    loss_of = MicroBatchLoss(model, source, rows, config, processes, naming)
     optimiser = make_optimiser(model, config, naming)
     parameters = trained_parameters(model) + (trained_parameters(naming) if naming else [])
-    now = Progress()
+    progress = Progress()
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] | None = None
     if resume and run is not None:
-        now, history = _restore(run.load(), model, averaged, optimiser, naming)
+        progress, history = _restore(run.load(), model, ema, optimiser, naming)
 
-    batch_size = _whole_batch(config, len(split["train"]), processes)
+    batch_size = _effective_batch_size(config, len(split["train"]), processes)
     batches = len(split["train"]) // batch_size  # the rest of an epoch waits: its order changes
-    piece = batch_size // config.accumulation
-    first, last = processes.share(piece)
+    micro_batch = batch_size // config.accumulation
+    first, last = processes.share(micro_batch)
     total_steps = config.epochs * batches
-    chooses = _can_be_ranked(rows, split["validation"])
-    if split["validation"] and not chooses:
+    ranked = _can_be_ranked(rows, split["validation"])
+    if split["validation"] and not ranked:
         log(
             "validation: fewer than three rows or equal labels have no order, so the last epoch counts; "
             "give it more rows"
@@ -113,78 +113,67 @@ def fit(
 
     def checkpoint() -> None:
         if run is not None and processes.main:
-            run.save(_state(now, history, model, averaged, optimiser, naming), averaged.model)
+            run.save(_state(progress, history, model, ema, optimiser, naming), ema.model)
 
-    for epoch in range(now.epoch, config.epochs):
-        if _finished(now, config):
+    for epoch in range(progress.epoch, config.epochs):
+        if _finished(progress, config):
             break
-        began = spoken = time.perf_counter()
+        started = logged = time.perf_counter()
         order = data_order(config.seed, epoch, split["train"])
         model.train()
-        for batch in range(now.batch, batches):
-            set_rate(optimiser, rate_factor(now.step, total_steps, config.warmup))
-            pieces: list[tuple[list[int], Tensor]] = []
+        for batch in range(progress.batch, batches):
+            set_lr(optimiser, lr_factor(progress.step, total_steps, config.warmup))
+            losses: list[tuple[list[int], Tensor]] = []
             for part in range(config.accumulation):
-                start = batch * batch_size + part * piece
-                chosen = order[start : start + piece]
-                source.prefetch(order[start + piece + first : start + piece + last])
-                number = now.step * config.accumulation + part
-                step = Step(config.seed, number, piece, first, last)
-                set_step(model, step)
-                scores = source.scores(model, chosen[first:last], step)
-                scores = {task: processes.gather(value.float()) for task, value in scores.items()}
-                loss = objective(
-                    scores, rows.labels[chosen], rows.sources[chosen], rows.task_names, config
-                )
-                if naming:
-                    named = [processes.gather(logits) for logits in naming.logits.values()]
-                    loss = loss + config.naming_weight * naming.loss(chosen, named)
-                if ordering:
-                    ordered = ordering.loss(model, source, chosen, slice(first, last), processes)
-                    loss = loss + config.damaged_weight * ordered
-                if loss.requires_grad:  # a piece may hold no label at all
+                start = batch * batch_size + part * micro_batch
+                stop = start + micro_batch
+                chosen = order[start:stop]
+                source.prefetch(order[stop + first : stop + last])
+                number = progress.step * config.accumulation + part
+                loss = loss_of(chosen, Step(config.seed, number, micro_batch, first, last))
+                if loss.requires_grad:  # a micro-batch may hold no label at all
                     (loss / config.accumulation).backward()
-                pieces.append((chosen, loss.detach()))
+                losses.append((chosen, loss.detach()))
             processes.sum_gradients(parameters)
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-            losses, length = _read([loss for _, loss in pieces], norm)
-            for (chosen, _), value in zip(pieces, losses, strict=True):
-                _check_finite(value, "loss", now, chosen, rows)
-                now.loss_sum += value / config.accumulation
-            _check_finite(length, "gradient", now, chosen, rows)
+            values, length = _to_floats([loss for _, loss in losses], norm)
+            for (chosen, _), value in zip(losses, values, strict=True):
+                _check_finite(value, "loss", progress, chosen, rows)
+                progress.loss_sum += value / config.accumulation
+            _check_finite(length, "gradient", progress, chosen, rows)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            now.step += 1
-            now.batch = batch + 1
-            averaged.update(model, now.step)
-            if config.checkpoint_every and now.step % config.checkpoint_every == 0:
+            progress.step += 1
+            progress.batch = batch + 1
+            ema.update(model, progress.step)
+            if config.checkpoint_every and progress.step % config.checkpoint_every == 0:
                 checkpoint()
-            if time.perf_counter() - spoken > SPEAK_AFTER:
-                spoken = time.perf_counter()
-                share = now.loss_sum / now.batch
-                log(f"epoch {epoch:3d}  step {now.batch} of {batches}  loss {share:.4f}")
+            if time.perf_counter() - logged > LOG_EVERY:
+                logged = time.perf_counter()
+                mean = progress.loss_sum / progress.batch
+                log(f"epoch {epoch:3d}  step {progress.batch} of {batches}  loss {mean:.4f}")
 
-        scored = predict(averaged.model, source, split["validation"], processes)
+        scored = predict(ema.model, source, split["validation"], processes)
         row = {
             "epoch": float(epoch),
-            "loss": now.loss_sum / batches,
+            "loss": progress.loss_sum / batches,
             "lr": optimiser.param_groups[0]["lr"],
             **correlations(scored, rows, split["validation"]),
-            "seconds": time.perf_counter() - began,
+            "seconds": time.perf_counter() - started,
         }
         history.append(row)
-        now.epoch, now.batch, now.loss_sum = epoch + 1, 0, 0.0
-        now.waited += 1
-        if row["srcc"] > now.best or not chooses:  # then the last is the best
-            now.best, now.best_epoch, now.waited = row["srcc"], epoch, 0
+        progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
+        progress.waited += 1
+        if row["srcc"] > progress.best or not ranked:  # then the last is the best
+            progress.best, progress.best_epoch, progress.waited = row["srcc"], epoch, 0
             if run is None:
-                best = _copy(averaged.model)
+                best = _copy(ema.model)
             elif processes.main:
-                run.save_best(averaged.model)
+                run.save_best(ema.model)
         checkpoint()
         if run is not None and processes.main:
             run.log(history)
-        log(_line(row, now))
+        log(_line(row, progress))
 
     if naming:
         naming.remove()
@@ -192,12 +181,45 @@ def fit(
         if processes.main:
             run.draw(history)
             run.close()
-        processes.wait()
+        processes.barrier()
         from diffagiqa.weights.folder import load_model
 
-        return Fitted(load_model(run.best), now.best, now.best_epoch, history)
-    model.load_state_dict(best or averaged.model.state_dict())
-    return Fitted(model.cpu().eval(), now.best, now.best_epoch, history)
+        return Fitted(load_model(run.best), progress.best, progress.best_epoch, history)
+    model.load_state_dict(best or ema.model.state_dict())
+    return Fitted(model.cpu().eval(), progress.best, progress.best_epoch, history)
+
+
+class MicroBatchLoss:
+    """The loss of one micro-batch, over the scores of all processes."""
+
+    def __init__(
+        self, model: DiffAGIQA, source: Source, rows: Rows, config: TrainingConfig,
+        processes: Processes, naming: Naming | None,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self.source = source
+        self.rows = rows
+        self.config = config
+        self.processes = processes
+        self.naming = naming
+        self.ordering = Ordering(rows) if rows.damages and config.damaged_weight else None
+
+    def __call__(self, chosen: Sequence[int], step: Step) -> Tensor:
+        """``chosen``: rows of the micro-batch, of which this process computes those of ``step``."""
+        model, rows, config, gather = self.model, self.rows, self.config, self.processes.gather
+        set_step(model, step)
+        scores = self.source.scores(model, chosen[step.start : step.stop], step)
+        scores = {task: gather(value.float()) for task, value in scores.items()}
+        labels, sources = rows.labels[chosen], rows.sources[chosen]
+        loss = objective(scores, labels, sources, rows.task_names, config)
+        if self.naming:
+            logits = [gather(own) for own in self.naming.logits.values()]
+            loss = loss + config.naming_weight * self.naming.loss(chosen, logits)
+        if self.ordering:
+            own = slice(step.start, step.stop)
+            ordered = self.ordering.loss(model, self.source, chosen, own, self.processes)
+            loss = loss + config.damaged_weight * ordered
+        return loss
 
 
 @torch.no_grad()
@@ -222,7 +244,7 @@ def predict(
     }
     everyone = processes.gather_objects(local)
     return {
-        task: torch.tensor(in_order([values[task] for values in everyone], len(chosen)))
+        task: torch.tensor(interleave([values[task] for values in everyone], len(chosen)))
         for task in tasks
     }
 
@@ -261,12 +283,12 @@ def _can_be_ranked(rows: Rows, chosen: Sequence[int]) -> bool:
     return False
 
 
-def _finished(now: Progress, config: TrainingConfig) -> bool:
-    return bool(config.patience) and now.waited >= config.patience
+def _finished(progress: Progress, config: TrainingConfig) -> bool:
+    return bool(config.patience) and progress.waited >= config.patience
 
 
-def _whole_batch(config: TrainingConfig, rows: int, processes: Processes) -> int:
-    """The batch size, a multiple of pieces times processes, at most the number of rows."""
+def _effective_batch_size(config: TrainingConfig, rows: int, processes: Processes) -> int:
+    """The batch size, a multiple of micro-batches times processes, at most the number of rows."""
     unit = config.accumulation * processes.count
     if config.batch_size % unit:
         raise TrainingError(
@@ -277,51 +299,51 @@ def _whole_batch(config: TrainingConfig, rows: int, processes: Processes) -> int
     if size < 2 * unit:
         raise TrainingError(
             f"{counted(rows, 'row to train on makes', 'rows to train on make')} no batch of "
-            "at least two per piece and process; add data or take fewer pieces"
+            "at least two per micro-batch and process; add data or lower accumulation"
         )
     return size
 
 
-def _read(losses: Sequence[Tensor], norm: Tensor) -> tuple[list[float], float]:
-    """Their values, for which a GPU is waited for once in a step."""
+def _to_floats(losses: Sequence[Tensor], norm: Tensor) -> tuple[list[float], float]:
+    """Their values, with one wait for the GPU per step."""
     *each, length = torch.stack([*losses, norm.to(losses[0])]).tolist()
     return each, length
 
 
 def _check_finite(
-    value: float, what: str, now: Progress, chosen: Sequence[int], rows: Rows
+    value: float, what: str, progress: Progress, chosen: Sequence[int], rows: Rows
 ) -> None:
     if math.isfinite(value):
         return
     names = ", ".join(rows.samples[row].image for row in chosen[:3])
     raise TrainingError(
-        f"the {what} is {value} at step {now.step} (epoch {now.epoch}; first pictures "
+        f"the {what} is {value} at step {progress.step} (epoch {progress.epoch}; first pictures "
         f"{names}); the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
         "precision float32, and start again with --init FOLDER/best"
     )
 
 
 def _state(
-    now: Progress, history: list[dict[str, float]], model: DiffAGIQA, averaged: Averaged,
+    progress: Progress, history: list[dict[str, float]], model: DiffAGIQA, ema: EMA,
     optimiser: torch.optim.Optimizer, naming: Naming | None,
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "progress": dict(now.__dict__),
+        "progress": dict(progress.__dict__),
         "history": history,
         "model": model.state_dict(),
-        "averaged": averaged.model.state_dict() if averaged.decay else {},
+        "averaged": ema.model.state_dict() if ema.decay else {},
         "optimiser": optimiser.state_dict(),
         "naming": naming.state_dict() if naming else {},
     }
 
 
 def _restore(
-    state: dict[str, Any], model: DiffAGIQA, averaged: Averaged, optimiser: torch.optim.Optimizer,
+    state: dict[str, Any], model: DiffAGIQA, ema: EMA, optimiser: torch.optim.Optimizer,
     naming: Naming | None,
 ) -> tuple[Progress, list[dict[str, float]]]:  # fmt: skip
     model.load_state_dict(state["model"])
-    if averaged.decay:
-        averaged.model.load_state_dict(state["averaged"])
+    if ema.decay:
+        ema.model.load_state_dict(state["averaged"])
     optimiser.load_state_dict(state["optimiser"])
     if naming:
         naming.load_state_dict(state["naming"])
@@ -332,12 +354,12 @@ def _copy(model: DiffAGIQA) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def _line(row: Mapping[str, float], now: Progress) -> str:
+def _line(row: Mapping[str, float], progress: Progress) -> str:
     parts = [f"epoch {int(row['epoch']):3d}", f"loss {row['loss']:.4f}"]
     tasks = [f"{k[:-5]} {v:.3f}" for k, v in row.items() if k.endswith("_srcc")]
     if tasks:
         parts += ["validation SRCC", *tasks]
     parts.append(f"{row['seconds']:.1f} s")
-    if tasks and now.waited == 0:
+    if tasks and progress.waited == 0:
         parts.append("best")
     return "  ".join(parts)

@@ -1,7 +1,7 @@
-"""Scores and labels -> one loss: regression plus an optional term on correlation or order.
+"""Scores and labels -> one loss: regression plus an optional relation term, on correlation or order.
 
-Labels are in [0, 1], NaN where a picture has none; a missing label takes no part. The relation term
-compares pictures of one database only, since two databases' scales need not mean the same.
+Labels are MOS mapped to [0, 1], NaN where an image has none; missing labels take no part. The relation
+term compares images of one database only, since the scales of two databases need not mean the same.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from torch.nn import functional as F
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig
 
-MARGIN = 0.05  # of the scale [0, 1]: a twentieth, half of one grade of a ten-grade scale
-THURSTONE_STD = 0.1  # spread of one opinion around the mean, on the scale [0, 1]
+MARGIN = 0.05
+"""Of ``margin_loss``, on the scale [0, 1]: half of one grade of a ten-grade scale."""
+THURSTONE_STD = 0.1
+"""Standard deviation of one opinion around the mean, on the scale [0, 1]."""
 
 
 def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """(1 - Pearson's r) / 2, in [0, 1]; (n,) each, n >= 2.
+    """(1 - Pearson's r) / 2 of (n,) scores and labels, n >= 2: a scalar in [0, 1].
 
     >>> float(plcc_loss(torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.2, 0.4, 0.6])))
     0.0
@@ -32,18 +34,22 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over pairs of unlike labels of relu(margin - sign(dy) dx)  (pairwise hinge)."""
+    """Pairwise hinge: the mean of relu(MARGIN - sign(dy) dx) over pairs whose labels differ.
+
+    (n,) scores and labels; dx and dy are a pair's differences of scores and labels. A scalar >= 0.
+    """
     dx, dy = _pairs(scores), _pairs(labels)
-    unlike = dy != 0
-    loss = F.relu(MARGIN - torch.sign(dy) * dx) * unlike
-    return loss.sum() / unlike.sum().clamp_min(1)
+    different = dy != 0
+    loss = F.relu(MARGIN - torch.sign(dy) * dx) * different
+    return loss.sum() / different.sum().clamp_min(1)
 
 
 def fidelity_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over pairs of 1 - sqrt(p p*) - sqrt((1-p)(1-p*)) (Tsai et al., FRank, 2007).
+    """Mean over pairs of 1 - sqrt(p p*) - sqrt((1-p)(1-p*)) (Tsai et al., FRank, 2007), in [0, 1].
 
-    p is the probability, by Thurstone's model, that one picture is seen as the better (as in UNIQUE,
-    Zhang et al., 2021, with a fixed spread): Phi(dx / (sqrt(2) * std)); p* the same for the labels.
+    (n,) scores and labels. By Thurstone's model, p = Phi(dx / (sqrt(2) * THURSTONE_STD)) is the
+    probability that the first image of a pair is judged better (as in UNIQUE, Zhang et al., 2021, with a
+    fixed standard deviation); dx is the difference of their scores; p* is the same of their labels.
     """
     p, target = (
         torch.special.ndtr(_pairs(v) / (2**0.5 * THURSTONE_STD)).clamp(1e-4, 1 - 1e-4)
@@ -57,15 +63,21 @@ REGRESSION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "huber": lambda scores, labels: F.huber_loss(scores, labels, delta=0.1) / 0.1,
     "l1": F.l1_loss,
 }
+"""(n,) scores and labels -> a scalar; by ``TrainingConfig.regression``."""
 RELATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "plcc": plcc_loss,
     "margin": margin_loss,
     "fidelity": fidelity_loss,
 }
+"""(n,) scores and labels of one database -> a scalar; by ``TrainingConfig.relation``."""
 
 
 def check_weights(tasks: Sequence[str], config: TrainingConfig) -> None:
-    """Raise ``ConfigError`` where ``task_weights`` are not as many as the tasks."""
+    """Check that there are no ``task_weights`` or one per task.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
     if config.task_weights and len(config.task_weights) != len(tasks):
         raise ConfigError(
             f"task_weights are {config.task_weights}; expected one each for {', '.join(tasks)}"
@@ -79,11 +91,18 @@ def objective(
     tasks: Sequence[str],
     config: TrainingConfig,
 ) -> Tensor:
-    """The loss of one piece of a batch, ().
+    """The loss of a micro-batch: over tasks, weighted regression plus weighted relation.
 
-    ``scores`` (B,) by task, in [0, 1]; ``labels`` (B, tasks) in [0, 1], NaN where missing;
-    ``sources`` (B,) number of the database of each row. A task without a label here adds nothing.
-    Labels and sources are best left on the CPU, where a look at them waits for no GPU.
+    Args:
+        scores: by task, (B,) in [0, 1].
+        labels: (B, tasks) in [0, 1], NaN where missing; best on the CPU, where reading them does not
+            wait for a GPU.
+        sources: (B,) number of each row's database; best on the CPU.
+        tasks: names of the columns of ``labels``.
+        config: which losses, and their weights.
+
+    Returns:
+        A scalar >= 0; tasks without any label add nothing.
     """
     weights = config.task_weights or (1.0,) * len(tasks)
     total = torch.zeros((), device=scores[tasks[0]].device)

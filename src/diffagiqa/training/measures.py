@@ -64,8 +64,12 @@ def predictions_csv(frame: pd.DataFrame) -> str:
     """``predictions`` as text, without prompts and generators where none is known."""
     unknown = {"prompt": "", "generator": "unknown"}
     empty = [name for name, nothing in unknown.items() if (frame[name] == nothing).all()]
+    frame = frame.drop(columns=empty)
+    for name in frame.columns[frame.columns.str.endswith("_predicted")]:
+        # float32 needs nine digits: fewer tie scores that differ, and the file's ranks are other ones.
+        frame[name] = frame[name].map("{:.9g}".format, na_action="ignore")
     # Labels are float32, of which seven digits are the table's own.
-    return frame.drop(columns=empty).to_csv(index=False, float_format="%.7g")
+    return frame.to_csv(index=False, float_format="%.7g")
 
 
 def evaluate_baseline(rows: Rows, train: Sequence[int], test: Sequence[int]) -> Evaluation:

@@ -92,7 +92,7 @@ def _score(
     model.train()
     mean, std = backbone.encode_image(model.prompt(images.bfloat16()))
     model.score_features(
-        model.levels(model.look(mean, std, embedding, backbone, Noise(noise, noise)))
+        model.levels(model.features(mean, std, embedding, backbone, Noise(noise, noise)))
     )
 
 
@@ -183,7 +183,7 @@ def main() -> None:
             sizes = [f"{value / GB:.1f} GB" for value in cells]
             lines.append([str(batch), "yes" if recompute else "no", *sizes])
     columns = ("frozen", "trained", "activations", "total")
-    print(markdown(["pictures per piece", "recomputed", *columns], lines))
+    print(markdown(["images per micro-batch", "activation checkpointing", *columns], lines))
 
 
 if __name__ == "__main__":

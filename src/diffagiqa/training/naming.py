@@ -1,7 +1,8 @@
 """A second task in training: name the generator of every picture.
 
-Linear layers read what each head has fused, and are thrown away. Ratings of a database tell generators
-apart before all else, and this says so in words; how much it gives stands in docs/embedded.md.
+Linear layers read what each head has fused, and are thrown away after training. A database's ratings
+differ most between generators, and this teaches the heads to tell those apart; docs/embedded.md says
+what it gains.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ from diffagiqa.data.databases import (
     read_table,
     verified,
 )
-from diffagiqa.data.splits import Split, official_split, prompt_key, random_split
+from diffagiqa.data.splits import PARTS, Split, official_split, prompt_key, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
-from diffagiqa.training.unrated import usable
+from diffagiqa.training.unrated import mismatches_within
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ def open_data(
     """Open databases by name, or tables of ratings by path.
 
     ``roots``: one folder for one database, or ``name=folder`` for each; a table's name is its path, or
-    its file name without suffix, as notes call it. Byte-identical files that are rated unlike are left
-    out, since nothing says whose rating is right; the notes say how many. ``allow_partial`` and
+    its file name without suffix, as notes call it. Byte-identical files that are rated differently are
+    left out, since nothing says which rating is right; the notes say how many. ``allow_partial`` and
     ``skip_unreadable`` leave out rows whose image is not there, or cannot be read.
     """
     called = [_called(name) for name in names]
     if twice := sorted({name for name in called if called.count(name) > 1}):
         raise ConfigError(
-            f"two of the databases are called {twice[0]}; give each once, and unlike names to tables"
+            f"two of the databases are called {twice[0]}; give each once, and different names to tables"
         )
     folders = _folders(names, roots)
     found = [read_any(name, folders.get(name), own) for name in names]
@@ -73,7 +73,7 @@ def make_split(
     from its training part, by prompt. Unrated rows follow theirs into the training part.
     """
     parts = _rated_split(config, rows.rated, official)
-    parts["train"] += usable(rows, parts["train"])
+    parts["train"] += mismatches_within(rows, parts["train"])
     return parts
 
 
@@ -105,13 +105,11 @@ def _rated_split(
 
 def positions(split: Split, rows: Rows) -> dict[str, list[int]]:
     """Rows of each part; images that the split names and training leaves out are passed over."""
-    part_of = {
-        name: part for part in ("train", "validation", "test") for name in getattr(split, part)
-    }
+    part_of = {name: part for part in PARTS for name in getattr(split, part)}
     names = rows.table()["image"]
     return {
         part: [row for row, name in enumerate(names) if part_of.get(str(name)) == part]
-        for part in ("train", "validation", "test")
+        for part in PARTS
     }
 
 

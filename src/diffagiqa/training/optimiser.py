@@ -40,10 +40,10 @@ def make_optimiser(
     return optimiser
 
 
-def rate_factor(step: int, total: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: a linear rise, then half a cosine to 0.
+def lr_factor(step: int, total: int, warmup: float) -> float:
+    """Share of the peak learning rate at a step: linear warm-up, then half a cosine to 0.
 
-    >>> [round(rate_factor(step, 10, 0.2), 2) for step in (0, 1, 2, 6, 10)]
+    >>> [round(lr_factor(step, 10, 0.2), 2) for step in (0, 1, 2, 6, 10)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
     rising = round(total * warmup)
@@ -52,12 +52,12 @@ def rate_factor(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min((step - rising) / max(total - rising, 1), 1.0)))
 
 
-def set_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
+def set_lr(optimiser: torch.optim.Optimizer, factor: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = group["peak"] * factor
 
 
-class Averaged:
+class EMA:
     """The exponential moving average of weights and BatchNorm statistics, as a model of its own."""
 
     def __init__(self, model: DiffAGIQA, decay: float) -> None:
@@ -67,7 +67,7 @@ class Averaged:
 
     @torch.no_grad()
     def update(self, model: DiffAGIQA, step: int) -> None:
-        """Move towards the weights after ``step`` steps; early on, faster, to forget the start."""
+        """Move towards the weights after ``step`` steps; faster early on, to forget the start."""
         if not self.decay:
             return
         rate = 1 - min(self.decay, (1 + step) / (10 + step))

@@ -35,22 +35,22 @@ class Ordering:
     ) -> Tensor:  # fmt: skip
         """Mean over the pairs among (picture, mild, strong) of relu(margin - difference of scores).
 
-        ``chosen``: rows of this piece, ``own`` those that this process computes. Pictures without copies
-        take no part. The model scores as it does in use, without dropout and with BatchNorm's running
-        statistics: among damaged pictures alone a batch's own would hide the damage.
+        ``chosen``: rows of the micro-batch, ``own`` those that this process computes. Pictures without
+        copies take no part. The model scores as it does in use, without dropout and with BatchNorm's
+        running statistics: among damaged pictures alone a batch's own would hide the damage.
         """
         known = torch.tensor([row in self.copies for row in chosen])
         if not bool(known.any()):
             return torch.zeros((), device=processes.device)
-        looks = [[row, *self.copies.get(row, (row, row))] for row in chosen[own]]
+        triples = [[row, *self.copies.get(row, (row, row))] for row in chosen[own]]
         # A picture without copies is scored too, once: every process must have the same gradients.
-        needed = list(dict.fromkeys(row for look in looks for row in look))
+        needed = list(dict.fromkeys(row for triple in triples for row in triple))
         place = {row: i for i, row in enumerate(needed)}
         training = model.training
         model.eval()
         found = source.scores(model, needed, None)[PERCEPTION].float()
         model.train(training)
-        scores = found[torch.tensor([[place[row] for row in look] for look in looks])]
-        whole, mild, strong = processes.gather(scores)[known].unbind(1)
-        falls = torch.stack([whole - mild, mild - strong, whole - strong])
-        return F.relu(MARGIN - falls).mean()
+        scores = found[torch.tensor([[place[row] for row in triple] for triple in triples])]
+        original, mild, strong = processes.gather(scores)[known].unbind(1)
+        drops = torch.stack([original - mild, mild - strong, original - strong])
+        return F.relu(MARGIN - drops).mean()

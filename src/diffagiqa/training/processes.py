@@ -78,7 +78,7 @@ class Processes:
         for gradient, part in zip(gradients, flat.split(sizes), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         if self.count > 1:
             dist.barrier()
 
@@ -123,10 +123,10 @@ def _sum_over_processes(values: Tensor) -> Tensor:
     return all_reduce(values)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def in_order(parts: Sequence[Sequence[Any]], total: int) -> list[Any]:
+def interleave(parts: Sequence[Sequence[Any]], total: int) -> list[Any]:
     """Undo ``rows[rank::count]``: the parts of all ranks back to one list.
 
-    >>> in_order([[0, 2, 4], [1, 3]], 5)
+    >>> interleave([[0, 2, 4], [1, 3]], 5)
     [0, 1, 2, 3, 4]
     """
     return [parts[i % len(parts)][i // len(parts)] for i in range(total)]

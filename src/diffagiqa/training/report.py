@@ -1,4 +1,4 @@
-"""Results -> ``report.md``: our figures beside published ones, and what differs."""
+"""Results -> ``report.md``: our results beside published ones, and what differs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from diffagiqa.evaluation.protocol import summarise_repeats
 from diffagiqa.evaluation.tables import (
     generator_table,
     intervals_table,
+    number,
     published_table,
     results_table,
 )
@@ -24,7 +25,7 @@ NAMES = {
     "head-only": "prompters frozen, heads trained on cached features",
     "full": "full method: prompters, pyramid and heads",
 }
-BASELINE = "baseline: the generator's mean label, no picture seen"
+BASELINE = "baseline: the generator's mean label, without seeing the image"
 
 
 def render(
@@ -35,12 +36,13 @@ def render(
     by_regime = {repeats.regime: repeats for repeats in done}
     sections = [
         f"# Results on {database}",
-        f"Every figure below comes from this run or names its source:\n\n```sh\n{command}\n```",
+        *([_headline(rows, done[0])] if done else []),
+        f"Every number below comes from this command or cites its source:\n\n```sh\n{command}\n```",
         "## What was run",
         _what(config, rows, done),
-        "## Agreement with opinions on held-out pictures",
+        "## Agreement with opinion scores on held-out images",
         "Median over repeats, then mean ± standard deviation. Intervals are 95 % percentile bootstraps "
-        "over test prompts, their bounds averaged over repeats. RMSE is in units of the MOS scale.",
+        "over test prompts, with bounds averaged over repeats. RMSE is in units of the MOS scale.",
     ]
     for task in rows.task_names:
         theirs = published_table(database, task)
@@ -48,14 +50,14 @@ def render(
             f"### {task.capitalize()}",
             _ours(task, by_regime),
             *([_intervals(task, by_regime)] if done else []),
-            f"Published figures on {database}, {task}:"
+            f"Published results on {database}, {task}:"
             if theirs
-            else "No published figure is at hand.",
+            else "There are no published results to compare with.",
             *([theirs] if theirs else []),
         ]
         if done:
             sections += [
-                f'Inside each generator, first repeat of "{NAMES[done[0].regime]}":',
+                f'Within each generator, first repeat of "{NAMES[done[0].regime]}":',
                 generator_table(done[0].evaluations[0], task),
             ]
     for other in rows.names[1:]:
@@ -63,7 +65,7 @@ def render(
         if not any(_tested(repeats) for repeats in own.values()):
             continue
         sections.append(
-            f"## The same repeats on the test part of {other}, which they trained on too"
+            f"## The same repeats on the test set of {other}, which they trained on too"
         )
         for task in rows.task_names:
             sections += [f"### {other}, {task}", _ours(task, own), _intervals(task, own)]
@@ -72,40 +74,52 @@ def render(
     return "\n\n".join(sections) + "\n"
 
 
+def _headline(rows: Rows, repeats: Repeats) -> str:
+    """The main result in a sentence: median SRCC by task, beside the baseline's."""
+    ours, known = repeats.summary.tasks, summarise_repeats(repeats.baselines).tasks
+    parts = [
+        f"{task} {number(ours[task]['srcc'].median)} "
+        f"(generator mean {number(known[task]['srcc'].median)})"
+        for task in rows.task_names
+        if task in ours and task in known
+    ]
+    return f"Median SRCC on held-out images: {', '.join(parts)}."
+
+
 def _tested(repeats: Repeats) -> int:
     """Rated rows of the test parts, over repeats and tasks; prompts to test may be another database's."""
     return sum(task.rows for found in repeats.evaluations for task in found.tasks.values())
 
 
 def differences(config: TrainingConfig, opened: Opened) -> list[str]:
-    """What a reader must know before comparing our figures with published ones."""
+    """What a reader must know before comparing our results with published ones."""
     model = config.model
     found = [*opened.notes]
     if model.backbone != ModelConfig().backbone:
         found.append(
-            f"the backbone is `{short_name(model.backbone)}`, not Stable Diffusion 1.5, and its features "
-            "are those of that network"
+            f"the backbone, and with it the features, is `{short_name(model.backbone)}`, not Stable "
+            "Diffusion 1.5"
         )
     if model.image_size != ModelConfig().image_size:
-        found.append("pictures are scored at the sizes above, not at 512 x 512 pixels")
+        found.append("images are scored at the sizes above, not at 512 x 512 pixels")
     if config.split == "prompt":
         found.append(
-            "no prompt is on both sides of a split; many published figures split by picture, where "
-            "the same prompt is seen in training"
+            "no prompt is on both sides of a split; many published results split by image, where "
+            "test prompts are seen in training"
         )
     chosen = (
-        "the epoch is chosen on a validation part"
+        "the epoch is chosen on a validation set"
         if config.validation_fraction
-        else "the last epoch counts"
+        else "the last epoch is used"
     )
     found.append(
-        f"{chosen} and the test part is scored once; where a paper reports the best epoch on its test "
-        "part, its figure is higher by that choice"
+        f"{chosen} and the test set is scored once; where a paper reports the best epoch on its test "
+        "set, its result gains from that choice"
     )
     if config.damaged and config.damaged_weight:
         found.append(
-            f"of {config.damaged:.0%} of the pictures two damaged copies each must score below them "
-            "(`training/ordering.py`); nobody rated those"
+            f"{config.damaged:.0%} of the training images have two damaged copies, without ratings, that "
+            "must score below them (`training/ordering.py`)"
         )
     if config.init is None:
         found.append(
@@ -132,11 +146,11 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     if config.validation_fraction:
         parts += (
             f"{config.validation_fraction:.0%} of the rest validation"
-            f"{' where none was published' if official else ''}; the test part is scored once, "
-            "by the epoch that was best on validation."
+            f"{' where none was published' if official else ''}; the test set is scored once, "
+            "with the epoch that was best on validation."
         )
     else:
-        parts += "no validation part; the test part is scored once, by the last epoch."
+        parts += "no validation; the test set is scored once, with the last epoch."
     lines = [
         f"* {_counted(rows)}, split {parts}",
         f"* Backbone `{short_name(model.backbone)}`, timestep {model.timestep}, posterior "
@@ -163,17 +177,17 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
             f"median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch",
         ]
         if trained.members > 1:
-            facts.insert(2, f"{trained.members} networks folded into one")
+            facts.insert(2, f"{trained.members} networks merged into one")
         lines.append(f"* {NAMES[repeats.regime]}: {', '.join(facts)}.")
     return "\n".join(lines)
 
 
 def _counted(rows: Rows) -> str:
     parts = []
-    for number, name in enumerate(rows.names):
-        own = (rows.sources == number).nonzero().flatten().tolist()
+    for source, name in enumerate(rows.names):
+        own = (rows.sources == source).nonzero().flatten().tolist()
         prompts = len({rows.prompts[row] for row in own})
-        parts.append(f"{name}: {counted(len(own), 'picture')}, {counted(prompts, 'prompt')}")
+        parts.append(f"{name}: {counted(len(own), 'image')}, {counted(prompts, 'prompt')}")
     return "; ".join(parts)
 
 

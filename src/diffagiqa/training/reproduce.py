@@ -149,7 +149,7 @@ def one_repeat(
         resume=(folder / STATE).is_file(), log=log,
     )  # fmt: skip
 
-    def _evaluated(database: int) -> dict[str, Any]:
+    def evaluated(database: int) -> dict[str, Any]:
         """One database's own test part, and each generator's mean label there."""
         scores, test = of_database(fitted.test_scores, labelled, fitted.test_rows, database)
         known = [row for row in (*split["train"], *split["validation"]) if row < len(labelled)]
@@ -170,8 +170,8 @@ def one_repeat(
         "seconds": time.perf_counter() - began,
         "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.history])),
         "validation_srcc": fitted.best_srcc,
-        **_evaluated(0),
-        "others": {name: _evaluated(i) for i, name in enumerate(rows.names) if i},
+        **evaluated(0),
+        "others": {name: evaluated(i) for i, name in enumerate(rows.names) if i},
     }
 
 

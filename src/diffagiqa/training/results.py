@@ -39,10 +39,10 @@ def read_result(folder: Path, decided: Mapping[str, Any]) -> dict[str, Any] | No
             f"delete {folder} to have it made anew, or start in another folder"
         )
     new = json.loads(json.dumps(decided))
-    unlike = [key for key in {**before, **new} if before.get(key) != new.get(key)]
-    if unlike:
+    changed = [key for key in {**before, **new} if before.get(key) != new.get(key)]
+    if changed:
         raise TrainingError(
-            f"{file} was made with another {', '.join(unlike)}; give the same again, delete {folder} to "
+            f"{file} was made with another {', '.join(changed)}; give the same again, delete {folder} to "
             "have it made anew, or start in another folder"
         )
     return result  # type: ignore[no-any-return]
@@ -60,7 +60,7 @@ def write_result(
 def rows_hash(rows: Rows) -> str:
     """Of all that rows are: pictures by their contents, prompts, labels, scales, generators, copies."""
     digest = hashlib.sha256(rows.labels.numpy().tobytes())
-    told = [
+    facts = [
         [asdict(task) for task in rows.tasks],
         rows.sources.tolist(),
         rows.prompts,
@@ -68,7 +68,7 @@ def rows_hash(rows: Rows) -> str:
         [asdict(origin) for origin in rows.origins],
         rows.picture_hashes,
     ]
-    digest.update(json.dumps(told).encode())
+    digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
 

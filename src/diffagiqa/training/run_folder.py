@@ -77,10 +77,11 @@ class RunFolder:
         for name, part in split.items():
             table.loc[list(part), "part"] = name
         labels = table[table["part"] != ""].to_csv(index=False)
-        names = {part: tuple(table["image"][table["part"] == part]) for part in PARTS}
+        rated = table[: len(rows.rated)]  # the others have names and prompts of these
+        names = {part: tuple(rated["image"][rated["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
-        saved = Split(kind, seed, {}, table_hash(rows.table()), **names)
+        saved = Split(kind, seed, {}, table_hash(rated), **names)
         files = {"rows.csv": labels, "split.json": json.dumps(asdict(saved), indent=1) + "\n"}
         for name, text in files.items():
             self._check_unchanged(name, text)
@@ -160,10 +161,10 @@ class RunFolder:
                 f"{self.folder} holds no run to resume ({error}); start without --resume"
             ) from None
         old, new = json.loads(before.to_json()), json.loads(self.config.to_json())
-        unlike = [key for key in new if new[key] != old[key] and key != "workers"]
-        if unlike:
+        changed = [key for key in new if new[key] != old[key] and key != "workers"]
+        if changed:
             raise TrainingError(
-                f"{self.folder} was begun with another {', '.join(unlike)}; "
+                f"{self.folder} was begun with another {', '.join(changed)}; "
                 "resume with the same values, or start in another folder"
             )
         if not self.best.parent.is_dir():

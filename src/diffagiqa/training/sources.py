@@ -72,7 +72,7 @@ class ImageSource:
             shape = self.backbone.latent_shape(self.config.image_size)
             noises = [step.noise(shape, self.config.posterior)]
         draws = []
-        for levels in model.draws(images, prompts, self.backbone, noises):
+        for levels in model.levels_by_draw(images, prompts, self.backbone, noises):
             with self.arithmetic() if step is not None else nullcontext():
                 draws.append(model.score_features(levels))
         return {task: torch.stack([draw[task] for draw in draws]).mean(0) for task in draws[0]}

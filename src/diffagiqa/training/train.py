@@ -28,7 +28,13 @@ from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import Parts, RunFolder, member_folder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
 from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
-from diffagiqa.weights.folder import find_model, fingerprint, load_model, load_strictly
+from diffagiqa.weights.folder import (
+    find_model,
+    fingerprint,
+    load_model,
+    load_strictly,
+    named_backbone,
+)
 
 
 def train(
@@ -49,25 +55,25 @@ def train(
     """
     _check(config, rows)
     processes = Processes(device)
-    say = log if processes.main else _silent
+    log = log if processes.main else _no_log
     backbone = backbone or open_backbone(config, processes.device)
     backbone.checkpoint_activations = config.checkpoint_activations
-    model = make_model(config, rows.tasks, backbone, say)
+    model = make_model(config, rows.tasks, backbone, log)
     if config.freeze_prompters:
         if features is None:
             place = _cache_folder(folder, cache)
-            features = compute_features(config, rows, place, backbone, model, processes, say)
+            features = compute_features(config, rows, place, backbone, model, processes, log)
         source, rows = _from_features(features, config, rows, model, processes)
     else:
         source, rows = _from_pictures(config, rows, model, backbone, processes)
-    split = {name: labelled(rows, part, say, name) for name, part in split.items()}
+    split = {name: labelled(rows, part, log, name) for name, part in split.items()}
     run = None if folder is None else _begin(Path(folder), config, rows, split, resume, processes)
     fitted = fit(
-        model, source, rows, split, config, processes=processes, run=run, resume=resume, log=say
+        model, source, rows, split, config, processes=processes, run=run, resume=resume, log=log
     )
     if config.members > 1:
         fitted = _with_members(fitted, source, rows, split, config, tasks=model.config.tasks,
-                               backbone=backbone, processes=processes, run=run, log=say)  # fmt: skip
+                               backbone=backbone, processes=processes, run=run, log=log)  # fmt: skip
     return _tested(fitted, source, split.get("test", ()), processes)
 
 
@@ -124,7 +130,7 @@ def _begin(
     run = RunFolder(folder, config, resume, processes.main)
     if processes.main:
         run.describe(rows, split)
-    processes.wait()
+    processes.barrier()
     return run
 
 
@@ -153,7 +159,7 @@ def _with_members(
     for number in range(1, config.members):
         log(f"member {number + 1} of {config.members}")
         own = replace(config, seed=config.seed + 1009 * number, init=None, members=1)
-        model = make_model(own, tasks, backbone, _silent)
+        model = make_model(own, tasks, backbone, _no_log)
         place, begun = None, False
         if run is not None:
             folder = member_folder(run.folder, number)
@@ -168,7 +174,7 @@ def _with_members(
             processes=processes,
             run=place,
             resume=begun,
-            log=_silent,
+            log=_no_log,
         )
         models.append(fitted.model)
     merged = merge(models)
@@ -245,9 +251,14 @@ def make_model(
 ) -> DiffAGIQA:  # fmt: skip
     """The model that training starts from: new weights, or those of ``config.init``."""
     channels = feature_channels(backbone.unet, config.model.features)
-    told = {task.name: task.use_text for task in config.model.tasks}
-    tasks = tuple(replace(task, use_text=told.get(task.name, True)) for task in tasks)
-    wanted = replace(config.model, tasks=tasks, feature_channels=channels)
+    use_text = {task.name: task.use_text for task in config.model.tasks}
+    tasks = tuple(replace(task, use_text=use_text.get(task.name, True)) for task in tasks)
+    wanted = replace(
+        config.model,
+        backbone=named_backbone(config.model.backbone),
+        tasks=tasks,
+        feature_channels=channels,
+    )
     if config.init is not None:
         start = load_model(find_model(config.init))
         for name in ("features", "feature_channels", "image_size", "timestep", "tasks"):
@@ -260,14 +271,14 @@ def make_model(
         try:
             load_strictly(model, start.state_dict(), config.init)
         except WeightsError:
-            unlike = [
+            changed = [
                 f"{field.name} {getattr(start.config, field.name)}"
                 for field in fields(ModelConfig)
                 if getattr(start.config, field.name) != getattr(model.config, field.name)
             ]
             raise TrainingError(
                 f"the layers of {config.init} are not those that this run asks for; it was made with "
-                f"{', '.join(unlike)}: set what names its layers to the same"
+                f"{', '.join(changed)}: set what names its layers to the same"
             ) from None
     else:
         if config.freeze_prompters and wanted.prompting != "none":
@@ -318,5 +329,5 @@ def chosen_precision(config: TrainingConfig) -> str:
     return "bfloat16" if launched == "bf16" else "float32"
 
 
-def _silent(text: str) -> None:
-    """Processes other than the main one say nothing."""
+def _no_log(text: str) -> None:
+    """Where nothing is to be said: in processes other than the main one, and by further members."""

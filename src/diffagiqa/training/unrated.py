@@ -89,7 +89,7 @@ def mild_and_strong(defect: str, numbers: np.random.Generator, seed: int) -> tup
     return Damage(defect, mild, seed), Damage(defect, strong, seed)
 
 
-def usable(rows: Rows, train: list[int]) -> list[int]:
+def mismatches_within(rows: Rows, train: list[int]) -> list[int]:
     """The rows of wrong prompts whose picture and prompt are both of the training part."""
     known = set(train)
     return [

@@ -14,9 +14,10 @@ from diffagiqa.data.samples import reason_of
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import BackboneError, DiffAGIQAError
 from diffagiqa.model.backbone import Backbone
-from diffagiqa.model.encoder import PatchEncoder, lean
+from diffagiqa.model.encoder import PatchEncoder, simplify_encoder
 from diffagiqa.model.features import drop_unused
-from diffagiqa.model.winograd import winograd_where_wide
+from diffagiqa.model.products import products_by_onednn
+from diffagiqa.model.winograd import replace_wide_convs
 from diffagiqa.weights.hub import fetch, is_hub_id
 from diffagiqa.weights.tensors import read_tensors
 
@@ -64,7 +65,7 @@ def load_backbone(
     read. Raises ``BackboneError`` with what is missing and where to put it.
     """
     from diffagiqa.model.attention import attend_by_products
-    from diffagiqa.model.fused import fuse_where_it_pays
+    from diffagiqa.model.fused import fuse_where_supported
 
     folder = find_backbone(name_or_path, revision)
     for part in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
@@ -73,14 +74,17 @@ def load_backbone(
     unet = _load_unet(folder / "unet", features, device, dtype)
     encoder, quant_conv, scaling, shift = _load_vae_encoder(folder / "vae", device, dtype)
     for network in (unet, encoder):
-        winograd_where_wide(network)
-        fuse_where_it_pays(network, torch.device(device))
+        replace_wide_convs(network)
+        fuse_where_supported(network, torch.device(device))
         attend_by_products(network)
+    text_encoder = _load_text_encoder(folder / "text_encoder", device, dtype)
+    for network in (unet, encoder, text_encoder):
+        products_by_onednn(network)
     return Backbone(
         vae_encoder=encoder,
         quant_conv=quant_conv,
         unet=unet,
-        text_encoder=_load_text_encoder(folder / "text_encoder", device, dtype),
+        text_encoder=text_encoder,
         tokenizer=_load_tokenizer(folder / "tokenizer"),
         alphas_cumprod=_alphas_cumprod(folder / "scheduler"),
         scaling_factor=scaling,
@@ -138,7 +142,7 @@ def _load_vae_encoder(
         return vae  # type: ignore[no-any-return]
 
     vae: Any = _load_module(build, folder, device, dtype)
-    encoder = lean(vae.encoder)
+    encoder = simplify_encoder(vae.encoder)
     if isinstance(encoder, PatchEncoder) and dtype.itemsize < torch.float32.itemsize:
         # One convolution costs nothing in float32, and all that follows feels the latents' rounding.
         return _load_vae_encoder(folder, device, torch.float32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffagiqa.errors import WeightsError
 from diffagiqa.model.config import RELEASED_FEATURES, ModelConfig, TaskConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
-from diffagiqa.weights.folder import load_strictly
+from diffagiqa.weights.folder import load_strictly, named_backbone
 
 _HEADS = {
     "perception": ("fusion_quality", "quality_head"),
@@ -57,7 +57,9 @@ def convert_released(
             ignored |= {name for name in state if name.startswith(tuple(p + "." for p in parts))}
     used = {name: tensor for name, tensor in state.items() if name not in ignored}
     config = replace(
-        _config_from_shapes(used, tasks), backbone=backbone, backbone_revision=backbone_revision
+        _config_from_shapes(used, tasks),
+        backbone=named_backbone(backbone),
+        backbone_revision=backbone_revision,
     )
     model = build_model(config)
     load_strictly(model, {_rename(name): used[name] for name in used}, str(checkpoint))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ PATTERNS = ["*.json", "*.safetensors", "backbone/**", "README.md"]
 def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None:
     """Write ``config.json`` and ``model.safetensors`` (trained parts only).
 
-    ``half`` stores float16, for shipping; the files are read back into float32.
+    ``half`` stores float16 where the values fit it, for shipping; ``load_model`` reads float32 again.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -31,10 +33,7 @@ def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
-        name: tensor.detach()
-        .cpu()
-        .to(torch.float16 if half and tensor.is_floating_point() else tensor.dtype)
-        .contiguous()
+        name: (_halved(tensor) if half else tensor).cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
     try:
@@ -42,6 +41,14 @@ def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None
     except SafetensorError as fault:  # its only word for a full disk or a place without access
         raise OSError(errno.EIO, str(fault), str(folder / WEIGHTS)) from fault
     (folder / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
+
+
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    """In float16, unless some value is beyond its 65504, as a BatchNorm's variance may be."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor
 
 
 def load_model(folder: str | Path) -> DiffAGIQA:
@@ -120,6 +127,23 @@ def backbone_reference(config: ModelConfig, folder: str | Path) -> str:
             )
         return str(place)
     return config.backbone
+
+
+def named_backbone(name_or_path: str) -> str:
+    """A backbone's name as a configuration keeps it, where ``./`` is not the current folder.
+
+    >>> [named_backbone(name) for name in ("./sd15", "../sd15", "owner/name")]
+    ['sd15', '../sd15', 'owner/name']
+    """
+    return os.path.normpath(name_or_path) if name_or_path.startswith(".") else name_or_path
+
+
+def copy_own_backbone(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
+    """Copy the backbone that lies in the model's ``folder``, if one does, to the ``other`` folder."""
+    if config.backbone.startswith("./") and Path(folder).resolve() != Path(other).resolve():
+        place = Path(backbone_reference(config, folder))
+        if place.is_dir():  # the scorer may have been given another one
+            shutil.copytree(place, Path(other) / config.backbone, dirs_exist_ok=True)
 
 
 def fingerprint(*folders: str | Path) -> str:

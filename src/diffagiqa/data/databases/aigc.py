@@ -52,32 +52,13 @@ def read_aigciqa2023(folder: Folder) -> Listing:
         )
     assert sheet is not None
     prompts = _prompts_2023(sheet)
-    index = folder.file("pic-index.xlsx")
-    if index is not None:
-        pictures = read_sheet(index, header=None)
-        if pictures.shape[1] < 2 or len(pictures) != count:
-            raise DatabaseError(
-                f"{index} has {counted(len(pictures), 'row')} and "
-                f"{counted(pictures.shape[1], 'column')}; expected {count} "
-                "rows of generator and name, without a header"
-            )
-        generators = pictures[0].astype(str).tolist()
-        numbers = [_number(str(name), index) for name in pictures[1]]
-        names = [f"{model}/{name}" for model, name in zip(generators, pictures[1], strict=True)]
-    else:
-        per_generator = PROMPTS_2023 * IMAGES_PER_PROMPT
-        generators = [GENERATORS_2023[i // per_generator] for i in range(count)]
-        numbers = [i % per_generator // IMAGES_PER_PROMPT for i in range(count)]
-        names = [
-            f"{generators[i]}/{numbers[i]:03d}-{i % IMAGES_PER_PROMPT + 1}.png"
-            for i in range(count)
-        ]
+    pictures = _pictures_2023(folder.file("pic-index.xlsx"), count)
     table = pd.DataFrame(
         {
             "image": [f"{i}.png" for i in range(count)],
-            "prompt": [prompts[number] for number in numbers],
-            "generator": generators,
-            "elsewhere": names,
+            "prompt": [prompts[number] for _, number, _ in pictures],
+            "generator": [generator for generator, _, _ in pictures],
+            "elsewhere": [f"{generator}/{name}" for generator, _, name in pictures],
         }
     )
     for task, number in MATRICES:
@@ -111,6 +92,27 @@ def _prompts_2023(sheet: Path) -> list[str]:
             "challenge, category, prompt"
         )
     return raw.iloc[:, -1].astype(str).tolist()
+
+
+def _pictures_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]:
+    """Generator, number of the prompt and file name of every picture, from the index if there is one."""
+    if index is None:
+        per_generator = PROMPTS_2023 * IMAGES_PER_PROMPT
+        found = []
+        for i in range(count):
+            number = i % per_generator // IMAGES_PER_PROMPT
+            name = f"{number:03d}-{i % IMAGES_PER_PROMPT + 1}.png"
+            found.append((GENERATORS_2023[i // per_generator], number, name))
+        return found
+    pictures = read_sheet(index, header=None)
+    if pictures.shape[1] < 2 or len(pictures) != count:
+        raise DatabaseError(
+            f"{index} has {counted(len(pictures), 'row')} and "
+            f"{counted(pictures.shape[1], 'column')}; expected {count} "
+            "rows of generator and name, without a header"
+        )
+    pairs = zip(pictures[0].astype(str), pictures[1].astype(str), strict=True)
+    return [(generator, _number(name, index), name) for generator, name in pairs]
 
 
 def _number(name: str, index: Path) -> int:

@@ -151,11 +151,8 @@ def _empty(database: Database, summaries: Sequence[LabelSummary]) -> list[str]:
     blank = _blank(database)
     if blank.any() and not blank.all():
         rows = [str(row + 1) for row in np.flatnonzero(blank)]
-        have, which = (
-            counted(len(rows), "row has", "rows have"),
-            "row" if len(rows) == 1 else "rows",
-        )
-        found.append(f"{have} no prompt: {which} {_some(rows)}")
+        have = counted(len(rows), "row has", "rows have")
+        found.append(f"{have} no prompt: {'row' if len(rows) == 1 else 'rows'} {_some(rows)}")
     return found + [f"{s.task} has no scores" for s in summaries if not s.labelled]
 
 
@@ -255,6 +252,6 @@ def _cut_short(file: Path) -> bool:
         return True  # reading it says why
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(printable(str(name)) for name in names[:most])
-    return shown + (", ..." if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(str(name)) for name in names[:3])
+    return shown + (", ..." if len(names) > 3 else "")

@@ -50,7 +50,7 @@ class Database:
         tasks: names of the columns of opinion scores.
         scales: lowest and highest opinion score of each task.
         official_splits: row positions of the parts that the distribution names, or None.
-        citation, licence, home: what its authors ask to be told.
+        citation, licence, home: how to cite it, under which licence it is, its home page.
         expected: what a whole copy holds.
         notes: what is unusual about this copy, one sentence each; never silently empty.
     """
@@ -99,9 +99,9 @@ class Database:
         said = ["duplicates", "prompt", *self.tasks]
         again = copies.duplicated(said)
         single = copies[~again]
-        unlike = single[single["duplicates"].duplicated(keep=False)]["duplicates"].unique()
-        repeated = copies[again & ~copies["duplicates"].isin(unlike)]
-        left = copies[copies["duplicates"].isin(unlike)]
+        contradictory = single[single["duplicates"].duplicated(keep=False)]["duplicates"].unique()
+        repeated = copies[again & ~copies["duplicates"].isin(contradictory)]
+        left = copies[copies["duplicates"].isin(contradictory)]
         found = self
         kept = ~self.table.index.isin(repeated.index)
         if len(repeated):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Database, Expected, Scale
 from diffagiqa.data.databases.files import Folder, identical_files
-from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.splits import PARTS, prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
@@ -120,11 +120,7 @@ def build(
     splits: dict[str, NDArray[np.int64]] | None = None
     if listing.parts is not None:
         parts = np.array(listing.parts, dtype=object)
-        splits = {
-            part: np.flatnonzero(parts == part)
-            for part in ("train", "validation", "test")
-            if (parts == part).any()
-        }
+        splits = {part: np.flatnonzero(parts == part) for part in PARTS if (parts == part).any()}
     return Database(
         name, folder.root, table, tasks, dict(scales), splits,
         citation, licence, home, expected, listing.notes,

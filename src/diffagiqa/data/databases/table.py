@@ -49,7 +49,7 @@ def read_table(
 
     Args:
         path: the table; JSONL and Parquet included.
-        columns: how its columns are called.
+        columns: what its columns are called.
         root: folder of the images, by default that of the table; names are looked for in it, and at
             last anywhere below it.
         name: of the database; by default the table's file name.
@@ -57,19 +57,8 @@ def read_table(
     Raises:
         DatabaseError: it cannot be read as a table with such columns.
     """
-    where, labels, scales = Path(path), columns.labels, columns.scales
-    if not labels:
-        raise DatabaseError(f"no label was named for {where}; give labels={{'perception': 'mos'}}")
-    if without := [task for task in labels if task not in scales]:
-        raise DatabaseError(
-            f"{', '.join(without)} of {where} has no scale; give scales={{{without[0]!r}: (1, 5)}}, on "
-            f"the command line --scale {without[0]}=1:5"
-        )
-    for task, (low, high) in scales.items():
-        if not (low < high and math.isfinite(high - low)):
-            raise DatabaseError(
-                f"the scale of {task} is {low} to {high}; expected two numbers, the lower one first"
-            )
+    where, labels = Path(path), columns.labels
+    _check_scales(columns, where)
     if not where.is_file():
         raise DatabaseError(f"{where} is not a file; give the table of ratings")
     spread = {f"{task}_std": column for task, column in columns.std.items()}
@@ -100,5 +89,22 @@ def read_table(
         name or where.stem,
         Folder(root if root is not None else where.parent),
         Listing(table, parts),
-        {task: scales[task] for task in labels},
+        {task: columns.scales[task] for task in labels},
     )
+
+
+def _check_scales(columns: TableColumns, where: Path) -> None:
+    """Raise where no label is named, or a scale is missing or none."""
+    labels, scales = columns.labels, columns.scales
+    if not labels:
+        raise DatabaseError(f"no label was named for {where}; give labels={{'perception': 'mos'}}")
+    if without := [task for task in labels if task not in scales]:
+        raise DatabaseError(
+            f"{', '.join(without)} of {where} has no scale; give scales={{{without[0]!r}: (1, 5)}}, on "
+            f"the command line --scale {without[0]}=1:5"
+        )
+    for task, (low, high) in scales.items():
+        if not (low < high and math.isfinite(high - low)):
+            raise DatabaseError(
+                f"the scale of {task} is {low} to {high}; expected two numbers, the lower one first"
+            )
