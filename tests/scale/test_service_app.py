@@ -23,8 +23,8 @@ from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.data.images import ImageLimits
-from diffagiqa.errors import ConfigError
-from diffagiqa.scale.service import BatchScorer
+from diffagiqa.errors import ConfigError, DiffAGIQAError
+from diffagiqa.scale.service import BatchScorer, _drain
 from diffagiqa.scale.service_app import RESULT, Gate, build_app, drained, with_retries
 from diffagiqa.scale.service_requests import Refused
 from diffagiqa.scale.service_settings import ServiceSettings, keys_from_environment
@@ -135,6 +135,22 @@ def test_an_answer_says_what_is_unfamiliar() -> None:
     )
     assert [row["unfamiliar"] for row in (fox, kitsune, bad)] == [None, "prompt", None]
     assert set(fox) == set(bad) == set(RESULT)
+
+
+@pytest.mark.parametrize("ended", [2, TimeoutError()])
+def test_a_gateway_that_answers_no_more_is_one_sentence(ended: int | TimeoutError) -> None:
+    def result(timeout_s: float) -> int:
+        if isinstance(ended, TimeoutError):
+            raise ended
+        return ended
+
+    handle = SimpleNamespace()
+    handle.drain = SimpleNamespace(remote=lambda: SimpleNamespace(result=result))
+    if isinstance(ended, int):
+        assert _drain(handle, 30) == 2
+    else:
+        with pytest.raises(DiffAGIQAError, match="did not answer within 35 s"):
+            _drain(handle, 30)
 
 
 def test_one_prompt_for_all_and_a_bad_picture_among_good() -> None:

@@ -153,6 +153,15 @@ def _precision(found: Mapping[str, Any]) -> str:
     return markdown(head, rows)
 
 
+def _two_or_five(tick: str) -> str:
+    """The label of a minor tick: 2, 5, 0.2 and the like, which leave room to each other.
+
+    >>> [_two_or_five(tick) for tick in ("0.02", "0.09", "50")]
+    ['0.02', '', '50']
+    """
+    return tick if tick.strip("0.") in ("2", "5") else ""
+
+
 def roofline(found: Mapping[str, Any], file: Path) -> bool:
     """FLOP per byte against FLOP/s of every stage, under what the device can do at most.
 
@@ -183,9 +192,8 @@ def roofline(found: Mapping[str, Any], file: Path) -> bool:
             at, rate / 1e12, markers[number % 6], color=colours[number % 6], markersize=9,
             linestyle="none", label=f"{stage['name']}, {unit(stage['seconds'])} {unit.name}",
         )  # fmt: skip
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_major_formatter(plain)
-    axes.yaxis.set_minor_formatter(plain)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: _two_or_five(f"{value:g}")))
     axes.set_xlabel("arithmetic intensity (FLOP per byte)")
     axes.set_ylabel("throughput (TFLOP/s)")
     axes.set_title(f"{found['device']}, {found['dtype']}", fontsize=9)

@@ -33,7 +33,10 @@ def explain(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Figure to write, .png, .svg or .pdf.")] = None,
-    method: Annotated[Method, typer.Option(help="How the map is made.")] = Method.ACTIVATION,
+    method: Annotated[
+        Method,
+        typer.Option(help="How the map is made: by occlusion, integrated gradients, or Grad-CAM."),
+    ] = Method.ACTIVATION,
     as_json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
     model: options.Model = None,
     backbone: options.Backbone = None,
@@ -41,8 +44,8 @@ def explain(
 ) -> None:
     """Show where one picture loses quality, and which words of its prompt it does not show.
 
-    Activation takes one pass, gradient 6, occlusion 65; docs/how-to/explain.md says how far to trust
-    each.
+    Activation takes one pass of the model, gradient 6, occlusion 65; docs/how-to/explain.md says how far
+    to trust each.
 
     Examples:
         diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png

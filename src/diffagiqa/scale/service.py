@@ -184,7 +184,18 @@ def serve_forever(
         on_ready()
         while stop.signum is None:
             time.sleep(0.1)
-        return int(handle.drain.remote().result(timeout_s=settings.drain + 5))
+        return _drain(handle, settings.drain)
+
+
+def _drain(handle: Any, seconds: float) -> int:
+    """Have the gateway end its open requests; how many it had to cut off."""
+    try:
+        return int(handle.drain.remote().result(timeout_s=seconds + 5))
+    except TimeoutError:  # the system's own would read as a fault of the disk
+        raise DiffAGIQAError(
+            f"the gateway did not answer within {seconds + 5:g} s of the request to stop, so open "
+            "requests were cut off; their clients must send them again"
+        ) from None
 
 
 def _end_serve(alone: bool) -> None:
