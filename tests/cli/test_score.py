@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -219,14 +220,15 @@ def test_seeds_that_no_generator_takes(
     assert "Invalid value for '--seed'" in capsys.readouterr().err
 
 
-def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> None:
+def on_a_terminal(arguments: list[str], stdout: IO[bytes] | None = None) -> tuple[int, str]:
+    """The exit code and what a terminal shows of a command; ``stdout``: a file in its place."""
     main, other = pty.openpty()
     code = "from diffagiqa.cli.main import main; main()"
-    arguments = ["score", str(folder), "--model", str(tiny_model), "--device", "cpu"]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=other, stderr=other, env=environment
-    )
+        [sys.executable, "-c", code, *arguments],
+        stdout=stdout or other, stderr=other, env=environment,
+    )  # fmt: skip
     os.close(other)
     shown = b""
     while True:
@@ -238,8 +240,23 @@ def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> 
             break
         shown += data
     os.close(main)
-    assert process.wait() == 1
-    text = shown.decode()
+    return process.wait(), shown.decode()
+
+
+def test_rows_go_into_a_file_beside_a_bar(tiny_model: Path, folder: Path, tmp_path: Path) -> None:
+    arguments = ["score", str(folder), "--model", str(tiny_model), "--device", "cpu"]
+    with open(tmp_path / "rows.csv", "wb") as file:
+        code, shown = on_a_terminal(arguments, file)
+    assert code == 1
+    assert "scoring" in shown
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert [Path(row["image"]).name for row in rows] == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_a_bar_on_a_terminal(tiny_model: Path, folder: Path, tmp_path: Path) -> None:
+    arguments = ["score", str(folder), "--model", str(tiny_model), "--device", "cpu"]
+    code, text = on_a_terminal(arguments)
+    assert code == 1
     assert "scoring" in text
     assert "prompt from" in text
     assert "a.png" in text

@@ -42,7 +42,7 @@ def with_exif(kind="JPEG", comment=None, tags=None, **options):
     for tag, value in (tags or {}).items():
         exif[tag] = value
     if comment is not None:
-        exif.get_ifd(0x8769)[0x9286] = comment
+        exif[0x8769] = {0x9286: comment}
     out = io.BytesIO()
     Image.new("RGB", (8, 8)).save(out, kind, exif=exif, **options)
     return out.getvalue()
@@ -53,6 +53,7 @@ def with_exif(kind="JPEG", comment=None, tags=None, **options):
     [
         ("", ""),
         (" a  cat\r\n\ton a mat ", "a  cat on a mat"),
+        ("\xa0a\xa0cat\u3000", "a\xa0cat"),
         ("a\0 c\x1ba\x7ft", "a cat"),
         ("\ufeffa \u202ecat\u202c \u2066x\u2069", "a cat x"),
         ("a\u200db \u200dc", "ab c"),

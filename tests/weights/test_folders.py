@@ -12,6 +12,7 @@ from conftest import small_config
 from huggingface_hub.utils import filter_repo_objects
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig
 
 from diffagiqa.errors import BackboneError, ConfigError, WeightsError
 from diffagiqa.model.config import RELEASED_FEATURES
@@ -70,6 +71,35 @@ def test_sharded_and_fp16_variants_load(backbone_copy: Path) -> None:
     save_file(halves, unet / "diffusion_pytorch_model.fp16.safetensors")
     found = load_backbone(str(backbone_copy), RELEASED_FEATURES).unet.state_dict()
     assert all(torch.allclose(found[n], wanted[n], atol=1e-3) for n in wanted)
+
+
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_text_encoder_loads_by_short_and_by_long_names(
+    prefix: str, nested: bool, backbone_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers keeps the network in ``text_model`` before 5.6, and reads only that; later not."""
+    from transformers import CLIPTextModel
+
+    class Nested(CLIPTextModel):
+        def __init__(self, config: CLIPTextConfig) -> None:
+            super().__init__(config)
+            if not hasattr(self, "text_model"):
+                self.text_model = torch.nn.Module()
+                for name, part in [*self.named_children()]:
+                    if name != "text_model":
+                        self.text_model.add_module(name, part)
+                        delattr(self, name)
+
+    file = backbone_copy / "text_encoder/model.safetensors"
+    tensors = {name.removeprefix("text_model."): one for name, one in load_file(file).items()}
+    file.unlink()  # an older safetensors maps it into memory and writes in place
+    save_file({prefix + n: t for n, t in tensors.items()}, file, metadata={"format": "pt"})
+    if nested:
+        monkeypatch.setattr("transformers.CLIPTextModel", Nested)
+    found = load_backbone(str(backbone_copy), RELEASED_FEATURES).text_encoder.state_dict()
+    assert {name.removeprefix("text_model.") for name in found} == set(tensors)
+    assert all(torch.equal(found[n], tensors[n.removeprefix("text_model.")]) for n in found)
 
 
 @pytest.mark.parametrize("part", ["vae", "unet", "text_encoder", "tokenizer", "scheduler"])

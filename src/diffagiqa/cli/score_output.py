@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class Bar:
     """Counts rows; draws where there is a terminal."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    def __init__(self, progress: Progress | None, terminal: bool) -> None:
+        self.terminal = terminal
         self.done = self.reused = 0
         self.started = time.monotonic()
         self.seconds = 0.0
@@ -54,8 +55,9 @@ class Bar:
 @contextmanager
 def progress_bar(inputs: Inputs, layout: Layout, quiet: bool) -> Iterator[Bar]:
     """A bar on a terminal's standard error, nothing in a pipe or with ``quiet``."""
+    terminal = sys.stdout.isatty()  # what Rich below 15 puts in its place is asked in vain
     if quiet or not sys.stderr.isatty():
-        bar = Bar(None)
+        bar = Bar(None, terminal)
     else:
         from rich.console import Console
         from rich.progress import (
@@ -75,9 +77,10 @@ def progress_bar(inputs: Inputs, layout: Layout, quiet: bool) -> Iterator[Bar]:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=terminal,  # what goes to a pipe or a file is none of the bar's
         )
         progress.start()
-        bar = Bar(progress)
+        bar = Bar(progress, terminal)
         threading.Thread(target=_count, args=(inputs, layout, bar), daemon=True).start()
     try:
         yield bar
@@ -104,7 +107,7 @@ class RowPrinter:
         self.tasks = facts.config.task_names
         self.as_json = as_json
         self.bar = bar
-        self.terminal = sys.stdout.isatty() and not as_json
+        self.terminal = bar.terminal and not as_json
         self._started = False
 
     def __enter__(self) -> RowPrinter:

@@ -54,8 +54,8 @@ def clean_prompt(text: str) -> str:
     Line breaks and tabs become a space. Control characters, bidi overrides, embeddings and isolates
     (they make text show in another order), zero-width spaces and tag characters are removed. The
     zero-width joiners stay between characters outside ASCII, where scripts and emoji need them.
-    Lone surrogates become U+FFFD. Spaces at the ends go. PromptError above MAX_PROMPT_CHARACTERS,
-    and for what is no text, such as the NaN of an empty cell.
+    Lone surrogates become U+FFFD. Spaces of any kind at the ends go. PromptError above
+    MAX_PROMPT_CHARACTERS, and for what is no text, such as the NaN of an empty cell.
 
     >>> clean_prompt(" a\\tred\\x00 \\u202ecat\\n")
     'a red cat'
@@ -70,7 +70,7 @@ def clean_prompt(text: str) -> str:
             f"{MAX_PROMPT_CHARACTERS:,}; shorten it."
         )
     text = _INVISIBLE.sub("", _BLANK.sub(" ", text))
-    return _SURROGATE.sub("\ufffd", _JOINERS.sub("", text)).strip(" ")
+    return _SURROGATE.sub("\ufffd", _JOINERS.sub("", text)).strip()
 
 
 def one_each(prompts: str | Iterable[str], count: int) -> list[str]:

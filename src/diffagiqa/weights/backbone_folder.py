@@ -46,6 +46,10 @@ _MOST = {
     "num_train_timesteps": 10_000,
 }
 
+# Before 5.6 transformers reads a text encoder's tensors by their long names alone; since, it writes
+# the short ones, as the embedded backbone has them, and reads both.
+_LONG_NAMES = {r"^(embeddings|encoder|final_layer_norm)\.": r"text_model.\1."}
+
 
 EMBEDDED = Path(__file__).parent / "default" / "backbone"
 
@@ -167,7 +171,7 @@ def _load_text_encoder(folder: Path, device: torch.device | str, dtype: torch.dt
     try:
         loaded = CLIPTextModel.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, variant=variant, local_files_only=True,
-            output_loading_info=True,
+            output_loading_info=True, key_mapping=_LONG_NAMES,
         )  # fmt: skip
     except Exception as error:  # the files may be anybody's
         reason = reason_of(error)
