@@ -139,7 +139,9 @@ class BatchRunner:
         """None where several images do not fit the memory."""
         device = self.backbone.device
         try:
-            return self.judge(stack_on(images, device), Prompts.stack(prompts))
+            with current_device(device):  # page-locked memory is made in its context, too
+                on_device = stack_on(images, device)
+            return self.judge(on_device, Prompts.stack(prompts))
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
