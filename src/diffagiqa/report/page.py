@@ -24,6 +24,7 @@ TEMPLATE = "report.html"
 THUMBNAIL = 240  # pixels, longer side
 MOST_GROUPS, MOST_ERRORS = 50, 200
 MOST_TEXT, MOST_NAME = 160, 70  # characters of a prompt and of a file's name on a card
+MOST_PATH, MOST_ERROR = 1000, 1000  # characters of a picture's name and of a reason anywhere
 GOOD, APART = (
     0.5,
     0.2,
@@ -139,7 +140,8 @@ def render_report(
         scatter_says=_sides(scored, run.tasks) if len(run.tasks) > 1 else "",
         galleries=_galleries(run, scored, Pictures(root, beside), each),
         errors=[
-            (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
+            (_end_of(r.image), printable(r.error[:MOST_ERROR]))
+            for r in failed[:MOST_ERRORS].itertuples()
         ],
         more_errors=max(0, len(failed) - MOST_ERRORS),
     )
@@ -174,22 +176,18 @@ def _summary(
     scored: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series
 ) -> list[dict[str, Any]]:
     """Means and standard errors per group, the best first."""
-    found: list[dict[str, Any]] = []
-    for name, part in scored.groupby(groups, sort=False):
-        means = {task: float(part[task].mean()) for task in tasks}
-        errors = {
-            task: float(part[task].sem()) if len(part) > 1 else float("nan") for task in tasks
+    found = scored.groupby(groups, sort=False)[list(tasks)].agg(["mean", "sem", "size"])
+    means = found.xs("mean", axis=1, level=1)
+    best = means.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST_GROUPS]
+    return [
+        {
+            "name": _end_of(str(name)) or "without a name",
+            "count": int(found.loc[name, (tasks[0], "size")]),
+            "means": {task: float(found.loc[name, (task, "mean")]) for task in tasks},
+            "errors": {task: float(found.loc[name, (task, "sem")]) for task in tasks},
         }
-        found.append(
-            {
-                "name": printable(str(name)) or "without a name",
-                "count": len(part),
-                "means": means,
-                "errors": errors,
-            }
-        )
-    found.sort(key=lambda row: -sum(row["means"].values()))
-    return found[:MOST_GROUPS]
+        for name in best
+    ]
 
 
 def _notice(rows: pd.DataFrame) -> str:
@@ -245,12 +243,17 @@ def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) ->
     ]
 
 
+def _end_of(name: str) -> str:
+    """A picture's or group's name, of which a table of strangers may make a megabyte."""
+    return printable(name if len(name) <= MOST_PATH else "…" + name[-MOST_PATH:])
+
+
 def _card(run: Run, row: pd.Series, pictures: Pictures) -> Card:
     scores = [(task, float(row[task])) for task in run.tasks]
     image = str(row["image"])
     flag = row.get("unfamiliar")
     return Card(
-        printable(image),
+        _end_of(image),
         printable(row["prompt"]),
         scores,
         pictures.thumbnail(image),
