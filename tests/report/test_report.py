@@ -6,6 +6,7 @@ import errno
 import html.parser
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -529,6 +530,56 @@ def test_long_texts_are_shortened_with_a_sign_and_kept(tmp_path: Path) -> None:
     assert '<span class="short">a fox' in html
     assert ">…" in html
     assert f'title="{"folder/" * 20}a.png"' in html
+
+
+def test_names_and_reasons_of_a_megabyte_make_no_page_of_gigabytes(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.parquet", count=30)
+    rows = pd.read_parquet(file)
+    rows["image"] = ["n" * 1_000_000 + name for name in rows["image"]]
+    rows["generator"] = [("g" * 1_000_000) + str(row % 3) for row in rows["row"]]
+    rows.loc[5:9, ["perception", "alignment"]] = None
+    rows.loc[5:9, "error"] = "e" * 1_000_000
+    rows.to_parquet(file)
+    page = write_report(read_run(file), tmp_path / "a.html").read_text()
+    assert len(page) < 1_000_000
+    assert "gen1/7.png" in page  # the end of a name is kept, here among the errors
+
+
+def test_a_task_may_be_called_by_any_name(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    name = "$\\frac{x}$"  # to matplotlib a formula, and a broken one
+    rows = {"image": ["a.png", "b.png"], "prompt": ["a", "b"]}
+    for task in (name, "other"):
+        rows |= {task: [0.2, 0.4], f"{task}_mos": [1.0, 2.0]}
+    pd.DataFrame(rows).to_csv(file, index=False)
+    assert "frac{x}" in write_report(read_run(file), tmp_path / "a.html").read_text()
+
+
+def test_a_group_for_every_picture_is_no_hang(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.parquet", count=20_000)
+    rows = pd.read_parquet(file)
+    rows["generator"] = [f"g{row}" for row in rows["row"]]
+    rows.to_parquet(file)
+    run = read_run(file)
+    began = time.process_time()
+    parts = split_run(run, "generator")
+    assert time.process_time() - began < 5  # every name against every row, it took half a minute
+    assert [part.name for part in parts] == list(rows["generator"])
+    assert [len(part.rows) for part in parts] == [1] * len(rows)
+
+
+def test_scores_outside_their_range_are_not_scores(tmp_path: Path) -> None:
+    file = table(tmp_path / "a.csv", count=4)
+    rows = pd.read_csv(file)
+    rows["perception"] = [0.5, float("inf"), -0.0, 1.0]
+    rows.to_csv(file, index=False)
+    assert read_run(file).scored["perception"].tolist() == [0.5, 0.0, 1.0]
+    rows["perception"] = [0.5, 0.5, -3.0, 71.5]
+    rows.to_csv(file, index=False)
+    with pytest.raises(
+        TableError, match=r"has perception from -3 to 71\.5; expected scores from 0"
+    ):
+        read_run(file)
 
 
 def test_the_embedded_model_brings_its_notice(tmp_path: Path) -> None:

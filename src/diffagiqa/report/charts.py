@@ -58,8 +58,9 @@ def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series) -> st
         part = rows[~groups.isin(shown)]
         label = counted(len(names) - len(shown), "other")
         axis.plot(part[tasks[0]], part[tasks[1]], ".", color="#777777", label=label)
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=f"{tasks[0]}, 0 to 1")
-    axis.set_ylabel(f"{tasks[1]}, 0 to 1")
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set_xlabel(f"{tasks[0]}, 0 to 1", parse_math=False)
+    axis.set_ylabel(f"{tasks[1]}, 0 to 1", parse_math=False)
     if len(names) > 1:
         legend = figure.legend(loc="outside upper left", ncols=3, fontsize=9, frameon=False)
         for text in legend.get_texts():

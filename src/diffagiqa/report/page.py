@@ -28,6 +28,7 @@ MOST_GROUPS, MOST_ERRORS = 50, 200
 MOST_TEXT, MOST_NAME = 160, 70  # characters of a prompt and of a file's name on a card
 # Perception, and its lead over alignment, of a fine picture of something else.
 GOOD, APART = 0.5, 0.2
+MOST_PATH, MOST_ERROR = 1000, 1000  # characters of a picture's name and of a reason anywhere
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def render_report(
         scatter_says=_sides(scored, run.tasks) if len(run.tasks) > 1 else "",
         galleries=galleries,
         errors=[
-            (printable(r.image), printable(r.error)) for r in failed[:MOST_ERRORS].itertuples()
+            (_end_of(r.image), printable(r.error[:MOST_ERROR]))
+            for r in failed[:MOST_ERRORS].itertuples()
         ],
         more_errors=max(0, len(failed) - MOST_ERRORS),
     )
@@ -177,17 +179,20 @@ def _summary(
     scored: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series
 ) -> list[dict[str, Any]]:
     """Means and standard errors per group, the best first."""
-    found = [
+    found = scored.groupby(groups, sort=False)[list(tasks)].agg(["mean", "sem", "size"])
+    means = found.xs("mean", axis=1, level=1)
+    best = means.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST_GROUPS]
+    return [
         {
-            "name": printable(str(name)) or "without a name",
-            "count": len(part),
-            "means": {task: float(part[task].mean()) for task in tasks},
-            "errors": {task: float(part[task].sem()) for task in tasks},  # NaN for one picture
+            "name": _end_of(str(name)) or "without a name",
+            "count": int(found.loc[name, (tasks[0], "size")]),
+            "means": {task: float(found.loc[name, (task, "mean")]) for task in tasks},
+            "errors": {
+                task: float(found.loc[name, (task, "sem")]) for task in tasks
+            },  # NaN for one
         }
-        for name, part in scored.groupby(groups, sort=False)
+        for name in best
     ]
-    found.sort(key=lambda row: -sum(row["means"].values()))  # type: ignore[attr-defined]
-    return found[:MOST_GROUPS]
 
 
 def _notice(rows: pd.DataFrame) -> str:
@@ -253,12 +258,17 @@ def _warn_of_absent(cards: Sequence[Card]) -> None:
         )
 
 
+def _end_of(name: str) -> str:
+    """A picture's or group's name, of which a table of strangers may make a megabyte."""
+    return printable(name if len(name) <= MOST_PATH else "…" + name[-MOST_PATH:])
+
+
 def _card(run: Run, row: pd.Series, pictures: Pictures) -> Card:
     scores = [(task, float(row[task])) for task in run.tasks]
     image = str(row["image"])
     flag = row.get("unfamiliar")
     return Card(
-        printable(image),
+        _end_of(image),
         printable(row["prompt"]),
         scores,
         pictures.thumbnail(image),

@@ -113,7 +113,13 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
             "diffagiqa score --out writes them"
         )
     for task in tasks:
-        rows[task] = pd.to_numeric(rows[task], errors="coerce").astype("float64")
+        values = pd.to_numeric(rows[task], errors="coerce").astype("float64")
+        rows[task] = values.where(values.abs() != float("inf"))
+        if not rows[task].dropna().between(0, 1).all():
+            raise TableError(
+                f"{printable(str(path))} has {printable(task)} from {rows[task].min():g} to "
+                f"{rows[task].max():g}; expected scores from 0 to 1, as diffagiqa score writes them"
+            )
     for column in _TEXT:
         values = rows[column] if column in rows.columns else pd.Series("", index=rows.index)
         rows[column] = values.astype(object).where(values.notna(), "").astype(str)
@@ -212,11 +218,8 @@ def split_run(run: Run, by: str) -> list[Run]:
     Raises:
         TableError: there is no such column.
     """
-    groups = group_column(run, by)
-    return [
-        Run(printable(name) or "without a name", run.rows[groups == name], run.tasks)
-        for name in dict.fromkeys(groups)
-    ]
+    parts = run.rows.groupby(group_column(run, by), sort=False)
+    return [Run(printable(str(name)) or "without a name", part, run.tasks) for name, part in parts]
 
 
 def group_column(run: Run, by: str | None) -> pd.Series:
