@@ -58,9 +58,10 @@ def model_runs() -> bool:
     A call of its own would wait behind all pictures, and a full service would be taken for a dead one.
     """
     from ray import serve
+    from ray.serve.schema import ReplicaState
 
     model = serve.status().applications[APP].deployments[MODEL]
-    return model.replica_states.get("RUNNING", 0) > 0
+    return model.replica_states.get(ReplicaState.RUNNING, 0) > 0
 
 
 def application(
