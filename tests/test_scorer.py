@@ -164,18 +164,22 @@ def test_save_and_load_give_the_same_score(
     assert len(again.fingerprint) == 16
 
 
-def test_a_copy_of_a_model_with_its_own_backbone_has_it_too(
+def test_a_copy_of_a_model_has_its_own_backbone_and_notice_too(
     tiny_model: Path, reference: Path, tmp_path: Path
 ) -> None:
     model = shutil.copytree(tiny_model, tmp_path / "model")
     shutil.copytree(reference / "backbone", model / "backbone")
     config = replace(load_config(model), backbone="./backbone")
     (model / "config.json").write_text(config.to_json())
+    bare = Scorer.from_pretrained(model, device="cpu", dtype="float32").fingerprint
+    (model / "NOTICE.txt").write_text("for tests")
     scorer = Scorer.from_pretrained(model, device="cpu", dtype="float32")
+    assert scorer.fingerprint == bare  # a notice moves no score
     for folder in (tmp_path / "copy", model):  # over itself, too
         scorer.save_pretrained(folder)
         again = Scorer.from_pretrained(folder, device="cpu", dtype="float32")
         assert again.fingerprint == scorer.fingerprint
+        assert again.notice == "for tests"
     shutil.rmtree(model / "backbone")
     other = str(reference / "backbone")
     Scorer.from_pretrained(model, backbone=other, device="cpu").save_pretrained(tmp_path / "bare")

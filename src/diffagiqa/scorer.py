@@ -37,7 +37,13 @@ from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
 from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import copy_own_backbone, load_model, named_backbone, save_model
+from diffagiqa.weights.folder import (
+    NOTICE,
+    copy_own_files,
+    load_model,
+    named_backbone,
+    save_model,
+)
 from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
@@ -230,7 +236,7 @@ class Scorer:
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
 
-        A backbone that lies in the model's own folder, as that of the package's model, is copied.
+        A backbone and a notice in the model's own folder, as the package's model has, are copied.
 
         Args:
             folder: made if it does not exist.
@@ -244,7 +250,7 @@ class Scorer:
         if self.saved_in is None:
             save_model(self.model, folder, half=half)
         else:
-            copy_own_backbone(self.config, self.saved_in, folder)
+            copy_own_files(self.config, self.saved_in, folder)
             save_model(load_model(self.saved_in), folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
@@ -552,7 +558,7 @@ def warn_of_the_default() -> None:
 
 def read_notice(folder: Path) -> str:
     """The text of NOTICE.txt beside a model's weights, "" where there is none."""
-    notice = folder / "NOTICE.txt"
+    notice = folder / NOTICE
     return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 

@@ -18,7 +18,9 @@ from diffagiqa.weights.tensors import read_tensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-PATTERNS = ["*.json", "*.safetensors", "backbone/**", "README.md"]
+NOTICE = "NOTICE.txt"
+"""What the model itself says that it is not good for; its scores do not depend on that."""
+PATTERNS = ["*.json", "*.safetensors", "backbone/**", "README.md", NOTICE]
 """Of a hub repository, which may bring its backbone along; nothing but data is ever fetched."""
 
 
@@ -138,12 +140,19 @@ def named_backbone(name_or_path: str) -> str:
     return os.path.normpath(name_or_path) if name_or_path.startswith(".") else name_or_path
 
 
-def copy_own_backbone(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
-    """Copy the backbone that lies in the model's ``folder``, if one does, to the ``other`` folder."""
-    if config.backbone.startswith("./") and Path(folder).resolve() != Path(other).resolve():
+def copy_own_files(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
+    """Copy what lies in the model's ``folder`` beside its weights, if it does, to the ``other`` folder:
+    its backbone and its notice."""
+    folder, other = Path(folder), Path(other)
+    if folder.resolve() == other.resolve():
+        return
+    if config.backbone.startswith("./"):
         place = Path(backbone_reference(config, folder))
         if place.is_dir():  # the scorer may have been given another one
-            shutil.copytree(place, Path(other) / config.backbone, dirs_exist_ok=True)
+            shutil.copytree(place, other / config.backbone, dirs_exist_ok=True)
+    if (folder / NOTICE).is_file():
+        other.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / NOTICE, other / NOTICE)
 
 
 def fingerprint(*folders: str | Path) -> str:
@@ -153,7 +162,9 @@ def fingerprint(*folders: str | Path) -> str:
         files = sorted(
             file
             for file in Path(folder).rglob("*")
-            if file.suffix in (".json", ".safetensors", ".txt") and file.is_file()
+            if file.suffix in (".json", ".safetensors", ".txt")
+            and file.name != NOTICE
+            and file.is_file()
         )
         for file in files:
             digest.update(file.relative_to(folder).as_posix().encode())
