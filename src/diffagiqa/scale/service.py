@@ -59,8 +59,8 @@ def model_runs() -> bool:
     """
     from ray import serve
 
-    model = serve.status().applications[APP].deployments[MODEL]
-    return model.replica_states.get("RUNNING", 0) > 0
+    states = serve.status().applications[APP].deployments[MODEL].replica_states
+    return any(state == "RUNNING" and count > 0 for state, count in states.items())
 
 
 def application(
