@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from functools import cache
 
+import pandas as pd
 import pyarrow as pa
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -72,6 +74,14 @@ def _parquet() -> bytes:
     return out.getvalue()
 
 
+@cache  # it holds the time of its making, and hypothesis asks for the same bytes again
+def _workbook() -> bytes:
+    out = io.BytesIO()
+    rows = [{"image": "a.png", "prompt": "a cat", "mos": 1.5}, {"image": "b", "prompt": None}]
+    pd.DataFrame(rows).to_excel(out, index=False)
+    return out.getvalue()
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Seeds by target."""
     pictures = images()
@@ -86,5 +96,6 @@ def seeds() -> dict[str, list[bytes]]:
         "jsonl": [b'{"image": "a.png", "prompt": "a cat"}\n{}\n'],
         "json": [b'[{"image": "a.png", "prompt": "a cat"}]'],
         "parquet": [_parquet()],
+        "xlsx": [_workbook()],
         "tar": [_tar()],
     }

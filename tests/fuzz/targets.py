@@ -139,5 +139,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "jsonl": _table(".jsonl"),
     "json": _table(".json"),
     "parquet": _table(".parquet"),
+    "xlsx": _table(".xlsx"),
     "tar": _table(".tar"),
 }

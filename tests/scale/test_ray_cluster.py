@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,6 +135,21 @@ def test_fewer_slots_than_replicas_want(
         command([*arguments, "--ray-address", "auto"])
     assert lacking({"CPU": 2.0}, 3, 1, 0, "x") is not None
     assert lacking({"CPU": 2.0, "GPU": 1.0}, 2, 1, 0.5, "x") is None
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_signal_while_the_service_starts_ends_it_in_order(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def abort(*_: Any) -> None:
+        pytest.fail("Ray's own handler would abort the process")
+
+    monkeypatch.setattr(ray, "init", lambda *_, **__: signal.signal(signal.SIGTERM, abort))
+    monkeypatch.setattr(serve, "start", lambda **_: os.kill(os.getpid(), signal.SIGTERM))
+    left = SimpleNamespace(remote=lambda: SimpleNamespace(result=lambda timeout_s: 0))
+    monkeypatch.setattr(serve, "run", lambda *_, **__: SimpleNamespace(drain=left))
+    assert command(["serve", "--model", str(tiny_model), "--port", "18767"]) == 0
+    assert "ready" not in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("two_cores")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 
@@ -16,19 +17,26 @@ class NameIndex:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._exact = dict.fromkeys(names)
-        self._by_last: dict[str, list[str]] = {}
-        for name in self._exact:
-            self._by_last.setdefault(path_parts(name)[-1], []).append(name)
+        # In the order of their parts from the end, those that share most with a name stand together:
+        # `prompt-0001/0.png` and so on all have the same last part, and may be a hundred thousand.
+        found = ((path_parts(name)[::-1], place, name) for place, name in enumerate(self._exact))
+        self._sorted = sorted(found)
+        self._ends = [end for end, *_ in self._sorted]
 
     def find(self, image: str) -> list[str]:
         """The name itself, else all that share the most parts with it; none where no last part is its."""
         if image in self._exact:
             return [image]
         own = path_parts(image)[::-1]
-        alike = self._by_last.get(own[0], ())
-        shared = [(shared_parts(own, path_parts(name)[::-1]), name) for name in alike]
-        most = max((count for count, _ in shared), default=0)
-        return [name for count, name in shared if count == most]
+        place = bisect_left(self._ends, own)
+        beside = self._ends[max(0, place - 1) : place + 1]
+        most = max((shared_parts(own, end) for end in beside), default=0)
+        if most == 0:
+            return []
+        *before, last = own[:most]
+        first = bisect_left(self._ends, [*before, last])
+        end = bisect_left(self._ends, [*before, last + "\0"], first)  # the next text after it
+        return [name for _, name in sorted(one[1:] for one in self._sorted[first:end])]
 
 
 def path_parts(name: str) -> list[str]:

@@ -162,6 +162,7 @@ def serve_forever(
     if address is None:  # of a cluster, another machine may be the one that listens
         check_port(host, port)
     join_cluster(address, ignore_reinit_error=True)
+    stop.listen()  # Ray has put its own handlers in place, which abort
     with ExitStack() as ending:
         ending.callback(ray.shutdown)
         where = "this machine" if address is None else "the cluster"
@@ -181,8 +182,9 @@ def serve_forever(
             raise DiffAGIQAError(
                 f"the service did not start ({printable(reason[:300])}); see ray's logs for the rest"
             ) from None
-        stop.listen()  # Ray has put its own handlers in place
-        on_ready()
+        stop.listen()  # so has Serve
+        if stop.signum is None:
+            on_ready()
         while stop.signum is None:
             time.sleep(0.1)
         return _drain(handle, settings.drain)
