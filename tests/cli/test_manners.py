@@ -9,10 +9,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 import typer
+from typer.utils import get_params_from_function
 
 import diffagiqa
 from diffagiqa import __version__
@@ -207,3 +209,17 @@ def test_a_contact_sheet_of_an_unknown_format_is_refused_first(
     assert command(["synth", str(tmp_path / "made"), "--sheet", str(tmp_path / "sheet")]) == 2
     assert "name it .png or .jpg" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+def test_callbacks_are_annotated_as_python_3_10_can_take_them() -> None:
+    """There, Typer's ``issubclass`` raises for ``list[str]``, and no command starts."""
+    options = [
+        option
+        for command in app.registered_commands
+        for hint in get_type_hints(command.callback, include_extras=True).values()
+        for option in getattr(hint, "__metadata__", ())
+    ]
+    callbacks = {option.callback for option in options if option.callback is not None}
+    assert callbacks
+    for callback in callbacks:
+        assert not any(get_args(p.annotation) for p in get_params_from_function(callback).values())

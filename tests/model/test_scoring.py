@@ -142,7 +142,7 @@ def test_latents_by_hand(backbone: Backbone) -> None:
 def test_the_empty_prompt_follows_the_backbone_to_another_type(backbone: Backbone) -> None:
     own = copy.deepcopy(backbone)
     assert own.no_text().dtype == torch.float32
-    assert own.double().no_text().dtype == torch.float64
+    assert own.bfloat16().no_text().dtype == torch.bfloat16
 
 
 def test_a_branch_scores_as_it_would_alone(backbone: Backbone) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffagiqa.training.open_data import Opened
 
 
-def spelt(names: list[str]) -> list[str]:
+def spelt(names: list) -> list[str]:  # Typer asks issubclass(), which refuses list[str] on 3.10
     """``agiqa3k`` for ``agiqa-3k``, and the like."""
     from diffagiqa.data.databases import database_name
 

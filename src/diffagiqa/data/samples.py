@@ -180,7 +180,7 @@ def _fetch(url: str) -> BinaryIO:
     if suffix(urlsplit(url).path) not in TABLE_SUFFIXES:
         return stream
     with stream:
-        whole = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=1 << 26))  # noqa: SIM115
+        whole = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
         shutil.copyfileobj(stream, whole)
     whole.seek(0)
     return whole
