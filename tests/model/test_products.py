@@ -19,6 +19,11 @@ wants_onednn = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def also_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "MIN_MULTIPLICATIONS", 0)
+
+
 @pytest.fixture(params=[True, False], ids=["zen5", "other"])
 def zen5(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setattr(products, "cpu_is_zen5", lambda: request.param)
@@ -41,7 +46,7 @@ def test_equals_the_product_in_float64(
     bias = make(outputs) if with_bias else None  # type: ignore[operator]
     exact = F.linear(tokens.double(), weight.double(), None if bias is None else bias.double())
     with torch.inference_mode():
-        assert is_faster_for(tokens) is (zen5 and onednn_multiplies())
+        assert is_faster_for(tokens, 1) is (zen5 and onednn_multiplies())
         found = linear(tokens, weight, bias)
     torch.testing.assert_close(found, exact.float(), rtol=0, atol=1e-4)
 
@@ -114,11 +119,20 @@ def test_a_repeated_map_is_convolved_the_same(monkeypatch: pytest.MonkeyPatch) -
 
 def test_gradients_and_other_types_stay_pytorchs(zen5: bool) -> None:
     tokens = torch.randn(3, 4)
-    assert not is_faster_for(tokens)
+    assert not is_faster_for(tokens, 1)
     with torch.no_grad():
-        assert not is_faster_for(tokens.double())
-        assert not is_faster_for(tokens.bfloat16())
-        assert not is_faster_for(tokens.to("meta"))
+        assert not is_faster_for(tokens.double(), 1)
+        assert not is_faster_for(tokens.bfloat16(), 1)
+        assert not is_faster_for(tokens.to("meta"), 1)
+
+
+@wants_onednn
+def test_small_products_stay_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "cpu_is_zen5", lambda: True)
+    monkeypatch.setattr(products, "MIN_MULTIPLICATIONS", 6 * 5 * 4)
+    with torch.inference_mode():
+        assert is_faster_for(torch.randn(2, 3, 5), 4)
+        assert not is_faster_for(torch.randn(2, 3, 5), 3)
 
 
 @pytest.mark.parametrize("fault", [AttributeError, RuntimeError, TypeError])

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from diffagiqa.model.products import linear
+
 
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
@@ -41,10 +43,11 @@ def matmul_peak(device: torch.device, dtype: torch.dtype) -> tuple[float, int]:
     return max((_matmul_rate(device, dtype, side), side) for side in sides)
 
 
+@torch.inference_mode()
 def _matmul_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
     a = torch.randn(side, side, device=device).to(dtype)
     b = torch.randn(side, side, device=device).to(dtype)
-    return 2 * side**3 / min(seconds_of(lambda: a @ b, device, 5))
+    return 2 * side**3 / min(seconds_of(lambda: linear(a, b), device, 5))
 
 
 def bandwidth_peak(device: torch.device) -> float:

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from diffagiqa.device import cpu_is_zen5
 
+MIN_MULTIPLICATIONS = 2**21
+"""Of a product: a call of oneDNN's costs 10 microseconds more, and below this it is no faster."""
+
 
 class OneDNNLinear(nn.Linear):
     """``nn.Linear`` by ``linear``."""
@@ -35,7 +38,7 @@ class OneDNNPointwise(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, O, H, W)."""
-        if not (self.enabled and is_faster_for(maps)):
+        if not (self.enabled and is_faster_for(maps, self.out_channels)):
             return super().forward(maps)
         return linear(maps.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(
             0, 3, 1, 2
@@ -60,23 +63,24 @@ def enable_products(network: nn.Module, enabled: bool) -> None:
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., C) and (O, C) -> (..., O), as ``torch.nn.functional.linear``."""
-    if not is_faster_for(tokens):
+    if not is_faster_for(tokens, len(weight)):
         return F.linear(tokens, weight, bias)
     return _product(tokens, weight, bias)
 
 
 def products(values: Tensor, weights: Tensor) -> Tensor:
     """(P, N, C) and (P, O, C) -> (P, N, O): ``linear`` of each pair."""
-    if not is_faster_for(values):
+    if not is_faster_for(values[0], weights.shape[1]):
         return torch.bmm(values, weights.transpose(1, 2))
     return torch.stack([linear(*pair) for pair in zip(values, weights, strict=True)])
 
 
-def is_faster_for(tokens: Tensor) -> bool:
-    """Whether a product of these goes to oneDNN: in float32 on Zen 5, without gradients."""
+def is_faster_for(tokens: Tensor, outputs: int) -> bool:
+    """Whether a product of these goes to oneDNN: a large one in float32 on Zen 5, without gradients."""
     return (
         tokens.device.type == "cpu"
         and tokens.dtype == torch.float32
+        and tokens.numel() * outputs >= MIN_MULTIPLICATIONS
         and not torch.is_grad_enabled()
         and cpu_is_zen5()
         and onednn_multiplies()
