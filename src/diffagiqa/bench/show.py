@@ -147,7 +147,7 @@ def _precision(found: Mapping[str, Any]) -> str:
         for task, row in found["precision"].items()
     ]  # fmt: skip
     title = (
-        f"{found['dtype']} against float32, {counted(found['precision_images'], 'made picture')}"
+        f"{found['dtype']} against float32, {counted(found['precision_images'], 'synthetic image')}"
     )
     head = [title, "largest difference", "mean difference", "SRCC", "deviation of the scores"]
     return markdown(head, rows)
