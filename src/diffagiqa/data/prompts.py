@@ -306,9 +306,8 @@ def comfyui_prompt(text: str) -> str | None:
     if len(listed if isinstance(listed, list) else graph) > _MAX_NODES:
         return None
     nodes = _editor_nodes(graph) if isinstance(listed, list) else _api_nodes(graph)
-    barren = set[
-        tuple[str, bool]
-    ]()  # or a chain of samplers without words takes time in its square
+    # Kept over all searches, or a chain of samplers without words takes time in its square.
+    barren: set[tuple[str, bool]] = set()
     used = {link[0] for _, inputs in nodes.values() for link in _links(inputs).values()}
     ends = sorted((n for n in nodes if n not in used), key=lambda n: "Save" not in nodes[n][0])
     pending, seen = deque(ends), set(ends)

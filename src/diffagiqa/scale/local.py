@@ -22,8 +22,7 @@ from diffagiqa.scorer import Scorer
 SMALL = 100_000_000
 """Parameters of a backbone whose passes are too short to be worth splitting over threads: ours has 16
 million, Stable Diffusion 1.5 a billion."""
-
-MOST_AT_ONCE = 16
+MAX_AT_ONCE = 16
 """Batches at the same time: Python's lock keeps more threads from being of use."""
 
 
@@ -68,7 +67,7 @@ def batches_at_once(scorer: Scorer) -> int:
     """
     parameters = sum(one.numel() for one in scorer.backbone.parameters())
     alone = scorer.device.type != "cpu" or parameters > SMALL
-    return 1 if alone else min(MOST_AT_ONCE, torch.get_num_threads())
+    return 1 if alone else min(MAX_AT_ONCE, torch.get_num_threads())
 
 
 @contextmanager
@@ -77,7 +76,7 @@ def side_by_side(scorer: Scorer, count: int) -> Iterator[Launch]:
 
     PyTorch's number of threads is the process's, so other work in it has one, too, meanwhile.
     """
-    one = partial(torch.set_num_threads, 1)  # a thread takes over the process's number late, or not
+    one = partial(torch.set_num_threads, 1)  # in every thread: it takes the process's number late
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, thread_name_prefix="score", initializer=one)
     one()
