@@ -211,15 +211,15 @@ class ModelConfig:
             ("attention_channels", 1, 8192),
             ("fusion_groups", 1, 8192),
         ):
-            _check_range(name, getattr(self, name), low, high)
+            check_range(name, getattr(self, name), low, high)
         for name in ("image_size", "words_size"):
             if getattr(self, name) % 64:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a multiple of 64")
         for name, most in (("tasks", 16), ("features", 64), ("pyramid_kernels", 16)):
-            _check_range(f"number of {name}", len(getattr(self, name)), 1, most)
+            check_range(f"number of {name}", len(getattr(self, name)), 1, most)
         for name in ("feature_channels", "fusion_channels", "head_channels"):
             for width in getattr(self, name):
-                _check_range(name, width, 1, 65536)
+                check_range(name, width, 1, 65536)
         for kernel in (self.prompter_kernel, *self.pyramid_kernels):
             if not (1 <= kernel <= 31 and kernel % 2):
                 raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
@@ -345,7 +345,8 @@ def _from_json(name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise ``ConfigError`` where ``value`` is not within ``low`` and ``high``, both included."""
     if not low <= value <= high:
         raise ConfigError(f"{name} is {value}; expected {low} to {high}")
 

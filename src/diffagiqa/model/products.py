@@ -91,11 +91,8 @@ def is_faster_for(tokens: Tensor, outputs: int) -> bool:
 @torch.no_grad()
 def onednn_multiplies() -> bool:
     """Whether this PyTorch has oneDNN's product, which is no public API, and it is right. Tried once."""
-    tokens, weight, bias = (
-        torch.arange(6.0).view(2, 3),
-        torch.arange(12.0).view(4, 3),
-        torch.ones(4),
-    )
+    tokens, weight = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(4, 3)
+    bias = torch.ones(len(weight))
     try:
         found = _product(tokens, weight, bias)
     except (AttributeError, RuntimeError, TypeError):

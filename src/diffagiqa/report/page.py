@@ -187,9 +187,8 @@ def _summary(
             "name": _end_of(str(name)) or "without a name",
             "count": int(found.loc[name, (tasks[0], "size")]),
             "means": {task: float(found.loc[name, (task, "mean")]) for task in tasks},
-            "errors": {
-                task: float(found.loc[name, (task, "sem")]) for task in tasks
-            },  # NaN for one
+            # NaN for a single picture.
+            "errors": {task: float(found.loc[name, (task, "sem")]) for task in tasks},
         }
         for name in best
     ]

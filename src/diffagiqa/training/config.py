@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffagiqa.errors import ConfigError
-from diffagiqa.model.config import ModelConfig, check_types, from_dict
+from diffagiqa.model.config import ModelConfig, check_range, check_types, from_dict
 
 RECIPES = Path(__file__).parent / "recipes"
 Regression = Literal["mse", "huber", "l1"]
@@ -148,8 +148,7 @@ class TrainingConfig:
             ("naming_weight", 0.0, 1e6),
             ("damaged_weight", 0.0, 1e6),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected {low} to {high}")
+            check_range(name, getattr(self, name), low, high)
         if not 0 < self.clip_norm < math.inf:
             raise ConfigError(f"clip_norm is {self.clip_norm}; expected a positive number")
         if self.batch_size % self.accumulation:
