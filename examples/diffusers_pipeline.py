@@ -5,7 +5,7 @@ import argparse
 from diffagiqa import Scorer
 from diffagiqa.integrations.generation import ScoreSteps, best_of
 from diffagiqa.pretrain.sampling import load_pipeline
-from diffagiqa.weights.folder import backbone_reference
+from diffagiqa.pretrained import backbone_reference
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", default=None)

@@ -15,10 +15,10 @@ from diffagiqa import Scorer
 from diffagiqa.benchmark.classical import scene_statistics, simple_statistics
 from diffagiqa.data.images import decode_image
 from diffagiqa.pretrain.sampling import load_pipeline
+from diffagiqa.pretrained import backbone_reference
 from diffagiqa.synth import made_sample
 from diffagiqa.synth.database import made_image
 from diffagiqa.synth.observers import true_quality
-from diffagiqa.weights.folder import backbone_reference
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", default=None)

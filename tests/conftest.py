@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.backbones.folder import load_backbone
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.model.config import RELEASED_FEATURES, ModelConfig
-from diffagiqa.weights.backbone_folder import load_backbone
 
 REFERENCE = Path(__file__).parent / "reference"
 

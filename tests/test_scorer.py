@@ -20,8 +20,8 @@ from diffagiqa import Scorer
 from diffagiqa.batches import PromptCache, stack_on
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
+from diffagiqa.pretrained import load_config
 from diffagiqa.scorer import Score, check_feature_channels
-from diffagiqa.weights.folder import load_config
 
 
 @pytest.fixture(scope="module")
@@ -298,8 +298,8 @@ def test_a_model_wants_a_backbone_of_its_own_size(scorer: Scorer) -> None:
 
 
 def test_says_what_is_unlike_its_training_data() -> None:
-    from diffagiqa.scale.model_spec import ModelFacts
-    from diffagiqa.scale.rows import row_columns
+    from diffagiqa.jobs.model_spec import ModelFacts
+    from diffagiqa.jobs.rows import row_columns
 
     picture = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
     found = {}

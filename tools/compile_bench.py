@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
+from diffagiqa.accel.fused import fuse_where_supported
+from diffagiqa.backbones.sizes import sd15_vae
 from diffagiqa.bench.peak import median_seconds, synchronise
 from diffagiqa.device import choose_device
-from diffagiqa.model.fused import fuse_where_supported
-from diffagiqa.model.sd15 import sd15_vae
 
 
 def main() -> None:

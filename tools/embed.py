@@ -17,8 +17,8 @@ import torch
 
 from diffagiqa.model.pyramid import StatisticsPooling
 from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.pretrained import load_model, save_model
 from diffagiqa.training.features import open_features
-from diffagiqa.weights.folder import load_model, save_model
 
 QUANTILE = 0.99
 """Share of the training pictures that are called familiar."""

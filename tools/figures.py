@@ -15,12 +15,12 @@ import matplotlib.pyplot as plt
 import torch
 
 from diffagiqa import Scorer
-from diffagiqa.model.features import unet_features
-from diffagiqa.model.noise import draw_noise
+from diffagiqa.backbones.folder import load_backbone
+from diffagiqa.backbones.noise import draw_noise
+from diffagiqa.backbones.unet_walk import unet_features
+from diffagiqa.pretrained import backbone_reference
 from diffagiqa.scorer import DEFAULT_MODEL
 from diffagiqa.synth import made_sample
-from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import backbone_reference
 
 SHOWN = ("down_blocks.0.attentions.1", "up_blocks.1.attentions.2", "up_blocks.2.attentions.2")
 

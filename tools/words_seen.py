@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.explain.benchmark import roc_area
 from diffagiqa.model.evidence import unet_evidence
 from diffagiqa.pretrain.config import PretrainConfig
 from diffagiqa.pretrain.pictures import to_tensor, whole
 from diffagiqa.pretrain.run import made_pictures
 from diffagiqa.pretrain.word_labels import SyntheticExample, WordLabels, tokenise
-from diffagiqa.weights.backbone_folder import load_backbone
 
 BATCH = 32
 

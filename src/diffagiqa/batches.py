@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from diffagiqa.backbones.noise import Noise
+from diffagiqa.backbones.unet import Backbone, Prompts
 from diffagiqa.device import (
     current_device,
     exact_float32,
@@ -21,9 +23,7 @@ from diffagiqa.device import (
     without_autocast,
 )
 from diffagiqa.errors import DeviceError
-from diffagiqa.model.backbone import Backbone, Prompts
-from diffagiqa.model.noise import Noise
-from diffagiqa.model.replay import CudaGraphs
+from diffagiqa.graphs import CudaGraphs
 from diffagiqa.model.scoring import DiffAGIQA, Judgement
 
 GROW_AFTER = 64

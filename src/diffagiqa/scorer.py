@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from diffagiqa import checks
+from diffagiqa.backbones.folder import load_backbone
+from diffagiqa.backbones.unet import Backbone, Prompts
+from diffagiqa.backbones.unet_walk import feature_channels
 from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
@@ -30,21 +33,18 @@ from diffagiqa.errors import (
     PromptError,
     WeightsError,
 )
-from diffagiqa.model.backbone import Backbone, Prompts
+from diffagiqa.located import DEFAULT_MODEL, locate
 from diffagiqa.model.config import ModelConfig, shares_of
-from diffagiqa.model.features import feature_channels
 from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
 from diffagiqa.overlap import in_order
-from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import (
+from diffagiqa.pretrained import (
     NOTICE,
     copy_own_files,
     load_model,
     named_backbone,
     save_model,
 )
-from diffagiqa.weights.located import DEFAULT_MODEL, locate
 
 RowError = ImageError | PromptError
 

@@ -14,9 +14,9 @@ from diffagiqa.app.batch import columns_shown, row_shown, score_files
 from diffagiqa.app.examples import write_examples
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
 from diffagiqa.errors import ImageError, PromptError
+from diffagiqa.jobs.model_spec import ModelFacts
+from diffagiqa.jobs.rows import row_columns
 from diffagiqa.report import read_run
-from diffagiqa.scale.model_spec import ModelFacts
-from diffagiqa.scale.rows import row_columns
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import torch
 from conftest import small_config, spread_out
 
 from diffagiqa import Scorer
+from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.bench.memory import measure_memory
 from diffagiqa.bench.precision import measure_precision
 from diffagiqa.bench.released import ReleasedPath, ladder
@@ -19,8 +20,7 @@ from diffagiqa.bench.run import bench
 from diffagiqa.bench.show import roofline, tables
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.model.scoring import scoring_noise
-from diffagiqa.weights.backbone_folder import load_backbone
-from diffagiqa.weights.folder import backbone_reference, load_model
+from diffagiqa.pretrained import backbone_reference, load_model
 
 
 @pytest.fixture(scope="module")

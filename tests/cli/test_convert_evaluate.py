@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from diffagiqa import Scorer
 from diffagiqa.cli.main import app, run
-from diffagiqa.weights.folder import load_model
+from diffagiqa.pretrained import load_model
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.cli.main import run
+from diffagiqa.located import locate
 from diffagiqa.scorer import DEFAULT_MODEL
-from diffagiqa.weights.located import locate
 
 
 def test_demo_scores_made_pictures_offline(

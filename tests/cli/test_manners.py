@@ -170,7 +170,7 @@ def test_doctor_names_the_number_format_of_the_model(monkeypatch: pytest.MonkeyP
 def test_doctor_says_whether_the_kernels_are_used(
     fault: str, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("diffagiqa.model.fused.fault_of_kernels", lambda device: fault)
+    monkeypatch.setattr("diffagiqa.accel.fused.fault_of_kernels", lambda device: fault)
     check = doctor._kernels(torch.device("cuda"))
     assert check.state == state
     assert fault in check.found

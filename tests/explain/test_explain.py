@@ -13,6 +13,7 @@ from conftest import small_config
 from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.cli.explain import _show
 from diffagiqa.cli.main import run
 from diffagiqa.errors import ConfigError
@@ -21,7 +22,6 @@ from diffagiqa.explain.attention import attention_maps, probabilities, token_pla
 from diffagiqa.explain.figures import overlay, visible
 from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map
 from diffagiqa.explain.words import split_words, without
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.synth.samples import MadeSample, made_sample
 
 

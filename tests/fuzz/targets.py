@@ -76,7 +76,7 @@ def config(data: bytes) -> None:
 
 def request(data: bytes) -> None:
     """The body of a JSON request to the service."""
-    from diffagiqa.scale.service_requests import Item, Refused, _from_json
+    from diffagiqa.serving.requests import Item, Refused, _from_json
 
     try:
         items = _from_json(data, 16)

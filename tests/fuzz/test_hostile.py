@@ -23,17 +23,17 @@ from PIL import Image
 from seeds import seeds
 from targets import LIMITS, TARGETS
 
+from diffagiqa.convert import convert_released
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import ConfigError, ImageError, WeightsError
+from diffagiqa.jobs.job import ChunkResult, Inputs, Layout, own_chunks, run_job, run_to_file
+from diffagiqa.jobs.model_spec import ModelFacts
+from diffagiqa.jobs.rows import prepare_sample, score_rows
+from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.scale.job import ChunkResult, Inputs, Layout, own_chunks, run_job, run_to_file
-from diffagiqa.scale.model_spec import ModelFacts
-from diffagiqa.scale.rows import prepare_sample, score_rows
-from diffagiqa.scale.stop import StopRequest
+from diffagiqa.pretrained import load_config, load_model
 from diffagiqa.scorer import Score, Scorer
-from diffagiqa.weights.convert import convert_released
-from diffagiqa.weights.folder import load_config, load_model
 
 CORPUS = Path(__file__).parent / "corpus"
 MARK = "touched-by-hostile-input"

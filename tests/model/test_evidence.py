@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet_walk import unet_features
 from diffagiqa.errors import ConfigError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.evidence import (
     WORD_STATISTICS,
@@ -18,7 +19,6 @@ from diffagiqa.model.evidence import (
     unet_token_maps,
     word_statistics,
 )
-from diffagiqa.model.features import unet_features
 from diffagiqa.model.scoring import build_model, scoring_noise
 
 WORDS = ("up_blocks.1.attentions.1", "up_blocks.2.attentions.0")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffagiqa.model.backbone import Backbone
-from diffagiqa.model.features import unet_features
-from diffagiqa.model.noise import Noise
+from diffagiqa.backbones.noise import Noise
+from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet_walk import unet_features
+from diffagiqa.convert import convert_released
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.weights.convert import convert_released
 
 LEVELS = ("mid", "up1_0", "up1_1", "up1_2", "up2_0")
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from conftest import small_config
 
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.backbones.noise import Noise, draw_noise
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.model.config import TaskConfig
-from diffagiqa.model.noise import Noise, draw_noise
 from diffagiqa.model.pyramid import StatisticsPooling, statistics, textures
 from diffagiqa.model.scoring import build_model, scoring_noise
 
@@ -165,7 +165,7 @@ def test_pictures_are_encoded_in_pieces(
 ) -> None:
     images = torch.rand(5, 3, 64, 64)
     whole = backbone.encode_image(images)  # gradients are on: in one piece
-    monkeypatch.setattr("diffagiqa.model.backbone.ENCODED_AT_ONCE", 2 * 64 * 64)
+    monkeypatch.setattr("diffagiqa.backbones.unet.ENCODED_AT_ONCE", 2 * 64 * 64)
     sizes = []
     handle = backbone.vae_encoder.register_forward_pre_hook(
         lambda _module, inputs: sizes.append(len(inputs[0]))

@@ -136,8 +136,8 @@ def test_folder_loads_as_stable_diffusion(trained: Path) -> None:
 
 
 def test_folder_loads_as_our_backbone(trained: Path) -> None:
-    from diffagiqa.model.features import unet_features
-    from diffagiqa.weights.backbone_folder import load_backbone
+    from diffagiqa.backbones.folder import load_backbone
+    from diffagiqa.backbones.unet_walk import unet_features
 
     names = ("mid_block.attentions.0", "up_blocks.2.attentions.0")
     backbone = load_backbone(str(trained / "backbone"), features=names, dtype=torch.float32)

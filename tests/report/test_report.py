@@ -262,7 +262,7 @@ def test_a_full_disk_leaves_no_half_page(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run = read_run(table(tmp_path / "a.csv"))
-    monkeypatch.setattr("diffagiqa.scale.folder.OutputFolder._write_local", staticmethod(full))
+    monkeypatch.setattr("diffagiqa.jobs.folder.OutputFolder._write_local", staticmethod(full))
     (tmp_path / "out").mkdir()
     with pytest.raises(TableError, match="No space left"):
         write_report(run, tmp_path / "out" / "r.html")
@@ -583,7 +583,7 @@ def test_scores_outside_their_range_are_not_scores(tmp_path: Path) -> None:
 
 
 def test_the_embedded_model_brings_its_notice(tmp_path: Path) -> None:
-    from diffagiqa.scale.model_spec import ModelSpec
+    from diffagiqa.jobs.model_spec import ModelSpec
 
     rows = pd.read_csv(table(tmp_path / "a.csv", count=2))
     assert 'class="caveat"' not in report_of(rows, tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from diffagiqa.model.noise import draw_noise
+from diffagiqa.backbones.noise import draw_noise
 from diffagiqa.training.determinism import SCORING_DRAWS, Step, seed_dropout, set_step
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from made_up import made_up_rows, small_config, thirds
 
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.pretrained import load_model, save_model
 from diffagiqa.training import loop
 from diffagiqa.training.checkpoint import load_state, save_folder, save_state
 from diffagiqa.training.train import initial_model, make_model, train
-from diffagiqa.weights.folder import load_model, save_model
 
 QUIET = lambda text: None  # noqa: E731
 

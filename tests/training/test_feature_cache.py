@@ -17,9 +17,9 @@ import torch
 from made_up import made_up_rows, small_config
 from PIL import Image
 
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training import features as cache_module
 from diffagiqa.training.data import Rows

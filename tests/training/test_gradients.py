@@ -8,8 +8,8 @@ import pytest
 import torch
 from made_up import small_model
 
-from diffagiqa.model.backbone import Backbone
-from diffagiqa.model.noise import Noise, draw_noise
+from diffagiqa.backbones.noise import Noise, draw_noise
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.model.scoring import build_model
 from diffagiqa.training.train import initial_model
 

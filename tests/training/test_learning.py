@@ -13,9 +13,9 @@ from made_up import SCALES, made_up_rows, make_pictures, small_config, thirds
 from scipy import stats
 
 from diffagiqa import Scorer
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import data_order, make_rows, may_flip

@@ -10,13 +10,13 @@ import pytest
 import torch
 from made_up import made_up_rows, small_config, thirds
 
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.pretrained import load_model
 from diffagiqa.training.data import Rows
 from diffagiqa.training.merge import merge
 from diffagiqa.training.run_folder import RunFolder
 from diffagiqa.training.train import train
-from diffagiqa.weights.folder import load_model
 
 COUNT = 12
 CONFIG = small_config(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from made_up import made_up_rows, small_model
 
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.model.scoring import build_model
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features

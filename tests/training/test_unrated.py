@@ -12,10 +12,10 @@ import pytest
 import torch
 from made_up import SCALES, made_up_rows, make_pictures, small_config
 
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.data.images import decode_image, fit_image
 from diffagiqa.data.splits import Split
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.synth.defects import HELD_OUT_DEFECTS

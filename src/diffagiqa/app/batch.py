@@ -12,11 +12,11 @@ from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import Sample, printable
 from diffagiqa.errors import ImageError
+from diffagiqa.jobs.chunks import Share, chunks_of
+from diffagiqa.jobs.model_spec import ModelFacts
+from diffagiqa.jobs.rows import Prepared, Row, launch_rows, prepare_ahead, row_columns
+from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.overlap import in_order
-from diffagiqa.scale.chunks import Share, chunks_of
-from diffagiqa.scale.model_spec import ModelFacts
-from diffagiqa.scale.rows import Prepared, Row, launch_rows, prepare_ahead, row_columns
-from diffagiqa.scale.stop import StopRequest
 from diffagiqa.scorer import Scorer
 
 MOST = 500

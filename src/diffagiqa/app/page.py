@@ -13,7 +13,7 @@ from diffagiqa.app.models import LIMITS, Models
 from diffagiqa.app.one_picture import one_picture
 from diffagiqa.app.side_by_side import side_by_side
 from diffagiqa.errors import MissingExtraError
-from diffagiqa.scale.ray_cluster import check_port
+from diffagiqa.jobs.ray_cluster import check_port
 
 TITLE = "diffagiqa"
 INTRO = (

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diffagiqa.scale.job import Inputs, Layout, run_job
-from diffagiqa.scale.local import LocalEngine
-from diffagiqa.scale.model_spec import ModelFacts
-from diffagiqa.scale.stop import StopRequest
+from diffagiqa.jobs.job import Inputs, Layout, run_job
+from diffagiqa.jobs.local import LocalEngine
+from diffagiqa.jobs.model_spec import ModelFacts
+from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.scorer import Scorer
 
 DISTINCT = 32

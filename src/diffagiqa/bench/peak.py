@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from diffagiqa.model.products import linear
+from diffagiqa.accel.products import linear
 
 
 def synchronise(device: torch.device) -> None:

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa.accel.fused import enable_fused
+from diffagiqa.accel.products import enable_products
+from diffagiqa.accel.winograd import enable_winograd
+from diffagiqa.backbones.noise import Noise
+from diffagiqa.backbones.unet import Backbone, Prompts
+from diffagiqa.backbones.unet_walk import LATENTS, unet_features
 from diffagiqa.device import cpu_is_zen5
-from diffagiqa.model.backbone import Backbone, Prompts
-from diffagiqa.model.features import LATENTS, unet_features
 from diffagiqa.model.fold import for_inference
-from diffagiqa.model.fused import enable_fused
-from diffagiqa.model.noise import Noise
-from diffagiqa.model.products import enable_products
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Pass
-from diffagiqa.model.winograd import enable_winograd
 
 
 @dataclass(frozen=True)

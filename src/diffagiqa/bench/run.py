@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from diffagiqa.accel.fused import fuse_where_supported
+from diffagiqa.accel.products import products_by_onednn
+from diffagiqa.accel.winograd import replace_wide_convs
 from diffagiqa.bench.files import measure_files
 from diffagiqa.bench.memory import measure_memory
 from diffagiqa.bench.peak import bandwidth_peak, matmul_peak, median_seconds
@@ -22,13 +25,10 @@ from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
+from diffagiqa.located import locate
 from diffagiqa.model.fold import fold
-from diffagiqa.model.fused import fuse_where_supported
-from diffagiqa.model.products import products_by_onednn
 from diffagiqa.model.scoring import build_model, scoring_noise
-from diffagiqa.model.winograd import replace_wide_convs
 from diffagiqa.scorer import Scorer
-from diffagiqa.weights.located import locate
 
 Log = Callable[[str], None]
 Keep = Callable[[dict[str, Any]], None]
@@ -135,8 +135,8 @@ def _released_path(model: str, device: torch.device) -> ReleasedPath:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-    from diffagiqa.weights.backbone_folder import load_backbone
-    from diffagiqa.weights.folder import load_model
+    from diffagiqa.backbones.folder import load_backbone
+    from diffagiqa.pretrained import load_model
 
     located = locate(model)
     trained = load_model(located.folder).to(device)

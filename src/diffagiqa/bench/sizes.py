@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from diffagiqa.backbones.sizes import sd15_unet, sd15_vae
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import build_model
-from diffagiqa.model.sd15 import sd15_unet, sd15_vae
+from diffagiqa.pretrained import save_model
 from diffagiqa.scorer import DEFAULT_MODEL
-from diffagiqa.weights.folder import save_model
 
 
 def write_sd15(folder: Path) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffagiqa.accel.products import onednn_multiplies
+from diffagiqa.backbones.unet import Prompts
 from diffagiqa.bench.peak import median_seconds
-from diffagiqa.model.backbone import Prompts
-from diffagiqa.model.products import onednn_multiplies
 from diffagiqa.scorer import Scorer
 
 

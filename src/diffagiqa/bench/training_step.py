@@ -31,14 +31,14 @@ def main(
 ) -> None:
     import torch
 
+    from diffagiqa.accel.fused import enable_fused
+    from diffagiqa.backbones.folder import load_backbone
     from diffagiqa.bench.memory import peak_resident
     from diffagiqa.bench.peak import synchronise
     from diffagiqa.device import choose_dtype
-    from diffagiqa.model.fused import enable_fused
+    from diffagiqa.located import locate
     from diffagiqa.model.scoring import scoring_noise
-    from diffagiqa.weights.backbone_folder import load_backbone
-    from diffagiqa.weights.folder import load_model
-    from diffagiqa.weights.located import locate
+    from diffagiqa.pretrained import load_model
 
     place = torch.device(device)
     located = locate(model)

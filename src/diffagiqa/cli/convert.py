@@ -33,8 +33,8 @@ def convert(
     Example:
         diffagiqa convert released.pth models/released
     """
-    from diffagiqa.weights.convert import convert_released
-    from diffagiqa.weights.folder import save_model
+    from diffagiqa.convert import convert_released
+    from diffagiqa.pretrained import save_model
 
     tasks = ("perception", "alignment") if alignment else ("perception",)
     result = convert_released(

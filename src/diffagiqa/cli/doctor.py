@@ -110,7 +110,7 @@ def _device(exact: bool) -> list[Check]:
 
 
 def _kernels(device: Any) -> Check:
-    from diffagiqa.model.fused import fault_of_kernels
+    from diffagiqa.accel.fused import fault_of_kernels
 
     fault = fault_of_kernels(device)
     if not fault:
@@ -124,9 +124,9 @@ def _model(name: str | None) -> tuple[Check, bool]:
     from diffagiqa.errors import DiffAGIQAError
 
     try:
+        from diffagiqa.backbones.folder import find_backbone
+        from diffagiqa.pretrained import WEIGHTS, backbone_reference, find_model, load_config
         from diffagiqa.scorer import DEFAULT_MODEL, read_notice
-        from diffagiqa.weights.backbone_folder import find_backbone
-        from diffagiqa.weights.folder import WEIGHTS, backbone_reference, find_model, load_config
 
         folder = Path(name).expanduser() if name else DEFAULT_MODEL
         if name and not folder.exists():

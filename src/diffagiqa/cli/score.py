@@ -11,9 +11,9 @@ from diffagiqa.cli import model_options as options
 from diffagiqa.data.wording import counted
 
 if TYPE_CHECKING:
-    from diffagiqa.scale.job import Engine, Inputs, Layout
-    from diffagiqa.scale.model_spec import ModelFacts
-    from diffagiqa.scale.totals import Totals
+    from diffagiqa.jobs.job import Engine, Inputs, Layout
+    from diffagiqa.jobs.model_spec import ModelFacts
+    from diffagiqa.jobs.totals import Totals
 
 _input_option = partial(typer.Option, rich_help_panel="What to score")
 _output_option = partial(typer.Option, rich_help_panel="Output")
@@ -148,9 +148,9 @@ def score(
         from diffagiqa.data.web import VARIABLE
         from diffagiqa.device import choose_device, default_batch_size
         from diffagiqa.errors import ConfigError
-        from diffagiqa.scale.chunks import Share
-        from diffagiqa.scale.job import Inputs, Layout
-        from diffagiqa.scale.model_spec import ModelSpec
+        from diffagiqa.jobs.chunks import Share
+        from diffagiqa.jobs.job import Inputs, Layout
+        from diffagiqa.jobs.model_spec import ModelSpec
 
     if allow_host:
         os.environ[VARIABLE] = ",".join(allow_host)  # worker processes inherit it
@@ -197,7 +197,7 @@ def score(
         out=out,
     )
     if engine == "ray":
-        from diffagiqa.scale.ray_engine import RayEngine
+        from diffagiqa.jobs.ray_engine import RayEngine
 
         facts = spec.describe()
         worker: Engine = RayEngine(
@@ -205,8 +205,8 @@ def score(
         )
     else:
         with collector_at_rest():
-            from diffagiqa.scale.local import LocalEngine
-            from diffagiqa.scale.model_spec import ModelFacts
+            from diffagiqa.jobs.local import LocalEngine
+            from diffagiqa.jobs.model_spec import ModelFacts
 
             scorer = spec.load()
         facts = ModelFacts.of(scorer)
@@ -228,8 +228,8 @@ def _run(
     """Run the job with a progress bar and a summary; whether any row failed."""
     from diffagiqa.cli.score_output import RowPrinter, progress_bar, show_summary
     from diffagiqa.data.folders import passed_over, passed_over_sentence
-    from diffagiqa.scale.job import run_job, run_stream, run_to_file
-    from diffagiqa.scale.stop import Stopped, StopRequest
+    from diffagiqa.jobs.job import run_job, run_stream, run_to_file
+    from diffagiqa.jobs.stop import Stopped, StopRequest
 
     out = inputs.out
     with StopRequest() as stop, progress_bar(inputs, layout, quiet) as bar:

@@ -15,14 +15,14 @@ from diffagiqa.data.results import guard_cell
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError
-from diffagiqa.scale.rows import row_columns
+from diffagiqa.jobs.rows import row_columns
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from diffagiqa.scale.job import Inputs, Layout
-    from diffagiqa.scale.model_spec import ModelFacts
-    from diffagiqa.scale.totals import Totals
+    from diffagiqa.jobs.job import Inputs, Layout
+    from diffagiqa.jobs.model_spec import ModelFacts
+    from diffagiqa.jobs.totals import Totals
 
 
 class Bar:

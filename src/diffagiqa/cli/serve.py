@@ -67,10 +67,10 @@ def serve(
         diffagiqa serve --gpus 1 --replicas 8 --host 0.0.0.0
     """
     from diffagiqa.data.images import ImageLimits
-    from diffagiqa.scale.model_spec import ModelSpec
-    from diffagiqa.scale.service import serve_forever
-    from diffagiqa.scale.service_settings import ServiceSettings, keys_from_environment
-    from diffagiqa.scale.stop import StopRequest
+    from diffagiqa.jobs.model_spec import ModelSpec
+    from diffagiqa.jobs.stop import StopRequest
+    from diffagiqa.serving.service import serve_forever
+    from diffagiqa.serving.settings import ServiceSettings, keys_from_environment
 
     limits = ImageLimits(max_bytes=max_bytes, max_pixels=max_pixels)
     settings = ServiceSettings(

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.backbones.unet_walk import cross_attended, walk_unet
 from diffagiqa.explain.words import Word
 from diffagiqa.model.evidence import queries_and_keys
-from diffagiqa.model.features import cross_attended, walk_unet
 
 
 @torch.no_grad()

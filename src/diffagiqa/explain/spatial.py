@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa import checks
-from diffagiqa.model.backbone import Prompts
+from diffagiqa.backbones.unet import Prompts
 from diffagiqa.scorer import Scorer
 
 

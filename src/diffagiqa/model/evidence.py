@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.backbones.unet_walk import cross_attended, walk_unet
 from diffagiqa.device import at_least_float32
-from diffagiqa.model.features import cross_attended, walk_unet
 
 WORD_STATISTICS = 8
 SHARPNESS = 2.0

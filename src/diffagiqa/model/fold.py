@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from diffagiqa.accel.winograd import replace_wide_convs
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.model.winograd import replace_wide_convs
 
 
 def for_inference(model: DiffAGIQA) -> DiffAGIQA:

@@ -20,9 +20,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.accel.products import linear
+from diffagiqa.accel.winograd import WinogradConv2d
 from diffagiqa.device import cpu_is_zen5
-from diffagiqa.model.products import linear
-from diffagiqa.model.winograd import WinogradConv2d
 
 
 def repeat_ratio(height: int, width: int, size: int) -> int:

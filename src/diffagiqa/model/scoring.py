@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffagiqa.model.backbone import Backbone, Prompts
+from diffagiqa.backbones.noise import Noise, draw_noise
+from diffagiqa.backbones.unet import Backbone, Prompts
+from diffagiqa.backbones.unet_walk import unet_features
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.evidence import WORD_STATISTICS, unet_evidence, word_statistics
-from diffagiqa.model.features import unet_features
 from diffagiqa.model.head import ScoreHead
-from diffagiqa.model.noise import Noise, draw_noise
 from diffagiqa.model.prompter import NoPrompter, VisualPrompter
 from diffagiqa.model.pyramid import PlainPooling, Pyramid, StatisticsPooling
 

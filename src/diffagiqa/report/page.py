@@ -15,9 +15,9 @@ from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
+from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.report import charts
 from diffagiqa.report.runs import Run, check_run, group_column
-from diffagiqa.scale.folder import OutputFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,7 +201,7 @@ def _notice(rows: pd.DataFrame) -> str:
     notice = read_notice(DEFAULT_MODEL)
     if not notice or "model" not in rows.columns:
         return ""
-    from diffagiqa.scale.model_spec import ModelSpec
+    from diffagiqa.jobs.model_spec import ModelSpec
 
     return notice if (rows["model"] == ModelSpec().describe().fingerprint).any() else ""
 

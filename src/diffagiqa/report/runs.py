@@ -79,7 +79,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     """
     import pandas as pd
 
-    from diffagiqa.scale.journal import unfinished
+    from diffagiqa.jobs.journal import unfinished
 
     path = Path(checks.location("path", path))
     files, missing = [path], None

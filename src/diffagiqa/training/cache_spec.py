@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.data import Rows
 

@@ -14,7 +14,7 @@ import torch
 
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.weights.folder import CONFIG, WEIGHTS, save_model
+from diffagiqa.pretrained import CONFIG, WEIGHTS, save_model
 
 STATE = "state.pt"
 

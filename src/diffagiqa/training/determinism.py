@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diffagiqa.model.noise import Noise, draw_noise
+from diffagiqa.backbones.noise import Noise, draw_noise
 
 SCORING_DRAWS = 64  # noise draws 0..63 of a seed belong to scoring (ModelConfig.noise_draws <= 64)
 _FLIP, _VIEW, _DROPOUT = 1, 2, 16  # streams of one step; dropout layer i uses _DROPOUT + i

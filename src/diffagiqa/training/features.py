@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.backbones.noise import draw_noise
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.data.wording import counted
 from diffagiqa.device import DTYPES
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.model.noise import draw_noise
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.cache_spec import cache_spec, check_spec
 from diffagiqa.training.checkpoint import write_whole

@@ -182,7 +182,7 @@ def fit(
             run.draw(history)
             run.close()
         processes.barrier()
-        from diffagiqa.weights.folder import load_model
+        from diffagiqa.pretrained import load_model
 
         return Fitted(load_model(run.best), progress.best, progress.best_epoch, history)
     model.load_state_dict(best or ema.model.state_dict())

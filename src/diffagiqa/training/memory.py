@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.backbones.noise import Noise
+from diffagiqa.backbones.sizes import sd15_unet, sd15_vae
+from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet_walk import drop_unused
 from diffagiqa.evaluation.tables import markdown
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.model.features import drop_unused
-from diffagiqa.model.noise import Noise
 from diffagiqa.model.scoring import DiffAGIQA, build_model
-from diffagiqa.model.sd15 import sd15_unet, sd15_vae
 
 GB = 1e9
 

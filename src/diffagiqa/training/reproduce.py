@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from diffagiqa.backbones.folder import find_backbone
+from diffagiqa.backbones.unet import Backbone
 from diffagiqa.data.splits import Split
 from diffagiqa.evaluation.protocol import Evaluation, Summary, summarise_repeats
 from diffagiqa.evaluation.tables import number
-from diffagiqa.model.backbone import Backbone
+from diffagiqa.pretrained import fingerprint
 from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -29,8 +31,6 @@ from diffagiqa.training.results import parts_hash, read_result, rows_hash, write
 from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
 from diffagiqa.training.unrated import with_unrated
-from diffagiqa.weights.backbone_folder import find_backbone
-from diffagiqa.weights.folder import fingerprint
 
 Log = Callable[[str], None]
 

@@ -11,9 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from diffagiqa.backbones.unet import Backbone, Prompts
 from diffagiqa.data.images import decode_image, fit_image
 from diffagiqa.errors import ImageError, TrainingError
-from diffagiqa.model.backbone import Backbone, Prompts
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
 from diffagiqa.training.data import Rows, may_flip

@@ -9,14 +9,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.backbones.folder import find_backbone, load_backbone
+from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet_walk import feature_channels
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_dtype
 from diffagiqa.errors import TrainingError, WeightsError
-from diffagiqa.model.backbone import Backbone
 from diffagiqa.model.config import ModelConfig, TaskConfig
-from diffagiqa.model.features import feature_channels
 from diffagiqa.model.prompter import VisualPrompter
 from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.pretrained import (
+    find_model,
+    fingerprint,
+    load_model,
+    load_strictly,
+    named_backbone,
+)
 from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -27,14 +35,6 @@ from diffagiqa.training.merge import merge
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.run_folder import Parts, RunFolder, member_folder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
-from diffagiqa.weights.backbone_folder import find_backbone, load_backbone
-from diffagiqa.weights.folder import (
-    find_model,
-    fingerprint,
-    load_model,
-    load_strictly,
-    named_backbone,
-)
 
 
 def train(

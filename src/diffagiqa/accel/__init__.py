@@ -1,0 +1,1 @@
+"""The same numbers sooner: replacements for parts of the plain networks."""

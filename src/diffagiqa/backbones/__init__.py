@@ -1,0 +1,1 @@
+"""The frozen parts: a diffusion model in diffusers format behind one interface."""

@@ -1,0 +1,166 @@
+"""The engine of a cluster: the same chunks on Ray Data, one model per actor.
+
+One read task walks the inputs and emits chunks; a pool of actors scores them; the driver keeps the
+results in the journal. Ray runs again what a lost worker had in hand. Since a chunk's rows follow
+from its position alone, results that come late, twice or out of order change nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from diffagiqa.data.web import VARIABLE
+from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
+from diffagiqa.jobs.job import ChunkResult, Inputs, Layout, own_chunks
+from diffagiqa.jobs.journal import Done
+from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec, arithmetic
+from diffagiqa.jobs.ray_cluster import cluster_address, join_cluster
+from diffagiqa.jobs.rows import prepare_sample, score_rows
+from diffagiqa.jobs.stop import StopRequest
+
+
+class RayEngine:
+    """Scores on a Ray cluster: ``address`` joins one, None starts one on this machine.
+
+    ``workers``: "4", or "1:16" to grow and shrink with the work; default: 1 to as many as the
+    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots). ``threads`` decode pictures
+    for each; default: 4.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        facts: ModelFacts,
+        *,
+        workers: str | None = None,
+        address: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.spec = spec
+        self.facts = facts
+        self.workers = _range(workers) if workers is not None else None
+        self.address = address
+        self.threads = threads or 4
+
+    def results(
+        self, inputs: Inputs, layout: Layout, done: Done, stop: StopRequest
+    ) -> Iterator[ChunkResult]:
+        """Results as they come in, in any order."""
+        try:
+            import ray.data
+        except ImportError:
+            raise MissingExtraError("ray", "ray") from None
+        started = not ray.is_initialized()
+        if started:
+            variables = {VARIABLE: os.environ.get(VARIABLE, "")}
+            join_cluster(cluster_address(self.address), runtime_env={"env_vars": variables})
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
+            stop.listen()  # Ray has put its own handlers in place
+        try:
+            for row in self._dataset(inputs, layout, done).iter_rows():
+                stop.check()
+                rows = row["rows"]
+                yield ChunkResult(
+                    int(row["chunk"]),
+                    str(row["digest"]),
+                    int(row["count"]),
+                    json.loads(rows) if rows else None,
+                    str(row["arithmetic"]),
+                )
+        except ray.exceptions.RayError as fault:
+            raise _own_error(fault) or fault from None
+        finally:
+            if started:
+                ray.shutdown()
+
+    def _dataset(self, inputs: Inputs, layout: Layout, done: Done) -> Any:
+        import ray.data
+
+        from diffagiqa.jobs.ray_source import ChunkSource
+
+        context = ray.data.DataContext.get_current()
+        context.target_max_block_size = 1  # bytes: every chunk is a block, to go to any worker
+        context.enable_progress_bars = False
+        gpus = ray.cluster_resources().get("GPU", 0)
+        use_gpu = bool(gpus) and not (self.spec.device or "cuda").startswith("cpu")
+        slots = gpus if use_gpu else ray.cluster_resources().get("CPU", 1)
+        least, most = self.workers or (1, max(1, int(slots)))
+        resources = {"num_gpus": 1} if use_gpu else {"num_cpus": 1}
+        source = ChunkSource(inputs, layout, done)
+        # The read task asks for no CPU, or a full pool of actors would leave it no place to run.
+        return ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0).map_batches(
+            ChunkScorer,
+            fn_constructor_args=(self.spec, self.facts, inputs.need_prompt, self.threads),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
+            **resources,
+        )
+
+
+class ChunkScorer:
+    """What runs on a worker: one model, one chunk after the other."""
+
+    def __init__(self, spec: ModelSpec, facts: ModelFacts, need_prompt: bool, threads: int) -> None:
+        self.scorer = spec.load()
+        if self.scorer.fingerprint != facts.fingerprint:
+            raise WeightsError(
+                f"this worker has model {self.scorer.fingerprint} and the job {facts.fingerprint}; "
+                "put the same files on every machine"
+            )
+        self.need_prompt = need_prompt
+        self.arithmetic = arithmetic(self.scorer)
+        self.pool = ThreadPoolExecutor(threads)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Columns chunk, digest, count, samples -> chunk, digest, count, rows, arithmetic."""
+        rows = [self._score(samples) for samples in batch["samples"]]
+        kept = {name: batch[name] for name in ("chunk", "digest", "count")}
+        return kept | {"rows": rows, "arithmetic": [self.arithmetic] * len(rows)}
+
+    def _score(self, samples: bytes) -> bytes:
+        if not samples:
+            return b""
+        prepare = self.pool.map(
+            # pickled by our own read task within the cluster, never read from a file
+            lambda sample: prepare_sample(self.scorer, sample, self.need_prompt),
+            pickle.loads(samples),
+        )
+        return json.dumps(score_rows(self.scorer, list(prepare), StopRequest())).encode()
+
+
+def pickled_chunks(inputs: Inputs, layout: Layout, done: Done) -> Iterator[dict[str, list[Any]]]:
+    """Chunks as rows of a table; those that are done come without samples."""
+    for chunk, is_done in own_chunks(inputs, layout, done):
+        yield {
+            "chunk": [chunk.index],
+            "digest": [chunk.digest],
+            "count": [chunk.rows],
+            "samples": [b"" if is_done else pickle.dumps(chunk.samples)],
+        }
+
+
+def _range(workers: str) -> tuple[int, int]:
+    least, colon, most = workers.partition(":")
+    most = most if colon else least
+    if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most)):
+        raise ConfigError(f"workers is {workers!r}; expected N, or MIN:MAX such as 1:16")
+    return int(least), int(most)
+
+
+def _own_error(fault: BaseException) -> DiffAGIQAError | None:
+    """The error of ours that a remote failure was caused by, if any."""
+    found: BaseException | None = fault
+    for _ in range(10):  # Ray's errors keep the worker's in ``cause``, and are of its class too
+        inner = getattr(found, "cause", None) or getattr(found, "__cause__", None)
+        if not isinstance(inner, BaseException):
+            break
+        found = inner
+    if not isinstance(found, DiffAGIQAError):
+        return None
+    return type(found)(str(found).splitlines()[0])  # Ray may add advice of its own below

@@ -1,0 +1,49 @@
+"""The inputs as a Ray datasource: one task that walks them once and emits a block per chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from ray.data import Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from diffagiqa.jobs.job import Inputs, Layout
+from diffagiqa.jobs.journal import Done
+from diffagiqa.jobs.ray_engine import pickled_chunks
+
+SCHEMA = pa.schema(
+    [
+        ("chunk", pa.int64()),
+        ("digest", pa.string()),
+        ("count", pa.int64()),
+        ("samples", pa.binary()),
+    ]
+)
+
+
+class ChunkSource(Datasource):
+    """Rows are chunks: index, digest, number of rows, pickled samples.
+
+    Reading again gives the same blocks, so that Ray may read again what a lost machine held.
+    """
+
+    def __init__(self, inputs: Inputs, layout: Layout, done: Done) -> None:
+        super().__init__()
+        self._arguments = inputs, layout, done
+
+    def get_name(self) -> str:
+        return "Inputs"
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
+        arguments = self._arguments
+
+        def read() -> Iterator[pa.Table]:
+            for chunk in pickled_chunks(*arguments):
+                yield pa.table(chunk, schema=SCHEMA)
+
+        return [ReadTask(read, BlockMetadata(None, None, None, None))]

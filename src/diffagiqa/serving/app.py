@@ -1,0 +1,259 @@
+"""The service's HTTP side: routes, queue, time limit, metrics. It knows a backend, and no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from diffagiqa import __version__
+from diffagiqa.data.prompts import clean_prompt
+from diffagiqa.data.wording import counted
+from diffagiqa.serving.metrics import Metrics
+from diffagiqa.serving.requests import (
+    BodyLimit,
+    Item,
+    Refused,
+    check_key,
+    fetch,
+    read_items,
+)
+from diffagiqa.serving.settings import ServiceSettings
+
+
+class Backend(Protocol):
+    """Scores one picture: its row, with ``error`` where it cannot be scored."""
+
+    async def score(self, data: bytes, prompt: str | None) -> Mapping[str, Any]: ...
+
+    async def ready(self) -> bool: ...
+
+
+RESULT = ("scores", "mos", "prompt", "prompt_source", "unfamiliar", "seed", "model", "error")
+"""What is said of every picture; null where there is nothing to say."""
+
+
+class Gate:
+    """Counts requests between their first byte and their answer, and closes for draining."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.open = 0
+        self.draining = False
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """Raise 503 while draining and 429 when full."""
+        if self.draining:
+            raise Refused(503, "the service is stopping")
+        if self.open >= self.most:
+            raise Refused(
+                429,
+                f"{counted(self.most, 'request is', 'requests are')} waiting already; try again",
+            )
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+
+
+_TEXT = {"type": "string"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+_NUMBERS = {"type": ["object", "null"], "additionalProperties": {"type": "number"}}
+_IMAGE = {
+    "type": "object",
+    "properties": {
+        "image": {"type": "string", "format": "byte", "description": "The file in base64."},
+        "url": {"type": "string", "format": "uri"},
+        "prompt": _MAYBE_TEXT,
+    },
+    "anyOf": [{"required": ["image"]}, {"required": ["url"]}],
+}
+SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                        "prompt": {
+                            "type": "array",
+                            "items": _TEXT,
+                            "description": "One for all images, or one each; none: looked for "
+                            "in the image's metadata.",
+                        },
+                    },
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "anyOf": [
+                        {
+                            "type": "object",
+                            "required": ["images"],
+                            "properties": {
+                                "images": {"type": "array", "minItems": 1, "items": _IMAGE}
+                            },
+                        },
+                        _IMAGE,
+                    ]
+                }
+            },
+        },
+    }
+}
+_RESULTS = {
+    "type": "object",
+    "required": ["results"],
+    "properties": {
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": list(RESULT),
+                "properties": dict.fromkeys(RESULT, _MAYBE_TEXT)
+                | {"scores": _NUMBERS, "mos": _NUMBERS, "seed": {"type": ["integer", "null"]}},
+            },
+        }
+    },
+}
+_DETAIL = {"type": "object", "required": ["detail"], "properties": {"detail": _TEXT}}
+
+
+def _said(description: str, *schemas: dict[str, Any]) -> dict[str, Any]:
+    """A response of the OpenAPI description: one of these in JSON."""
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_NO_KEY = _said("No valid API key.", _DETAIL)
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: _said("Some images were scored.", _RESULTS),
+    400: _said("The body cannot be read.", _DETAIL),
+    401: _NO_KEY,
+    413: _said("More than the limits allow.", _DETAIL),
+    415: _said("Neither multipart/form-data nor application/json.", _DETAIL),
+    422: _said("No image was scored, and why.", _RESULTS, _DETAIL),
+    429: _said("Too many requests are open; try again.", _DETAIL),
+    503: _said("The service is stopping, or its workers died; try again.", _DETAIL),
+    504: _said("It took too long.", _DETAIL),
+}
+
+
+def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = None) -> FastAPI:
+    """The ASGI application around a backend."""
+    gate = gate or Gate(settings.max_queue)
+    metrics = Metrics(gate)
+    app = FastAPI(
+        title="diffagiqa",
+        version=__version__,
+        description="Perceptual quality of AI-generated images, and their agreement with prompts.",
+    )
+    app.add_middleware(BodyLimit, most=settings.max_body)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, fault: Refused) -> JSONResponse:
+        headers = {"Retry-After": "1"} if fault.status in (429, 503) else None
+        return JSONResponse({"detail": fault.detail}, fault.status, headers)
+
+    @app.post(
+        "/v1/score", openapi_extra=SCHEMA, responses=ANSWERS, summary="Score one or more images"
+    )
+    async def score(request: Request) -> JSONResponse:
+        """Scores in [0, 1] and on the MOS scale, per image; faults of an image in its ``error``."""
+        return await metrics.timed(lambda: _score(request, backend, settings, gate, metrics))
+
+    @app.get("/healthz", summary="The process lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    unready = {"description": "No model runs, or the service is stopping."}
+
+    @app.get("/readyz", summary="A model runs and requests are taken", responses={503: unready})
+    async def readyz() -> JSONResponse:
+        ready = not gate.draining and await backend.ready()
+        return JSONResponse({"ready": ready}, 200 if ready else 503)
+
+    @app.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        response_class=PlainTextResponse,
+        responses={401: _NO_KEY},
+    )
+    async def show_metrics(request: Request) -> Response:
+        check_key(request, settings)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+async def _score(
+    request: Request, backend: Backend, settings: ServiceSettings, gate: Gate, metrics: Metrics
+) -> JSONResponse:
+    check_key(request, settings)
+    async with gate.enter():
+        try:
+            results = await asyncio.wait_for(_answer(request, backend, settings), settings.timeout)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise Refused(504, f"the answer took over {settings.timeout:g} s") from None
+    failed = sum(bool(result["error"]) for result in results)
+    metrics.count_images(len(results) - failed, failed)
+    return JSONResponse({"results": results}, 422 if failed == len(results) else 200)
+
+
+async def _answer(
+    request: Request, backend: Backend, settings: ServiceSettings
+) -> list[dict[str, Any]]:
+    items = await read_items(request, settings)
+    return await asyncio.gather(*(_one(item, backend, settings) for item in items))
+
+
+async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[str, Any]:
+    data = item.data
+    if data is None:
+        try:
+            data = await asyncio.to_thread(fetch, item.url or "", settings)
+        except Refused as fault:
+            source = "none" if item.prompt is None else "argument"
+            prompt = None if item.prompt is None else clean_prompt(item.prompt)
+            given = {"prompt": prompt, "prompt_source": source, "error": fault.detail}
+            return dict.fromkeys(RESULT) | given
+    return dict(await backend.score(data, item.prompt))
+
+
+async def with_retries(
+    call: Callable[[], Awaitable[Mapping[str, Any]]],
+    retries: int,
+    lost: type[BaseException] | tuple[type[BaseException], ...],
+) -> Mapping[str, Any]:
+    """Try again where a replica died with the picture; scoring twice gives the same score."""
+    for attempt in range(retries + 1):
+        try:
+            return await call()
+        except lost:
+            if attempt == retries:
+                raise Refused(503, "the workers that had this picture died; try again") from None
+            await asyncio.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+async def drained(gate: Gate, seconds: float) -> int:
+    """Close the gate and wait until requests have ended or the time is over; how many are left."""
+    gate.draining = True
+    until = time.monotonic() + seconds
+    while gate.open and time.monotonic() < until:
+        await asyncio.sleep(0.05)
+    return gate.open
