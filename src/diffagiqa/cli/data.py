@@ -111,10 +111,16 @@ def _show(report: CheckReport, database: Database, decoded: bool) -> None:
     facts.add_row(Text("prompts", "bold"), f"{report.prompts:,}")
     parts = ", ".join(f"{part} {rows:,}" for part, rows in report.official.items())
     facts.add_row(Text("official split", "bold"), parts or "none")
+    if (choices := report.preferences) is not None:
+        text = (
+            f"{choices.pairs:,} pairs, {choices.ties:,} of them ties, in {choices.groups:,} groups"
+        )
+        facts.add_row(Text("preferences", "bold"), f"{text} of up to {choices.largest} images")
     console.print(facts)
     console.print()
-    console.print(_scores(report.labels))
-    console.print()
+    if report.labels:
+        console.print(_scores(report.labels))
+        console.print()
     console.print(_generators(report, database))
     console.print()
     remarks = Table.grid(padding=(0, 2))
@@ -164,7 +170,11 @@ def _generators(report: CheckReport, database: Database) -> RichTable:
     for task in database.tasks:
         table.add_column(f"mean {task}", no_wrap=True)
     means = database.table.groupby("generator")[list(database.tasks)].mean()
-    order = means[database.tasks[0]].sort_values(ascending=False, na_position="last").index
+    order = list(report.generators)
+    if database.tasks:
+        order = list(
+            means[database.tasks[0]].sort_values(ascending=False, na_position="last").index
+        )
     for name in order:
         cells = [
             Text.assemble(

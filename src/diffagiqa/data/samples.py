@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from diffagiqa.data.members import read_member, split_member
 from diffagiqa.data.web import allowed_hosts, is_allowed, is_web, open_web
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError, TableError
@@ -187,7 +188,12 @@ def _fetch(url: str) -> BinaryIO:
 
 
 def read_location(location: str, max_bytes: int, error: type[DiffAGIQAError] = TableError) -> bytes:
-    """All bytes of a location, refused above ``max_bytes`` without reading further."""
+    """All bytes of a location or of a member of an archive, refused above ``max_bytes``."""
+    if (member := split_member(location)) is not None:
+        try:
+            return read_member(*member, max_bytes)
+        except DiffAGIQAError as fault:
+            raise error(f"{fault}.") from None
     with open_location(location, error) as file:
         return read_limited(file, printable(location), max_bytes, error)
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.images import decode_image
+from diffagiqa.data.members import member_size, split_member
+from diffagiqa.data.preferences import pairs_of
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError
@@ -37,6 +39,16 @@ class LabelSummary:
 
 
 @dataclass(frozen=True)
+class PreferenceSummary:
+    """Groups of compared images: how many, the largest, and their pairs, of which ``ties`` are tied."""
+
+    groups: int
+    largest: int
+    pairs: int
+    ties: int
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """What a database holds and what is wrong with it.
 
@@ -44,6 +56,7 @@ class CheckReport:
         rows, prompts: rows, and distinct prompts (compared as ``prompt_key`` does).
         generators: rows per generator, most first.
         labels: one summary per task.
+        preferences: of a database of preferences, None of any other.
         official: rows per part of the official split; empty without one.
         errors: why it cannot be used as it is; a whole database has none.
         notes: what a reader of its figures must know: parts missing, duplicates, missing labels.
@@ -60,6 +73,7 @@ class CheckReport:
     errors: tuple[str, ...]
     notes: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
+    preferences: PreferenceSummary | None = None
 
     @property
     def usable(self) -> bool:
@@ -107,6 +121,17 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
         errors=tuple(errors),
         notes=tuple(notes),
         unreadable=tuple(unreadable),
+        preferences=_preferences(database),
+    )
+
+
+def _preferences(database: Database) -> PreferenceSummary | None:
+    if not database.groups:
+        return None
+    outcomes = pairs_of(database.groups).outcome
+    largest = max(len(group.rows) for group in database.groups)
+    return PreferenceSummary(
+        len(database.groups), largest, len(outcomes), int((outcomes == 0.5).sum())
     )
 
 
@@ -153,6 +178,8 @@ def _empty(database: Database, summaries: Sequence[LabelSummary]) -> list[str]:
         rows = [str(row + 1) for row in np.flatnonzero(blank)]
         have = counted(len(rows), "row has", "rows have")
         found.append(f"{have} no prompt: {'row' if len(rows) == 1 else 'rows'} {_some(rows)}")
+    if not database.tasks and not database.groups:
+        found.append("the table has neither scores nor preferences")
     return found + [f"{s.task} has no scores" for s in summaries if not s.labelled]
 
 
@@ -222,8 +249,9 @@ def _pictures(database: Database, decode: bool) -> tuple[list[str], list[str]]:
     """Paths of pictures that cannot be read, and names of those of one colour."""
     table = database.table[database.table["path"].notna()].drop_duplicates("path")
     files = [database.root / path for path in table["path"]]
-    sizes = np.array([file.stat().st_size for file in files], dtype=np.float64)
-    limit = SMALL * np.median(sizes) if len(sizes) else 0.0
+    # NaN, which is below no limit, for cells of tables: they would have to be read to know.
+    sizes = np.array([member_size(str(file)) for file in files], dtype=np.float64)
+    limit = SMALL * np.nanmedian(sizes) if np.isfinite(sizes).any() else 0.0
     unreadable, plain = [], []
     named = zip(table["image"], table["path"], files, sizes, strict=True)
     for name, path, file, size in named:
@@ -242,7 +270,7 @@ def _pictures(database: Database, decode: bool) -> tuple[list[str], list[str]]:
 def _cut_short(file: Path) -> bool:
     """Whether a JPEG or PNG does not end as such files do; whole ones with more behind it are rare."""
     end = ENDS.get(file.suffix.lower())
-    if end is None:
+    if end is None or split_member(str(file)):  # archives have checksums
         return False
     try:
         with file.open("rb") as content:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diffagiqa.data.preferences import PreferenceGroup, renumbered
 from diffagiqa.data.samples import Sample
 from diffagiqa.data.wording import counted
 
@@ -53,6 +54,7 @@ class Database:
         citation, licence, home: how to cite it, under which licence it is, its home page.
         expected: what a whole copy holds.
         notes: what is unusual about this copy, one sentence each; never silently empty.
+        groups: what people preferred, as groups of the table's rows; empty where they gave ratings.
     """
 
     name: str
@@ -66,12 +68,13 @@ class Database:
     home: str = ""
     expected: Expected = Expected()
     notes: tuple[str, ...] = ()
+    groups: tuple[PreferenceGroup, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.int64], note: str = "") -> Database:
-        """Some rows, by a mask or by positions; official splits follow them."""
+        """Some rows, by a mask or by positions; official splits and preferences follow them."""
         positions = np.arange(len(self.table))[rows]
         splits = None
         if self.official_splits is not None:
@@ -83,6 +86,7 @@ class Database:
             self,
             table=self.table.iloc[positions].reset_index(drop=True),
             official_splits=splits,
+            groups=renumbered(self.groups, {int(old): new for new, old in enumerate(positions)}),
             notes=(*self.notes, note) if note else self.notes,
         )
 

@@ -6,10 +6,12 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.header import check_header
+from diffagiqa.data.members import ARCHIVES, member_size, member_sizes, read_member, split_member
 from diffagiqa.data.records import separator_of
 from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import IMAGE_SUFFIXES
@@ -74,17 +76,44 @@ class Folder:
         """Where an image is, relative to the root, or None.
 
         Looked for under its name in the root, then in the sub-folders of the distribution, then in any
-        other, and at last with another suffix of an image, as re-uploads have it; these two only where
-        one file alone is called so.
+        other, and with another suffix of an image, as re-uploads have it, these two only where one file
+        alone is called so; and at last in tar and zip files, as ``archive::member``.
         """
         wanted = name.replace("\\", "/").lower().removeprefix("./")
-        for folder in ("", *folders):
-            found = self._by_path.get(f"{folder.lower()}/{wanted}" if folder else wanted)
-            if found is not None:
-                return found
+        if "::" in name and split_member(str(self.root / name)):  # a cell of a table
+            return name
         base = wanted.rpartition("/")[2]
-        named = self._by_name.get(base) or self._by_stem.get(os.path.splitext(base)[0], [])
-        return named[0] if len(named) == 1 else None
+        for by_path, by_name in ((self._by_path, self._by_name), self._archived):
+            for folder in ("", *folders):
+                found = by_path.get(f"{folder.lower()}/{wanted}" if folder else wanted)
+                if found is not None:
+                    return found
+            named = by_name.get(base) or []
+            if not named and by_name is self._by_name:
+                named = self._by_stem.get(os.path.splitext(base)[0], [])
+            if len(named) == 1:
+                return named[0]
+        return None
+
+    @cached_property
+    def _archived(self) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """Members of tar and zip files below the root, as ``archive::member``: by path and by name.
+
+        A member's path may begin with the archive's name, as it does where that was unpacked.
+        """
+        by_path: dict[str, str] = {}
+        by_name: dict[str, list[str]] = {}
+        for file in self.files:
+            if not file.lower().endswith(ARCHIVES):
+                continue
+            stem = os.path.splitext(file)[0]
+            for member in member_sizes(str(self.root / file)):
+                if member.lower().endswith(IMAGE_SUFFIXES):
+                    location, plain = f"{file}::{member}", member.lower().removeprefix("./")
+                    by_path.setdefault(plain, location)
+                    by_path.setdefault(f"{stem}/{plain}".lower(), location)
+                    by_name.setdefault(plain.rpartition("/")[2], []).append(location)
+        return by_path, by_name
 
 
 def read_sheet(path: Path, remedy: str = "download it again", **options: Any) -> pd.DataFrame:
@@ -190,15 +219,22 @@ def columns(table: pd.DataFrame, wanted: Mapping[str, str], where: Path) -> pd.D
 def identical_files(paths: Iterable[Path]) -> dict[Path, int]:
     """Files that equal another of them byte for byte -> number of their set, from 0.
 
-    Only files of equal size are read, so 20 000 files take about as long as their listing.
+    Only files of equal size are read, so 20 000 files take about as long as their listing. Cells of
+    Parquet tables are not compared: all of them would have to be read.
     """
     by_size: dict[int, list[Path]] = {}
     for path in dict.fromkeys(paths):
-        by_size.setdefault(path.stat().st_size, []).append(path)
+        if (size := member_size(str(path))) is not None:
+            by_size.setdefault(size, []).append(path)
     by_digest: dict[str, list[Path]] = {}
     for same in by_size.values():
         for path in same if len(same) > 1 else ():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = hashlib.sha256(_content(path)).hexdigest()
             by_digest.setdefault(digest, []).append(path)
     sets = [same for same in by_digest.values() if len(same) > 1]
     return {path: number for number, same in enumerate(sets) for path in same}
+
+
+def _content(path: Path) -> bytes:
+    member = split_member(str(path))
+    return path.read_bytes() if member is None else read_member(*member, 1 << 32)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Database, Expected, Scale
 from diffagiqa.data.databases.files import Folder, identical_files
+from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.data.splits import PARTS, prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
@@ -28,15 +29,17 @@ class Listing:
 
     Attributes:
         table: columns image, prompt, generator, one per task, and what else the database says;
-            ``elsewhere`` is another name that the image may have.
+            ``elsewhere`` is another name that the image may have, ``path`` where it is known to lie.
         parts: the part of the official split that each row is in ("train", "validation", "test"), or
             None where the distribution has no split.
         notes: what was found on the way, one sentence each.
+        groups: preferences, as groups of the table's rows.
     """
 
     table: pd.DataFrame
     parts: list[str] | None = None
     notes: tuple[str, ...] = ()
+    groups: tuple[PreferenceGroup, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,10 @@ def build(
     generators = table["generator"].astype("string").str.strip().replace("", None)
     table["generator"] = generators.fillna("unknown").astype(object)
     others = table.pop("elsewhere") if "elsewhere" in table else table["image"]
+    given = table.pop("path") if "path" in table else [None] * len(table)
     paths = [
-        folder.image(image, folders) or folder.image(other, folders)
-        for image, other in zip(table["image"], others, strict=True)
+        path or folder.image(image, folders) or folder.image(other, folders)
+        for path, image, other in zip(given, table["image"], others, strict=True)
     ]
     table["path"] = pd.Series(paths, dtype=object)  # None stays None
     if "group" not in table:
@@ -123,7 +127,7 @@ def build(
         splits = {part: np.flatnonzero(parts == part) for part in PARTS if (parts == part).any()}
     return Database(
         name, folder.root, table, tasks, dict(scales), splits,
-        citation, licence, home, expected, listing.notes,
+        citation, licence, home, expected, listing.notes, listing.groups,
     )  # fmt: skip
 
 

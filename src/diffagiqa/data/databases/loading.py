@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K, MADE
 from diffagiqa.data.databases.aigc import AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K
 from diffagiqa.data.databases.check import check_database
+from diffagiqa.data.databases.choices import HPDV2, IMAGE_REWARD, PICK_A_PIC
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.listing import Source, build
@@ -19,7 +20,17 @@ from diffagiqa.errors import DatabaseError
 
 DATABASES: dict[str, Source] = {
     source.name: source
-    for source in (AGIQA_1K, AGIQA_3K, MADE, AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K)
+    for source in (
+        AGIQA_1K,
+        AGIQA_3K,
+        MADE,
+        AIGCIQA2023,
+        AIGIQA_20K,
+        PKU_AIGIQA_4K,
+        HPDV2,
+        IMAGE_REWARD,
+        PICK_A_PIC,
+    )
 }
 
 

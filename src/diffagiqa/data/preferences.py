@@ -1,0 +1,130 @@
+"""What people preferred: images of one prompt in an order, from which pairs follow.
+
+A database of preferences is a table of images, as one of ratings is, and groups of its rows. An image
+that stands in several groups or pairs is one row: it is scored once, and pairs are made of scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffagiqa.errors import TableError
+
+PREFERENCE = "preference"
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceGroup:
+    """Images of one prompt, in the order that people put them in.
+
+    Attributes:
+        rows: (n,) positions of the images in their table, n >= 2, all different.
+        ranks: (n,) finite; the lower, the better; equal ranks are a tie.
+        task: the score that was judged: "perception", "alignment", or "preference", which is both.
+
+    Raises:
+        TableError: fewer than two images, one twice, or not one finite rank per image.
+
+    >>> PreferenceGroup((4, 7), (2.0, 1.0)).best
+    (7,)
+    """
+
+    rows: tuple[int, ...]
+    ranks: tuple[float, ...]
+    task: str = PREFERENCE
+
+    def __post_init__(self) -> None:
+        if len(self.rows) < 2 or len(set(self.rows)) != len(self.rows):
+            raise TableError("it compares fewer than two different images; give two or more")
+        if len(self.ranks) != len(self.rows) or not all(map(math.isfinite, self.ranks)):
+            raise TableError(
+                f"it has {len(self.rows)} images and the ranks {list(self.ranks)}; "
+                "give one number per image"
+            )
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        """The rows that nobody preferred another to; several where the best are tied."""
+        first = min(self.ranks)
+        return tuple(r for r, rank in zip(self.rows, self.ranks, strict=True) if rank == first)
+
+
+class Pairs(NamedTuple):
+    """All pairs of some groups; arrays of one length P, int64 and float64."""
+
+    first: NDArray[np.int64]
+    """Positions of the first image of each pair among the rows (or scores) that groups index."""
+    second: NDArray[np.int64]
+    outcome: NDArray[np.float64]
+    """1.0 where the first is preferred, 0.0 where the second is, 0.5 for a tie."""
+    group: NDArray[np.int64]
+    """Number of the group that the pair is of."""
+
+
+def pairs_of(groups: Sequence[PreferenceGroup]) -> Pairs:
+    """The n (n - 1) / 2 pairs of every group of n.
+
+    >>> pairs_of([PreferenceGroup((5, 6, 7), (1, 2, 2))]).outcome.tolist()
+    [1.0, 1.0, 0.5]
+    """
+    parts = []
+    for number, group in enumerate(groups):
+        i, j = np.triu_indices(len(group.rows), 1)
+        rows, ranks = np.array(group.rows, np.int64), np.array(group.ranks, np.float64)
+        outcome = (1 + np.sign(ranks[j] - ranks[i])) / 2
+        parts.append((rows[i], rows[j], outcome, np.full(len(i), number, np.int64)))
+    if not parts:
+        nothing = np.zeros(0, np.int64)
+        return Pairs(nothing, nothing, np.zeros(0), nothing)
+    return Pairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def groups_from_ratings(
+    ratings: Sequence[float] | NDArray[np.float64], prompts: Sequence[str], task: str
+) -> tuple[PreferenceGroup, ...]:
+    """Ratings as an order of the images of each prompt.
+
+    Args:
+        ratings: (N,) opinion scores, the higher the better; rows with NaN are left out.
+        prompts: (N,) prompt or group of each row; rows with "" are left out.
+        task: what was rated.
+
+    Returns:
+        One group per prompt that has two or more rated images; equal ratings are ties.
+
+    >>> groups_from_ratings([3, 1, 2], ["a", "a", "b"], "perception")
+    (PreferenceGroup(rows=(0, 1), ranks=(-3.0, -1.0), task='perception'),)
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row, (rating, prompt) in enumerate(zip(ratings, prompts, strict=True)):
+        if prompt and math.isfinite(rating):
+            rows_of.setdefault(prompt, []).append(row)
+    return tuple(
+        PreferenceGroup(tuple(rows), tuple(-float(ratings[row]) for row in rows), task)
+        for rows in rows_of.values()
+        if len(rows) > 1
+    )
+
+
+def renumbered(
+    groups: Iterable[PreferenceGroup], positions: Mapping[int, int]
+) -> tuple[PreferenceGroup, ...]:
+    """The groups of some rows only: {row before: row now}. What is left of one may be none.
+
+    >>> renumbered([PreferenceGroup((0, 1, 2), (1, 2, 3))], {0: 0, 2: 1})
+    (PreferenceGroup(rows=(0, 1), ranks=(1, 3), task='preference'),)
+    """
+    changed = []
+    for group in groups:
+        both = [(positions[r], k) for r, k in zip(group.rows, group.ranks, strict=True)
+                if r in positions]  # fmt: skip
+        if len(both) > 1:
+            rows, ranks = zip(*both, strict=True)
+            changed.append(PreferenceGroup(rows, ranks, group.task))
+    return tuple(changed)
