@@ -37,6 +37,7 @@ def test_round_trip() -> None:
         ({"tasks": [{"name": "x y"}]}, "not an identifier"),
         ({"tasks": [{"name": "x", "mos_min": 5, "mos_max": 1}]}, "the first must be the smaller"),
         ({"tasks": [1]}, "list of objects"),
+        ({"doubtful": ["beauty"]}, "doubtful names beauty; expected some of perception, alignment"),
         ({"tasks": []}, "number of tasks is 0"),
         ({"head_dropout": [0.5, 1.0]}, "not in"),
         ({"fusion_channels": [511, 256, 128]}, "does not divide"),
@@ -86,3 +87,9 @@ def test_mos_scale() -> None:
 def test_settings_that_do_nothing_or_cannot_go_together(changes: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         ModelConfig(**changes)
+
+
+def test_which_scores_are_about_the_prompt() -> None:
+    tasks = TaskConfig("alignment"), TaskConfig("beauty"), TaskConfig("fit", needs_prompt=True)
+    assert [task.is_about_the_prompt for task in tasks] == [True, False, True]
+    assert not TaskConfig("alignment", needs_prompt=False).is_about_the_prompt

@@ -29,6 +29,8 @@ RELEASED_FEATURES = (
 )
 SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
 
+PROMPT_TASKS = ("alignment", "preference")
+
 
 def check_types(config: Any) -> None:
     """Raise ``ConfigError`` where a field of a configuration is not of its annotated type."""
@@ -83,6 +85,8 @@ class TaskConfig:
     """Lowest possible MOS: score 0."""
     mos_max: float = 5.0
     """Highest possible MOS: score 1."""
+    needs_prompt: bool | None = None
+    """Whether the score means nothing without a prompt; None: those called alignment or preference."""
     use_text: bool = True
     """False gives the U-Net the empty prompt for this score, so that no prompt can change it."""
 
@@ -97,6 +101,11 @@ class TaskConfig:
                 f"task {self.name!r} has MOS scale {self.mos_min}..{self.mos_max}; "
                 "the first must be the smaller"
             )
+
+    @property
+    def is_about_the_prompt(self) -> bool:
+        """Whether there is no such score for an image without a prompt."""
+        return self.name in PROMPT_TASKS if self.needs_prompt is None else self.needs_prompt
 
     def to_mos(self, score: float) -> float:
         """Map a score in [0, 1] to the MOS scale."""
@@ -186,6 +195,12 @@ class ModelConfig:
     head_dropout: tuple[float, float] = (0.5, 0.3)
     """Dropout after each hidden layer, in [0, 1)."""
 
+    doubtful: tuple[str, ...] = ()
+    """Tasks whose scores the model itself does not stand behind: they are shown as doubtful everywhere,
+    and nothing is ranked by them unless it is asked for."""
+    notice: str = ""
+    """What the model is not good for, in a sentence or two."""
+
     def __post_init__(self) -> None:
         check_types(self)
         self._check_ranges()
@@ -261,6 +276,10 @@ class ModelConfig:
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"{what} holds a name twice: {', '.join(names)}")
+        if unknown := sorted(set(self.doubtful) - set(self.task_names)):
+            raise ConfigError(
+                f"doubtful names {', '.join(unknown)}; expected some of {', '.join(self.task_names)}"
+            )
         wide, middle, _ = self.fusion_channels
         if wide % self.fusion_groups or middle % self.fusion_groups:
             raise ConfigError(
