@@ -11,7 +11,7 @@ import torch
 
 from diffagiqa.benchmark.differences import differences_table
 from diffagiqa.data.samples import Sample
-from diffagiqa.evaluation.correlations import bootstrap_difference, srcc
+from diffagiqa.evaluation.correlations import bootstrap_interval, srcc
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
@@ -66,7 +66,14 @@ def test_the_median_of_the_repeats_stands_and_prompts_are_resampled() -> None:
         each.append(srcc(x, LABELS[TEST]) - srcc(y, LABELS[TEST]))
         groups = [f"prompt {row // 2}" for row in TEST]
         bounds.append(
-            bootstrap_difference(srcc, x, y, LABELS[TEST], resamples=RESAMPLES, groups=groups)
+            bootstrap_interval(
+                lambda x, y, mos: srcc(x, mos) - srcc(y, mos),
+                x,
+                y,
+                LABELS[TEST],
+                resamples=RESAMPLES,
+                groups=groups,
+            )
         )
     value, low, high, _ = numbers(table, "ours minus other")
     assert value == round(sorted(each)[1], 3)

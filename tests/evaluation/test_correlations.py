@@ -14,7 +14,6 @@ from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.evaluation import correlations
 from diffagiqa.evaluation.correlations import (
     Measure,
-    bootstrap_difference,
     bootstrap_interval,
     by_group,
     krcc,
@@ -133,7 +132,9 @@ def test_group_resampling_is_wider_where_groups_are_alike() -> None:
 def test_paired_difference_sees_what_intervals_apart_do_not() -> None:
     predicted, mos = sample(300)
     worse = predicted + 0.3 * np.random.default_rng(1).normal(size=300)
-    low, high = bootstrap_difference(srcc, predicted, worse, mos, resamples=300)
+    low, high = bootstrap_interval(
+        lambda x, y, mos: srcc(x, mos) - srcc(y, mos), predicted, worse, mos, resamples=300
+    )
     assert 0 < low < high
 
 

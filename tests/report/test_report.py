@@ -18,8 +18,9 @@ from scipy import stats
 from diffagiqa.cli.main import run as command
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.evaluation.correlations import bootstrap_interval
 from diffagiqa.report import compare, rank, read_run, write_report
-from diffagiqa.report.compare import MIN_GROUPS, Comparison, paired_bootstrap
+from diffagiqa.report.compare import MIN_GROUPS, Comparison
 from diffagiqa.report.page import render_report
 from diffagiqa.report.runs import add_columns, group_column, split_run
 
@@ -241,7 +242,7 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     inside = 0
     for i in range(100):
-        low, high = paired_bootstrap(rng.normal(0.1, 1, 60), seed=i)
+        low, high = bootstrap_interval(np.mean, rng.normal(0.1, 1, 60), seed=i)
         inside += low <= 0.1 <= high
     assert 88 <= inside <= 99
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffagiqa.data.wording import counted
-from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_difference, srcc
+from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_interval, srcc
 from diffagiqa.evaluation.protocol import resampling_units
 from diffagiqa.evaluation.tables import markdown, number
 from diffagiqa.training.data import Rows
@@ -60,5 +60,8 @@ def _difference(
     known = table.dropna(subset=["ours", "theirs", task])
     mine, others, mos = (known[name].to_numpy() for name in ("ours", "theirs", task))
     units = resampling_units(known["prompt"])
-    bounds = bootstrap_difference(srcc, mine, others, mos, resamples=RESAMPLES, groups=units)
+    bounds = bootstrap_interval(
+        lambda x, other, y: srcc(x, y) - srcc(other, y), mine, others, mos,
+        resamples=RESAMPLES, groups=units,
+    )  # fmt: skip
     return _Difference(srcc(mine, mos) - srcc(others, mos), *bounds, len(set(units)))

@@ -7,7 +7,8 @@ are not numeric or differ in length raise ``TableError``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,10 +116,8 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
 
 
 def bootstrap_interval(
-    measure: Measure,
-    predicted: Any,
-    mos: Any,
-    *,
+    measure: Callable[..., float],
+    *arrays: Any,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -127,50 +126,56 @@ def bootstrap_interval(
     """Percentile bootstrap interval of a measure (Efron and Tibshirani 1993, section 13.3).
 
     Args:
-        measure: such as ``srcc``.
-        predicted: (n,).
-        mos: (n,).
+        measure: of the arrays, such as ``srcc`` of predictions and opinion scores; for a paired
+            difference, a function of two predictions and the opinion scores.
+        arrays: (n,) each, resampled together.
         resamples: 1 or more.
         level: coverage, between 0 and 1.
         seed: of the resampling, 0 or more.
         groups: (n,), such as prompts; whole groups are resampled, since their rows are not independent.
 
     Returns:
-        Lower and upper bound; NaN for fewer than 10 groups (or rows, without ``groups``).
+        Lower and upper bound; NaN for fewer than 10 groups (or rows, without ``groups``). Resamples in
+        which the measure is NaN do not count.
 
     Raises:
         ConfigError: an argument is not as expected.
         TableError: see above; or ``groups`` are not as many as rows.
     """
     checks.instance("measure", measure, Callable, MEASURE)
-    x, y = _pair(predicted, mos)
-    values = [measure(x[rows], y[rows]) for rows in _resampled(len(x), groups, resamples, seed)]
-    return _percentiles(values, level)
+    checks.whole("resamples", resamples, 1)
+    checks.whole("seed", seed)
+    if not 0 < checks.number("level", level) < 1:
+        raise ConfigError(f"level is {level}; expected a share between 0 and 1, such as 0.95")
+    values = [_pair(array, arrays[-1])[0] for array in arrays]
+    count = len(values[0])
+    if groups is not None and len(groups) != count:
+        raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
+    rows_of: dict[Any, list[int]] = {}
+    for row, name in enumerate([] if groups is None else np.asarray(groups).tolist()):
+        rows_of.setdefault(name, []).append(row)
+    members = [np.array(rows) for rows in rows_of.values()]
+    units = count if groups is None else len(members)
+    if units < MIN_GROUPS:
+        return float("nan"), float("nan")
 
+    def resampled(picks: np.ndarray) -> float:
+        rows = picks if groups is None else np.concatenate([members[i] for i in picks])
+        return measure(*(array[rows] for array in values))
 
-def bootstrap_difference(
-    measure: Measure,
-    first: Any,
-    second: Any,
-    mos: Any,
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-    groups: Sequence[Any] | None = None,
-) -> tuple[float, float]:
-    """Paired bootstrap interval of measure(first, mos) - measure(second, mos), on the same resamples.
-
-    Arguments, bounds and errors as in ``bootstrap_interval``.
-    """
-    checks.instance("measure", measure, Callable, MEASURE)
-    x, y = _pair(first, mos)
-    other, _ = _pair(second, mos)
-    values = [
-        measure(x[rows], y[rows]) - measure(other[rows], y[rows])
-        for rows in _resampled(len(x), groups, resamples, seed)
-    ]
-    return _percentiles(values, level)
+    with (
+        warnings.catch_warnings()
+    ):  # of scipy's own interval, which NaN or equal values leave without one
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (np.arange(units),), resampled, n_resamples=resamples, vectorized=False,
+            batch=64, method="percentile", random_state=np.random.default_rng(seed),
+        ).bootstrap_distribution  # fmt: skip
+    known = found[np.isfinite(found)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
 
 
 def within_groups(measure: Measure, predicted: Any, mos: Any, groups: Sequence[Any]) -> float:
@@ -297,34 +302,3 @@ def why_undefined(predicted: Any, mos: Any) -> str:
     'all 3 predicted scores are equal'
     """
     return _undefined(*_pair(predicted, mos))
-
-
-def _resampled(
-    count: int, groups: Sequence[Any] | None, resamples: int, seed: int
-) -> Iterator[np.ndarray]:
-    """Rows of each resample; none where there is too little to resample."""
-    checks.whole("resamples", resamples, 1)
-    random = np.random.default_rng(checks.whole("seed", seed))
-    if groups is None:
-        times = resamples if count >= MIN_GROUPS else 0
-        return (random.integers(0, count, count) for _ in range(times))
-    if len(groups) != count:
-        raise TableError(f"{len(groups)} groups and {count} predictions; expected as many")
-    rows_of: dict[Any, list[int]] = {}
-    for row, name in enumerate(np.asarray(groups).tolist()):
-        rows_of.setdefault(name, []).append(row)
-    members = [np.array(rows) for rows in rows_of.values()]
-    if len(members) < MIN_GROUPS:
-        return iter(())
-    picks = random.integers(0, len(members), (resamples, len(members)))
-    return (np.concatenate([members[i] for i in pick]) for pick in picks)
-
-
-def _percentiles(values: Sequence[float], level: float) -> tuple[float, float]:
-    if not 0 < checks.number("level", level) < 1:
-        raise ConfigError(f"level is {level}; expected a share between 0 and 1, such as 0.95")
-    known = [value for value in values if np.isfinite(value)]
-    if not known:
-        return float("nan"), float("nan")
-    low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)

@@ -11,7 +11,7 @@ import numpy as np
 from diffagiqa import checks
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.evaluation.correlations import MIN_GROUPS
+from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_interval
 from diffagiqa.report.runs import Run, check_run
 
 if TYPE_CHECKING:
@@ -118,18 +118,6 @@ def read_categories(rows: pd.DataFrame, column: str) -> dict[str, str]:
     return dict(zip(known["prompt"], known[column].astype(str), strict=True))
 
 
-def paired_bootstrap(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of paired differences (Efron, 1979)."""
-    rng = np.random.default_rng(seed)
-    # One draw at a time: (DRAWS, n) at once would be gigabytes for large runs.
-    means = [
-        differences[rng.integers(len(differences), size=len(differences))].mean()
-        for _ in range(DRAWS)
-    ]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
 def _one(
     run: str,
     base: str,
@@ -142,7 +130,8 @@ def _one(
 ) -> Comparison:
     differences = ours - theirs
     enough = len(differences) >= MIN_GROUPS
-    low, high = paired_bootstrap(differences, seed) if enough else (None, None)
+    interval = bootstrap_interval(np.mean, differences, resamples=DRAWS, seed=seed)
+    low, high = interval if enough else (None, None)
     wins = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Comparison(
         run, base, task, category, len(differences), float(ours.mean()), float(theirs.mean()),
