@@ -16,7 +16,6 @@ from transformers import CLIPTextConfig
 
 from diffagiqa.backbones.folder import find_backbone, load_backbone
 from diffagiqa.errors import BackboneError, ConfigError, WeightsError
-from diffagiqa.located import locate
 from diffagiqa.model.config import RELEASED_FEATURES
 from diffagiqa.model.scoring import build_model
 from diffagiqa.pretrained import (
@@ -24,6 +23,7 @@ from diffagiqa.pretrained import (
     find_model,
     fingerprint,
     load_model,
+    locate,
     save_model,
 )
 

@@ -9,12 +9,15 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
+from diffagiqa import accel
+from diffagiqa.accel.graphs import CudaGraphs
+from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.noise import Noise
-from diffagiqa.backbones.unet import Backbone, Prompts
 from diffagiqa.device import (
     current_device,
     exact_float32,
@@ -23,15 +26,14 @@ from diffagiqa.device import (
     without_autocast,
 )
 from diffagiqa.errors import DeviceError
-from diffagiqa.graphs import CudaGraphs
-from diffagiqa.model.scoring import DiffAGIQA, Judgement
+from diffagiqa.model.scoring import DiffAGIQA, ModelOutput, scoring_noise
 
 GROW_AFTER = 64
 """Batches of the largest size that fitted, after which twice the size is tried again."""
 
 
 def stack_on(images: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Images (3, S, S) on the CPU -> (B, 3, S, S) on ``device``, without waiting for its queued work."""
+    """Images (3, H, W) of one size, on the CPU -> (B, 3, H, W) on ``device``, without waiting for it."""
     if device.type != "cuda" or images[0].is_cuda:
         return torch.stack(list(images)).to(device)
     pinned = torch.empty((len(images), *images[0].shape), dtype=images[0].dtype, pin_memory=True)
@@ -67,11 +69,11 @@ class PromptCache:
 class PendingScores:
     """Scores of one batch, on their way from the device."""
 
-    def __init__(self, judged: Judgement) -> None:
-        self.tasks = list(judged.scores)
-        columns = [*judged.scores.values()]
-        if judged.distance is not None:
-            columns.append(judged.distance)
+    def __init__(self, output: ModelOutput) -> None:
+        self.tasks = list(output.scores)
+        columns = [*output.scores.values()]
+        if output.distance is not None:
+            columns.append(output.distance)
         self.count = len(columns[0])
         # (B, tasks and distance)
         table = torch.stack([column.float() for column in columns], dim=1)
@@ -92,27 +94,28 @@ class PendingScores:
 class BatchRunner:
     """Runs a model over images, on its backbone's device and within the memory there."""
 
-    def __init__(self, model: DiffAGIQA, backbone: Backbone, noises: Sequence[Noise]) -> None:
+    def __init__(self, model: DiffAGIQA, backbone: Backbone, seed: int) -> None:
         self.model = model
         self.backbone = backbone
-        self.noises = noises
+        self.noises = lru_cache(maxsize=64)(partial(_noises, model, backbone, seed))
+        """The configured draws for images of (H, W), on the device."""
         self.max_batch = sys.maxsize
         """Halved where a batch does not fit the memory, doubled when as many have fitted for long."""
         self._full_batches = 0
-        self._graphs = CudaGraphs(self._judge)
+        self._graphs = CudaGraphs(self._forward)
 
-    def judge(self, images: Tensor, prompts: Prompts) -> Judgement:
-        """(B, 3, S, S) on the device and B prompts -> their scores; a single image's by a CUDA graph."""
+    def __call__(self, images: Tensor, prompts: Prompts) -> ModelOutput:
+        """(B, 3, H, W) on the device and B prompts -> their scores; a single image's by a CUDA graph."""
         single = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
         device = self.backbone.device
         # Trainers call their rewards within their own autocast, which is none of a score's business.
         with current_device(device), exact_float32(device), without_autocast(device):
-            return (self._graphs if single else self._judge)(images, prompts)
+            return (self._graphs if single and accel.enabled() else self._forward)(images, prompts)
 
     def queue(
         self, images: Sequence[Tensor], prompts: Sequence[Prompts]
     ) -> Iterator[PendingScores]:
-        """Judge images on the CPU in batches that fit the memory, in their order.
+        """Score images of one size, on the CPU, in batches that fit the memory, in their order.
 
         Raises:
             DeviceError: a single image does not fit.
@@ -120,35 +123,35 @@ class BatchRunner:
         start = 0
         while start < len(images):
             batch = slice(start, min(start + self.max_batch, len(images)))
-            judged = self._try(images[batch], prompts[batch])
+            output = self._try(images[batch], prompts[batch])
             count = batch.stop - start
-            if judged is None:
+            if output is None:
                 # At most: another thread may have met the limit with a smaller batch meanwhile.
                 self.max_batch, self._full_batches = min(self.max_batch, count // 2), 0
                 continue
             self._full_batches += count == self.max_batch
             if self._full_batches >= GROW_AFTER:  # two threads may have counted at once
                 self.max_batch, self._full_batches = 2 * self.max_batch, 0
-            yield PendingScores(judged)
+            yield PendingScores(output)
             start = batch.stop
 
-    def _judge(self, images: Tensor, prompts: Prompts) -> Judgement:
-        return self.model.judge(images, prompts, self.backbone, self.noises)
+    def _forward(self, images: Tensor, prompts: Prompts) -> ModelOutput:
+        return self.model(images, prompts, self.backbone, self.noises(*images.shape[-2:]))  # type: ignore[no-any-return]
 
-    def _try(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> Judgement | None:
+    def _try(self, images: Sequence[Tensor], prompts: Sequence[Prompts]) -> ModelOutput | None:
         """None where several images do not fit the memory."""
         device = self.backbone.device
         try:
             with current_device(device):  # page-locked memory is made in its context, too
                 on_device = stack_on(images, device)
-            return self.judge(on_device, Prompts.stack(prompts))
+            return self(on_device, Prompts.stack(prompts))
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
             if len(images) == 1:
-                size = self.model.config.image_size
+                height, width = images[0].shape[-2:]
                 raise DeviceError(
-                    f"one picture of {size} x {size} does not fit the free memory of {device}; "
+                    f"one image of {width} x {height} pixels does not fit the free memory of {device}; "
                     "free some, or use another --device or --dtype bfloat16"
                 ) from None
         self.release()  # here the exception, which holds on to tensors, is gone
@@ -158,3 +161,11 @@ class BatchRunner:
         """Give back the memory that is only kept for speed: CUDA graphs, and freed blocks."""
         self._graphs.clear()
         release_memory(self.backbone.device)
+
+
+@torch.inference_mode(False)  # gradients may be wanted later, whoever calls this first
+def _noises(
+    model: DiffAGIQA, backbone: Backbone, seed: int, height: int, width: int
+) -> list[Noise | None]:
+    draws = scoring_noise(model.config, backbone, seed, (height, width))
+    return [draw if draw is None else draw.to(backbone.device, torch.float32) for draw in draws]

@@ -1,4 +1,7 @@
-"""Trained parts to and from a folder or hub repository: ``config.json`` + ``model.safetensors``."""
+"""Models to and from folders and hub repositories: ``config.json`` + ``model.safetensors``.
+
+A folder holds the trained parts; the frozen backbone is named in its configuration, or lies beside them.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import errno
 import hashlib
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from diffagiqa import accel, checks
+from diffagiqa.accel.fold import fold
+from diffagiqa.backbones.base import Backbone
+from diffagiqa.backbones.folder import find_backbone, load_backbone
 from diffagiqa.backbones.hub import fetch, is_hub_id
 from diffagiqa.backbones.tensors import read_tensors
 from diffagiqa.errors import WeightsError
@@ -22,6 +30,76 @@ NOTICE = "NOTICE.txt"
 """What the model itself says that it is not good for; its scores do not depend on that."""
 PATTERNS = ["*.json", "*.safetensors", "backbone/**", "README.md", NOTICE]
 """Of a hub repository, which may bring its backbone along; nothing but data is ever fetched."""
+
+
+DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model's folder, its configuration, and its backbone's folder."""
+
+    folder: Path
+    config: ModelConfig
+    backbone: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """Of both folders: 16 hex digits."""
+        return fingerprint(self.folder, self.backbone)
+
+
+def locate(
+    model: str | Path | None = None, *, backbone: str | None = None, revision: str | None = None
+) -> Located:
+    """Find a model folder or hub id, by default the package's own, and its backbone.
+
+    ``backbone`` replaces the one that the configuration names. Raises ``WeightsError`` or
+    ``BackboneError`` saying what to fetch and where to put it, ``ConfigError`` for what is no name.
+    """
+    expected = "a folder or hub id"
+    if revision is not None:
+        checks.text("revision", revision)
+    wanted = checks.location("model", DEFAULT_MODEL if model is None else model, expected)
+    folder = find_model(wanted, revision)
+    config = load_config(folder)
+    if backbone is not None:
+        chosen = find_backbone(checks.location("backbone", backbone, expected))
+        return Located(folder, config, chosen)
+    source = backbone_reference(config, folder)
+    return Located(folder, config, find_backbone(source, config.backbone_revision))
+
+
+def load_pretrained(
+    located: Located, device: torch.device, dtype: torch.dtype
+) -> tuple[DiffAGIQA, Backbone]:
+    """The trained parts, folded for scoring, and the accelerated backbone with ``dtype`` weights.
+
+    Raises ``WeightsError`` or ``BackboneError`` where files are missing or do not fit together.
+    """
+    config = located.config
+    model = load_model(located.folder)
+    if accel.enabled():
+        model = fold(model, dtype)
+    backbone = load_backbone(str(located.backbone), config.features, device=device, dtype=dtype)
+    check_feature_channels(config, backbone)
+    return model, accel.accelerate(backbone)
+
+
+def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
+    """Raise ``WeightsError`` where a backbone is of another size than the model was trained on."""
+    channels = backbone.feature_channels(config.features)
+    if channels != config.feature_channels:
+        raise WeightsError(
+            f"backbone {backbone.name} gives features of {channels} channels; the model was trained on "
+            f"{config.feature_channels}, so give the backbone it names, {config.backbone}"
+        )
+
+
+def read_notice(folder: Path) -> str:
+    """The text of NOTICE.txt beside a model's weights, "" where there is none."""
+    notice = folder / NOTICE
+    return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
 
 
 def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None:
@@ -140,7 +218,7 @@ def named_backbone(name_or_path: str) -> str:
     return os.path.normpath(name_or_path) if name_or_path.startswith(".") else name_or_path
 
 
-def copy_own_files(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
+def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
     """Copy what lies in the model's ``folder`` beside its weights, if it does, to the ``other`` folder:
     its backbone and its notice."""
     folder, other = Path(folder), Path(other)

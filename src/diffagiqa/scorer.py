@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from diffagiqa import checks
+from diffagiqa.accel import accelerate
+from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.folder import load_backbone
-from diffagiqa.backbones.unet import Backbone, Prompts
-from diffagiqa.backbones.unet_walk import feature_channels
 from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
-from diffagiqa.data.prompts import clean_prompt, is_foreign, one_each
+from diffagiqa.data.prompts import clean_prompt, one_each
 from diffagiqa.device import (
     choose_device,
     choose_dtype,
@@ -31,18 +31,17 @@ from diffagiqa.errors import (
     DiffAGIQAError,
     ImageError,
     PromptError,
-    WeightsError,
 )
-from diffagiqa.located import DEFAULT_MODEL, locate
 from diffagiqa.model.config import ModelConfig, shares_of
-from diffagiqa.model.fold import fold
-from diffagiqa.model.scoring import DiffAGIQA, build_model, scoring_noise
+from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.overlap import in_order
 from diffagiqa.pretrained import (
-    NOTICE,
-    copy_own_files,
+    copy_model_files,
     load_model,
+    load_pretrained,
+    locate,
     named_backbone,
+    read_notice,
     save_model,
 )
 
@@ -115,11 +114,7 @@ class Scorer:
         self.batch_size = checks.whole("batch_size", batch_size, 1)
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
-        with torch.inference_mode(False):  # gradients may be wanted later, whoever calls this
-            drawn = scoring_noise(model.config, backbone, self.seed)
-            self.noises = [noise.to(backbone.device, torch.float32) for noise in drawn]
-        """The configured noise draws, the same for every image."""
-        self.runner = BatchRunner(self.model, backbone, self.noises)
+        self.runner = BatchRunner(self.model, backbone, self._seed)
         self.prompts = PromptCache(self._encode, size=1024)
         """Cleaned prompts -> encoded prompts; the 1024 last used are cached."""
 
@@ -159,20 +154,9 @@ class Scorer:
         checks.whole("seed", seed)  # before anything is read
         if batch_size is not None:
             checks.whole("batch_size", batch_size, 1)
-        if name_or_path is None:
-            warn_of_the_default()
         chosen_device = choose_device(device)
         located = locate(name_or_path, backbone=backbone, revision=revision)
-        folder, config = located.folder, located.config
-        chosen_dtype = choose_dtype(chosen_device, dtype, exact=config.needs_float32)
-        model = fold(load_model(folder), chosen_dtype)
-        frozen = load_backbone(
-            str(located.backbone),
-            config.unet_names,
-            device=chosen_device,
-            dtype=chosen_dtype,
-        )
-        check_feature_channels(config, frozen)
+        model, frozen = load_pretrained(located, chosen_device, choose_dtype(chosen_device, dtype))
         return cls(
             model,
             frozen,
@@ -180,7 +164,7 @@ class Scorer:
             batch_size=batch_size,
             limits=limits,
             fingerprint=located.fingerprint,
-            saved_in=folder,
+            saved_in=located.folder,
             loader=partial(
                 cls.from_pretrained, name_or_path, backbone=backbone, revision=revision, device=device,
                 dtype=dtype, seed=seed, batch_size=batch_size, limits=limits,
@@ -203,7 +187,8 @@ class Scorer:
 
         Args:
             backbone: folder in diffusers format, or hub id.
-            config: default: the paper's model; feature widths are read from the backbone.
+            config: default: the paper's model with the backbone's own features, image size and timestep;
+                feature widths are read from the backbone.
             init_seed: of the trained parts' initial weights, 0 or more.
             device: as in ``from_pretrained``.
             dtype: as in ``from_pretrained``.
@@ -213,25 +198,23 @@ class Scorer:
             BackboneError: the backbone cannot be found or lacks parts.
             ConfigError: an argument is not as expected, or the backbone lacks a configured feature.
         """
-        from dataclasses import replace
-
-        config = checks.instance("config", config or ModelConfig(), ModelConfig, "a ModelConfig")
+        if config is not None:
+            checks.instance("config", config, ModelConfig, "a ModelConfig")
         checks.whole("init_seed", init_seed)
         checks.whole("seed", seed)
-        backbone = checks.location("backbone", backbone, "a folder or hub id")
+        name = checks.location("backbone", backbone, "a folder or hub id")
         chosen_device = choose_device(device)
         frozen = load_backbone(
-            backbone,
-            config.unet_names,
+            name,
+            config and config.features,
             device=chosen_device,
-            dtype=choose_dtype(chosen_device, dtype, exact=config.needs_float32),
+            dtype=choose_dtype(chosen_device, dtype),
         )
-        channels = feature_channels(frozen.unet, config.features)
-        config = replace(config, backbone=named_backbone(backbone), feature_channels=channels)
+        config = config_for(frozen, config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             model = build_model(config)
-        return cls(model, frozen, seed=seed)
+        return cls(model, accelerate(frozen), seed=seed)
 
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
@@ -250,7 +233,7 @@ class Scorer:
         if self.saved_in is None:
             save_model(self.model, folder, half=half)
         else:
-            copy_own_files(self.config, self.saved_in, folder)
+            copy_model_files(self.config, self.saved_in, folder)
             save_model(load_model(self.saved_in), folder, half=half)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
@@ -386,15 +369,19 @@ class Scorer:
         yield batch
 
     def prepare(self, image: Any) -> Tensor:
-        """Decode one image and fit it to the model's size S = ``config.image_size``.
+        """Decode one image and fit it to the model's size, by ``config.fit`` and ``config.image_size``.
 
         Returns:
-            (3, S, S) float32 in [0, 1], on the CPU.
+            (3, H, W) float32 in [0, 1], on the CPU; square unless ``fit`` is "native".
 
         Raises:
             ImageError: the image cannot be read or is outside the limits.
         """
-        return fit_image(decode_image(image, self.limits), self.config.image_size, self.config.fit)
+        return self._fit(decode_image(image, self.limits))
+
+    def _fit(self, image: Any) -> Tensor:
+        config = self.config
+        return fit_image(image, config.image_size, config.fit, self.backbone.side_multiple)
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
         """Score a batch as tensors, differentiable in the images.
@@ -413,9 +400,9 @@ class Scorer:
                 (``long_prompts`` other than "truncate").
         """
         check_batch(images)
-        images = fit_image(images, self.config.image_size, self.config.fit).to(self.device)
+        images = self._fit(images).to(self.device)
         names = [clean_prompt(name) for name in one_each(prompts, len(images))]
-        return self.runner.judge(images, _stack_prompts(self.prompts(names))).scores
+        return self.runner(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(
         self,
@@ -446,17 +433,6 @@ class Scorer:
         return (
             1 - torch.stack([share * scores[task].mean() for task, share in shares.items()]).sum()
         )
-
-    def explain(self, image: Any, prompt: str = "", **options: Any) -> Any:
-        """Where this image loses quality and which words of the prompt it does not show.
-
-        Returns:
-            An ``Explanation``; ``explain.explain`` documents options and errors.
-        """
-        # By name: ``explain`` stands above this module and imports it.
-        from importlib import import_module
-
-        return import_module("diffagiqa.explain").explain(self, image, prompt, **options)
 
     def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
@@ -494,12 +470,12 @@ class Scorer:
             row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
         }
         encoded = dict(zip(pairs, self.prompts([text for _, text in pairs.values()]), strict=True))
-        # Prompts of different token lengths cannot share a batch.
-        by_length: dict[int, list[int]] = {}
+        # Images of different sizes, and prompts of different token lengths, cannot share a batch.
+        by_shape: dict[tuple[int, ...], list[int]] = {}
         for row, prompt in encoded.items():
-            by_length.setdefault(len(prompt.text), []).append(row)
+            by_shape.setdefault((len(prompt.text), *pairs[row][0].shape), []).append(row)
         found: list[tuple[list[int], PendingScores]] = []
-        for rows in by_length.values():
+        for rows in by_shape.values():
             images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
             start = 0
             for judged in self.runner.queue(images, prompts):
@@ -520,56 +496,35 @@ class Scorer:
         return results
 
     def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
-        limit = self.config.unfamiliar_above
-        unfamiliar = []
-        if limit:
-            unfamiliar += ["picture"] * (distance > limit) + ["prompt"] * is_foreign(prompt)
         return Score(
-            values,
-            {task.name: task.to_mos(values[task.name]) for task in self.config.tasks},
-            "+".join(unfamiliar),
+            values, {task.name: task.to_mos(values[task.name]) for task in self.config.tasks}
         )
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
-        long = self.config.long_prompts
-        with without_autocast(self.device):  # kept for callers without autocast, too
-            for alone in (False, True):
-                try:
-                    return self.backbone.encode_each(prompts, long, alone=alone)
-                except (RuntimeError, MemoryError) as error:
-                    if not ran_out_of_memory(error):
-                        raise
-                self.runner.release()  # here the exception, which holds on to tensors, is gone
+        try:
+            with without_autocast(self.device):  # kept for callers without autocast, too
+                return self.backbone.encode_prompts(prompts, self.config.long_prompts)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
         raise DeviceError(
             f"a prompt does not fit the free memory of {self.device}; "
             "free some, or use another --device"
         )
 
 
-def warn_of_the_default() -> None:
-    """Warn of what the embedded model is not good for, where it has a notice about that."""
-    import warnings
-
-    if notice := read_notice(DEFAULT_MODEL):
-        warnings.warn(notice, stacklevel=4)  # from_pretrained, and what decorates it
-
-
-def read_notice(folder: Path) -> str:
-    """The text of NOTICE.txt beside a model's weights, "" where there is none."""
-    notice = folder / NOTICE
-    return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
-
-
-def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
-    """Raise ``WeightsError`` where a backbone is of another size than the model was trained on."""
-    found = feature_channels(backbone.unet, config.features)
-    if found != config.feature_channels:
-        raise WeightsError(
-            f"backbone {backbone.name} gives features of {found} channels; the model was trained on "
-            f"{config.feature_channels}, so give the backbone it names, {config.backbone}"
-        )
+def config_for(backbone: Backbone, config: ModelConfig | None = None) -> ModelConfig:
+    """``config``, or the backbone's defaults, with the backbone's name and feature widths."""
+    if config is None:
+        own = backbone.defaults
+        config = ModelConfig(
+            image_size=own.image_size, fit=own.fit, timestep=own.timestep,
+            features=own.features, feature_channels=backbone.feature_channels(own.features),
+        )  # fmt: skip
+    channels = backbone.feature_channels(config.features)
+    return replace(config, backbone=named_backbone(backbone.name), feature_channels=channels)
 
 
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:

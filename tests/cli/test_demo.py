@@ -10,7 +10,7 @@ from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.cli.main import run
-from diffagiqa.located import locate
+from diffagiqa.pretrained import locate
 from diffagiqa.scorer import DEFAULT_MODEL
 
 

@@ -8,7 +8,7 @@ from conftest import small_config
 from torch import nn
 from torch.nn import functional as F
 
-from diffagiqa.model.fold import for_inference
+from diffagiqa.accel.fold import for_inference
 from diffagiqa.model.pyramid import PyramidLevel
 from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio
 from diffagiqa.model.scoring import build_model

@@ -1,4 +1,4 @@
-"""A Stable Diffusion model in diffusers format -> a frozen ``Backbone``; only what is used is read."""
+"""A folder or hub id -> a frozen ``Backbone``; only what is used is read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from diffagiqa.accel.products import products_by_onednn
-from diffagiqa.accel.winograd import replace_wide_convs
-from diffagiqa.backbones.encoder import PatchEncoder, simplify_encoder
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.backbones.hub import fetch, is_hub_id
 from diffagiqa.backbones.tensors import read_tensors
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import drop_unused
 from diffagiqa.data.samples import reason_of
 from diffagiqa.data.wording import counted
@@ -51,60 +49,72 @@ _MOST = {
 _LONG_NAMES = {r"^(embeddings|encoder|final_layer_norm)\.": r"text_model.\1."}
 
 
-EMBEDDED = Path(__file__).parents[1] / "weights" / "default" / "backbone"
-
-
 def load_backbone(
     name_or_path: str,
-    features: Sequence[str],
+    features: Sequence[str] | None = None,
     *,
     revision: str | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Backbone:
-    """Load the parts of a Stable Diffusion 1.x or 2.x model that the named features need.
+    """Load the parts of a frozen model that the named features need; None: the backbone's defaults.
 
     ``name_or_path``: local folder, or hub id (``revision`` pins it). Weights go straight into
-    ``dtype`` on ``device``; the VAE decoder and all U-Net modules after the last feature are never
-    read. Raises ``BackboneError`` with what is missing and where to put it.
+    ``dtype`` on ``device``; what comes after the last feature is never read. Raises
+    ``BackboneError`` with what is missing and where to put it.
     """
-    from diffagiqa.accel.attention import attend_by_products
-    from diffagiqa.accel.fused import fuse_where_supported
-
     folder = find_backbone(name_or_path, revision)
+    load = LOADERS[kind_of(folder)]
+    return load(folder, features, name=name_or_path, device=device, dtype=dtype)
+
+
+def kind_of(folder: Path) -> str:
+    """The entry of ``LOADERS`` for a folder: the class in its ``model_index.json``, if it has one."""
+    if not (folder / "model_index.json").is_file():
+        return "StableDiffusionPipeline"
+    name = str(_config(folder, "model_index.json").get("_class_name", ""))
+    if name not in LOADERS:
+        raise BackboneError(
+            f"{folder} holds a {name[:80] or 'model of no class'}; expected {' or '.join(LOADERS)}"
+        )
+    return name
+
+
+def load_stable_diffusion(
+    folder: Path,
+    features: Sequence[str] | None,
+    *,
+    name: str,
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> StableDiffusion:
+    """Stable Diffusion 1.x or 2.x, without VAE decoder and without what follows the last feature."""
     for part in ("vae", "unet", "text_encoder", "tokenizer", "scheduler"):
         if not (folder / part).is_dir():
             raise BackboneError(f"{folder} has no folder {part}/; {_HOW}")
-    unet = _load_unet(folder / "unet", features, device, dtype)
-    encoder, quant_conv, scaling, shift = _load_vae_encoder(folder / "vae", device, dtype)
-    for network in (unet, encoder):
-        replace_wide_convs(network)
-        fuse_where_supported(network, torch.device(device))
-        attend_by_products(network)
-    text_encoder = _load_text_encoder(folder / "text_encoder", device, dtype)
-    for network in (unet, encoder, text_encoder):
-        products_by_onednn(network)
-    return Backbone(
-        vae_encoder=encoder,
-        quant_conv=quant_conv,
+    unet = _load_unet(folder / "unet", features or StableDiffusion.defaults.features, device, dtype)
+    vae = _load_vae_encoder(folder / "vae", device, dtype)
+    return StableDiffusion(
+        vae_encoder=vae.encoder,
+        quant_conv=vae.quant_conv,
         unet=unet,
-        text_encoder=text_encoder,
+        text_encoder=_load_text_encoder(folder / "text_encoder", device, dtype),
         tokenizer=_load_tokenizer(folder / "tokenizer"),
         alphas_cumprod=_alphas_cumprod(folder / "scheduler"),
-        scaling_factor=scaling,
-        shift_factor=shift,
-        name=name_or_path,
+        scaling_factor=float(vae.config.scaling_factor),
+        shift_factor=float(vae.config.shift_factor or 0.0),
+        name=name,
     )
 
 
+LOADERS: dict[str, Callable[..., Backbone]] = {
+    "StableDiffusionPipeline": load_stable_diffusion,
+}
+"""By the pipeline's class in ``model_index.json``; a new backbone is a class and an entry here."""
+
+
 def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a backbone: "embedded" (the package's), a folder, or a hub id to fetch."""
-    if name_or_path == "embedded":
-        if not EMBEDDED.is_dir():
-            raise BackboneError(
-                "this installation carries no backbone; give a folder or a hub id in place of embedded"
-            )
-        return EMBEDDED
+    """The local folder of a backbone: a folder, or a hub id to fetch."""
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
@@ -133,9 +143,7 @@ def _load_unet(
     return _load_module(build, folder, device, dtype)
 
 
-def _load_vae_encoder(
-    folder: Path, device: torch.device | str, dtype: torch.dtype
-) -> tuple[nn.Module, nn.Module | None, float, float]:
+def _load_vae_encoder(folder: Path, device: torch.device | str, dtype: torch.dtype) -> Any:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     config = _config(folder)
@@ -145,17 +153,7 @@ def _load_vae_encoder(
         vae.decoder = vae.post_quant_conv = None
         return vae  # type: ignore[no-any-return]
 
-    vae: Any = _load_module(build, folder, device, dtype)
-    encoder = simplify_encoder(vae.encoder)
-    if isinstance(encoder, PatchEncoder) and dtype.itemsize < torch.float32.itemsize:
-        # One convolution costs nothing in float32, and all that follows feels the latents' rounding.
-        return _load_vae_encoder(folder, device, torch.float32)
-    return (
-        encoder,
-        vae.quant_conv,
-        float(vae.config.scaling_factor),
-        float(vae.config.shift_factor or 0.0),
-    )
+    return _load_module(build, folder, device, dtype)
 
 
 def _load_text_encoder(folder: Path, device: torch.device | str, dtype: torch.dtype) -> nn.Module:

@@ -24,6 +24,14 @@ class Noise:
         posterior = None if self.posterior is None else self.posterior.to(device, dtype)
         return Noise(posterior, self.diffusion.to(device, dtype))
 
+    def repeat(self, times: int) -> Noise:
+        """Noise that differs per image, ``times`` over; noise shared by all images stays (1, ...)."""
+        if self.diffusion.shape[0] == 1:
+            return self
+        each = (times, *[1] * (self.diffusion.ndim - 1))
+        posterior = None if self.posterior is None else self.posterior.repeat(each)
+        return Noise(posterior, self.diffusion.repeat(each))
+
 
 def draw_noise(
     seed: int, draw: int, shape: tuple[int, ...], posterior: str = "sample", batch: int = 1

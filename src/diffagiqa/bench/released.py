@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffagiqa.accel.fold import for_inference
 from diffagiqa.accel.fused import enable_fused
 from diffagiqa.accel.products import enable_products
 from diffagiqa.accel.winograd import enable_winograd
@@ -20,7 +21,6 @@ from diffagiqa.backbones.noise import Noise
 from diffagiqa.backbones.unet import Backbone, Prompts
 from diffagiqa.backbones.unet_walk import LATENTS, unet_features
 from diffagiqa.device import cpu_is_zen5
-from diffagiqa.model.fold import for_inference
 from diffagiqa.model.pyramid import Pyramid, PyramidLevel, StatisticsPooling, pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Pass
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from diffagiqa.accel.fold import fold
 from diffagiqa.accel.fused import fuse_where_supported
 from diffagiqa.accel.products import products_by_onednn
 from diffagiqa.accel.winograd import replace_wide_convs
@@ -25,9 +26,8 @@ from diffagiqa.bench.stages import measure_stages
 from diffagiqa.bench.training_step import measure_step
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
-from diffagiqa.located import locate
-from diffagiqa.model.fold import fold
 from diffagiqa.model.scoring import build_model, scoring_noise
+from diffagiqa.pretrained import locate
 from diffagiqa.scorer import Scorer
 
 Log = Callable[[str], None]

@@ -36,9 +36,8 @@ def main(
     from diffagiqa.bench.memory import peak_resident
     from diffagiqa.bench.peak import synchronise
     from diffagiqa.device import choose_dtype
-    from diffagiqa.located import locate
     from diffagiqa.model.scoring import scoring_noise
-    from diffagiqa.pretrained import load_model
+    from diffagiqa.pretrained import load_model, locate
 
     place = torch.device(device)
     located = locate(model)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP") + (
     ("AVIF",) if "avif" in features.modules and features.check("avif") else ()
 )
-Fit: TypeAlias = Literal["resize", "crop", "pad"]
+Fit: TypeAlias = Literal["resize", "crop", "pad", "native"]
 ImageSource: TypeAlias = Union[
     str, os.PathLike[str], bytes, bytearray, memoryview, BinaryIO, Image.Image, np.ndarray,
     "torch.Tensor",
@@ -267,8 +267,10 @@ def _ignoring() -> Iterator[None]:
 _QUIET = SharedContext(_ignoring)
 
 
-def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") -> torch.Tensor:
-    """Make a picture square: float32 in [0, 1], (3, size, size), or (..., 3, size, size).
+def fit_image(
+    image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize", multiple: int = 32
+) -> torch.Tensor:
+    """Bring an image to the model's size: float32 in [0, 1], (3, size, size), or (..., 3, size, size).
 
     Bilinear, with antialiasing where it shrinks; a picture of the right size is left untouched.
     The same operation serves arrays and tensors, and gradients pass through it.
@@ -277,6 +279,9 @@ def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") 
       whole picture, without which alignment cannot be judged; shapes are stretched.
     * ``crop`` takes the middle square: shapes are kept, content at the ends is lost.
     * ``pad`` keeps both and adds mid-grey borders, which the network has never seen.
+    * ``native`` gives (3, h, w): the aspect ratio is kept up to rounding both sides to a ``multiple``,
+      images of more than size**2 pixels are shrunk to that area, and none is enlarged, but for sides
+      below one ``multiple``.
 
     Args:
         image: array (H, W, 3) uint8, or tensor (..., 3, H, W), uint8 or float in [0, 1] (not
@@ -313,7 +318,13 @@ def fit_image(image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize") 
         top, left = (size - rows) // 2, (size - columns) // 2
         borders = (left, size - columns - left, top, size - rows - top)
         return torch.nn.functional.pad(_scale(image, rows, columns), borders, value=0.5)
-    raise ConfigError(f"fit is {fit!r}; expected 'resize', 'crop' or 'pad'.")
+    if fit == "native":
+        scale = min(1.0, size / (height * width) ** 0.5)
+        rows, columns = (
+            max(1, round(side * scale / multiple)) * multiple for side in (height, width)
+        )
+        return _scale(image, rows, columns)
+    raise ConfigError(f"fit is {fit!r}; expected 'resize', 'crop', 'pad' or 'native'.")
 
 
 def check_batch(images: torch.Tensor) -> None:

@@ -42,7 +42,7 @@ class ModelSpec:
 
     def describe(self) -> ModelFacts:
         """Name the model without loading it: for a driver that may have neither GPU nor memory."""
-        from diffagiqa.located import locate
+        from diffagiqa.pretrained import locate
 
         located = locate(self.model, backbone=self.backbone, revision=self.revision)
         return ModelFacts(located.config, located.fingerprint, self.seed)

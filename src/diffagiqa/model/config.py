@@ -12,21 +12,13 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffagiqa import checks
+from diffagiqa.backbones.base import Fit, LongPrompts
+from diffagiqa.backbones.unet import RELEASED_FEATURES
 from diffagiqa.errors import ConfigError
 
-Fit = Literal["resize", "crop", "pad"]
 Posterior = Literal["sample", "mean"]
 Prompting = Literal["per_task", "shared", "none"]
-LongPrompts = Literal["truncate", "chunk", "released"]
-Pooling = Literal["pyramid", "plain", "statistics"]
-
-RELEASED_FEATURES = (
-    "mid_block.attentions.0",
-    "up_blocks.1.attentions.0",
-    "up_blocks.1.attentions.1",
-    "up_blocks.1.attentions.2",
-    "up_blocks.2.attentions.0",
-)
+Pooling = Literal["pyramid", "plain"]
 SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
 
 PROMPT_TASKS = ("alignment", "preference")
@@ -88,7 +80,7 @@ class TaskConfig:
     needs_prompt: bool | None = None
     """Whether the score means nothing without a prompt; None: those called alignment or preference."""
     use_text: bool = True
-    """False gives the U-Net the empty prompt for this score, so that no prompt can change it."""
+    """False gives the backbone the empty prompt for this score, so that no prompt can change it."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -131,9 +123,11 @@ class ModelConfig:
     """Branch, tag or commit of the backbone on the hub; None: the hub's default."""
 
     image_size: int = 512
-    """Side of the square that images are fitted to, in pixels; a multiple of 64, 64 to 4096."""
+    """Side of the square that images are fitted to, in pixels; a multiple of 32, 64 to 4096."""
     fit: Fit = "resize"
-    """For images that are not square: "resize" distorts, "crop" cuts, "pad" adds borders."""
+    """How images get that size: "resize" distorts those that are not square, "crop" cuts, "pad" adds
+    borders. "native" keeps the aspect ratio, shrinks images of more than image_size**2 pixels and
+    enlarges none."""
     timestep: int = 51
     """Of the noise and the U-Net, 0 to 999. The release asks for 50; its PNDM scheduler makes it 51."""
     posterior: Posterior = "sample"
@@ -144,20 +138,14 @@ class ModelConfig:
     """Over 77 tokens: "truncate"; "chunk" encodes pieces and joins them; "released" as the authors'
     code does, which cuts prompts of over 70 words into pieces and truncates all others."""
     use_text: bool = True
-    """False gives the U-Net the empty prompt for every score (the paper's ablation)."""
+    """False gives the backbone the empty prompt for every score (the paper's ablation)."""
 
     features: tuple[str, ...] = RELEASED_FEATURES
-    """Diffusers names of U-Net modules, 1 to 64: ``*.attentions.*`` gives the GEGLU output of its first
-    transformer block, ``*.resnets.*`` the module's output; ``latents`` the U-Net's input."""
+    """Names of the backbone's features, 1 to 64. Of a U-Net, diffusers' names: ``*.attentions.*`` is the
+    GEGLU output of its first transformer block, ``*.resnets.*`` the module's output, ``latents`` the
+    U-Net's input."""
     feature_channels: tuple[int, ...] = SD15_FEATURE_CHANNELS
     """Channels of each of ``features``."""
-
-    words: tuple[str, ...] = ()
-    """With "statistics": U-Net transformers (``*.attentions.*``) whose first cross-attention gives word
-    evidence, in a second pass over the image at ``words_size``; the first pass then always gets the
-    empty prompt. For backbones trained for it by ``diffagiqa pretrain``."""
-    words_size: int = 128
-    """Side of the image in that pass, in pixels; a multiple of 64, 64 to 4096."""
 
     prompting: Prompting = "per_task"
     """Visual prompters: one "per_task", one "shared" by all, or "none"."""
@@ -167,17 +155,7 @@ class ModelConfig:
     """Kernel size of a prompter, in pixels; odd."""
 
     pooling: Pooling = "pyramid"
-    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "statistics" four
-    statistics of every channel over the image, for small databases and small backbones."""
-    textures: bool = False
-    """With "statistics": also correlations between neighbouring positions and between pairs of
-    channels. For features of at most 128 channels."""
-    unfamiliar_above: float = 0.0
-    """With "statistics": mean squared standardised deviation from the training images (about 1 for
-    those), of the kind of statistics that deviates most, above which an image is unfamiliar; 0 where
-    it was not measured."""
-    statistics_dropout: float = 0.0
-    """With "statistics": share of the statistics dropped in a training step, in [0, 1)."""
+    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation)."""
     pyramid_size: int = 32
     """Side of the pyramid's maps, in positions."""
     pyramid_channels: int = 256
@@ -204,7 +182,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_types(self)
         self._check_ranges()
-        self._check_pooling()
         self._check_layers()
         use_text = {self.use_text and task.use_text for task in self.tasks}
         if self.long_prompts == "released" and len(use_text) > 1:
@@ -216,20 +193,17 @@ class ModelConfig:
     def _check_ranges(self) -> None:
         for name, low, high in (
             ("image_size", 64, 4096),
-            ("words_size", 64, 4096),
             ("timestep", 0, 999),
             ("noise_draws", 1, 64),
             ("prompter_channels", 1, 1024),
-            ("unfamiliar_above", 0, 1e9),
             ("pyramid_size", 1, 256),
             ("pyramid_channels", 1, 8192),
             ("attention_channels", 1, 8192),
             ("fusion_groups", 1, 8192),
         ):
             check_range(name, getattr(self, name), low, high)
-        for name in ("image_size", "words_size"):
-            if getattr(self, name) % 64:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected a multiple of 64")
+        if self.image_size % 32:
+            raise ConfigError(f"image_size is {self.image_size}; expected a multiple of 32")
         for name, most in (("tasks", 16), ("features", 64), ("pyramid_kernels", 16)):
             check_range(f"number of {name}", len(getattr(self, name)), 1, most)
         for name in ("feature_channels", "fusion_channels", "head_channels"):
@@ -238,29 +212,9 @@ class ModelConfig:
         for kernel in (self.prompter_kernel, *self.pyramid_kernels):
             if not (1 <= kernel <= 31 and kernel % 2):
                 raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
-        for rate in (*self.head_dropout, self.statistics_dropout):
+        for rate in self.head_dropout:
             if not 0 <= rate < 1:
                 raise ConfigError(f"dropout {rate} is not in [0, 1)")
-
-    def _check_pooling(self) -> None:
-        """Raise where a setting that goes with statistics stands beside another pooling."""
-        if self.words and self.pooling != "statistics":
-            raise ConfigError(
-                f'words are named and pooling is {self.pooling!r}; they go with pooling "statistics"'
-            )
-        widest = max(self.feature_channels, default=0)
-        if self.textures and (self.pooling != "statistics" or widest > 128):
-            raise ConfigError(
-                f"textures compare every pair of channels, and pooling is {self.pooling!r} with up to "
-                f'{widest} channels; they go with pooling "statistics" and features '
-                "of at most 128 channels, such as latents"
-            )
-        for name in ("unfamiliar_above", "statistics_dropout"):
-            if getattr(self, name) and self.pooling != "statistics":
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)} and pooling is {self.pooling!r}; it goes with "
-                    'pooling "statistics"'
-                )
 
     def _check_layers(self) -> None:
         """Raise where names or widths that belong together do not fit."""
@@ -271,7 +225,6 @@ class ModelConfig:
             )
         for what, names in (
             ("features", self.features),
-            ("words", self.words),
             ("tasks", self.task_names),
         ):
             if len(set(names)) != len(names):
@@ -291,24 +244,6 @@ class ModelConfig:
     def task_names(self) -> tuple[str, ...]:
         """Names of the scores, in order."""
         return tuple(task.name for task in self.tasks)
-
-    @property
-    def unet_names(self) -> tuple[str, ...]:
-        """All the U-Net modules that are read: ``features``, then ``words``."""
-        return (*self.features, *self.words)
-
-    @property
-    def level_names(self) -> tuple[str, ...]:
-        """Names of the pyramid's inputs, in order."""
-        kinds = ("{}", "places of {}", "pairs of {}") if self.textures else ("{}",)
-        pictured = (kind.format(name) for name in self.features for kind in kinds)
-        return (*pictured, *(f"words of {name}" for name in self.words))
-
-    @property
-    def needs_float32(self) -> bool:
-        """Whether a VAE encoder in bfloat16 would change scores: statistics of the latents keep fine
-        detail (0.01 to 0.03 of a score, docs/speed.md), pooled maps do not."""
-        return self.pooling == "statistics"
 
     def to_json(self) -> str:
         """The configuration as the text of ``config.json``."""

@@ -21,15 +21,13 @@ class ScoreHead(nn.Module):
         fusion_groups: int = 4,
         head_channels: Sequence[int] = (256, 128),
         dropout: Sequence[float] = (0.5, 0.3),
-        kernel: int = 3,
     ) -> None:
-        """``kernel`` of the last two fusion convolutions: 1 for maps of a single position."""
         super().__init__()
         wide, middle, narrow = fusion_channels
         self.fusion = nn.Sequential(
             conv_bn_relu(inputs, wide),
-            conv_bn_relu(wide, middle, kernel, groups=fusion_groups),
-            conv_bn_relu(middle, narrow, kernel),
+            conv_bn_relu(wide, middle, 3, groups=fusion_groups),
+            conv_bn_relu(middle, narrow, 3),
         )
         first, second = head_channels
         self.regressor = nn.Sequential(
@@ -45,13 +43,13 @@ class ScoreHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, inputs, P, P) -> (B,), in [0, 1]."""
-        pooled = self.pool(self.fusion(maps))
+        return self.regress(self.fusion(maps))
+
+    def regress(self, fused: Tensor) -> Tensor:
+        """Fused maps (B, C, P, P) -> (B,), in [0, 1]: of their mean over positions."""
+        first = self.regressor[0]
+        assert isinstance(first, nn.Linear)
+        pooled = fused.mean(dim=(2, 3), dtype=first.weight.dtype)
         # In training, too, in its own type: bfloat16 has a step of 1/256 where the scores lie.
         with without_autocast(pooled.device):
             return self.regressor(pooled).squeeze(1)  # type: ignore[no-any-return]
-
-    def pool(self, fused: Tensor) -> Tensor:
-        """(B, C, P, P) -> (B, C), the mean over positions in the regressor's type."""
-        first = self.regressor[0]
-        assert isinstance(first, nn.Linear)
-        return fused.mean(dim=(2, 3), dtype=first.weight.dtype)

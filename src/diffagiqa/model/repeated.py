@@ -19,10 +19,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-
-from diffagiqa.accel.products import linear
-from diffagiqa.accel.winograd import WinogradConv2d
-from diffagiqa.device import cpu_is_zen5
+from torch.nn import functional as F
 
 
 def repeat_ratio(height: int, width: int, size: int) -> int:
@@ -42,10 +39,10 @@ def conv_of_repeated(maps: Tensor, conv: nn.Conv2d, ratio: int) -> Tensor:
     tokens = maps.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
     taps = conv.weight.permute(0, 2, 3, 1).reshape(outputs * kernel * kernel, channels)
     if kernel == 1:  # nothing to add up: the product itself is repeated
-        small = linear(tokens, taps, conv.bias).view(batch, height, 1, width, 1, outputs)
+        small = F.linear(tokens, taps, conv.bias).view(batch, height, 1, width, 1, outputs)
         large = small.expand(-1, -1, ratio, -1, ratio, -1)
         return large.reshape(batch, height * ratio, width * ratio, outputs).permute(0, 3, 1, 2)
-    products = linear(tokens, taps).view(batch, height, width, outputs, kernel, kernel)
+    products = F.linear(tokens, taps).view(batch, height, width, outputs, kernel, kernel)
     rows = _placement(height, ratio, kernel, maps.device, products.dtype)  # (H, k*h)
     columns = _placement(width, ratio, kernel, maps.device, products.dtype)  # (W, k*w)
     products = products.permute(0, 4, 1, 2, 5, 3)  # (B, k, h, w, k, out)
@@ -55,21 +52,6 @@ def conv_of_repeated(maps: Tensor, conv: nn.Conv2d, ratio: int) -> Tensor:
     if conv.bias is not None:
         placed = placed + conv.bias
     return placed.permute(0, 3, 1, 2)  # (B, out, H, W), channels last
-
-
-def wide_conv(maps: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``conv(maps)`` for many channels and a channels-last weight, in the form that is fastest here.
-
-    On a CPU in float32 that is Winograd's where it is given, else the sum of shifted products from a
-    kernel of 5 on: the library's channels-last convolution takes 1.5 times as long (2560 to 256
-    channels, 7 x 7, on 32 x 32). Not on Zen 5, where it is as fast.
-    """
-    slow = maps.device.type == "cpu" and conv.weight.dtype == torch.float32 and not cpu_is_zen5()
-    winograd = isinstance(conv, WinogradConv2d) and conv.is_faster_for(maps)
-    if winograd or not slow or conv.kernel_size[0] < 5:
-        return conv(maps)  # type: ignore[no-any-return]
-    # One picture at a time: the products of a 7 x 7 kernel are 49 times as large as the output.
-    return torch.cat([conv_of_repeated(one, conv, 1) for one in maps.split(1)])
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from diffagiqa.accel.winograd import replace_wide_convs
 from diffagiqa.model.scoring import DiffAGIQA
 
 
@@ -23,18 +22,17 @@ def for_inference(model: DiffAGIQA) -> DiffAGIQA:
 def fold(model: DiffAGIQA, dtype: torch.dtype | None = None) -> DiffAGIQA:
     """``for_inference`` in place; ``dtype`` is that of the spatial convolutions afterwards.
 
-    Pyramid and fusion take most of the trained parts' time and memory. Prompters, statistics and
-    regressors stay as they are: there a half-precision step of 1/256 would show in the score.
+    Pyramid and fusion take most of the trained parts' time and memory. Prompters and regressors
+    stay as they are: there a half-precision step of 1/256 would show in the score.
     """
     model.eval().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, nn.Sequential):
             _fold_sequential(module)
-    if dtype is not None and model.config.pooling != "statistics":
+    if dtype is not None:
         model.pyramid.to(dtype)
         for head in model.heads.values():
             head.fusion.to(dtype)  # type: ignore[operator, union-attr]
-    replace_wide_convs(model.pyramid)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffagiqa.backbones.unet import Prompts
-from diffagiqa.model.scoring import Judgement
+from diffagiqa.backbones.base import Prompts
+from diffagiqa.model.scoring import ModelOutput
 
-Judge = Callable[[Tensor, Prompts], Judgement]
+Forward = Callable[[Tensor, Prompts], ModelOutput]
 MAX_GRAPHS = 8
 """Shapes that are kept: images have one size, prompts may have several lengths."""
 _CAPTURE_LOCK = threading.Lock()
@@ -28,47 +28,47 @@ class _Captured:
     graph: torch.cuda.CUDAGraph
     images: Tensor
     prompts: Prompts
-    judged: Judgement
+    output: ModelOutput
 
-    def __call__(self, images: Tensor, prompts: Prompts) -> Judgement:
+    def __call__(self, images: Tensor, prompts: Prompts) -> ModelOutput:
         with torch.inference_mode():  # as they were captured
             self.images.copy_(images)
             self.prompts.text.copy_(prompts.text)
             self.prompts.words.copy_(prompts.words)
             self.graph.replay()
-        scores = {task: value.clone() for task, value in self.judged.scores.items()}
-        distance = self.judged.distance
-        return Judgement(scores, None if distance is None else distance.clone())
+        scores = {task: value.clone() for task, value in self.output.scores.items()}
+        distance = self.output.distance
+        return ModelOutput(scores, None if distance is None else distance.clone())
 
 
 class CudaGraphs:
-    """``judge``, captured at the second call with inputs of one shape, and replayed from then on.
+    """``forward``, captured at the second call with inputs of one shape, and replayed from then on.
 
     The same kernels in the same order, so the same scores. What cannot be captured is called as before.
     Without gradients only, on the current CUDA device, with weights that stay at their addresses; safe to
     call from several threads that share a CUDA stream, as threads do by default.
     """
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
+    def __init__(self, forward: Forward) -> None:
+        self._forward = forward
         self._lock = threading.Lock()
         self._seen: set[tuple[int, ...]] = set()
         self._captured: OrderedDict[tuple[int, ...], _Captured | None] = OrderedDict()
         self._pool: Any = None
 
-    def __call__(self, images: Tensor, prompts: Prompts) -> Judgement:
+    def __call__(self, images: Tensor, prompts: Prompts) -> ModelOutput:
         """(B, 3, S, S) on the device, and B prompts -> their scores."""
         shape = (*images.shape, *prompts.text.shape)
         with self._lock:
             if shape not in self._seen:  # compiles, allocates, picks algorithms: cannot be captured
                 self._seen.add(shape)
-                return self._judge(images, prompts)
+                return self._forward(images, prompts)
             if shape not in self._captured:
                 self._captured[shape] = self._capture(images, prompts)
             self._captured.move_to_end(shape)
             while len(self._captured) > MAX_GRAPHS:
                 self._captured.popitem(last=False)
-            return (self._captured[shape] or self._judge)(images, prompts)
+            return (self._captured[shape] or self._forward)(images, prompts)
 
     def clear(self) -> None:
         """Drop all graphs, and with them the memory that they hold."""
@@ -85,10 +85,10 @@ class CudaGraphs:
                 given = images.clone(), Prompts(prompts.text.clone(), prompts.words.clone())
                 torch.cuda.synchronize()
                 with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
-                    judged = self._judge(*given)
+                    output = self._forward(*given)
         except RuntimeError as error:  # a model that waits for the device, or no memory left
             _log.info("the pass of a single image cannot be captured: %s", error)
             return None
         finally:
             torch.cuda.set_stream(stream)  # a capture that fails leaves its own one behind
-        return _Captured(graph, *given, judged)
+        return _Captured(graph, *given, output)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from diffagiqa.graphs import MAX_GRAPHS, CudaGraphs
 
 from diffagiqa import graphs as replay
 from diffagiqa.backbones.unet import Prompts
-from diffagiqa.graphs import MAX_GRAPHS, CudaGraphs
 from diffagiqa.model.scoring import Judgement
 
 

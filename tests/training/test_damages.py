@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.synth.defects import DEFECTS, HELD_OUT_DEFECTS, TRAIN_DEFECTS, damage
 from diffagiqa.synth.render import render_layers
 from diffagiqa.synth.samples import made_sample
 from diffagiqa.synth.scene import Entity, Scene
+
+from diffagiqa.errors import ConfigError, ImageError
 
 SEVERITIES = np.linspace(0, 1, 9)
 

@@ -1,0 +1,159 @@
+"""What the method knows of a frozen backbone: prompted images, prompts and noise -> named features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffagiqa.backbones.noise import Noise
+from diffagiqa.errors import ConfigError
+
+Fit = Literal["resize", "crop", "pad", "native"]
+LongPrompts = Literal["truncate", "chunk", "released"]
+
+Encoded = tuple[Tensor, ...]
+"""What ``encode_image`` makes of B images: tensors with the images first, so that a caller can index,
+repeat and join them without knowing what they are."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Encoded prompts, B of them, or one without that dimension."""
+
+    text: Tensor  # (B,L,D)
+    words: Tensor  # (B,L) bool: which tokens are words of the prompt
+    pooled: Tensor | None = (
+        None  # (B,P): one vector for the whole prompt, where the backbone has one
+    )
+
+    @classmethod
+    def stack(cls, prompts: Sequence[Prompts]) -> Prompts:
+        """Single ones, of one length, as a batch."""
+        return cls._each(torch.stack, prompts)
+
+    @classmethod
+    def cat(cls, batches: Sequence[Prompts]) -> Prompts:
+        """Batches of one length, one after the other."""
+        return cls._each(torch.cat, batches)
+
+    @classmethod
+    def _each(cls, join: Callable[[list[Tensor]], Tensor], prompts: Sequence[Prompts]) -> Prompts:
+        pooled = [prompt.pooled for prompt in prompts if prompt.pooled is not None]
+        return cls(
+            join([prompt.text for prompt in prompts]),
+            join([prompt.words for prompt in prompts]),
+            join(pooled) if pooled else None,
+        )
+
+    def expand(self, count: int) -> Prompts:
+        """One prompt without a batch dimension -> the same one ``count`` times, without a copy."""
+        pooled = None if self.pooled is None else self.pooled.expand(count, -1)
+        return Prompts(self.text.expand(count, -1, -1), self.words.expand(count, -1), pooled)
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model on this backbone takes where its configuration says nothing."""
+
+    features: tuple[str, ...]
+    image_size: int = 512
+    """Side of the square that images are fitted to, or with fit "native" the root of the area, pixels."""
+    fit: Fit = "resize"
+    timestep: int = 51
+    """Of the noise, 0 to 999."""
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen network that looks at images together with text.
+
+    Gradients flow through it to the images; its own parameters never get any, and ``train()`` leaves
+    it in evaluation mode. It is an argument of the forward pass, so one copy serves every task.
+    """
+
+    name: str
+    """The folder or hub id it was loaded from."""
+    defaults: Defaults
+    side_multiple: int = 64
+    """Both sides of the images that it takes are multiples of this, in pixels."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__()
+        self.name = name
+        self.checkpoint_activations = False
+        """Recompute activations in the backward pass: less memory, more time (training only)."""
+
+    def freeze(self) -> None:
+        """No gradients for the parameters, evaluation mode: called once the parts are in place."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode: the backbone is frozen."""
+        return super().train(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    @abstractmethod
+    def feature_names(self) -> list[str]:
+        """All the features it offers, in the order they are computed."""
+
+    @abstractmethod
+    def feature_channels(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Channels of the named features. Raises ``ConfigError`` for a name that it lacks."""
+
+    @abstractmethod
+    def latent_shape(self, height: int, width: int) -> tuple[int, ...] | None:
+        """Shape of the noise for one image of that size, (C, h, w); None where it takes no noise."""
+
+    @abstractmethod
+    def encode_prompts(
+        self, prompts: Sequence[str], long_prompts: str = "truncate"
+    ) -> list[Prompts]:
+        """Every prompt by itself, without the batch dimension; lengths may differ.
+
+        An encoding does not depend on the prompts beside it.
+        """
+
+    @abstractmethod
+    def no_text(self, length: int) -> Prompts:
+        """The empty prompt, without the batch dimension, repeated to ``length`` tokens."""
+
+    @abstractmethod
+    def encode_image(self, images: Tensor) -> Encoded:
+        """(B, 3, H, W) about [-1, 1] -> what ``features`` needs of them, once for all draws of noise."""
+
+    @abstractmethod
+    def features(
+        self,
+        encoded: Encoded,
+        prompts: Prompts,
+        noise: Noise | None,
+        timestep: int,
+        names: Sequence[str],
+    ) -> dict[str, Tensor]:
+        """Named feature maps of B images and their prompts, (B, C, h, w) each, in the order of ``names``.
+
+        Nothing after the last feature wanted is computed. ``noise`` of one draw, for all images or one
+        for each. Raises ``ConfigError`` for a name that it lacks.
+        """
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ``ConfigError`` naming the features that this backbone lacks."""
+        known = self.feature_names()
+        if missing := [name for name in names if name not in known]:
+            raise ConfigError(
+                f"the backbone has no feature {', '.join(missing)}; it has {', '.join(known)}"
+            )

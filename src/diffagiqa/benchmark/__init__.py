@@ -1,1 +1,0 @@
-"""Two benchmarks on equal terms: the full method, its ablations, and baselines on the same splits."""
