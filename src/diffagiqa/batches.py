@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -111,6 +112,22 @@ class BatchRunner:
         # Trainers call their rewards within their own autocast, which is none of a score's business.
         with current_device(device), exact_float32(device), without_autocast(device):
             return (self._graphs if single and accel.enabled() else self._forward)(images, prompts)
+
+    def intermediates(
+        self, images: Tensor, prompts: Prompts, further: Sequence[str] = (), until: str = "scores"
+    ) -> dict[str, list[Any]]:
+        """What the forward pass makes on its way: the values of every stage up to ``until``, by stage.
+
+        One value for each draw of noise from "features" on; ``DiffAGIQA.stages`` says what they are.
+        """
+        device, values = self.backbone.device, defaultdict(list)
+        noises = self.noises(*images.shape[-2:])
+        with current_device(device), exact_float32(device), without_autocast(device):
+            for stage, value in self.model.stages(images, prompts, self.backbone, noises, further):
+                values[stage].append(value)
+                if stage == until and len(values[stage]) == len(noises):
+                    break
+        return values
 
     def queue(
         self, images: Sequence[Tensor], prompts: Sequence[Prompts]

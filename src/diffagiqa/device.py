@@ -56,12 +56,9 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     return chosen
 
 
-def choose_dtype(
-    device: torch.device, dtype: str | torch.dtype | None = None, *, exact: bool = False
-) -> torch.dtype:
+def choose_dtype(device: torch.device, dtype: str | torch.dtype | None = None) -> torch.dtype:
     """The frozen parts' number format: the given one, else the fastest that the device has natively.
 
-    ``exact``: else float32, for models whose scores show the rounding (``ModelConfig.needs_float32``).
     bfloat16 on GPUs that have it and on CPUs where it is fast (``bfloat16_is_fast``), float16 on older
     GPUs and MPS, float32 elsewhere.
     """
@@ -71,8 +68,6 @@ def choose_dtype(
         if not isinstance(dtype, str) or dtype not in DTYPES:
             raise ConfigError(f"dtype {dtype!r} is unknown; expected auto, {', '.join(DTYPES)}")
         return DTYPES[dtype]
-    if exact:
-        return torch.float32
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if native else torch.float16
@@ -86,19 +81,6 @@ def cpu_has_bfloat16() -> bool:
     """Whether this CPU computes faster in bfloat16: read from what it is, never from a timing, so that
     the same machine always gives the same scores."""
     return bfloat16_is_fast(*this_cpu())
-
-
-@lru_cache(maxsize=1)
-def cpu_has_matrix_units() -> bool:
-    """Whether this CPU has matrix units for bfloat16 (Intel's AMX)."""
-    return "amx_bf16" in this_cpu()[1]
-
-
-@lru_cache(maxsize=1)
-def cpu_is_zen5() -> bool:
-    """Whether this is a CPU of AMD's fifth Zen generation or a later one of its instruction sets."""
-    vendor, flags = this_cpu()
-    return vendor == "AuthenticAMD" and {"avx512f", "avx512_vp2intersect"} <= flags
 
 
 def this_cpu() -> tuple[str, frozenset[str]]:

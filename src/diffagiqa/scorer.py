@@ -206,7 +206,7 @@ class Scorer:
         chosen_device = choose_device(device)
         frozen = load_backbone(
             name,
-            config and config.features,
+            None if config is None else config.features,
             device=chosen_device,
             dtype=choose_dtype(chosen_device, dtype),
         )

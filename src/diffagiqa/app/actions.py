@@ -15,6 +15,7 @@ from diffagiqa.data.prompts import find_prompt
 from diffagiqa.data.samples import printable
 from diffagiqa.errors import ImageError
 from diffagiqa.explain import Explanation
+from diffagiqa.explain import explain as explain_image
 from diffagiqa.explain.figures import contrast, overlay, visible
 from diffagiqa.scorer import Scorer
 
@@ -83,7 +84,7 @@ def score_picture(
     )
     if not explain:
         return Shown(scores)
-    found: Explanation = scorer.explain(picture, prompt, method=method)
+    found: Explanation = explain_image(scorer, picture, prompt, method=method)
     return Shown(
         scores,
         overlay(found.image, visible(found.quality_map)),
@@ -112,7 +113,9 @@ def compare_pictures(
     first, second = scorer(pictures, prompt)
     both = []
     for picture, score in zip(pictures, (first, second), strict=True):
-        found: Explanation = scorer.explain(picture, prompt, method="activation", words=False)
+        found: Explanation = explain_image(
+            scorer, picture, prompt, method="activation", words=False
+        )
         heat = overlay(found.image, visible(found.quality_map))
         both.append(Shown(markup.score_html(score, has_prompt), heat))
     caveat = markup.ALIGNMENT_CAVEAT if has_caveat(scorer) else ""

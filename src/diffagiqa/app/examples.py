@@ -1,41 +1,40 @@
-"""Example pictures, drawn when the page starts: nothing is fetched."""
+"""Example images of the page: files of the package, with their prompts in the metadata."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image, PngImagePlugin
 
-from diffagiqa.synth.defects import damage
-from diffagiqa.synth.samples import made_sample
-
-SCENES = (11, 42)  # in the stream of synthetic pictures
-DAMAGE = {"low detail": 0.6, "sensor noise": 0.4}
+from diffagiqa.assets import demo_images
 
 
 class Example(NamedTuple):
-    """A picture with its prompt in its metadata, and what there is to see."""
+    """An image with its prompt in its metadata, and what there is to see."""
 
     path: str
     prompt: str
     label: str
 
 
-def write_examples(folder: Path, size: int = 384) -> list[Example]:
-    """Draw the examples as PNG files, prompts inside as AUTOMATIC1111 writes them."""
-    first, second = (made_sample(0, scene, size) for scene in SCENES)
-    spoilt = damage(first.image, DAMAGE, (0, 1))[0]
-    return [
-        _write(folder / "clean.png", first.image, first.caption, "clean, right prompt"),
-        _write(folder / "damaged.png", spoilt, first.caption, "damaged, right prompt"),
-        _write(folder / "other.png", second.image, first.caption, "clean, wrong prompt"),
+def write_examples(folder: Path) -> list[Example]:
+    """Write the examples as PNG files, prompts inside as AUTOMATIC1111 writes them."""
+    images = demo_images()
+    first = images[0]
+    damaged = next(other for other in images if other[1:] == (first.prompt, "damaged"))
+    other = next(image for image in images if image.prompt != first.prompt)
+    chosen = [
+        (first.path, "clean.png", "clean, right prompt"),
+        (damaged.path, "damaged.png", "damaged, right prompt"),
+        (other.path, "other.png", "clean, wrong prompt"),
     ]
+    return [_write(folder / name, path, first.prompt, label) for path, name, label in chosen]
 
 
-def _write(path: Path, image: np.ndarray, prompt: str, label: str) -> Example:
+def _write(target: Path, source: Path, prompt: str, label: str) -> Example:
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", f"{prompt}\nSteps: 20, Sampler: Euler a, Seed: 1")
-    Image.fromarray(image).save(path, pnginfo=info)
-    return Example(str(path), prompt, label)
+    with Image.open(source) as image:
+        image.save(target, pnginfo=info)
+    return Example(str(target), prompt, label)

@@ -9,7 +9,8 @@ from typing import Any
 
 from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import WeightsError
-from diffagiqa.scorer import DEFAULT_MODEL, Scorer
+from diffagiqa.pretrained import DEFAULT_MODEL
+from diffagiqa.scorer import Scorer
 
 PACKAGED = "in the package"
 LIMITS = ImageLimits(max_bytes=50_000_000, max_pixels=50_000_000)

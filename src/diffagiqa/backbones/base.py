@@ -150,6 +150,20 @@ class Backbone(nn.Module, ABC):
         for each. Raises ``ConfigError`` for a name that it lacks.
         """
 
+    def word_features(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Further names, computed no later than ``names``, that give a map for every token, (B, L, h, w):
+        how much each position looks at, or like, the token. None where the backbone has none."""
+        return ()
+
+    def word_positions(
+        self, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str = "truncate"
+    ) -> list[list[int]]:
+        """Of every ``prompt[start:end]``, the positions of its tokens in ``Prompts.text``.
+
+        Empty for what is not read: beyond a limit of the text encoder.
+        """
+        return [[] for _ in spans]
+
     def check_names(self, names: Sequence[str]) -> None:
         """Raise ``ConfigError`` naming the features that this backbone lacks."""
         known = self.feature_names()

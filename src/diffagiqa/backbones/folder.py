@@ -45,7 +45,7 @@ _MOST = {
 }
 
 # Before 5.6 transformers reads a text encoder's tensors by their long names alone; since, it writes
-# the short ones, as the embedded backbone has them, and reads both.
+# the short ones, and reads both.
 _LONG_NAMES = {r"^(embeddings|encoder|final_layer_norm)\.": r"text_model.\1."}
 
 

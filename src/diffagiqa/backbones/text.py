@@ -84,6 +84,36 @@ def are_words(tokenizer: Any, ids: Tensor) -> Tensor:
     )
 
 
+def word_positions(
+    tokenizer: Any, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str
+) -> list[list[int]]:
+    """Of every ``prompt[start:end]``, the positions of its tokens in what ``encode`` gives."""
+    limit = int(tokenizer.model_max_length)
+    offsets = tokenizer(
+        prompt,
+        add_special_tokens=False,
+        truncation=False,
+        return_offsets_mapping=True,
+        verbose=False,
+    )["offset_mapping"]
+    inner = limit - 2
+
+    def position(token: int) -> int | None:
+        if long_prompts == "chunk":
+            return token // inner * limit + 1 + token % inner
+        whole = long_prompts == "released" and len(prompt.split(" ")) > 70
+        return token + 1 if whole or token < inner else None
+
+    return [
+        [
+            place
+            for token, (first, last) in enumerate(offsets)
+            if first < end and last > start and (place := position(token)) is not None
+        ]
+        for start, end in spans
+    ]
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on the CPU -> on ``device``, without waiting for a GPU's queued work."""
     if device.type != "cuda" or tensor.is_cuda:

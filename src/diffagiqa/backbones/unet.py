@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from diffagiqa.backbones import text
 from diffagiqa.backbones.base import Backbone, Defaults, Encoded, Prompts
 from diffagiqa.backbones.noise import Noise
-from diffagiqa.backbones.unet_walk import feature_channels, feature_names, unet_features
+from diffagiqa.backbones.unet_walk import WORDS, feature_channels, feature_names, unet_features
 from diffagiqa.device import at_least_float32, ran_out_of_memory, release_memory
 
 RELEASED_FEATURES = (
@@ -101,7 +101,8 @@ class StableDiffusion(Backbone):
         names: Sequence[str],
     ) -> dict[str, Tensor]:
         assert noise is not None
-        latents = self.noisy_latents(*encoded, noise, timestep)
+        mean, std = encoded
+        latents = self.noisy_latents(mean, std, noise, timestep)
         return unet_features(
             self.unet, latents, timestep, prompts.text, names, self.checkpoint_activations
         )
@@ -143,6 +144,17 @@ class StableDiffusion(Backbone):
         return (
             empty if times == 1 else Prompts(empty.text.repeat(times, 1), empty.words.repeat(times))
         )
+
+    def word_features(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Cross-attentions of all transformers up to the last of ``names``."""
+        order = self.feature_names()
+        last = max(order.index(name) for name in names)
+        return tuple(name + WORDS for name in order[: last + 1] if ".attentions." in name)
+
+    def word_positions(
+        self, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str = "truncate"
+    ) -> list[list[int]]:
+        return text.word_positions(self.tokenizer, prompt, spans, long_prompts)
 
     def _hidden(self, ids: Tensor) -> Tensor:
         return self.text_encoder(ids)[0]  # type: ignore[no-any-return]  # (k,77) -> (k,77,D)

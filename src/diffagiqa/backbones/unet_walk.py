@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from diffagiqa.errors import ConfigError
 
 LATENTS = "latents"
+WORDS = ".words"
 
 _Walk = Generator[tuple[str, Tensor], None, Tensor]  # yields (name, feature), returns the output
 
@@ -26,13 +27,15 @@ def unet_features(
     """Features of one pass through the U-Net, by module name, in the order of ``names``.
 
     ``latents`` (B, C, h, w), ``text`` (B, L, D). ``up_blocks.1.attentions.0`` gives the GEGLU output
-    of its first transformer block, h * gelu(g), (B, 4 * channels, h', w'); ``up_blocks.3.resnets.2``
-    gives the residual block's output; ``latents`` what the U-Net is given.
+    of its first transformer block, h * gelu(g), (B, 4 * channels, h', w'), and with ``.words`` behind it
+    that block's cross-attention, (B, L, h', w'); ``up_blocks.3.resnets.2`` gives the residual block's
+    output; ``latents`` what the U-Net is given.
     Raises ``ConfigError`` for a name the U-Net lacks.
     """
     wanted = set(names)
     found: dict[str, Tensor] = {}
-    for name, feature in walk_unet(unet, latents, timestep, text, checkpoint_activations):
+    words = any(name.endswith(WORDS) for name in names)
+    for name, feature in walk_unet(unet, latents, timestep, text, checkpoint_activations, words):
         if name in wanted:
             found[name] = feature
             if len(found) == len(wanted):
@@ -47,17 +50,22 @@ def unet_features(
 
 
 def walk_unet(
-    unet: Any, latents: Tensor, timestep: int, text: Tensor, checkpoint_activations: bool = False
+    unet: Any,
+    latents: Tensor,
+    timestep: int,
+    text: Tensor,
+    checkpoint_activations: bool = False,
+    words: bool = False,
 ) -> Iterator[tuple[str, Tensor]]:
     """Compute the U-Net step by step, yielding (name, feature): first the latents it is given, then
-    what every residual block and attention makes of them.
+    what every residual block and attention makes of them; with ``words`` also cross-attentions.
 
     Lazy: what follows a yielded feature is computed only when the next one is asked for, so a caller
     that stops asking stops the arithmetic, inside the last transformer block too.
     """
     yield LATENTS, latents
     latents, text = latents.to(unet.dtype), text.to(unet.dtype)
-    step = _Step(unet, latents, timestep, text, checkpoint_activations)
+    step = _Step(unet, latents, timestep, text, checkpoint_activations, words)
     hidden = unet.conv_in(latents)
     skips = [hidden]
 
@@ -95,12 +103,13 @@ class _Step:
     """The inputs that every block of one U-Net pass shares."""
 
     def __init__(
-        self, unet: Any, latents: Tensor, timestep: int, text: Tensor, checkpoint: bool
+        self, unet: Any, latents: Tensor, timestep: int, text: Tensor, checkpoint: bool, words: bool
     ) -> None:
         # (B,): diffusers expands a scalar, but only where a tensor is given is the device right.
         steps = torch.full((latents.shape[0],), timestep, device=latents.device)
         self.time = unet.time_embedding(unet.time_proj(steps).to(latents.dtype))
         self.text = text
+        self.words = words
         self.checkpoint = checkpoint and torch.is_grad_enabled()
 
     def residual(self, name: str, resnet: nn.Module, hidden: Tensor) -> _Walk:
@@ -111,6 +120,8 @@ class _Step:
     def attention(self, name: str, transformer: Any, hidden: Tensor) -> _Walk:
         tokens, gated = self._run(_until_gate, transformer, hidden, self.text)
         yield name, _to_map(gated, hidden)
+        if self.words:
+            yield name + WORDS, cross_attention(transformer, hidden, self.text)
         return self._run(_after_gate, transformer, hidden, tokens, gated, self.text)  # type: ignore[no-any-return]
 
     def _run(self, function: Any, *inputs: Any) -> Any:
@@ -129,9 +140,24 @@ def _until_gate(transformer: Any, hidden: Tensor, text: Tensor) -> tuple[Tensor,
     return tokens, block.ff.net[0](block.norm3(tokens))
 
 
-def cross_attended(transformer: Any, hidden: Tensor) -> Tensor:
-    """(B, C, h, w) entering a transformer -> (B, hw, C) entering its first cross-attention."""
-    return transformer.transformer_blocks[0].norm2(_self_attended(transformer, hidden))  # type: ignore[no-any-return]
+def cross_attention(transformer: Any, hidden: Tensor, text: Tensor) -> Tensor:
+    """Cross-attention of ``transformer_blocks[0]``: (B, C, h, w), (B, L, D) -> (B, L, h, w).
+
+    softmax(q k^T * scale) over the tokens, averaged over the heads (as DAAM, arXiv 2210.04885).
+    """
+    block = transformer.transformer_blocks[0]
+    attention = block.attn2
+    query, key = (
+        part.unflatten(2, (attention.heads, -1)).transpose(1, 2)  # (B,heads,N,d)
+        for part in (
+            attention.to_q(block.norm2(_self_attended(transformer, hidden))),
+            attention.to_k(text),
+        )
+    )
+    weights = (
+        (query @ key.transpose(-1, -2) * attention.scale).float().softmax(-1)
+    )  # (B,heads,hw,L)
+    return weights.mean(1).transpose(1, 2).unflatten(2, hidden.shape[-2:])
 
 
 def _self_attended(transformer: Any, hidden: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""How fast scoring and training are on this device, and what each optimisation gives."""
+"""How fast this machine scores: images per second, seconds and memory per stage, the released path."""

@@ -5,14 +5,19 @@ python -m diffagiqa.bench.memory MODEL DEVICE DTYPE
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
-def measure_memory(model: str, device: str, dtype: str) -> dict[str, float]:
+def measure_process(model: str, device: str, dtype: str) -> dict[str, float]:
     """Peak resident memory (GB) and start-up seconds of loading ``model`` and scoring one image."""
     done = subprocess.run(
         [sys.executable, "-m", "diffagiqa.bench.memory", model, device, dtype],
@@ -46,7 +51,7 @@ def main(model: str, device: str, dtype: str) -> None:
 
 
 def peak_resident() -> int:
-    """Bytes of the process's largest resident set so far."""
+    """Bytes of the process's largest resident set so far; on Linux since ``reset_peak``."""
     # Linux: getrusage would count what the parent held when it started this process.
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
@@ -57,6 +62,29 @@ def peak_resident() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak(device: torch.device) -> None:
+    """Start the peaks of device and process anew: on CUDA, and on Linux."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        with contextlib.suppress(
+            OSError
+        ):  # some containers forbid it: the peak is then the process's
+            clear.write_text("5", encoding="ascii")
+
+
+def peak_device(device: torch.device) -> int:
+    """Bytes: the largest allocation on a CUDA device since ``reset_peak``; 0 elsewhere."""
+    if device.type != "cuda":
+        return 0
+    import torch
+
+    return torch.cuda.max_memory_allocated(device)
 
 
 if __name__ == "__main__":

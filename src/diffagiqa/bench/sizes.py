@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from diffagiqa.backbones.sizes import sd15_unet, sd15_vae
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import build_model
 from diffagiqa.pretrained import save_model
-from diffagiqa.scorer import DEFAULT_MODEL
 
 
 def write_sd15(folder: Path) -> Path:
     """A model folder with a backbone of Stable Diffusion 1.5's sizes in it; returns ``folder``.
 
-    Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does. The
-    tokenizer is the embedded model's: prompts become 77 tokens with it too.
+    Random float16 weights, 2.1 GB and 1 GB; every pass costs what the real model's does.
     """
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -40,13 +37,30 @@ def write_sd15(folder: Path) -> Path:
         fill(part, generator)
         part.save_pretrained(backbone / name)
         part.to("meta")  # one part in memory at a time
-    for name in ("tokenizer", "scheduler"):
-        shutil.copytree(DEFAULT_MODEL / "backbone" / name, backbone / name, dirs_exist_ok=True)
+    write_tokenizer(backbone / "tokenizer")
+    schedule = {
+        "_class_name": "PNDMScheduler", "num_train_timesteps": 1000,
+        "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    }  # fmt: skip
+    (backbone / "scheduler").mkdir()
+    file = backbone / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(schedule), encoding="utf-8")
     classes = {"_class_name": "StableDiffusionPipeline"}
     (backbone / "model_index.json").write_text(json.dumps(classes), encoding="utf-8")
     fill(trained, generator, gain=math.sqrt(2))  # behind ReLUs: else scores hardly leave 0.5
     save_model(trained, folder, half=True)
     return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer of single characters in CLIP's format: prompts become 77 tokens with it too."""
+    from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    CLIPTokenizerFast(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
 
 
 def fill(module: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""``diffagiqa demo``: synthetic pictures, clean and damaged, with right and wrong prompts, scored."""
+"""``diffagiqa demo``: drawn images, clean and damaged, with right and wrong prompts, scored."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ if TYPE_CHECKING:
 
     from diffagiqa.scorer import Score
 
-SCENES = (11, 42)  # numbers in the stream of synthetic pictures
-DAMAGES: tuple[tuple[str, dict[str, float]], ...] = (
-    ("clean", {}),
-    ("some damage", {"low detail": 0.35, "sensor noise": 0.25}),
-    ("heavy damage", {"low detail": 0.7, "sensor noise": 0.5, "warped geometry": 0.6}),
-)
+COLUMNS = 3  # clean, damaged, wrong prompt
 
 
 class Example(NamedTuple):
-    """A picture, (512, 512, 3) uint8, the prompt it is scored with, and what was done to them."""
+    """An image, (512, 512, 3) uint8, the prompt it is scored with, and what was done to them."""
 
     name: str
     image: np.ndarray
@@ -34,14 +29,14 @@ class Example(NamedTuple):
 
 def demo(
     out: Annotated[
-        Path, typer.Argument(help="Folder to write pictures, scores.csv and sheet.png to.")
+        Path, typer.Argument(help="Folder to write images, scores.csv and sheet.png to.")
     ] = Path("demo"),
     model: options.Model = None,
     backbone: options.Backbone = None,
 ) -> None:
-    """Score a few synthetic pictures: clean, damaged, and with the wrong prompt.
+    """Score a few drawn images of the package: clean, damaged, and with the wrong prompt.
 
-    A good scorer puts the clean picture above the damaged ones in perception, and the right prompt above
+    A good scorer puts the clean image above the damaged one in perception, and the right prompt above
     the wrong one in alignment. Works offline.
 
     Examples:
@@ -83,34 +78,41 @@ def demo(
     console.print(f"images, scores.csv and sheet.png are in {out}/", highlight=False)
 
 
-def make_examples(size: int = 512) -> list[Example]:
-    """Two synthetic scenes: clean, damaged twice, and the clean one with the other scene's prompt."""
-    from diffagiqa.synth import made_sample
-    from diffagiqa.synth.defects import damage
+def make_examples() -> list[Example]:
+    """Four scenes: clean, damaged, and the clean one with the next scene's prompt."""
+    import numpy as np
+    from PIL import Image
 
-    made = [made_sample(0, index, size) for index in SCENES]
+    from diffagiqa.assets import demo_images
+
+    images = demo_images()
+    damaged = {image.prompt: image for image in images if image.condition == "damaged"}
+    clean = [image for image in images if image.condition == "clean" and image.prompt in damaged]
     examples = []
-    for number, sample in enumerate(made):
-        for what, severities in DAMAGES:
-            image, _ = damage(sample.image, severities, seed=number)
-            name = f"scene{number + 1}-{what.replace(' ', '-')}"
-            examples.append(Example(name, image, sample.caption, what))
-        other = made[1 - number].caption
-        examples.append(
-            Example(f"scene{number + 1}-wrong-prompt", sample.image, other, "wrong prompt")
-        )
+    for number, image in enumerate(clean):
+        wrong = clean[(number + 1) % len(clean)].prompt
+        for path, prompt, what in (
+            (image.path, image.prompt, "clean"),
+            (damaged[image.prompt].path, image.prompt, "damaged"),
+            (image.path, wrong, "wrong prompt"),
+        ):
+            with Image.open(path) as file:
+                pixels = np.asarray(file.convert("RGB"))
+            examples.append(
+                Example(f"{image.path.stem}-{what.replace(' ', '-')}", pixels, prompt, what)
+            )
     return examples
 
 
 def contact_sheet(
     examples: list[Example], scores: list[Score], tasks: tuple[str, ...], tile: int = 320
 ) -> Image.Image:
-    """One row per scene: every picture with what was done to it, its prompt and its scores."""
+    """One row per scene: every image with what was done to it, its prompt and its scores."""
     import textwrap
 
     from PIL import Image, ImageDraw, ImageFont
 
-    columns = len(DAMAGES) + 1
+    columns = COLUMNS
     caption = 118
     rows = -(-len(examples) // columns)
     sheet = Image.new("RGB", (columns * (tile + 16) + 16, rows * (tile + caption) + 16), "white")

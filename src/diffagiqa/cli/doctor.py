@@ -45,8 +45,8 @@ def doctor(
         diffagiqa doctor
         diffagiqa doctor --model runs/mine/best --json
     """
-    of_model, exact = _model(model)
-    checks = [_python(), *_libraries(), *_device(exact), of_model, *_hub(), *_extras()]
+    of_model = _model(model)
+    checks = [_python(), *_libraries(), *_device(), of_model, *_hub(), *_extras()]
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -81,8 +81,7 @@ def _libraries() -> list[Check]:
     return checks
 
 
-def _device(exact: bool) -> list[Check]:
-    """``exact``: the model needs float32 wherever it is computed."""
+def _device() -> list[Check]:
     if not _version("torch"):
         return []
     import torch
@@ -94,7 +93,7 @@ def _device(exact: bool) -> list[Check]:
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         name, memory = found.name, found.total_memory
-    dtype = str(choose_dtype(device, exact=exact)).removeprefix("torch.")
+    dtype = str(choose_dtype(device)).removeprefix("torch.")
     size = f", {memory / 1e9:.0f} GB" if memory else ""
     checks = [Check("device", GOOD, f"{device.type} ({name}{size}), computing in {dtype}")]
     if device.type == "cuda":
@@ -119,14 +118,20 @@ def _kernels(device: Any) -> Check:
     return Check("kernels", NOTE, f"PyTorch's own only: {fault}", advice)
 
 
-def _model(name: str | None) -> tuple[Check, bool]:
-    """What is said of the model, and whether it needs float32."""
+def _model(name: str | None) -> Check:
+    """What is said of the model."""
     from diffagiqa.errors import DiffAGIQAError
 
     try:
         from diffagiqa.backbones.folder import find_backbone
-        from diffagiqa.pretrained import WEIGHTS, backbone_reference, find_model, load_config
-        from diffagiqa.scorer import DEFAULT_MODEL, read_notice
+        from diffagiqa.pretrained import (
+            DEFAULT_MODEL,
+            WEIGHTS,
+            backbone_reference,
+            find_model,
+            load_config,
+            read_notice,
+        )
 
         folder = Path(name).expanduser() if name else DEFAULT_MODEL
         if name and not folder.exists():
@@ -135,18 +140,18 @@ def _model(name: str | None) -> tuple[Check, bool]:
         config = load_config(folder)
         if not (folder / WEIGHTS).is_file():
             advice = "fetch or train the model anew"
-            return Check("model", BAD, f"{folder} lacks {WEIGHTS}", advice), config.needs_float32
+            return Check("model", BAD, f"{folder} lacks {WEIGHTS}", advice)
         place = Path(backbone_reference(config, folder))
         if not place.is_dir():
             os.environ["HF_HUB_OFFLINE"] = "1"
             place = find_backbone(str(place), config.backbone_revision)
     except (DiffAGIQAError, ImportError) as error:
-        return Check("model", BAD, "not usable", str(error)), False
+        return Check("model", BAD, "not usable", str(error))
     tasks = ", ".join(config.task_names)
     size = sum(file.stat().st_size for file in place.rglob("*.safetensors")) / 1e6
     found = f"{folder}: {tasks} at {config.image_size} pixels, backbone of {size:.0f} MB in {place}"
     notice = read_notice(folder)
-    return Check("model", NOTE if notice else GOOD, found, notice), config.needs_float32
+    return Check("model", NOTE if notice else GOOD, found, notice)
 
 
 def _hub() -> list[Check]:

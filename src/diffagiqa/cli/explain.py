@@ -1,4 +1,4 @@
-"""``diffagiqa explain`` and ``explain-benchmark``: why a score, and how far to believe it."""
+"""``diffagiqa explain``: why an image has its scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffagiqa.cli import model_options as options
-from diffagiqa.cli.training_options import command_line
 
 if TYPE_CHECKING:
     from diffagiqa.explain import Explanation
@@ -54,6 +53,7 @@ def explain(
     from diffagiqa.data.images import read_image_bytes
     from diffagiqa.data.prompts import find_prompt
     from diffagiqa.errors import ConfigError
+    from diffagiqa.explain import explain as explain_image
     from diffagiqa.scorer import Scorer
 
     if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -62,7 +62,7 @@ def explain(
         prompt = find_prompt(image, read_image_bytes(image))[0] or ""
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
     with _working(method):
-        found = scorer.explain(image, prompt, method=method.value)
+        found = explain_image(scorer, image, prompt, method=method.value)
     if out is not None:
         found.figure().savefig(out, dpi=140)
     if as_json:
@@ -70,53 +70,6 @@ def explain(
         return
     _show(found)
     typer.echo(f"figure in {out}" if out else "--out why.png draws the map and the words")
-
-
-def explain_benchmark(
-    places: Annotated[
-        int, typer.Option(min=0, help="Pictures with a defect at a known place.")
-    ] = 30,
-    words: Annotated[
-        int, typer.Option(min=0, help="Pictures that leave out part of their prompt.")
-    ] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the synthetic pictures.")] = 0,
-    method: Annotated[
-        list[Method] | None,
-        typer.Option(help="Map to measure; may be repeated. Default: all of them."),
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Markdown file to write.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    model: options.Model = None,
-    backbone: options.Backbone = None,
-    device: options.Device = None,
-) -> None:
-    """Measure how faithful explanations are, on synthetic pictures whose truth is known.
-
-    Examples:
-        diffagiqa explain-benchmark
-        diffagiqa explain-benchmark --places 4 --words 4 --report explain.md
-    """
-    from diffagiqa.explain.benchmark import METHODS, benchmark_table
-    from diffagiqa.explain.benchmark import explain_benchmark as measure
-    from diffagiqa.scorer import Scorer
-
-    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
-    methods = [entry.value for entry in method] if method else list(METHODS)
-    found = measure(
-        scorer, places=places, words=words, seed=seed, methods=methods,
-        progress=lambda name: typer.echo(f"measured {name}", err=True),
-    )  # fmt: skip
-    table = benchmark_table(found)
-    if report is not None:
-        report.write_text(f"{table}\nWritten by `{command_line()}`.\n", encoding="utf-8")
-    if as_json:
-        plain = {
-            name: {key: value._asdict() for key, value in values.items()}
-            for name, values in found.items()
-        }
-        typer.echo(json.dumps(plain))
-    else:
-        typer.echo(table)
 
 
 def _working(method: Method) -> Any:

@@ -10,7 +10,6 @@ from diffagiqa import __version__
 from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.app import app as web_page
 from diffagiqa.cli.bench import bench
-from diffagiqa.cli.benchmark import benchmark
 from diffagiqa.cli.compare import compare
 from diffagiqa.cli.convert import convert
 from diffagiqa.cli.crossdb import crossdb
@@ -18,17 +17,15 @@ from diffagiqa.cli.data import app as data
 from diffagiqa.cli.demo import demo
 from diffagiqa.cli.doctor import doctor
 from diffagiqa.cli.evaluate import evaluate
-from diffagiqa.cli.explain import explain, explain_benchmark
+from diffagiqa.cli.explain import explain
 from diffagiqa.cli.faults import give_up_output, system_sentence
 from diffagiqa.cli.help import Command, Group, help_text
 from diffagiqa.cli.messages import say_error
-from diffagiqa.cli.pretrain import pretrain
 from diffagiqa.cli.rank import rank
 from diffagiqa.cli.report import report
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.score import score
 from diffagiqa.cli.serve import serve
-from diffagiqa.cli.synth import synth
 from diffagiqa.cli.train import train
 from diffagiqa.errors import DiffAGIQAError
 
@@ -66,9 +63,9 @@ app.callback(cls=Group, help=help_text(diffagiqa))(diffagiqa)
 
 PANELS = {
     "Score": (demo, score, serve),
-    "Look": (web_page, report, rank, compare, explain, explain_benchmark),
-    "Train and evaluate": (train, evaluate, reproduce, benchmark, ablate, crossdb),
-    "Make": (convert, synth, pretrain),
+    "Look": (web_page, report, rank, compare, explain),
+    "Train and evaluate": (train, evaluate, reproduce, ablate, crossdb),
+    "Make": (convert,),
     "This installation": (doctor, bench),
 }
 for panel, commands in PANELS.items():

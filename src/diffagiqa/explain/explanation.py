@@ -11,11 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from diffagiqa import checks
+from diffagiqa.backbones.base import Prompts
 from diffagiqa.data.prompts import clean_prompt
-from diffagiqa.explain.attention import attention_maps, token_places, word_maps
 from diffagiqa.explain.spatial import METHODS, quality_map
 from diffagiqa.explain.words import Word, split_words, without
-from diffagiqa.model.evidence import pooled, unet_token_maps
 from diffagiqa.scorer import Score, Scorer, check_scorer
 
 if TYPE_CHECKING:
@@ -224,61 +223,43 @@ def _word_effects(
     if not words:
         return []
     drops = word_drops(scorer, pixels, prompt, words, whole)
-    places = token_places(scorer.backbone.tokenizer, prompt, words)
-    chances: list[float | None] = [None] * len(words)
-    if scorer.config.words:
-        looks = _looks(scorer, pixels, prompt)
-        chances = list(_chances(looks, places))
-        size = (scorer.config.image_size,) * 2
-        large = [F.interpolate(look, size, mode="bilinear") for look in looks]
-        maps = torch.stack(large).mean(0).sigmoid()[0]
-    else:
-        maps = _attention(scorer, pixels, prompt)
-    seen = word_maps(maps, places).cpu().numpy()
+    seen = word_maps(scorer, pixels, prompt, words)
     return [
-        WordEffect(word.text, word.start, word.end, drop, seen[i], chance)
-        for i, (word, drop, chance) in enumerate(zip(words, drops, chances, strict=True))
+        WordEffect(word.text, word.start, word.end, drop, attention)
+        for word, drop, attention in zip(words, drops, seen, strict=True)
     ]
 
 
-def word_chances(
+@torch.inference_mode()
+def word_maps(
     scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word]
-) -> list[float]:
-    """For each word, the probability that the image shows it, from word evidence (``model.evidence``).
+) -> list[np.ndarray]:
+    """For each word, how much every position looks at it, (H, W), as the pass for alignment sees it.
 
-    ``pixels`` (3, S, S) in [0, 1]. The evidence is averaged over the word's tokens and over layers; 0.5
-    for a word beyond the text encoder's limit. For models with ``config.words``.
+    Of the forward pass that scores: all its draws of noise, long prompts as the model treats them. Zeros
+    for a word that is not read, and where the backbone has no such maps.
     """
-    places = token_places(scorer.backbone.tokenizer, prompt, words)
-    return _chances(_looks(scorer, pixels, prompt), places)
-
-
-def _chances(looks: list[torch.Tensor], places: list[list[int]]) -> list[float]:
-    found = [pooled(look.flatten(2).transpose(1, 2)) for look in looks]
-    tokens = torch.stack(found).mean(0)[0]  # (L,)
-    return [float(tokens[place].mean().sigmoid()) if place else 0.5 for place in places]
-
-
-@torch.inference_mode()
-def _looks(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> list[torch.Tensor]:
-    """How much each position looks like each token, (1, L, h, w) per layer of ``config.words``."""
     model, backbone, config = scorer.model, scorer.backbone, scorer.config
-    text = backbone.encode_text([prompt], config.long_prompts)
-    small = model.small_latents(pixels[None].to(scorer.device), backbone)
-    return unet_token_maps(backbone.unet, small, config.timestep, text, config.words)
-
-
-@torch.inference_mode()
-def _attention(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> torch.Tensor:
-    """(77 or more, S, S) cross-attention, as the pass for alignment sees the picture."""
-    model, backbone, config = scorer.model, scorer.backbone, scorer.config
-    prompters = dict(model.prompters.items())
-    prompter = prompters.get(WORD_TASK) or next(iter(prompters.values()))
-    mean, std = backbone.encode_image(prompter(pixels[None].to(scorer.device)))
-    latents = backbone.noisy_latents(mean, std, scorer.noises[0], config.timestep)
-    text = backbone.encode_text([prompt], config.long_prompts)
-    size = config.image_size
-    return attention_maps(backbone.unet, latents, config.timestep, text, config.features, size)[0]
+    size = tuple(pixels.shape[-2:])
+    names = backbone.word_features(config.features)
+    positions = backbone.word_positions(
+        prompt, [(word.start, word.end) for word in words], config.long_prompts
+    )
+    nothing = np.zeros(size, np.float32)
+    if not names:
+        return [nothing] * len(words)
+    prompts = Prompts.stack(scorer.prompts([prompt]))
+    images = pixels[None].to(scorer.device)
+    draws = scorer.runner.intermediates(images, prompts, names, until="features")["features"]
+    row = model.pass_of[WORD_TASK]  # one image: a row for each pass
+    maps = torch.stack(
+        [
+            F.interpolate(draw[name][row, None].float(), size, mode="bilinear")[0]
+            for draw in draws
+            for name in names
+        ]
+    ).mean(0)  # (L,H,W)
+    return [maps[tokens].mean(0).cpu().numpy() if tokens else nothing for tokens in positions]
 
 
 def _listed(names: list[str]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa import checks
-from diffagiqa.backbones.unet import Prompts
+from diffagiqa.backbones.base import Prompts
 from diffagiqa.scorer import Scorer
 
 
@@ -68,35 +68,24 @@ def gradient_map(
 
 
 def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Tensor:
-    """Grad-CAM (arXiv 1610.02391), negated: one pass through the U-Net.
+    """Grad-CAM (arXiv 1610.02391), negated: one forward pass.
 
-    The score is a function of means over positions, of the head's last map or, where the model pools
-    statistics, of the U-Net's features. A position's deviation from the mean times the score's
-    gradient is its share in the score, to first order.
+    The score is a function of the mean over positions of the head's fused map. A position's deviation
+    from the mean times the score's gradient is its share in the score, to first order. Mean over the
+    draws of noise.
     """
-    model, backbone = scorer.model, scorer.backbone
-    images = image[None].to(scorer.device)
+    head: Any = scorer.model.heads[task]
     prompts = Prompts.stack(scorer.prompts([prompt]))
-    head: Any = model.heads[task]
     with torch.no_grad():
-        mean, std = backbone.encode_image(model.prompt(images))
-        found = model.features(mean, std, prompts.text, backbone, scorer.noises[0])
-        shown = model.word_features(images, prompts, backbone)
-    if scorer.config.pooling == "statistics":
-        maps = [feature.float().requires_grad_(True) for feature in found]
-        score = model.score_features(model.levels(maps) + shown)[task].sum()
-    else:
-        with torch.no_grad():
-            joined = model.pyramid(model.levels(found)).chunk(len(model.passes))
-            fused = head.fusion(joined[model.pass_of[task]])
-        maps = [fused.float().requires_grad_(True)]
-        score = head.regressor(head.pool(maps[0])).sum()
-    total = torch.zeros(1, 1, *image.shape[-2:], device=scorer.device)
-    for one, gradient in zip(maps, torch.autograd.grad(score, maps), strict=True):
-        shares = ((one - one.mean((2, 3), keepdim=True)) * gradient).sum(1, keepdim=True).detach()
-        shares = shares.sum(0, keepdim=True) * (one.shape[-2] * one.shape[-1])  # per unit of area
-        total += F.interpolate(shares, size=image.shape[-2:], mode="bilinear")
-    return _scaled(-total[0, 0].cpu())
+        stages = scorer.runner.intermediates(image[None].to(scorer.device), prompts, until="fused")
+    shares = []
+    for fused in stages["fused"]:
+        maps = fused[task].float().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(head.regress(maps).sum(), maps)
+        deviation = (maps - maps.mean((2, 3), keepdim=True)).detach()
+        shares.append((deviation * gradient).sum(1, keepdim=True))
+    total = torch.stack(shares).mean(0)  # (1,1,P,P)
+    return _scaled(-F.interpolate(total, size=image.shape[-2:], mode="bilinear")[0, 0].cpu())
 
 
 METHODS: dict[str, Callable[..., Tensor]] = {

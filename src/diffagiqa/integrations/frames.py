@@ -7,7 +7,7 @@ from typing import Any
 
 from diffagiqa.checks import shown
 from diffagiqa.errors import DiffAGIQAError, TableError
-from diffagiqa.scorer import Scorer, check_scorer
+from diffagiqa.scorer import Score, Scorer, check_scorer
 
 TEXT = ("unfamiliar", "error")
 
@@ -56,7 +56,7 @@ def add_scores(
         columns[f"{task}_mos"] = [
             None if isinstance(r, DiffAGIQAError) else r.mos[task] for r in results
         ]
-    if scorer.config.unfamiliar_above:
+    if any(isinstance(r, Score) and r.unfamiliar for r in results):
         columns["unfamiliar"] = [
             None if isinstance(r, DiffAGIQAError) else r.unfamiliar or None for r in results
         ]

@@ -51,7 +51,6 @@ def row_columns(facts: ModelFacts) -> dict[str, type]:
         "prompt_source": str,
         **dict.fromkeys(tasks, float),
         **{f"{task}_mos": float for task in tasks},
-        **({"unfamiliar": str} if facts.config.unfamiliar_above else {}),
         "seed": int,
         "model": str,
         "error": str,

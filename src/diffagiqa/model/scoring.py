@@ -78,19 +78,25 @@ class DiffAGIQA(nn.Module):
         return ModelOutput(mean_of(draws))
 
     def stages(
-        self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise | None]
+        self,
+        images: Tensor,
+        prompts: Prompts,
+        backbone: Backbone,
+        noises: Sequence[Noise | None],
+        further: Sequence[str] = (),
     ) -> Iterator[tuple[str, Any]]:
         """The forward pass step by step, as (stage, value); from "features" on once for every draw.
 
-        Lazy: who stops asking stops the arithmetic. The image is encoded once for all draws.
+        Lazy: who stops asking stops the arithmetic. The image is encoded once for all draws. "features"
+        holds those that ``further`` names too.
         """
         prompted = self.prompt(images)  # (prompters*B,3,H,W)
         yield "prompted", prompted
         encoded = backbone.encode_image(prompted)
         yield "encoded", encoded
         for noise in noises:
-            features = self.features(encoded, prompts, backbone, noise)  # (passes*B,C,h,w) each
-            yield "features", features
+            features = self.features(encoded, prompts, backbone, noise, further)
+            yield "features", features  # (passes*B,C,h,w) each
             yield from self.score_stages(features)
 
     def score_stages(self, features: Features) -> Iterator[tuple[str, Any]]:
@@ -113,7 +119,12 @@ class DiffAGIQA(nn.Module):
         return prompted[0] if len(prompted) == 1 else torch.cat(prompted)
 
     def features(
-        self, encoded: Encoded, prompts: Prompts, backbone: Backbone, noise: Noise | None
+        self,
+        encoded: Encoded,
+        prompts: Prompts,
+        backbone: Backbone,
+        noise: Noise | None,
+        further: Sequence[str] = (),
     ) -> dict[str, Tensor]:
         """Encoded images of all prompters -> the backbone's features, (passes * B, C, h, w) each."""
         config, passes, count = self.config, self.passes, len(prompts.text)
@@ -127,7 +138,8 @@ class DiffAGIQA(nn.Module):
             prompts = Prompts.cat([prompts] * len(passes))
         if noise is not None and len(passes) > 1:
             noise = noise.repeat(len(passes))
-        return backbone.features(encoded, prompts, noise, config.timestep, config.features)
+        names = (*config.features, *further)
+        return backbone.features(encoded, prompts, noise, config.timestep, names)
 
 
 def mean_of(draws: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

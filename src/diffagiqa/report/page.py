@@ -196,7 +196,7 @@ def _summary(
 
 def _notice(rows: pd.DataFrame) -> str:
     """What the embedded model is not good for, where the scores are its own; else ""."""
-    from diffagiqa.scorer import DEFAULT_MODEL, read_notice
+    from diffagiqa.pretrained import DEFAULT_MODEL, read_notice
 
     notice = read_notice(DEFAULT_MODEL)
     if not notice or "model" not in rows.columns:

@@ -1,0 +1,255 @@
+"""All measurements of one machine, as plain values; the passes are those that score."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffagiqa.backbones.base import Prompts
+from diffagiqa.bench.memory import (
+    measure_process,
+    peak_device,
+    peak_resident,
+    reset_peak,
+)
+from diffagiqa.bench.released import ReleasedPath, released_path
+from diffagiqa.data.wording import counted
+from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
+from diffagiqa.pretrained import locate
+from diffagiqa.scorer import Scorer
+
+Log = Callable[[str], None]
+PROMPT = "a red fox in a green suit, oil painting"
+STAGES = {
+    "prompted": "prompters",
+    "encoded": "image encoder",
+    "features": "features",
+    "pyramid": "pyramid",
+    "fused": "fusion",
+    "scores": "regression",
+}
+"""Stages of ``DiffAGIQA.stages``, as they are printed."""
+
+
+def bench(
+    model: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch: int | None = None,
+    repeats: int = 3,
+    compare: bool = True,
+    training: bool = False,
+    log: Log = print,
+) -> dict[str, Any]:
+    """Measure the model in ``model`` (a folder or hub id).
+
+    ``compare``: the released path too, where the backbone is Stable Diffusion; the scorer and it take
+    turns, ``repeats`` times each, so that the ratio holds on a machine whose speed drifts.
+    ``training``: seconds and memory of one step of training the prompters, too.
+    """
+    where = choose_device(device)
+    weights = choose_dtype(where, dtype)
+    name = str(weights).removeprefix("torch.")
+    batch = batch or (default_batch_size(where) if where.type == "cuda" else 2)
+    results: dict[str, Any] = {
+        "machine": describe(where), "versions": versions(), "dtype": name, "batch": batch,
+    }  # fmt: skip
+    log(f"{results['machine']}, {name}; a process that loads the model and scores one image")
+    results["process"] = measure_process(model, str(where), name)
+    scorer = Scorer.from_pretrained(model, device=where, dtype=weights, batch_size=batch)
+    size = scorer.config.image_size
+    results |= {"image_size": size, "backbone": type(scorer.backbone).__name__}
+    images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    log("stages")
+    results["peak_flops"] = matmul_peak(where, weights)
+    results["stages"] = measure_stages(scorer, images, repeats)
+    log("whole scores, from tensors and from JPEG files")
+    rows = [(image, PROMPT) for image in images]
+    fast = seconds_of(partial(scorer.score_prepared, rows), where, repeats)
+    results["seconds_per_image"] = statistics.median(fast) / batch
+    results["seconds_per_file"] = seconds_per_file(scorer, results["seconds_per_image"])
+    path = released_path(locate(model), where) if compare else None
+    if path is not None:
+        log("the released path, in turns with the scorer")
+        results["released"] = compare_with(path, scorer, rows, repeats)
+    if training:
+        log("a training step")
+        results["training"] = training_step(scorer, images[:1], repeats)
+    return results
+
+
+@torch.inference_mode()
+def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[str, Any]]:
+    """Seconds, arithmetic (FLOP) and peak memory (bytes) per image of each stage of the forward pass.
+
+    Memory is the largest during the stage: of the device on CUDA, of the process on Linux, else 0.
+    """
+    device, count = scorer.device, len(images)
+    batch = Prompts.stack(scorer.prompts([PROMPT] * count))
+    on_device = images.to(device)
+    seconds: dict[str, list[float]] = {}
+    flop: dict[str, float] = {}
+    memory: dict[str, float] = {}
+    for repeat in range(repeats + 2):
+        counter = FlopCounterMode(display=False)
+        before, sums = 0.0, dict.fromkeys(STAGES, 0.0)
+        stages = scorer.model.stages(
+            on_device, batch, scorer.backbone, scorer.runner.noises(*images.shape[-2:])
+        )
+        while True:
+            reset_peak(device)
+            began = time.perf_counter()
+            if repeat == 0:  # the counter slows what it counts, so this run is not timed
+                with counter:
+                    step = next(stages, None)
+            else:
+                step = next(stages, None)
+            synchronise(device)
+            if step is None:
+                break
+            sums[step[0]] += time.perf_counter() - began
+            if repeat == 0:
+                flop[step[0]] = flop.get(step[0], 0.0) + counter.get_total_flops() - before
+                before = counter.get_total_flops()
+            memory[step[0]] = max(memory.get(step[0], 0), peak_device(device) or peak_resident())
+        if repeat > 1:  # the first without the counter warms up
+            for stage, value in sums.items():
+                seconds.setdefault(stage, []).append(value)
+    text = seconds_of(lambda: scorer.backbone.encode_prompts([PROMPT]), device, repeats)
+    rows = [
+        {
+            "name": STAGES[stage],
+            "seconds": statistics.median(values) / count,
+            "flop": flop[stage] / count,
+            "peak_bytes": memory[stage],
+        }
+        for stage, values in seconds.items()
+    ]
+    prompt = {"name": "prompt, once each", "seconds": statistics.median(text)}
+    return [prompt | {"flop": 0.0, "peak_bytes": 0}, *rows]
+
+
+def seconds_per_file(scorer: Scorer, seconds: float) -> float:
+    """Per JPEG file of the model's size, decoding included; as many as take some ten seconds."""
+    count = min(256, max(2 * scorer.batch_size, round(10 / seconds)))
+    size = scorer.config.image_size
+    numbers = np.random.default_rng(0)
+    coarse = numbers.integers(0, 255, (max(1, size // 32), max(1, size // 32), 3), np.uint8)
+    soft = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch) / f"{index}.jpg" for index in range(count)]
+        for file in files:
+            soft.save(file, quality=92)
+        began = time.perf_counter()
+        for _ in scorer.score_many((file, PROMPT) for file in files):
+            pass
+        return (time.perf_counter() - began) / count
+
+
+def compare_with(
+    path: ReleasedPath, scorer: Scorer, rows: list[tuple[Tensor, str]], repeats: int
+) -> dict[str, Any]:
+    """Seconds per image of the released path and of the scorer, taken in turns, and their ratio."""
+    device, image = scorer.device, rows[0][0].to(scorer.device)
+    pairs: list[tuple[float, float]] = []
+    for _ in range(repeats):
+        with exact_float32(device):
+            (slow,) = seconds_of(partial(path, image, PROMPT), device, 1, warm=not pairs)
+        (fast,) = seconds_of(partial(scorer.score_prepared, rows), device, 1, warm=False)
+        pairs.append((slow, fast / len(rows)))
+    ratios = [slow / fast for slow, fast in pairs]
+    return {
+        "seconds": statistics.median(slow for slow, _ in pairs),
+        "ratio": statistics.median(ratios),
+        "least": min(ratios),
+        "most": max(ratios),
+    }
+
+
+def training_step(scorer: Scorer, images: Tensor, repeats: int) -> dict[str, float]:
+    """Seconds and peak memory (bytes) of forward and backward pass through the backbone, one image."""
+    device = scorer.device
+    prompts = Prompts.stack(scorer.backbone.encode_prompts([PROMPT]))
+    given = images.to(device).requires_grad_(True)
+    noises = scorer.runner.noises(*images.shape[-2:])
+
+    def step() -> None:
+        scores = scorer.model(given, prompts, scorer.backbone, noises).scores
+        torch.autograd.grad(torch.stack([*scores.values()]).sum(), given)
+
+    reset_peak(device)
+    seconds = statistics.median(seconds_of(step, device, repeats))
+    return {"seconds": seconds, "peak_bytes": peak_device(device) or peak_resident()}
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of the fastest of five products of 4096 x 4096 matrices."""
+    side = 4096
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / min(seconds_of(lambda: a @ b, device, 5))
+
+
+def seconds_of(
+    run: Callable[[], Any], device: torch.device, repeats: int, *, warm: bool = True
+) -> list[float]:
+    """Wall-clock seconds of each of ``repeats`` runs; ``warm``: after one that is not counted."""
+    if warm:
+        run()
+    seconds = []
+    for _ in range(repeats):
+        synchronise(device)
+        began = time.perf_counter()
+        run()
+        synchronise(device)
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the work that is queued on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def describe(device: torch.device) -> str:
+    """The kind of machine: GPU name, or CPU model, instruction sets and threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        facts = dict(
+            line.split(":", 1)
+            for line in info.read_text(encoding="utf-8", errors="replace").splitlines()
+            if ":" in line
+        )
+        known = {key.strip(): value.strip() for key, value in facts.items()}
+        kind = [f"{key} {known[key]}" for key in ("cpu family", "model") if key in known]
+        name = ", ".join([known.get("model name", name), *kind])
+    capability = torch.backends.cpu.get_cpu_capability()
+    threads = counted(torch.get_num_threads(), "thread")
+    return f"{name}, {capability}, {threads} of {os.cpu_count()}"
+
+
+def versions() -> dict[str, str]:
+    """Of what computes: Python, PyTorch, diffusers, transformers and this package."""
+    from importlib.metadata import version
+
+    names = ("torch", "diffusers", "transformers", "diffagiqa")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
