@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.backbones.base import Prompts
 from diffagiqa.backbones.folder import load_backbone
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.model.config import RELEASED_FEATURES, ModelConfig
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -40,9 +41,23 @@ def reference_images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def backbone() -> Backbone:
+def backbone() -> StableDiffusion:
     """The small random backbone, float32."""
     return load_backbone(str(REFERENCE / "backbone"), RELEASED_FEATURES)
+
+
+def encode_prompts(
+    backbone: StableDiffusion, prompts: Sequence[str], long_prompts: str = "truncate"
+) -> Prompts:
+    """A batch of prompts of one length."""
+    return Prompts.stack(backbone.encode_prompts(prompts, long_prompts))
+
+
+def encode_text(
+    backbone: StableDiffusion, prompts: Sequence[str], long_prompts: str = "truncate"
+) -> torch.Tensor:
+    """(B, L, D)."""
+    return encode_prompts(backbone, prompts, long_prompts).text
 
 
 def small_config(**changes: object) -> ModelConfig:

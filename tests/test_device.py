@@ -9,7 +9,6 @@ import torch
 
 from diffagiqa import device
 from diffagiqa.device import at_least_float32, choose_dtype, exact_float32
-from diffagiqa.model.config import ModelConfig
 
 CPU = torch.device("cpu")
 
@@ -96,11 +95,6 @@ def test_without_proc_pytorch_says_what_the_cpu_has(
     monkeypatch.setattr(device.platform, "processor", lambda: processor)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert device.cpu_has_bfloat16() is fast
-
-
-def test_statistics_are_computed_in_float32() -> None:
-    assert not ModelConfig().needs_float32
-    assert ModelConfig(pooling="statistics").needs_float32
 
 
 SWITCHES = """

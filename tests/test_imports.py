@@ -14,28 +14,24 @@ SOURCE = Path(diffagiqa.__file__).parent
 # Each package may import from those of lower rank, and from itself.
 RANK = {
     "errors": 0,
-    "checks": 1,
     "startup": 0,
     "overlap": 0,
+    "assets": 0,
+    "checks": 1,
     "device": 1,
-    "accel": 2,
     "data": 2,
     "backbones": 3,
     "model": 4,
-    "pretrained": 5,
-    "located": 6,
-    "convert": 6,
-    "evaluation": 6,
-    "graphs": 6,
+    "accel": 5,
+    "pretrained": 6,
+    "convert": 7,
+    "evaluation": 7,
     "batches": 7,
     "scorer": 8,
-    "synth": 8,
     "training": 9,
-    "pretrain": 10,
-    "benchmark": 10,
+    "explain": 10,
     "jobs": 10,
     "serving": 11,
-    "explain": 10,
     "bench": 12,
     "report": 12,
     "integrations": 12,
@@ -46,7 +42,7 @@ RANK = {
 
 
 def imported(file: Path) -> set[str]:
-    """Packages of ours that a file imports, inside functions too."""
+    """Packages of ours that a file imports: inside functions too, and by ``import_module``."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names = []
@@ -56,6 +52,8 @@ def imported(file: Path) -> set[str]:
             names = [node.module]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names = [str(value.value) for value in node.args if isinstance(value, ast.Constant)]
         found |= {n.split(".")[1] for n in names if n.startswith("diffagiqa.")}
     return found
 

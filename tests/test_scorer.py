@@ -17,11 +17,12 @@ from conftest import small_config, spread_out, unlike_pictures, unlike_prompts
 from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.backbones import text
 from diffagiqa.batches import PromptCache, stack_on
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
-from diffagiqa.pretrained import load_config
-from diffagiqa.scorer import Score, check_feature_channels
+from diffagiqa.pretrained import check_feature_channels, load_config
+from diffagiqa.scorer import Score
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,12 @@ def test_a_loaded_model_draws_the_noise_of_its_seed(tiny_model: Path) -> None:
         for seed in (3, 3, 4)
     )
     assert (first.seed, other.seed) == (3, 4)
-    assert torch.equal(first.noises[0].diffusion, again.noises[0].diffusion)
-    assert not torch.equal(first.noises[0].diffusion, other.noises[0].diffusion)
+    assert torch.equal(
+        first.runner.noises(64, 64)[0].diffusion, again.runner.noises(64, 64)[0].diffusion
+    )
+    assert not torch.equal(
+        first.runner.noises(64, 64)[0].diffusion, other.runner.noises(64, 64)[0].diffusion
+    )
 
 
 def test_a_stream_is_scored_in_full_batches_whatever_fails_between(
@@ -75,11 +80,11 @@ def test_a_stream_is_scored_in_full_batches_whatever_fails_between(
 ) -> None:
     monkeypatch.setattr(tiny_scorer, "batch_size", 2)
     sizes: list[int] = []
-    judge = tiny_scorer.runner.judge
+    forward = tiny_scorer.runner._forward
     monkeypatch.setattr(
         tiny_scorer.runner,
-        "judge",
-        lambda images, prompts: sizes.append(len(images)) or judge(images, prompts),
+        "_forward",
+        lambda images, prompts: sizes.append(len(images)) or forward(images, prompts),
     )
     good, bad = np.zeros((64, 64, 3), np.uint8), b"no picture"
     found = tiny_scorer.score_many((one, "a fox") for one in (good, bad, good, bad, good))
@@ -297,20 +302,6 @@ def test_a_model_wants_a_backbone_of_its_own_size(scorer: Scorer) -> None:
         )
 
 
-def test_says_what_is_unlike_its_training_data() -> None:
-    from diffagiqa.jobs.model_spec import ModelFacts
-    from diffagiqa.jobs.rows import row_columns
-
-    picture = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
-    found = {}
-    for limit in (0.0, 1e-6, 1e6):
-        config = small_config(pooling="statistics", prompting="none", unfamiliar_above=limit)
-        scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-        found[limit] = [s.unfamiliar for s in scorer([picture] * 2, ["a fox", "狐の絵"])]
-        assert ("unfamiliar" in row_columns(ModelFacts.of(scorer))) == bool(limit)
-    assert found == {0.0: ["", ""], 1e-6: ["picture", "picture+prompt"], 1e6: ["", "prompt"]}
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -326,15 +317,15 @@ def test_a_batch_that_does_not_fit_is_halved_and_loses_no_row(
 ) -> None:
     wanted = [score["perception"] for score in scorer(pictures, PROMPTS)]
     sizes: list[int] = []
-    judge = scorer.model.judge
+    forward = scorer.model.forward
 
     def small_memory(images: torch.Tensor, *rest: object) -> object:
         sizes.append(len(images))
         if len(images) > 2:
             raise error
-        return judge(images, *rest)  # type: ignore[arg-type]
+        return forward(images, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scorer.model, "judge", small_memory)
+    monkeypatch.setattr(scorer.model, "forward", small_memory)
     monkeypatch.setattr(scorer.runner, "max_batch", 8)
     found = [score["perception"] for score in scorer(pictures, PROMPTS)]
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
@@ -364,9 +355,9 @@ def test_one_picture_that_does_not_fit_is_said_in_a_sentence(
     def no_memory(*given: object) -> object:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(scorer.model, "judge", no_memory)
+    monkeypatch.setattr(scorer.model, "forward", no_memory)
     monkeypatch.setattr(scorer.runner, "max_batch", 8)
-    with pytest.raises(DeviceError, match="one picture of 128 x 128 does not fit"):
+    with pytest.raises(DeviceError, match="one image of 128 x 128 pixels does not fit"):
         scorer(pictures[0], "a fox")
 
 
@@ -374,7 +365,7 @@ def test_prompts_that_do_not_fit_together_are_encoded_alone(
     scorer: Scorer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = [score["alignment"] for score in scorer(pictures, PROMPTS)]
-    encode, tried = scorer.backbone.encode_each, []
+    encode, tried = text.encode, []
 
     def small_memory(*given: Any, alone: bool = False) -> object:
         tried.append(alone)
@@ -382,7 +373,7 @@ def test_prompts_that_do_not_fit_together_are_encoded_alone(
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         return encode(*given, alone=True)
 
-    monkeypatch.setattr(scorer.backbone, "encode_each", small_memory)
+    monkeypatch.setattr(text, "encode", small_memory)
     monkeypatch.setattr(scorer, "prompts", PromptCache(scorer._encode, size=8))
     assert [score["alignment"] for score in scorer(pictures, PROMPTS)] == wanted
     assert tried == [False, True]
@@ -394,7 +385,7 @@ def test_a_prompt_that_does_not_fit_is_said_in_a_sentence(
     def no_memory(*given: object, alone: bool = False) -> object:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(scorer.backbone, "encode_each", no_memory)
+    monkeypatch.setattr(scorer.backbone, "encode_prompts", no_memory)
     with pytest.raises(DeviceError, match="a prompt does not fit the free memory of cpu"):
         scorer(pictures[0], "a prompt that nobody has encoded")
 
@@ -405,7 +396,7 @@ def test_other_faults_are_not_taken_for_lack_of_memory(
     def fault(*given: object) -> object:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(scorer.model, "judge", fault)
+    monkeypatch.setattr(scorer.model, "forward", fault)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         scorer(pictures, PROMPTS)
 

@@ -17,7 +17,7 @@ from diffagiqa.accel.fused import (
     fuse_where_supported,
     uses_kernels,
 )
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet import StableDiffusion
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ class OnGpu:
     is_cuda = True
 
 
-def test_a_fused_network_is_the_same_on_a_cpu(backbone: Backbone) -> None:
+def test_a_fused_network_is_the_same_on_a_cpu(backbone: StableDiffusion) -> None:
     network = copy.deepcopy(backbone.vae_encoder)
     fuse(network)
     kinds = {type(module) for module in network.modules()}

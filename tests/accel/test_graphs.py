@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffagiqa.graphs import MAX_GRAPHS, CudaGraphs
 
-from diffagiqa import graphs as replay
-from diffagiqa.backbones.unet import Prompts
-from diffagiqa.model.scoring import Judgement
+from diffagiqa.accel import graphs as replay
+from diffagiqa.accel.graphs import MAX_GRAPHS, CudaGraphs
+from diffagiqa.backbones.base import Prompts
+from diffagiqa.model.scoring import ModelOutput
 
 
 class Device:
@@ -24,10 +24,10 @@ class Device:
         self.stream = "default"
         self.fault: Exception | None = None
 
-    def judge(self, images: torch.Tensor, prompts: Prompts) -> Judgement:
+    def judge(self, images: torch.Tensor, prompts: Prompts) -> ModelOutput:
         self.passes += 1
         brightness = images.mean((1, 2, 3)) + prompts.text.mean((1, 2)) + prompts.words.sum(1)
-        found = Judgement({"perception": brightness}, 2 * brightness)
+        found = ModelOutput({"perception": brightness}, 2 * brightness)
         self.last = (images, prompts, found)
         return found
 

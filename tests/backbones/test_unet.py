@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet import RELEASED_FEATURES, StableDiffusion
 from diffagiqa.backbones.unet_walk import (
     drop_unused,
     feature_channels,
@@ -18,7 +18,6 @@ from diffagiqa.backbones.unet_walk import (
     walk_unet,
 )
 from diffagiqa.errors import ConfigError
-from diffagiqa.model.config import RELEASED_FEATURES
 
 
 def small_unet(**changes: Any) -> UNet2DConditionModel:
@@ -126,7 +125,7 @@ def test_unknown_feature_is_named() -> None:
         drop_unused(small_unet(), ("nonsense",))
 
 
-def test_channels_are_read_from_the_modules(backbone: Backbone, reference: Path) -> None:
+def test_channels_are_read_from_the_modules(backbone: StableDiffusion, reference: Path) -> None:
     assert feature_channels(backbone.unet, RELEASED_FEATURES) == (128,) * 5
     with pytest.raises(ConfigError, match="no feature up_blocks"):
         feature_channels(backbone.unet, ("up_blocks.3.attentions.0",))  # dropped on loading

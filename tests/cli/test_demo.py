@@ -10,8 +10,7 @@ from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.cli.main import run
-from diffagiqa.pretrained import locate
-from diffagiqa.scorer import DEFAULT_MODEL
+from diffagiqa.pretrained import DEFAULT_MODEL, locate
 
 
 def test_demo_scores_made_pictures_offline(

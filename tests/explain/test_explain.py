@@ -5,24 +5,32 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from conftest import small_config
+from conftest import encode_text, small_config
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.assets import demo_images
+from diffagiqa.backbones.text import token_ids
+from diffagiqa.backbones.unet import StableDiffusion
+from diffagiqa.backbones.unet_walk import cross_attention, unet_features
 from diffagiqa.cli.explain import _show
 from diffagiqa.cli.main import run
 from diffagiqa.errors import ConfigError
 from diffagiqa.explain import Explanation, WordEffect, explain
-from diffagiqa.explain.attention import attention_maps, probabilities, token_places
+from diffagiqa.explain.explanation import word_maps
 from diffagiqa.explain.figures import overlay, visible
 from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map
 from diffagiqa.explain.words import split_words, without
-from diffagiqa.synth.samples import MadeSample, made_sample
+
+
+class Drawn(NamedTuple):
+    image: np.ndarray
+    prompt: str
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +39,19 @@ def scorer(small_scorer: Scorer) -> Scorer:
 
 
 @pytest.fixture(scope="session")
-def made() -> MadeSample:
-    return made_sample(0, 3, 128)
+def made() -> Drawn:
+    image = demo_images()[0]
+    with Image.open(image.path) as file:
+        return Drawn(np.asarray(file.convert("RGB").resize((128, 128))), image.prompt)
 
 
-def test_probabilities_are_those_of_the_attention_layer(backbone: Backbone) -> None:
+def test_probabilities_are_those_of_the_attention_layer(backbone: StableDiffusion) -> None:
     """With our probabilities, the layer's own values and output give the layer's own result."""
     transformer = backbone.unet.mid_block.attentions[0]
     block = transformer.transformer_blocks[0]
     channels = transformer.norm.num_channels
     hidden = torch.randn(1, channels, 4, 4, generator=torch.Generator().manual_seed(0))
-    text = backbone.encode_text(["a red fox"])
+    text = encode_text(backbone, ["a red fox"])
     seen: dict[str, torch.Tensor] = {}
     handle = block.attn2.register_forward_hook(
         lambda _, inputs, output: seen.update(input=inputs[0], output=output)
@@ -58,30 +68,54 @@ def test_probabilities_are_those_of_the_attention_layer(backbone: Backbone) -> N
         )  # fmt: skip
         weights = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1)
         own = attention.to_out[0]((weights @ value).transpose(1, 2).flatten(2))
-        ours = probabilities(transformer, hidden, text)
+        ours = cross_attention(transformer, hidden, text)
     torch.testing.assert_close(own, seen["output"], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours.flatten(2).transpose(1, 2), weights.mean(1))
 
 
 def test_attention_sums_to_one_and_leaves_nothing_behind(scorer: Scorer) -> None:
     unet = scorer.backbone.unet
-    text = scorer.backbone.encode_text(["a fox"])
+    text = encode_text(scorer.backbone, ["a fox"])
     latents = torch.zeros(1, 4, 16, 16)
-    maps = attention_maps(unet, latents, 51, text, scorer.config.features, 16)
-    assert maps.shape == (1, 77, 16, 16)
-    torch.testing.assert_close(maps.sum(1), torch.ones(1, 16, 16))
+    names = scorer.backbone.word_features(scorer.config.features)
+    for maps in unet_features(unet, latents, 51, text, names).values():
+        assert maps.shape[:2] == (1, 77)
+        torch.testing.assert_close(maps.sum(1), torch.ones(1, *maps.shape[-2:]))
     assert not any(module._forward_hooks for module in unet.modules())
 
 
-def test_tokens_of_words(scorer: Scorer) -> None:
-    prompt = "a red fox, in front of the fox"
-    words = split_words(prompt)
-    assert [w.text for w in words] == ["red", "fox", "in front of", "fox"]
-    places = token_places(scorer.backbone.tokenizer, prompt, words)
-    assert all(places)
-    assert not set(places[1]) & set(places[3])
-    far = "x " * 90 + "fox"
-    assert token_places(scorer.backbone.tokenizer, far, split_words(far))[-1] == []
+@pytest.mark.parametrize("long_prompts", ["truncate", "chunk", "released"])
+def test_tokens_of_words_are_where_the_encoding_has_them(scorer: Scorer, long_prompts: str) -> None:
+    """The ids at a word's positions are those of the word alone, in short and in long prompts."""
+    tokenizer = scorer.backbone.tokenizer
+    for prompt in ("a red fox, in front of the fox", "x " * 90 + "fox"):
+        words = split_words(prompt)
+        spans = [(word.start, word.end) for word in words]
+        positions = scorer.backbone.word_positions(prompt, spans, long_prompts)
+        pieces, length = token_ids(tokenizer, prompt, long_prompts)
+        ids = pieces.flatten()[:length]
+        for word, tokens in zip(words, positions, strict=True):
+            alone = tokenizer(word.text, add_special_tokens=False)["input_ids"]
+            read = [int(ids[token]) for token in tokens]
+            assert read == alone or (read == [] and long_prompts == "truncate")
+    assert (positions[-1] == []) == (long_prompts == "truncate")
+
+
+def test_word_maps_average_the_draws(reference: Path) -> None:
+    config = small_config(noise_draws=2)
+    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
+    words = split_words("a red fox")
+    both = word_maps(scorer, image, "a red fox", words)
+    noises = scorer.runner.noises(128, 128)
+    singly = []
+    for noise in noises:
+        scorer.runner.noises = lambda *_, noise=noise: [noise]
+        singly.append(word_maps(scorer, image, "a red fox", words))
+    for number, together in enumerate(both):
+        mean = (singly[0][number] + singly[1][number]) / 2
+        np.testing.assert_allclose(together, mean, rtol=1e-4, atol=1e-7)
+    assert not np.allclose(singly[0][0], singly[1][0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -108,29 +142,29 @@ def test_blur_keeps_a_plain_picture() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps(method: str, scorer: Scorer, made: MadeSample) -> None:
+def test_maps(method: str, scorer: Scorer, made: Drawn) -> None:
     image = scorer.prepare(made.image)
     options = {"occlusion": {"cells": 2}, "gradient": {"steps": 2}}.get(method, {})
-    found = quality_map(scorer, image, made.caption, "perception", method, **options)
+    found = quality_map(scorer, image, made.prompt, "perception", method, **options)
     assert found.shape == (128, 128)
     assert torch.isfinite(found).all()
-    again = quality_map(scorer, image, made.caption, "perception", method, **options)
+    again = quality_map(scorer, image, made.prompt, "perception", method, **options)
     torch.testing.assert_close(found, again)
 
 
-def test_occlusion_is_the_change_of_the_score(scorer: Scorer, made: MadeSample) -> None:
+def test_occlusion_is_the_change_of_the_score(scorer: Scorer, made: Drawn) -> None:
     """With one cell, the window is the whole picture: the map is score(blurred) - score."""
     from diffagiqa.explain.spatial import occlusion_map
 
     image = scorer.prepare(made.image)
-    found = occlusion_map(scorer, image, made.caption, "perception", cells=1)
+    found = occlusion_map(scorer, image, made.prompt, "perception", cells=1)
     smooth = blurred(image[None], 128 / 16)
     with torch.no_grad():
-        scores = scorer.score_tensor(torch.cat([image[None], smooth]), made.caption)["perception"]
+        scores = scorer.score_tensor(torch.cat([image[None], smooth]), made.prompt)["perception"]
     torch.testing.assert_close(found.mean(), scores[1] - scores[0], atol=1e-5, rtol=1e-3)
 
 
-def test_gradients_find_what_they_must(made: MadeSample) -> None:
+def test_gradients_find_what_they_must(made: Drawn) -> None:
     """On a score that is known, the mean brightness of one corner, all of the map is there."""
 
     class Corner:
@@ -147,17 +181,17 @@ def test_gradients_find_what_they_must(made: MadeSample) -> None:
         assert found[32:, 32:].max() < 1e-6
 
 
-def test_explanation(scorer: Scorer, made: MadeSample) -> None:
-    found = explain(scorer, made.image, made.caption, method="activation")
-    score = scorer(made.image, made.caption)
+def test_explanation(scorer: Scorer, made: Drawn) -> None:
+    found = explain(scorer, made.image, made.prompt, method="activation")
+    score = scorer(made.image, made.prompt)
     assert found.scores["alignment"] == pytest.approx(score["alignment"], abs=1e-5)
-    assert [made.caption[w.start : w.end] for w in found.words] == [w.text for w in found.words]
+    assert [made.prompt[w.start : w.end] for w in found.words] == [w.text for w in found.words]
     word = found.words[0]
-    left = without(made.caption, split_words(made.caption)[0])
+    left = without(made.prompt, split_words(made.prompt)[0])
     expected = score["alignment"] - scorer(made.image, left)["alignment"]
     assert word.drop == pytest.approx(expected, abs=1e-5)
     assert word.attention.shape == (128, 128)
-    assert found.to_dict()["prompt"] == made.caption
+    assert found.to_dict()["prompt"] == made.prompt
     assert found.sentence
 
 
@@ -233,7 +267,7 @@ def test_the_command_warns_as_score_does(
     assert "unfamiliar picture" in capsys.readouterr().out
 
 
-def test_wrong_method_and_task(scorer: Scorer, made: MadeSample) -> None:
+def test_wrong_method_and_task(scorer: Scorer, made: Drawn) -> None:
     with pytest.raises(ConfigError, match="expected one of occlusion, gradient, activation"):
         explain(scorer, made.image, method="magic")
     with pytest.raises(
@@ -242,7 +276,7 @@ def test_wrong_method_and_task(scorer: Scorer, made: MadeSample) -> None:
         quality_map(scorer, scorer.prepare(made.image), "", "beauty")
 
 
-def test_gradients_flow_after_a_plain_score(scorer: Scorer, made: MadeSample) -> None:
+def test_gradients_flow_after_a_plain_score(scorer: Scorer, made: Drawn) -> None:
     """The prompt's embedding is kept between calls; one made while scoring must serve a loss, too."""
     scorer(made.image, "a prompt of this test alone")
     images = scorer.prepare(made.image)[None].requires_grad_(True)
@@ -250,12 +284,7 @@ def test_gradients_flow_after_a_plain_score(scorer: Scorer, made: MadeSample) ->
     assert images.grad is not None
 
 
-def test_scorer_explains(scorer: Scorer, made: MadeSample) -> None:
-    found = scorer.explain(made.image, "", method="activation")
-    assert found.words == ()
-
-
-def test_figure_takes_hostile_prompts(scorer: Scorer, made: MadeSample) -> None:
+def test_figure_takes_hostile_prompts(scorer: Scorer, made: Drawn) -> None:
     pytest.importorskip("matplotlib")
     found = explain(scorer, made.image, r"a $\frac{ <script> % fox", method="activation")
     figure = found.figure()
@@ -281,32 +310,3 @@ def test_a_single_place_can_be_seen_and_hides_no_other() -> None:
     values[100, 20] = 0.5
     assert visible(values)[100, 20] > 0.4
     assert not visible(np.full((128, 128), -1.0)).any()
-
-
-def test_a_model_that_pools_statistics_has_a_map_too() -> None:
-    config = small_config(pooling="statistics", prompting="none")
-    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0))
-    found = quality_map(scorer, image, "a fox", "perception", "activation")
-    assert found.shape == (128, 128)
-    assert bool(found.isfinite().all())
-    assert float(found.std()) > 0
-
-
-def test_a_model_with_a_look_for_words_names_their_chances() -> None:
-    config = small_config(
-        pooling="statistics", prompting="none", words=("up_blocks.1.attentions.1",), words_size=128
-    )
-    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    image = scorer.prepare(torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(0)))
-    found = explain(scorer, image, "a red fox", method="activation")
-    text = scorer.backbone.encode_text(["a red fox"])
-    (evidence,) = scorer.model.evidence(image[None], text, scorer.backbone)
-    places = token_places(scorer.backbone.tokenizer, "a red fox", split_words("a red fox"))
-    for word, place in zip(found.words, places, strict=True):
-        assert word.shown == pytest.approx(float(evidence[0, place].mean().sigmoid()), abs=1e-3)
-        assert word.attention.shape == (128, 128)
-        assert found.lacks(word) == (word.shown < 0.5)
-    order = [word.shown for word in found.missing]
-    assert order == sorted(order)
-    assert found.to_dict()["words"][0]["shown"] == found.words[0].shown

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import encode_text
 
 from diffagiqa.backbones.noise import Noise
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import unet_features
 from diffagiqa.convert import convert_released
 from diffagiqa.model.scoring import DiffAGIQA
@@ -23,19 +24,22 @@ def model(reference: Path) -> DiffAGIQA:
 
 
 @pytest.fixture(scope="module")
-def text(backbone: Backbone, expected: Mapping[str, np.ndarray]) -> torch.Tensor:
+def text(backbone: StableDiffusion, expected: Mapping[str, np.ndarray]) -> torch.Tensor:
     with torch.no_grad():
-        return backbone.encode_text([str(prompt) for prompt in expected["prompts"]])
+        return encode_text(backbone, [str(prompt) for prompt in expected["prompts"]])
 
 
 @pytest.fixture(scope="module")
 def features(
-    model: DiffAGIQA, backbone: Backbone, text: torch.Tensor, expected: Mapping[str, np.ndarray]
-) -> list[torch.Tensor]:
+    model: DiffAGIQA,
+    backbone: StableDiffusion,
+    text: torch.Tensor,
+    expected: Mapping[str, np.ndarray],
+) -> dict[str, torch.Tensor]:
     latents = torch.from_numpy(expected["noisy_latents"])
     with torch.no_grad():
         found = unet_features(backbone.unet, latents, 51, text, model.config.features)
-    return list(found.values())
+    return found
 
 
 def relative(found: torch.Tensor, wanted: np.ndarray) -> float:
@@ -50,7 +54,7 @@ def test_text_embeddings_agree(text: torch.Tensor, expected: Mapping[str, np.nda
 
 def test_prompted_image_and_posterior_agree(
     model: DiffAGIQA,
-    backbone: Backbone,
+    backbone: StableDiffusion,
     reference_images: torch.Tensor,
     expected: Mapping[str, np.ndarray],
 ) -> None:
@@ -63,29 +67,31 @@ def test_prompted_image_and_posterior_agree(
     assert relative(std, expected["posterior_std"]) < 1e-4
 
 
-def test_features_agree(features: list[torch.Tensor], expected: Mapping[str, np.ndarray]) -> None:
-    for name, feature in zip(LEVELS, features, strict=True):
+def test_features_agree(
+    features: dict[str, torch.Tensor], expected: Mapping[str, np.ndarray]
+) -> None:
+    for name, feature in zip(LEVELS, features.values(), strict=True):
         assert relative(feature[:, ::8], expected[name]) < 1e-4, name
 
 
 def test_attended_maps_agree(
-    model: DiffAGIQA, features: list[torch.Tensor], expected: Mapping[str, np.ndarray]
+    model: DiffAGIQA, features: dict[str, torch.Tensor], expected: Mapping[str, np.ndarray]
 ) -> None:
     with torch.no_grad():
-        attended = model.pyramid.attended(features)  # type: ignore[operator]
+        attended = model.pyramid.attended([*features.values()])  # type: ignore[operator]
     for level, maps in enumerate(attended):
         assert relative(maps[:, :, ::4, ::4], expected[f"attended_{level}"]) < 1e-4
 
 
 def test_scores_agree(
-    model: DiffAGIQA, features: list[torch.Tensor], expected: Mapping[str, np.ndarray]
+    model: DiffAGIQA, features: dict[str, torch.Tensor], expected: Mapping[str, np.ndarray]
 ) -> None:
     with torch.no_grad():
         scores = model.score_features(features)
     assert relative(scores["perception"], expected["scores"]) < 1e-4
 
 
-def test_noise_schedule_is_that_of_the_release(backbone: Backbone) -> None:
+def test_noise_schedule_is_that_of_the_release(backbone: StableDiffusion) -> None:
     # acp_51 and its two factors, as measured on the released code.
     assert float(backbone.alphas_cumprod[51]) == pytest.approx(0.9505240917, abs=1e-7)
     mean, noise = torch.full((1, 4, 2, 2), 2.0), torch.full((1, 4, 2, 2), 3.0)

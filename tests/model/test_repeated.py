@@ -65,7 +65,10 @@ def test_folding_changes_no_score() -> None:
             module.running_var.uniform_(0.5, 2)  # type: ignore[operator]
             nn.init.normal_(module.weight)
     model.eval()
-    features = [torch.randn(4, 128, side, side, dtype=torch.float64) for side in (4, 8, 8, 8, 16)]
+    features = {
+        name: torch.randn(4, 2 * 128, side, side, dtype=torch.float64).view(8, 128, side, side)
+        for name, side in zip(model.config.features, (4, 8, 8, 8, 16), strict=True)
+    }
     folded = for_inference(model)
     assert not any(isinstance(m, nn.BatchNorm2d | nn.Dropout) for m in folded.modules())
     wanted, found = model.score_features(features), folded.score_features(features)

@@ -128,8 +128,9 @@ class Backbone(nn.Module, ABC):
         """
 
     @abstractmethod
-    def no_text(self, length: int) -> Prompts:
-        """The empty prompt, without the batch dimension, repeated to ``length`` tokens."""
+    def no_text(self, length: int | None = None) -> Prompts:
+        """The empty prompt, without the batch dimension; repeated to ``length`` tokens, where it is to
+        stand beside prompts of that length."""
 
     @abstractmethod
     def encode_image(self, images: Tensor) -> Encoded:

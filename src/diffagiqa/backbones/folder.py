@@ -69,15 +69,18 @@ def load_backbone(
 
 
 def kind_of(folder: Path) -> str:
-    """The entry of ``LOADERS`` for a folder: the class in its ``model_index.json``, if it has one."""
-    if not (folder / "model_index.json").is_file():
-        return "StableDiffusionPipeline"
-    name = str(_config(folder, "model_index.json").get("_class_name", ""))
-    if name not in LOADERS:
-        raise BackboneError(
-            f"{folder} holds a {name[:80] or 'model of no class'}; expected {' or '.join(LOADERS)}"
-        )
-    return name
+    """The entry of ``LOADERS`` for a folder: the class of its network, by the network's configuration."""
+    for part in ("unet", "transformer"):
+        if (folder / part / "config.json").is_file():
+            name = str(_config(folder / part).get("_class_name", "UNet2DConditionModel"))
+            if part == "unet" and (folder / "text_encoder_2").is_dir():
+                name += " with two text encoders"
+            if name not in LOADERS:
+                raise BackboneError(
+                    f"{folder} holds a {name[:80]}; expected one of {', '.join(LOADERS)}"
+                )
+            return name
+    return "UNet2DConditionModel"  # whose loader says what is missing
 
 
 def load_stable_diffusion(
@@ -108,9 +111,9 @@ def load_stable_diffusion(
 
 
 LOADERS: dict[str, Callable[..., Backbone]] = {
-    "StableDiffusionPipeline": load_stable_diffusion,
+    "UNet2DConditionModel": load_stable_diffusion,
 }
-"""By the pipeline's class in ``model_index.json``; a new backbone is a class and an entry here."""
+"""By the network's class; a new backbone is a class and an entry here."""
 
 
 def find_backbone(name_or_path: str, revision: str | None = None) -> Path:

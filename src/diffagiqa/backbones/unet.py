@@ -134,13 +134,13 @@ class StableDiffusion(Backbone):
         release_memory(self.device)  # here the exception, which holds on to tensors, is gone
         return text.encode(*arguments, alone=True)
 
-    def no_text(self, length: int) -> Prompts:
+    def no_text(self, length: int | None = None) -> Prompts:
         key = (self.device, self.dtype)
         if self._no_text is None or self._no_text[0] != key:
             with torch.inference_mode(False), torch.no_grad():
                 self._no_text = (key, self.encode_prompts([""])[0])
         empty = self._no_text[1]
-        times = length // len(empty.text)
+        times = (length or len(empty.text)) // len(empty.text)
         return (
             empty if times == 1 else Prompts(empty.text.repeat(times, 1), empty.words.repeat(times))
         )

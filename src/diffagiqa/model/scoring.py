@@ -132,7 +132,8 @@ class DiffAGIQA(nn.Module):
             rows = [torch.arange(count) + one.prompter * count for one in passes]
             encoded = tuple(part[torch.cat(rows).to(part.device)] for part in encoded)
         if not all(one.use_text for one in passes):
-            empty = backbone.no_text(prompts.text.shape[1]).expand(count)
+            beside = any(one.use_text for one in passes)
+            empty = backbone.no_text(prompts.text.shape[1] if beside else None).expand(count)
             prompts = Prompts.cat([prompts if one.use_text else empty for one in passes])
         elif len(passes) > 1:
             prompts = Prompts.cat([prompts] * len(passes))
