@@ -12,7 +12,7 @@ import pytest
 import torch
 from made_up import made_up_rows, small_config, thirds
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.errors import TrainingError
 from diffagiqa.pretrained import load_model, save_model
 from diffagiqa.training import loop

@@ -109,6 +109,7 @@ def load_stable_diffusion(
 
 LOADERS: dict[str, Callable[..., Backbone]] = {
     "StableDiffusionPipeline": load_stable_diffusion,
+    "StableDiffusionImg2ImgPipeline": load_stable_diffusion,
 }
 """By the pipeline's class in ``model_index.json``; a new backbone is a class and an entry here."""
 
