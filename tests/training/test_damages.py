@@ -91,7 +91,8 @@ def test_local_defects_stay_in_their_mask(name: str) -> None:
     region = ((x - 70) ** 2 + (y - 60) ** 2 < 30**2).astype(np.float32)
     done = DEFECTS[name](image, 0.8, np.random.default_rng(3), region)
     outside = done.mask < 1e-3
-    np.testing.assert_array_equal(done.image[outside], image[outside])
+    # A mask of a thousandth moves a pixel by hundredths of one: at most a rounding.
+    np.testing.assert_allclose(done.image[outside].astype(int), image[outside], rtol=0, atol=1)
     assert 0 < done.mask.mean() < 0.7
     assert done.mask[region > 0.5].mean() > 0.03 or name == "duplicated part"
 

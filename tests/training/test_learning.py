@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from made_up import SCALES, made_up_rows, make_pictures, small_config, thirds
+from PIL import Image
 from scipy import stats
 
 from diffagiqa import Scorer
@@ -283,6 +284,33 @@ def test_validation_is_what_the_scorer_gives(tmp_path: Path, backbone: Backbone)
     wanted = scorer([s.image for s in rows.samples], rows.prompts)
     for task in rows.task_names:
         assert found[task].tolist() == pytest.approx([s[task] for s in wanted], abs=1e-6)
+
+
+def test_images_and_prompts_of_several_sizes_share_a_batch(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    """Each is scored as it would be alone, and in its own place."""
+    rows = made_up_rows(tmp_path, 6)
+    for row in (1, 4):
+        image = Image.open(rows.samples[row].image)
+        image.crop((0, 0, 128, 64)).save(rows.samples[row].image)
+    samples = tuple(
+        replace(sample, prompt="word " * 100 if row in (4, 5) else "a cat")
+        for row, sample in enumerate(rows.samples)
+    )
+    rows = replace(rows, samples=samples)
+    config = small_config({"fit": "native", "long_prompts": "chunk"}, epochs=1)
+    model = make_model(config, rows.tasks, backbone, QUIET).eval()
+    source = ImageSource(rows, model.config, backbone, autocast(torch.device("cpu"), "float32"))
+    with torch.no_grad():
+        together = source.scores(model, range(6), None)
+        alone = [source.scores(model, [row], None) for row in range(6)]
+    for task in rows.task_names:
+        torch.testing.assert_close(
+            together[task], torch.cat([scores[task] for scores in alone]), rtol=0, atol=1e-6
+        )
+        assert together[task].unique().numel() == 6
+    train(config, rows, thirds(6), backbone=backbone, log=QUIET)
 
 
 def test_correlations_are_within_databases() -> None:
