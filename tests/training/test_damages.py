@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from diffagiqa.synth.defects import DEFECTS, HELD_OUT_DEFECTS, TRAIN_DEFECTS, damage
-from diffagiqa.synth.render import render_layers
-from diffagiqa.synth.samples import made_sample
-from diffagiqa.synth.scene import Entity, Scene
+from PIL import Image
 
+import diffagiqa
 from diffagiqa.errors import ConfigError, ImageError
+from diffagiqa.training.damages import DEFECTS, HELD_OUT_DEFECTS, TRAIN_DEFECTS, damage
+
+DEMO = Path(diffagiqa.__file__).parent / "assets" / "demo"
 
 SEVERITIES = np.linspace(0, 1, 9)
 
 
-def pictures() -> list[np.ndarray]:
-    """Two made ones and one that is not square and holds fine noise, like a photo."""
-    made = [made_sample(0, i, 96).image for i in (2, 5)]
+def demo(name: str, size: int) -> np.ndarray:
+    """(size, size, 3) uint8: a demo image, shrunk."""
+    image = Image.open(DEMO / f"{name}.jpg").convert("RGB")
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+
+
+def photo() -> np.ndarray:
+    """(90, 130, 3) uint8: waves under fine noise."""
     grid = np.indices((90, 130)).sum(0)
-    photo = 128 + 60 * np.sin(grid / 9) + np.random.default_rng(0).normal(0, 9, (90, 130))
-    return [*made, np.clip(photo[..., None] * (1.0, 0.8, 0.6), 0, 255).astype(np.uint8)]
+    grey = 128 + 60 * np.sin(grid / 9) + np.random.default_rng(0).normal(0, 9, (90, 130))
+    return np.clip(grey[..., None] * (1.0, 0.8, 0.6), 0, 255).astype(np.uint8)
 
 
-PICTURES = pictures()
+IMAGES = [demo("apple", 96), demo("bus", 96), photo()]
 
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_severity_0_is_the_identity(name: str) -> None:
-    for picture in PICTURES:
-        done = DEFECTS[name](picture, 0.0, np.random.default_rng(0))
-        np.testing.assert_array_equal(done.image, picture)
+    for image in IMAGES:
+        done = DEFECTS[name](image, 0.0, np.random.default_rng(0))
+        np.testing.assert_array_equal(done.image, image)
         assert not done.mask.any()
 
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_error_grows_with_severity(name: str) -> None:
-    for seed, picture in enumerate(PICTURES):
+    for seed, image in enumerate(IMAGES):
         errors = []
         for severity in SEVERITIES:
-            done = DEFECTS[name](picture, float(severity), np.random.default_rng(seed)).image
-            errors.append(np.abs(done.astype(float) - picture).mean())
+            done = DEFECTS[name](image, float(severity), np.random.default_rng(seed)).image
+            errors.append(np.abs(done.astype(float) - image).mean())
         steps = np.diff(errors)
         # JPEG's quantiser and texture that meets itself again may step back a little
         slack = 0.02 * errors[-1] + 0.02
@@ -49,10 +57,10 @@ def test_error_grows_with_severity(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_severity_is_continuous(name: str) -> None:
-    picture = PICTURES[0]
+    image = IMAGES[0]
     for low in (0.0, 0.3, 0.7):
         one, other = (
-            DEFECTS[name](picture, s, np.random.default_rng(0)).image.astype(float)
+            DEFECTS[name](image, s, np.random.default_rng(0)).image.astype(float)
             for s in (low, low + 0.01)
         )
         assert np.abs(one - other).mean() < 3.0
@@ -61,7 +69,7 @@ def test_severity_is_continuous(name: str) -> None:
 @pytest.mark.parametrize("name", DEFECTS)
 def test_same_seed_same_bytes(name: str) -> None:
     first, again, other = (
-        DEFECTS[name](PICTURES[0], 0.6, np.random.default_rng(seed)).image for seed in (1, 1, 2)
+        DEFECTS[name](IMAGES[0], 0.6, np.random.default_rng(seed)).image for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     fixed = (
@@ -78,19 +86,19 @@ def test_same_seed_same_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n, d in DEFECTS.items() if d.kind == "local"])
 def test_local_defects_stay_in_their_mask(name: str) -> None:
-    scene = Scene((Entity("cat", "red"),), (), "meadow", "photo", layout_seed=2)
-    layers = render_layers(scene, 128, 1)
-    done = DEFECTS[name](layers.image, 0.8, np.random.default_rng(3), layers.masks[0] / 255)
+    image = demo("apple", 128)
+    y, x = np.mgrid[:128, :128]
+    region = ((x - 70) ** 2 + (y - 60) ** 2 < 30**2).astype(np.float32)
+    done = DEFECTS[name](image, 0.8, np.random.default_rng(3), region)
     outside = done.mask < 1e-3
-    np.testing.assert_array_equal(done.image[outside], layers.image[outside])
+    # A mask of a thousandth moves a pixel by hundredths of one: at most a rounding.
+    np.testing.assert_allclose(done.image[outside].astype(int), image[outside], rtol=0, atol=1)
     assert 0 < done.mask.mean() < 0.7
-    thing = layers.masks[0] > 127
-    assert done.mask[thing].mean() > 0.03 or name == "duplicated part"
+    assert done.mask[region > 0.5].mean() > 0.03 or name == "duplicated part"
 
 
 def test_resolution_does_not_change_how_strong_it_is() -> None:
-    scene = Scene((Entity("cat", "red"),), (), "meadow", "photo", layout_seed=2)
-    small, large = render_layers(scene, 96, 1).image, render_layers(scene, 288, 1).image
+    small, large = demo("balloon", 96), demo("balloon", 288)
     for name in ("blur", "warped geometry", "ghosting", "colour drift", "patch seams"):
         errors = [
             np.abs(DEFECTS[name](p, 0.7, np.random.default_rng(0)).image.astype(float) - p).mean()
@@ -100,8 +108,8 @@ def test_resolution_does_not_change_how_strong_it_is() -> None:
 
 
 def test_a_pattern_does_not_depend_on_other_defects() -> None:
-    alone, _ = damage(PICTURES[0], {"sensor noise": 0.5}, 7)
-    both, masks = damage(PICTURES[0], {"blur": 0.0, "sensor noise": 0.5}, 7)
+    alone, _ = damage(IMAGES[0], {"sensor noise": 0.5}, 7)
+    both, masks = damage(IMAGES[0], {"blur": 0.0, "sensor noise": 0.5}, 7)
     np.testing.assert_array_equal(alone, both)
     assert set(masks) == {"sensor noise"}
 
@@ -114,8 +122,8 @@ def test_held_out_kinds() -> None:
 def test_wrong_arguments_are_named() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ConfigError, match=r"severity is 1\.5"):
-        DEFECTS["blur"](PICTURES[0], 1.5, rng)
+        DEFECTS["blur"](IMAGES[0], 1.5, rng)
     with pytest.raises(ImageError, match="float64"):
         DEFECTS["blur"](np.zeros((32, 32, 3)), 0.5, rng)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="'blurr'"):
-        damage(PICTURES[0], {"blurr": 0.5}, 0)
+        damage(IMAGES[0], {"blurr": 0.5}, 0)

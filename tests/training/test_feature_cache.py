@@ -17,20 +17,28 @@ import torch
 from made_up import made_up_rows, small_config
 from PIL import Image
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
-from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.model.pyramid import pool_to
+from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
 from diffagiqa.training import features as cache_module
 from diffagiqa.training.data import Rows
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features, open_features
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.sources import FeatureSource, ImageSource, autocast
+from diffagiqa.training.sources import (
+    SCORING_SEED,
+    FeatureSource,
+    ImageSource,
+    autocast,
+    only_features,
+)
 from diffagiqa.training.train import make_model
 
 QUIET = lambda text: None  # noqa: E731
 PLAIN = autocast(torch.device("cpu"), "float32")
+NAME = "mid_block.attentions.0"
 OPTIONS = CacheOptions(draws=2, mirrored=True, dtype="float32")
 
 
@@ -55,11 +63,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 3)
 
 
-@pytest.mark.parametrize(
-    "model",
-    [{}, {"pooling": "statistics"}, {"pooling": "statistics", "textures": True}],
-    indirect=True,
-)
+@pytest.mark.parametrize("model", [{}, {"pooling": "plain"}, {"fit": "native"}], indirect=True)
 def test_scores_from_the_cache_are_those_from_pictures(
     tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
 ) -> None:
@@ -73,7 +77,7 @@ def test_scores_from_the_cache_are_those_from_pictures(
     wanted = pictures.scores(model, [5, 0, 6], None)
     for limit in (0, 1 << 30):  # mapped from disk, and in memory
         opened = open_features(tmp_path / "cache", in_memory=limit)
-        assert isinstance(opened.levels[0], torch.Tensor) == bool(limit)
+        assert isinstance(opened.maps[NAME], torch.Tensor) == bool(limit)
         source = opened.source(rows, PLAIN, model.config)
         found = source.scores(model, [5, 0, 6], None)
         for task in rows.task_names:
@@ -83,17 +87,20 @@ def test_scores_from_the_cache_are_those_from_pictures(
 def test_mirrored_views_are_the_mirrored_picture(
     tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
 ) -> None:
-    levels = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET).levels
-    assert levels[0].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 passes
+    maps = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET).maps
+    assert maps[NAME].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 passes
     pictures = ImageSource(rows, model.config, backbone, PLAIN)
-    images = pictures.images([4]).flip(3)
-    text = pictures.prompts([4]).text
+    images = torch.stack(pictures.images([4])).flip(3)
+    prompts = Prompts.stack(pictures.prompts([4]))
+    noises = scoring_noise(model.config, backbone, SCORING_SEED)
     with torch.no_grad():
-        mean, std = backbone.encode_image(model.prompt(images))
-        wanted = model.features(mean, std, text, backbone, pictures.noise[0])
-    for level, feature in zip(levels, wanted, strict=True):
-        assert (level[4, 2] - feature).norm() < 1e-3 * feature.norm()
-        assert (level[4, 0] - feature).norm() > 1e-2 * feature.norm()
+        stages = model.stages(images, prompts, backbone, noises, features_only=True)
+        (wanted,) = only_features(stages)
+    assert list(maps) == list(wanted)
+    for name, features in wanted.items():
+        features = pool_to(features, 4) if features.shape[-1] > 4 else features
+        assert (maps[name][4, 2] - features).norm() < 1e-3 * features.norm()
+        assert (maps[name][4, 0] - features).norm() > 1e-2 * features.norm()
 
 
 def test_fewer_draws_than_the_model_averages_are_refused(
@@ -111,11 +118,11 @@ def test_views_follow_the_step() -> None:
     features = torch.arange(4.0).reshape(1, 4, 1, 1, 1, 1).expand(64, -1, -1, -1, -1, -1)
 
     class Reads:
-        def score_features(self, levels: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {"view": levels[0].flatten()}
+        def score_features(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {"view": features["a"].flatten()}
 
     may = torch.arange(64) % 2 == 0
-    source = FeatureSource([features], PLAIN, mirrored=may)
+    source = FeatureSource({"a": features}, PLAIN, mirrored=may)
     step = Step(0, 3, 64, 0, 64)
     views = source.scores(Reads(), range(64), step)["view"]  # type: ignore[arg-type]
     assert set(views[may].tolist()) == {0, 1, 2, 3}
@@ -173,7 +180,7 @@ def test_processes_share_the_shards_that_all_of_them_miss(
             time.sleep(0.01)  # until the other waits for this one
         place, own = tmp_path / "cache", copy.deepcopy(model)
         found = cached_features(place, rows, own, backbone, OPTIONS, processes=One(rank), log=QUIET)
-        return len(found.levels[0])
+        return len(found.maps[NAME])
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(cached, (0, 1))) == [7, 7]

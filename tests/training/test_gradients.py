@@ -8,8 +8,8 @@ import pytest
 import torch
 from made_up import small_model
 
+from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.noise import Noise, draw_noise
-from diffagiqa.backbones.unet import Backbone
 from diffagiqa.model.scoring import build_model
 from diffagiqa.training.train import initial_model
 
@@ -28,11 +28,11 @@ def test_prompter_gradient_is_the_finite_difference(
     config = small_model(pyramid_kernels=(1,), pyramid_channels=4, attention_channels=2)
     model = build_model(config).double().eval()
     images = torch.rand(1, 3, 128, 128, dtype=torch.float64)
-    noise = draw_noise(0, 0, exact_backbone.latent_shape(128)).to("cpu", torch.float64)
-    prompts = exact_backbone.encode_prompts(["a red fox"])
+    noise = draw_noise(0, 0, exact_backbone.latent_shape(128, 128)).to("cpu", torch.float64)
+    prompts = Prompts.stack(exact_backbone.encode_prompts(["a red fox"]))
 
     def score() -> torch.Tensor:
-        scores = model(images, prompts, exact_backbone, [noise])
+        scores = model(images, prompts, exact_backbone, [noise]).scores
         return scores["perception"].sum() + 2 * scores["alignment"].sum()
 
     exact_backbone.checkpoint_activations = recompute
@@ -63,9 +63,9 @@ def test_untrained_prompter_changes_nothing_and_can_learn(backbone: Backbone) ->
     model = initial_model(small_model(), 0)
     images = torch.rand(2, 3, 128, 128)
     torch.testing.assert_close(model.prompt(images), torch.cat([2 * images - 1] * 2))
-    noise = Noise(None, draw_noise(0, 0, backbone.latent_shape(128)).diffusion)
-    prompts = backbone.encode_prompts(["a", "b"])
-    model(images, prompts, backbone, [noise])["perception"].sum().backward()
+    noise = Noise(None, draw_noise(0, 0, backbone.latent_shape(128, 128)).diffusion)
+    prompts = Prompts.stack(backbone.encode_prompts(["a", "b"]))
+    model(images, prompts, backbone, [noise]).scores["perception"].sum().backward()
     gradient = model.prompters["perception"].conv2.weight.grad
     assert gradient is not None
     assert gradient.abs().max() > 0

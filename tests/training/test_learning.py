@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from made_up import SCALES, made_up_rows, make_pictures, small_config, thirds
+from PIL import Image
 from scipy import stats
 
 from diffagiqa import Scorer
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
@@ -144,8 +146,8 @@ def test_labels_off_the_scale_are_refused() -> None:
 
 def test_train_heads_on_arrays_learns_and_repeats() -> None:
     generator = torch.Generator().manual_seed(0)
-    features = [torch.randn(90, 8, 4, 4, generator=generator)]
-    labels = torch.sigmoid(features[0][:, 0].mean((1, 2)) * 4)[:, None]
+    features = {"mid_block.attentions.0": torch.randn(90, 8, 4, 4, generator=generator)}
+    labels = torch.sigmoid(features["mid_block.attentions.0"][:, 0].mean((1, 2)) * 4)[:, None]
     model = {"features": ("mid_block.attentions.0",), "feature_channels": (8,)}
     config = small_config(model, epochs=25, batch_size=10, lr_heads=5e-3)
     tasks = config.model.tasks[:1]
@@ -157,10 +159,10 @@ def test_train_heads_on_arrays_learns_and_repeats() -> None:
         assert torch.equal(value, again.model.state_dict()[name]), name
 
 
-def arrays(**changes: object) -> tuple[list[torch.Tensor], torch.Tensor, TrainingConfig]:
+def arrays(**changes: object) -> tuple[dict[str, torch.Tensor], torch.Tensor, TrainingConfig]:
     """Features and labels of 60 rows, and how to learn from them."""
     generator = torch.Generator().manual_seed(0)
-    features = [torch.randn(60, 8, 4, 4, generator=generator)]
+    features = {"mid_block.attentions.0": torch.randn(60, 8, 4, 4, generator=generator)}
     model = {"features": ("mid_block.attentions.0",), "feature_channels": (8,)}
     config = small_config(model, batch_size=10, **changes)  # type: ignore[arg-type]
     return features, torch.rand(60, 1, generator=generator), config
@@ -240,11 +242,15 @@ def test_pictures_are_mirrored_sideways_but_where_the_prompt_names_a_side(
     seen: list[torch.Tensor] = []
 
     class Sees:
-        def levels_by_draw(self, images: torch.Tensor, *_: object) -> list[list[torch.Tensor]]:
-            seen.append(images)
-            return [[]]
+        passes = (None,)
 
-        def score_features(self, levels: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        def stages(
+            self, images: torch.Tensor, *_: object, **__: object
+        ) -> Iterator[tuple[str, Any]]:
+            seen.append(images)
+            yield "features", {}
+
+        def score_features(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             return {}
 
     config = small_config().model
@@ -278,6 +284,33 @@ def test_validation_is_what_the_scorer_gives(tmp_path: Path, backbone: Backbone)
     wanted = scorer([s.image for s in rows.samples], rows.prompts)
     for task in rows.task_names:
         assert found[task].tolist() == pytest.approx([s[task] for s in wanted], abs=1e-6)
+
+
+def test_images_and_prompts_of_several_sizes_share_a_batch(
+    tmp_path: Path, backbone: Backbone
+) -> None:
+    """Each is scored as it would be alone, and in its own place."""
+    rows = made_up_rows(tmp_path, 6)
+    for row in (1, 4):
+        image = Image.open(rows.samples[row].image)
+        image.crop((0, 0, 128, 64)).save(rows.samples[row].image)
+    samples = tuple(
+        replace(sample, prompt="word " * 100 if row in (4, 5) else "a cat")
+        for row, sample in enumerate(rows.samples)
+    )
+    rows = replace(rows, samples=samples)
+    config = small_config({"fit": "native", "long_prompts": "chunk"}, epochs=1)
+    model = make_model(config, rows.tasks, backbone, QUIET).eval()
+    source = ImageSource(rows, model.config, backbone, autocast(torch.device("cpu"), "float32"))
+    with torch.no_grad():
+        together = source.scores(model, range(6), None)
+        alone = [source.scores(model, [row], None) for row in range(6)]
+    for task in rows.task_names:
+        torch.testing.assert_close(
+            together[task], torch.cat([scores[task] for scores in alone]), rtol=0, atol=1e-6
+        )
+        assert together[task].unique().numel() == 6
+    train(config, rows, thirds(6), backbone=backbone, log=QUIET)
 
 
 def test_correlations_are_within_databases() -> None:

@@ -7,7 +7,7 @@ import copy
 import torch
 from made_up import small_model
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.model.scoring import build_model
 from diffagiqa.training.memory import training_memory
 

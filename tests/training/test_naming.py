@@ -24,12 +24,12 @@ def rows(tmp_path: Path):  # type: ignore[no-untyped-def]
     return made_up_rows(tmp_path, COUNT)
 
 
-def made_up_features(rows, width: int = 8) -> list[torch.Tensor]:  # type: ignore[no-untyped-def]
+def made_up_features(rows, width: int = 8) -> dict[str, torch.Tensor]:  # type: ignore[no-untyped-def]
     """(N, views, passes, C, h, w); the second channel alone tells the generators apart."""
     levels = 0.1 * torch.randn(COUNT, 1, 1, width, 4, 4, generator=torch.Generator().manual_seed(0))
     strong = torch.tensor([sample.generator == "strong" for sample in rows.samples])
     levels[strong, :, :, 1] += 1
-    return [levels]
+    return {"latents": levels}
 
 
 def test_heads_learn_to_name_generators(rows) -> None:  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from made_up import made_up_rows, small_model
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.model.scoring import build_model
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features
@@ -34,7 +34,7 @@ def test_scores_of_validation_are_those_of_float32(tmp_path: Path, backbone: Bac
             return source.scores(model, every, step)["perception"].double().numpy()
 
     pictures = {kind: ImageSource(rows, model.config, backbone, kind) for kind in (LOW, FULL)}
-    features = {kind: FeatureSource(kept.levels, kind) for kind in (LOW, FULL)}
+    features = {kind: FeatureSource(kept.maps, kind) for kind in (LOW, FULL)}
     step = Step(0, 3, 12, 0, 12)
     for sources in (pictures, features):
         np.testing.assert_array_equal(score(sources[LOW], None), score(sources[FULL], None))

@@ -12,16 +12,16 @@ import pytest
 import torch
 from made_up import SCALES, made_up_rows, make_pictures, small_config
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.data.images import decode_image, fit_image
 from diffagiqa.data.splits import Split
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
-from diffagiqa.synth.defects import HELD_OUT_DEFECTS
 from diffagiqa.training import measures
 from diffagiqa.training.cache_spec import cache_spec
 from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.damages import HELD_OUT_DEFECTS
 from diffagiqa.training.data import Rows, make_rows
 from diffagiqa.training.features import open_features
 from diffagiqa.training.open_data import Opened, make_split
@@ -86,8 +86,8 @@ def test_each_database_is_measured_by_itself(
     )
     silent = TaskConfig("perception", use_text=False)
     config = small_config(
-        {"pooling": "statistics", "tasks": (silent, TaskConfig("alignment"))},
-        epochs=1, batch_size=8, flip=False, freeze_prompters=True, mismatched=0.5, damaged=0.5, members=2,
+        {"tasks": (silent, TaskConfig("alignment"))},
+        epochs=1, batch_size=8, flip=False, freeze_prompters=True, mismatched=0.5, damaged=0.5,
         test_fraction=0.4,
     )  # fmt: skip
     (done,) = reproduce(config, rows, tmp_path / "run", repeats=1, device="cpu", log=lambda _: None)
@@ -99,7 +99,6 @@ def test_each_database_is_measured_by_itself(
     assert counts == wanted
     saved = json.loads((tmp_path / "run/head-only/00/best/config.json").read_text())
     assert [task["use_text"] for task in saved["tasks"]] == [False, True]
-    assert saved["pyramid_channels"] == 2 * config.model.pyramid_channels
     report = render(config, rows, [done], [], "command")
     assert "# Results on first" in report
     share = f"{config.test_fraction:.0%}"
@@ -200,7 +199,7 @@ def _ordering(rows: Rows) -> tuple[DiffAGIQA, FeatureSource]:
     """A random model on one level of four channels, and random features of every row."""
     config = small_config({"feature_channels": (4,), "features": ("latents",), "prompting": "none"})
     model = build_model(config.model)
-    return model, FeatureSource([torch.randn(len(rows), 1, 1, 4, 4, 4)], nullcontext)
+    return model, FeatureSource({"latents": torch.randn(len(rows), 1, 1, 4, 4, 4)}, nullcontext)
 
 
 def test_the_loss_is_that_of_pairs_as_the_scorer_sees_them(
@@ -235,8 +234,7 @@ def test_the_loss_is_that_of_pairs_as_the_scorer_sees_them(
 def test_training_learns_the_order(tmp_path: Path) -> None:
     rows = with_damages(made_up_rows(tmp_path, 32), 1.0, seed=0)
     config = small_config(
-        {"pooling": "statistics", "features": ("latents",), "feature_channels": (4,),
-         "pyramid_channels": 16},
+        {"features": ("latents",), "feature_channels": (4,), "pyramid_size": 8, "pyramid_channels": 16},
         epochs=40, batch_size=8, freeze_prompters=True, flip=False, relation="none", lr_heads=1e-2,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,12 @@ class Noise:
         each = (times, *[1] * (self.diffusion.ndim - 1))
         posterior = None if self.posterior is None else self.posterior.repeat(each)
         return Noise(posterior, self.diffusion.repeat(each))
+
+    def of(self, rows: Sequence[int]) -> Noise:
+        """Of noise that differs per image, that of some images."""
+        index = torch.as_tensor(rows)
+        posterior = None if self.posterior is None else self.posterior[index]
+        return Noise(posterior, self.diffusion[index])
 
 
 def draw_noise(

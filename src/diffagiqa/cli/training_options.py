@@ -34,7 +34,7 @@ config_option = partial(typer.Option, rich_help_panel="Configuration")
 Databases = Annotated[
     list[str],
     typer.Argument(
-        help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, made (what synth writes), "
+        help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, "
         "or a table of your own: CSV, TSV, JSONL, JSON, Parquet or xlsx.",
         callback=spelt,
     ),
@@ -85,7 +85,7 @@ SplitOption = Annotated[
 Recipe = Annotated[
     str | None,
     config_option(
-        help="Recipe to start from: a JSON file, a database's name, embedded, mixed or small. "
+        help="Recipe to start from: a JSON file, a database's name, mixed or small. "
         "Default: the first database's, if there is one."
     ),
 ]
@@ -98,7 +98,7 @@ Set = Annotated[
     ),
 ]
 BackboneOption = Annotated[
-    str | None, config_option(help="Stable Diffusion model, folder or hub id, or embedded.")
+    str | None, config_option(help="Frozen text-to-image model, folder or hub id.")
 ]
 ImageSize = Annotated[
     int | None, config_option(help="Side of the images in pixels, a multiple of 64.")

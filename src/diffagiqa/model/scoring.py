@@ -78,17 +78,13 @@ class DiffAGIQA(nn.Module):
         return ModelOutput(mean_of(draws))
 
     def stages(
-        self,
-        images: Tensor,
-        prompts: Prompts,
-        backbone: Backbone,
-        noises: Sequence[Noise | None],
-        further: Sequence[str] = (),
-    ) -> Iterator[tuple[str, Any]]:
+        self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise | None],
+        further: Sequence[str] = (), *, features_only: bool = False,
+    ) -> Iterator[tuple[str, Any]]:  # fmt: skip
         """The forward pass step by step, as (stage, value); from "features" on once for every draw.
 
         Lazy: who stops asking stops the arithmetic. The image is encoded once for all draws. "features"
-        holds those that ``further`` names too.
+        holds those that ``further`` names too; ``features_only`` leaves out what follows them.
         """
         prompted = self.prompt(images)  # (prompters*B,3,H,W)
         yield "prompted", prompted
@@ -97,7 +93,8 @@ class DiffAGIQA(nn.Module):
         for noise in noises:
             features = self.features(encoded, prompts, backbone, noise, further)
             yield "features", features  # (passes*B,C,h,w) each
-            yield from self.score_stages(features)
+            if not features_only:
+                yield from self.score_stages(features)
 
     def score_stages(self, features: Features) -> Iterator[tuple[str, Any]]:
         """The trained end of ``stages``: what follows the features of one draw."""

@@ -62,11 +62,8 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
         averaged = replace(base, noise_draws=DRAWS)
         found.append(Variant(f"{DRAWS} noise draws averaged", averaged, f"draws{DRAWS}"))
     if base.pooling == "pyramid":
-        found.append(Variant("plain pooling, no pyramid", replace(base, pooling="plain")))
-    if base.words:
-        found.append(Variant("no word evidence", replace(base, words=()), "no-words"))
-    if len(base.words) > 1:
-        found += [Variant(f"only {name}", replace(base, words=(name,))) for name in base.words]
+        plain = replace(base, pooling="plain")
+        found.append(Variant("plain pooling, no pyramid", plain, "plain"))
     if len(base.features) > 1:
         every = range(len(base.features))
         found += [Variant(f"only {base.features[i]}", _levels(base, [i])) for i in every]
@@ -106,8 +103,6 @@ def ablate(
             continue
         log(f"variant: {variant.name}{'' if runs else ', from an earlier run'}")
         own = replace(config, model=variant.model, freeze_prompters=not variant.full)
-        if variant.full:
-            own = replace(own, members=1)  # networks are folded on frozen features only
         features = None
         if runs and not variant.full:
             cached = replace(own, model=_cached_model(variant.model, config.model))
@@ -139,11 +134,8 @@ def _wanted(known: Sequence[Variant], only: Sequence[str], full: bool) -> set[st
 
 
 def _cached_model(variant: ModelConfig, base: ModelConfig) -> ModelConfig:
-    """Whose features the variant reads: levels and pooling come after them, so those are the base's."""
-    return replace(
-        variant, features=base.features, feature_channels=base.feature_channels, pooling=base.pooling,
-        words=base.words if variant.words else (),
-    )  # fmt: skip
+    """Whose features the variant reads: levels come after them, so those are the base's."""
+    return replace(variant, features=base.features, feature_channels=base.feature_channels)
 
 
 def _finished(folder: Path) -> int:

@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.errors import TrainingError
+from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.data import Rows
 
@@ -39,13 +40,15 @@ def cache_spec(
         "backbone_dtype": str(backbone.dtype),
         "prompters": prompters.hexdigest(),
         "model": {key: getattr(config, key) for key in keys}
-        | {"use_text": [one.use_text for one in model.passes]}
-        | {"statistics": config.pooling == "statistics", "textures": config.textures}
-        | ({"words": config.words, "words_size": config.words_size} if config.words else {}),
-        "levels": config.level_names,
+        | {"use_text": [one.use_text for one in model.passes], "pooled_to": pooled_to(config)},
         "options": options,
     } | ({"damaged": len(damages)} if damages else {})
     return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
+
+
+def pooled_to(config: ModelConfig) -> int | None:
+    """The size that larger maps are averaged to before they are kept; None: as they are."""
+    return config.pyramid_size if config.pooling == "pyramid" else None
 
 
 def check_spec(folder: Path, spec: dict[str, Any]) -> None:

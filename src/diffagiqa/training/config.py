@@ -53,9 +53,6 @@ class TrainingConfig:
     """Micro-batches per batch; BatchNorm and the relation loss see one at a time."""
     freeze_prompters: bool = False
     """Train pyramid and heads only, on features that are computed once and cached."""
-    members: int = 1
-    """Networks trained from different seeds and merged into one that averages their logits; needs
-    ``freeze_prompters`` and pooling "statistics"."""
     init: str | None = None
     """Folder or hub id of a trained model to start from; default: random weights."""
 
@@ -128,7 +125,6 @@ class TrainingConfig:
             ("batch_size", 1, 65_536),
             ("accumulation", 1, 65_536),
             ("cached_draws", 1, 64),
-            ("members", 1, 64),
             ("workers", 1, 256),
             ("patience", 0, 100_000),
             ("checkpoint_every", 0, 10**9),

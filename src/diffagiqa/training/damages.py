@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.errors import ConfigError, ImageError
-from diffagiqa.synth import distortions, local_defects
+from diffagiqa.training import distortions, local_damages
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator
@@ -87,7 +87,7 @@ class Defect:
             out = self.function(floats, float(severity), rng)
             return Damaged(_to_bytes(out), np.ones((height, width), np.float32))
         if region is None or float(np.max(region)) < 0.3:
-            region = local_defects.random_region(rng, height, width)
+            region = local_damages.random_region(rng, height, width)
         out, mask = self.function(floats, float(severity), rng, np.asarray(region, np.float32))
         return Damaged(_to_bytes(out), mask.astype(np.float32))
 
@@ -110,9 +110,9 @@ DEFECTS: Mapping[str, Defect] = {
     "low detail": Defect(distortions.low_detail, "global", 1.0),
     "jpeg": Defect(distortions.jpeg, "global", 0.85),
     "ringing": Defect(distortions.ringing, "global", 0.8),
-    "melted part": Defect(local_defects.melted_part, "local", 1.0),
-    "duplicated part": Defect(local_defects.duplicated_part, "local", 0.8),
-    "missing part": Defect(local_defects.missing_part, "local", 0.9),
+    "melted part": Defect(local_damages.melted_part, "local", 1.0),
+    "duplicated part": Defect(local_damages.duplicated_part, "local", 0.8),
+    "missing part": Defect(local_damages.missing_part, "local", 0.9),
 }
 # Kept from training by every split but "all" and "test-defects": two global, one local.
 HELD_OUT_DEFECTS = ("ghosting", "checkerboard", "duplicated part")

@@ -36,7 +36,7 @@ _SIDES = re.compile(r"\b(left|right|leftmost|rightmost|clockwise|counterclockwis
 
 @dataclass(frozen=True)
 class Damage:
-    """What was done to a picture: a defect of ``synth.defects`` at a severity in (0, 1]."""
+    """What was done to a picture: a defect of ``training.damages`` at a severity in (0, 1]."""
 
     defect: str
     severity: float
@@ -44,7 +44,7 @@ class Damage:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) -> the same size; below 16 pixels a side, where no defect has room, unchanged."""
-        from diffagiqa.synth.defects import damage
+        from diffagiqa.training.damages import damage
 
         if min(image.shape[:2]) < 16:
             return image

@@ -1,7 +1,8 @@
 """The feature cache: what the frozen parts give for every picture, computed once, kept on disk.
 
 ``spec.json`` says what was computed from what; ``shard-00000.safetensors`` holds the features of
-``SHARD_ROWS`` rows, one tensor per level, (rows, views, passes, C, h, w); ``shard-00000.json`` is
+``SHARD_ROWS`` rows, by name, (rows, views, passes, C, h, w), already averaged to the pyramid's size
+where that is its first step; ``shard-00000.json`` is
 written after it, with its SHA-256, and so marks it as done: a stopped run goes on at the next shard.
 """
 
@@ -11,24 +12,24 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from diffagiqa.backbones.noise import draw_noise
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.base import Backbone
+from diffagiqa.backbones.noise import Noise
 from diffagiqa.data.wording import counted
 from diffagiqa.device import DTYPES
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.config import ModelConfig
-from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.training.cache_spec import cache_spec, check_spec
+from diffagiqa.model.pyramid import pool_to
+from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
+from diffagiqa.training.cache_spec import cache_spec, check_spec, pooled_to
 from diffagiqa.training.checkpoint import write_whole
 from diffagiqa.training.data import Rows, may_flip
 from diffagiqa.training.processes import Processes
@@ -51,11 +52,10 @@ class CacheOptions:
 
 
 @dataclass(frozen=True)
-class Features:
-    """An opened cache: one tensor per level, (N, views, passes, C, h, w), and the rows it lacks."""
+class CachedFeatures:
+    """An opened cache: (N, views, passes, C, h, w) by name, and the rows it lacks."""
 
-    names: tuple[str, ...]
-    levels: tuple[Tensor, ...]
+    maps: Mapping[str, Tensor]
     options: CacheOptions
     unreadable: tuple[int, ...]
     damaged: int = 0
@@ -65,7 +65,7 @@ class Features:
         self, rows: Rows, arithmetic: Autocast, config: ModelConfig, device: torch.device | str = "cpu"
     ) -> FeatureSource:  # fmt: skip
         """Scores from these features; a model of fewer levels takes those it names."""
-        missing = [name for name in config.level_names if name not in self.names]
+        missing = [name for name in config.features if name not in self.maps]
         if missing:
             raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
         if self.options.draws < config.noise_draws:
@@ -75,7 +75,7 @@ class Features:
             )
         mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
         return FeatureSource(
-            [_pooled(self.levels[self.names.index(name)], config) for name in config.level_names],
+            {name: self.maps[name] for name in config.features},
             arithmetic,
             device=device,
             mirrored=mirrored if self.options.mirrored else None,
@@ -87,7 +87,7 @@ def cached_features(
     folder: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone, options: CacheOptions,
     *, identity: str = "", processes: Processes | None = None, batch_size: int = 8,
     workers: int = 2, log: Callable[[str], None] = print,
-) -> Features:  # fmt: skip
+) -> CachedFeatures:  # fmt: skip
     """Compute what is missing in the cache, check what is there, and open it.
 
     ``identity`` names the backbone's weights (``weights.folder.fingerprint``). Raises
@@ -117,7 +117,7 @@ def cached_features(
     return open_features(folder)
 
 
-def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
+def open_features(folder: Path, in_memory: int = IN_MEMORY) -> CachedFeatures:
     """Open a complete cache, its checksums verified; mapped from disk above ``in_memory`` bytes."""
     from safetensors.torch import load_file
 
@@ -139,28 +139,13 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> Features:
         shards.append(load_file(file))  # mapped: read from disk when touched
         unreadable += written["unreadable"]
         size += file.stat().st_size
-    names = spec["levels"]
-    stacks: list[Any] = [_Stacked([shard[name] for shard in shards]) for name in names]
+    maps: dict[str, Any] = {
+        name: _Stacked([shard[name] for shard in shards]) for name in spec["model"]["features"]
+    }
     if size <= in_memory:
-        stacks = [stack.joined() for stack in stacks]
+        maps = {name: stacked.joined() for name, stacked in maps.items()}
     options = CacheOptions(**spec["options"])
-    return Features(tuple(names), tuple(stacks), options, tuple(unreadable), spec.get("damaged", 0))
-
-
-def _pooled(level: Tensor, config: ModelConfig) -> Tensor:
-    """A level in memory, already averaged to the pyramid's size where it is a whole factor larger.
-
-    The pyramid's first step, done once instead of in every epoch; it quarters the largest level.
-    """
-    side, size = level.shape[-1], config.pyramid_size
-    if config.pooling != "pyramid" or not isinstance(level, Tensor) or side <= size or side % size:
-        return level
-    out = torch.empty(*level.shape[:-2], size, size, dtype=level.dtype)
-    for row in range(len(level)):
-        out[row] = F.avg_pool2d(level[row].flatten(0, 2).float()[None], side // size).view(
-            out[row].shape
-        )
-    return out
+    return CachedFeatures(maps, options, tuple(unreadable), spec.get("damaged", 0))
 
 
 class _Stacked:
@@ -184,31 +169,45 @@ class _Stacked:
 
 @torch.inference_mode()
 def _compute(
-    model: DiffAGIQA,
-    source: ImageSource,
-    images: Tensor,
-    rows: Sequence[int],
+    model: DiffAGIQA, source: ImageSource, images: Sequence[Tensor], rows: Sequence[int],
     options: CacheOptions,
-) -> list[Tensor]:
-    """Features of some pictures, one tensor per level, (B, views, passes, C, h, w)."""
-    backbone, config = source.backbone, source.config
-    dtype = DTYPES[options.dtype]
-    images = images.to(backbone.device)
+) -> dict[str, Tensor]:  # fmt: skip
+    """Features of some pictures (3, H, W), by name, (B, views, passes, C, h, w)."""
+    config, dtype = source.config, DTYPES[options.dtype]
     prompts = source.prompts(rows)
-    shape = backbone.latent_shape(config.image_size)
     # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
-    noises = [draw_noise(SCORING_SEED, j, shape, config.posterior) for j in range(options.draws)]
-    views: list[list[Tensor]] = []
-    for picture in (images, images.flip(3)) if options.mirrored else (images,):
-        for levels in model.levels_by_draw(picture, prompts, backbone, noises):
-            views.append([f.unflatten(0, (-1, len(rows))).transpose(0, 1) for f in levels])
-    levels = [torch.stack(level, 1).to("cpu", dtype) for level in zip(*views, strict=True)]
-    if not all(level.isfinite().all() for level in levels):
+    wanted = replace(config, noise_draws=options.draws)
+
+    def noises(size: tuple[int, int], _: Sequence[int]) -> Sequence[Noise | None]:
+        return scoring_noise(wanted, source.backbone, SCORING_SEED, size)
+
+    views: list[dict[str, Tensor]] = []
+    for mirrored in (False, True) if options.mirrored else (False,):
+        turned = [image.flip(2) for image in images] if mirrored else images
+        for features in source.features(model, turned, prompts, noises):
+            views.append({name: _pooled(maps, config) for name, maps in features.items()})
+    by_name = {
+        name: torch.stack(
+            [view[name].unflatten(0, (-1, len(rows))).transpose(0, 1) for view in views], 1
+        ).to("cpu", dtype)
+        for name in config.features
+    }
+    if not all(maps.isfinite().all() for maps in by_name.values()):
         raise TrainingError(
             f"a feature of rows {rows[0]} to {rows[-1]} is not finite in {options.dtype}; "
             "cache in bfloat16, or look for a fault in the backbone"
         )
-    return levels
+    return by_name
+
+
+def _pooled(maps: Tensor, config: ModelConfig) -> Tensor:
+    """(B, C, h, w), averaged to the pyramid's size where that is smaller or images differ in size.
+
+    The pyramid's first step, done once instead of in every epoch.
+    """
+    if not pooled_to(config) or (config.fit != "native" and maps.shape[-1] <= config.pyramid_size):
+        return maps
+    return pool_to(maps.float(), config.pyramid_size)
 
 
 def _write_shard(
@@ -216,27 +215,23 @@ def _write_shard(
 ) -> None:  # fmt: skip
     from safetensors.torch import save
 
-    parts: list[list[Tensor]] = []
+    parts: list[dict[str, Tensor]] = []
     unreadable: list[int] = []
     size = source.config.image_size
     for first in range(rows.start, rows.stop, batch):
-        own = range(first, min(first + batch, rows.stop))
-        source.prefetch([*own, *range(own.stop, min(own.stop + batch, rows.stop))])
-        pictures = []
-        for row in own:
+        chosen = range(first, min(first + batch, rows.stop))
+        source.prefetch([*chosen, *range(chosen.stop, min(chosen.stop + batch, rows.stop))])
+        images = []
+        for row in chosen:
             try:
-                pictures.append(source.images([row])[0])
+                images += source.images([row])
             except TrainingError:
                 if not options.skip_unreadable:
                     raise
                 unreadable.append(row)
-                pictures.append(torch.zeros(3, size, size))
-        parts.append(_compute(model, source, torch.stack(pictures), own, options))
-    tensors = {
-        name: torch.cat(level)
-        for name, level in zip(source.config.level_names, zip(*parts, strict=True), strict=True)
-    }
-    data = save(tensors)
+                images.append(torch.zeros(3, size, size))
+        parts.append(_compute(model, source, images, chosen, options))
+    data = save({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     write_whole(_shard(folder, rows.start), lambda stream: stream.write(data))
     mark = {"sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows), "unreadable": unreadable}
     write_whole(_mark(folder, rows.start), lambda stream: stream.write(_text(mark)))
@@ -248,8 +243,8 @@ def _announce(
 ) -> None:  # fmt: skip
     """Say how large the cache becomes, and stop where the disk has no room for it."""
     size = source.config.image_size
-    one = _compute(model, source, torch.zeros(1, 3, size, size), [0], options)
-    each = sum(level.numel() * level.element_size() for level in one)
+    one = _compute(model, source, [torch.zeros(3, size, size)], [0], options)
+    each = sum(maps.nbytes for maps in one.values())
     needed = each * min(rows, len(missing) * SHARD_ROWS)
     free = shutil.disk_usage(folder).free
     log(

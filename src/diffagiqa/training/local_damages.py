@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from diffagiqa.synth.distortions import grid_of, random_field, sampled, side
+from diffagiqa.training.distortions import grid_of, random_field, sampled, side
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator

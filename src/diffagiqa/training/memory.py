@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.backbones.sizes import sd15_unet, sd15_vae
-from diffagiqa.backbones.unet import Backbone
+from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import drop_unused
 from diffagiqa.evaluation.tables import markdown
 from diffagiqa.model.config import ModelConfig
@@ -86,14 +87,13 @@ def _score(
     model: DiffAGIQA, config: ModelConfig, backbone: Backbone, batch: int, text: tuple[int, int]
 ) -> None:
     size = config.image_size
-    images = torch.empty(batch, 3, size, size, device="meta")
+    images = torch.empty(batch, 3, size, size, device="meta", dtype=torch.bfloat16)
     embedding = torch.empty(batch, *text, device="meta")
-    noise = torch.empty(batch, *backbone.latent_shape(size), device="meta")
+    prompts = Prompts(embedding, torch.empty(batch, text[0], device="meta", dtype=torch.bool))
+    shape = backbone.latent_shape(size, size)
+    noise = None if shape is None else torch.empty(batch, *shape, device="meta")
     model.train()
-    mean, std = backbone.encode_image(model.prompt(images.bfloat16()))
-    model.score_features(
-        model.levels(model.features(mean, std, embedding, backbone, Noise(noise, noise)))
-    )
+    model(images, prompts, backbone, [None if noise is None else Noise(noise, noise)])
 
 
 @contextlib.contextmanager
@@ -160,7 +160,7 @@ def stable_diffusion_15(config: ModelConfig) -> Backbone:
         unet, vae = sd15_unet(), sd15_vae()
     drop_unused(unet, config.features)
     vae.decoder = vae.post_quant_conv = None
-    return Backbone(
+    return StableDiffusion(
         vae_encoder=vae.encoder.to(torch.bfloat16), quant_conv=vae.quant_conv.to(torch.bfloat16),
         unet=unet.to(torch.bfloat16), text_encoder=None, tokenizer=None,
         alphas_cumprod=torch.linspace(1, 0.01, 1000), scaling_factor=0.18215,

@@ -176,8 +176,6 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
             "to ".join(f"{n} " for n in sorted({epochs[0], epochs[-1]})) + "epochs",
             f"median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch",
         ]
-        if trained.members > 1:
-            facts.insert(2, f"{trained.members} networks merged into one")
         lines.append(f"* {NAMES[repeats.regime]}: {', '.join(facts)}.")
     return "\n".join(lines)
 

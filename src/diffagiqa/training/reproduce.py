@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.backbones.folder import find_backbone
-from diffagiqa.backbones.unet import Backbone
 from diffagiqa.data.splits import Split
 from diffagiqa.evaluation.protocol import Evaluation, Summary, summarise_repeats
 from diffagiqa.evaluation.tables import number
@@ -23,7 +23,7 @@ from diffagiqa.pretrained import fingerprint
 from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
-from diffagiqa.training.features import Features
+from diffagiqa.training.features import CachedFeatures
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores, of_database
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
@@ -103,7 +103,7 @@ def reproduce(
 
 def repeat(
     config: TrainingConfig, rows: Rows, folder: Path, count: int, *, backbone: Backbone,
-    features: Features | None = None, official: Split | None = None,
+    features: CachedFeatures | None = None, official: Split | None = None,
     device: str | None = None, log: Log = print,
 ) -> Repeats:  # fmt: skip
     """Train and test ``count`` times on splits of their own; finished repeats are read back.
@@ -139,7 +139,7 @@ def repeat(
 
 def one_repeat(
     config: TrainingConfig, rows: Rows, split: Parts, folder: Path,
-    backbone: Backbone, features: Features | None, device: str | None, log: Log,
+    backbone: Backbone, features: CachedFeatures | None, device: str | None, log: Log,
 ) -> dict[str, Any]:  # fmt: skip
     """One split, one training run, one look at its test part."""
     labelled = rows.rated
@@ -182,7 +182,7 @@ def shared_features(
     backbone: Backbone,
     processes: Processes,
     log: Log,
-) -> Features:
+) -> CachedFeatures:
     """Features of the whole database, for all repeats."""
     model = make_model(config, rows.tasks, backbone, log)
     began = time.perf_counter()

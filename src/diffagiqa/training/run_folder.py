@@ -4,9 +4,6 @@ config.json     the TrainingConfig            metrics.csv   one row per epoch
 versions.json   libraries, git commit, host   curves.png    loss and SRCC over epochs
 split.json      rows of each part, by name    tensorboard/  the same, live
 best/  last/    model folders                 state.pt      everything that --resume needs
-
-With several members, all but best/ is the first one's; members/00/best/ is its own best model,
-members/01/ and so on are run folders of the others, and best/ is what all are folded into, written last.
 """
 
 from __future__ import annotations
@@ -38,7 +35,6 @@ from diffagiqa.training.measures import labelled_table
 
 Parts = Mapping[str, Sequence[int]]
 """Rows of "train", "validation" and "test", by position; a ``Split`` names them by image."""
-MEMBERS = "members"
 
 
 class RunFolder:
@@ -51,7 +47,7 @@ class RunFolder:
         self, folder: Path, config: TrainingConfig, resume: bool = False, main: bool = True
     ) -> None:
         self.folder = folder
-        self.best = folder / "best" if config.members == 1 else member_folder(folder, 0) / "best"
+        self.best = folder / "best"
         self.config = config
         self.resumed = resume
         self._board: Any = None
@@ -65,7 +61,7 @@ class RunFolder:
         if not main:
             return
         try:
-            self.best.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{folder} cannot be made ({error}); give another folder") from None
         self._write("config.json", config.to_json())
@@ -95,10 +91,6 @@ class RunFolder:
 
     def save_best(self, model: DiffAGIQA) -> None:
         save_folder(model, self.best)
-
-    def save_merged(self, model: DiffAGIQA) -> None:
-        """Write the network that several members were folded into."""
-        save_folder(model, self.folder / "best")
 
     def load(self) -> dict[str, Any]:
         instead = "start again in another folder, from the model in best/ with --init if you like"
@@ -167,11 +159,6 @@ class RunFolder:
                 f"{self.folder} was begun with another {', '.join(changed)}; "
                 "resume with the same values, or start in another folder"
             )
-        if not self.best.parent.is_dir():
-            raise TrainingError(
-                f"{self.folder} was begun by an older version, which kept no folders of members; "
-                "delete it, or start in another folder"
-            )
 
     def _check_unchanged(self, name: str, text: str) -> None:
         file = self.folder / name
@@ -183,10 +170,6 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.folder / name, text)
-
-
-def member_folder(folder: Path, number: int) -> Path:
-    return folder / MEMBERS / f"{number:02d}"
 
 
 def versions() -> dict[str, str]:

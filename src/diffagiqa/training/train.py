@@ -9,15 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.backbones.base import Backbone
 from diffagiqa.backbones.folder import find_backbone, load_backbone
-from diffagiqa.backbones.unet import Backbone
-from diffagiqa.backbones.unet_walk import feature_channels
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_dtype
 from diffagiqa.errors import TrainingError, WeightsError
 from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.prompter import VisualPrompter
-from diffagiqa.model.scoring import DiffAGIQA, build_model
+from diffagiqa.model.scoring import DiffAGIQA, Features, build_model
 from diffagiqa.pretrained import (
     find_model,
     fingerprint,
@@ -25,22 +24,20 @@ from diffagiqa.pretrained import (
     load_strictly,
     named_backbone,
 )
-from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
-from diffagiqa.training.features import CacheOptions, Features, cached_features
+from diffagiqa.training.features import CachedFeatures, CacheOptions, cached_features
 from diffagiqa.training.loop import Fitted, fit, predict
 from diffagiqa.training.losses import check_weights
-from diffagiqa.training.merge import merge
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.run_folder import Parts, RunFolder, member_folder
+from diffagiqa.training.run_folder import Parts, RunFolder
 from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
 
 
 def train(
     config: TrainingConfig, rows: Rows, split: Parts, folder: str | Path | None = None, *,
     cache: str | Path | None = None, device: str | None = None, resume: bool = False,
-    backbone: Backbone | None = None, features: Features | None = None,
+    backbone: Backbone | None = None, features: CachedFeatures | None = None,
     log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip
     """Train as ``config`` says; the best model lies in ``folder/best``.
@@ -53,7 +50,7 @@ def train(
     Raises ``TrainingError`` where the configuration, the data or what ``folder`` holds does not allow the
     run, and where ``loop.fit`` does.
     """
-    _check(config, rows)
+    check_weights(rows.task_names, config)
     processes = Processes(device)
     log = log if processes.main else _no_log
     backbone = backbone or open_backbone(config, processes.device)
@@ -71,22 +68,7 @@ def train(
     fitted = fit(
         model, source, rows, split, config, processes=processes, run=run, resume=resume, log=log
     )
-    if config.members > 1:
-        fitted = _with_members(fitted, source, rows, split, config, tasks=model.config.tasks,
-                               backbone=backbone, processes=processes, run=run, log=log)  # fmt: skip
     return _tested(fitted, source, split.get("test", ()), processes)
-
-
-def _check(config: TrainingConfig, rows: Rows) -> None:
-    """Raise where the configuration allows no run, before anything is loaded."""
-    if config.members > 1 and not (
-        config.freeze_prompters and config.model.pooling == "statistics"
-    ):
-        raise TrainingError(
-            f"members is {config.members}; more than one needs freeze_prompters and model.pooling "
-            '"statistics"'
-        )
-    check_weights(rows.task_names, config)
 
 
 def _cache_folder(folder: str | Path | None, cache: str | Path | None) -> Path:
@@ -98,7 +80,11 @@ def _cache_folder(folder: str | Path | None, cache: str | Path | None) -> Path:
 
 
 def _from_features(
-    features: Features, config: TrainingConfig, rows: Rows, model: DiffAGIQA, processes: Processes
+    features: CachedFeatures,
+    config: TrainingConfig,
+    rows: Rows,
+    model: DiffAGIQA,
+    processes: Processes,
 ) -> tuple[Source, Rows]:
     """Scores from cached features, and the rows without the labels of pictures that have none."""
     rows = rows.without_labels(features.unreadable)
@@ -146,95 +132,63 @@ def _tested(fitted: Fitted, source: Source, test: Sequence[int], processes: Proc
     )
 
 
-def _with_members(
-    first: Fitted, source: Source, rows: Rows, split: Parts, config: TrainingConfig, *,
-    tasks: tuple[TaskConfig, ...], backbone: Backbone, processes: Processes, run: RunFolder | None,
-    log: Callable[[str], None],
-) -> Fitted:  # fmt: skip
-    """Train the other members, each from a seed of its own, and fold all into one network.
-
-    Each goes on where its own folder says it was.
-    """
-    models = [first.model]
-    for number in range(1, config.members):
-        log(f"member {number + 1} of {config.members}")
-        own = replace(config, seed=config.seed + 1009 * number, init=None, members=1)
-        model = make_model(own, tasks, backbone, _no_log)
-        place, begun = None, False
-        if run is not None:
-            folder = member_folder(run.folder, number)
-            begun = (folder / STATE).is_file()
-            place = RunFolder(folder, own, begun, processes.main)
-        fitted = fit(
-            model,
-            source,
-            rows,
-            split,
-            own,
-            processes=processes,
-            run=place,
-            resume=begun,
-            log=_no_log,
-        )
-        models.append(fitted.model)
-    merged = merge(models)
-    if run is not None and processes.main:
-        run.save_merged(merged)
-    return replace(first, model=merged)
-
-
 def train_heads(
-    features: Sequence[Tensor], labels: Tensor, split: Parts, config: TrainingConfig, *,
+    features: Features, labels: Tensor, split: Parts, config: TrainingConfig, *,
     tasks: Sequence[TaskConfig] | None = None, sources: Tensor | None = None,
     mirrored: Tensor | None = None, device: str | None = None, log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip
     """Train pyramid and heads on features in memory; nothing is written.
 
-    ``features``: one tensor per level, (N, C, h, w), or (N, views, passes, C, h, w) with several
-    noise draws (and their mirrored twins after them, where ``mirrored`` (N,) says which rows may use
-    them). ``labels`` (N, tasks) in [0, 1], NaN where missing; ``tasks`` default to the model's.
+    ``features``: by name, (N, C, h, w), or (N, views, passes, C, h, w) with several noise draws (and
+    their mirrored twins after them, where ``mirrored`` (N,) says which rows may use them); those that
+    the model names are used. ``labels`` (N, tasks) in [0, 1], NaN where missing; ``tasks`` default to
+    the model's.
     """
     from diffagiqa.data.samples import Sample
 
     processes = Processes(device)
-    levels = [level[:, None, None] if level.ndim == 4 else level for level in features]
+    names = config.model.features
+    if missing := [name for name in names if name not in features]:
+        raise TrainingError(f"features lack {', '.join(missing)}, which the model names")
+    maps = {name: features[name] for name in names}
+    maps = {name: m[:, None, None] if m.ndim == 4 else m for name, m in maps.items()}
+    count, _, passes = maps[names[0]].shape[:3]
     chosen = tuple(tasks or config.model.tasks)
-    if labels.shape != (len(levels[0]), len(chosen)):
+    if labels.shape != (count, len(chosen)):
         raise TrainingError(
-            f"labels have shape {tuple(labels.shape)}; expected ({len(levels[0])}, {len(chosen)})"
+            f"labels have shape {tuple(labels.shape)}; expected ({count}, {len(chosen)})"
         )
     samples = tuple(Sample(f"row {i}", "", "none", i) for i in range(len(labels)))
     sources = torch.zeros(len(labels), dtype=torch.long) if sources is None else sources
     rows = Rows(samples, labels.float(), chosen, sources, ("features",))
     model_config = replace(
-        config.model, tasks=chosen, feature_channels=tuple(level.shape[3] for level in levels)
+        config.model, tasks=chosen, feature_channels=tuple(m.shape[3] for m in maps.values())
     )
-    if levels[0].shape[2] == 1 and model_config.prompting == "per_task":
+    if passes == 1 and model_config.prompting == "per_task":
         model_config = replace(model_config, prompting="none")
     model = initial_model(model_config, config.seed)
     model.prompters.requires_grad_(False)
     arithmetic = autocast(processes.device, chosen_precision(config))
     source = FeatureSource(
-        levels, arithmetic, device=processes.device, mirrored=mirrored,
+        maps, arithmetic, device=processes.device, mirrored=mirrored,
         scoring_draws=model_config.noise_draws,
     )  # fmt: skip
     return fit(model, source, rows, split, config, processes=processes, log=log)
 
 
 def open_backbone(config: TrainingConfig, device: torch.device) -> Backbone:
-    dtype = choose_dtype(device, config.backbone_dtype, exact=config.model.needs_float32)
     return load_backbone(
-        config.model.backbone, config.model.unet_names, revision=config.model.backbone_revision,
-        device=device, dtype=dtype,
+        config.model.backbone, config.model.features, revision=config.model.backbone_revision,
+        device=device, dtype=choose_dtype(device, config.backbone_dtype),
     )  # fmt: skip
 
 
 def compute_features(
     config: TrainingConfig, rows: Rows, folder: Path, backbone: Backbone, model: DiffAGIQA,
     processes: Processes, log: Callable[[str], None],
-) -> Features:  # fmt: skip
+) -> CachedFeatures:  # fmt: skip
     options = CacheOptions(
-        draws=max(config.cached_draws, config.model.noise_draws),
+        draws=max(config.cached_draws, config.model.noise_draws) if takes_noise(backbone) else 1,
         mirrored=config.flip,
         skip_unreadable=config.unreadable == "skip",
     )
@@ -250,7 +204,7 @@ def make_model(
     log: Callable[[str], None] = print,
 ) -> DiffAGIQA:  # fmt: skip
     """The model that training starts from: new weights, or those of ``config.init``."""
-    channels = feature_channels(backbone.unet, config.model.features)
+    channels = backbone.feature_channels(config.model.features)
     use_text = {task.name: task.use_text for task in config.model.tasks}
     tasks = tuple(replace(task, use_text=use_text.get(task.name, True)) for task in tasks)
     wanted = replace(
@@ -258,6 +212,7 @@ def make_model(
         backbone=named_backbone(config.model.backbone),
         tasks=tasks,
         feature_channels=channels,
+        noise_draws=config.model.noise_draws if takes_noise(backbone) else 1,
     )
     if config.init is not None:
         start = load_model(find_model(config.init))
@@ -289,6 +244,12 @@ def make_model(
         model = initial_model(wanted, config.seed)
     model.prompters.requires_grad_(not config.freeze_prompters)
     return model
+
+
+def takes_noise(backbone: Backbone) -> bool:
+    """Whether its features depend on a draw of noise."""
+    side = backbone.side_multiple
+    return backbone.latent_shape(side, side) is not None
 
 
 def initial_model(config: ModelConfig, seed: int) -> DiffAGIQA:
@@ -330,4 +291,4 @@ def chosen_precision(config: TrainingConfig) -> str:
 
 
 def _no_log(text: str) -> None:
-    """Where nothing is to be said: in processes other than the main one, and by further members."""
+    """Where nothing is to be said: in processes other than the main one."""

@@ -16,8 +16,8 @@ import torch
 from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import TrainingError
-from diffagiqa.synth.defects import TRAIN_DEFECTS
 from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.damages import TRAIN_DEFECTS
 from diffagiqa.training.data import Damage, Origin, Rows
 
 KEPT = 0.2
