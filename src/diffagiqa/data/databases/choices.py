@@ -142,7 +142,7 @@ def read_image_reward(folder: Folder) -> Listing:
 def _ranked_rows(choices: Choices, file: Path, part: str) -> int:
     """A table with a row per image: rows of one prompt_id are a group. Returns how many have one row."""
     groups: dict[str, list[tuple[Any, Any, Any]]] = {}
-    for row, record in _records(file):
+    for row, record in table_rows(file):
         names = ("prompt_id", "prompt", "image_path", "rank")
         if missing := [name for name in names if record.get(name) in (None, "")]:
             raise DatabaseError(f"{file} row {row}: it has no {missing[0]}; download it again")
@@ -239,7 +239,7 @@ def read_choices(
     """
     where, choices = Path(path), Choices()
     ranked: dict[str, list[tuple[str, str | None, str, Any, str, str]]] = {}
-    for number, record in _records(where):
+    for number, record in table_rows(where):
         names = {str(column).strip().lower(): str(column) for column in record}
         if not columns:
             columns = RANK_COLUMNS if set(RANK_COLUMNS) <= set(names) else PAIR_COLUMNS
@@ -279,7 +279,7 @@ def holds_choices(path: str | os.PathLike[str]) -> bool:
     False where it cannot be read: whoever reads it then says why.
     """
     try:
-        _, record = next(_records(Path(path)))
+        _, record = next(table_rows(Path(path)))
     except (DatabaseError, StopIteration):
         return False
     names = {str(column).strip().lower() for column in record}
@@ -317,7 +317,7 @@ PARTS = {"": "", "train": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test"}  # fmt: skip
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def table_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a table, from 1; DatabaseError names the first that cannot be read."""
     if suffix(str(file)) not in TABLE_SUFFIXES:
         raise DatabaseError(f"{file} is no table; expected one of {', '.join(TABLE_SUFFIXES)}")
