@@ -29,6 +29,7 @@ RANK = {
     "graphs": 6,
     "batches": 7,
     "scorer": 8,
+    "rows": 9,
     "synth": 8,
     "training": 9,
     "pretrain": 10,
