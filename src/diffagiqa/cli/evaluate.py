@@ -211,7 +211,7 @@ def _write_report(
     kinds = column_kinds(rated, labels)
     kinds |= {**dict.fromkeys(columns.values(), float), "error": str}
     found = scorer.score_many(
-        (row.place, row.prompt) for row in rated.rows if row.place is not None
+        (row.sample.source, row.sample.prompt or "") for row in rated.rows if not row.sample.error
     )
     bar: Any = contextlib.nullcontext(rated.rows)
     if not quiet and sys.stderr.isatty():
@@ -220,8 +220,8 @@ def _write_report(
     # Opened first, before hours are spent on what cannot be kept.
     with RowWriter(out, kinds) as report, bar as rows:
         for row in rows:
-            result = None if row.place is None else next(found)
-            own, fault = {}, row.fault
+            result = None if row.sample.error else next(found)
+            own, fault = {}, row.sample.error
             if isinstance(result, DiffAGIQAError):
                 fault = str(result)
             elif result is not None:
@@ -240,11 +240,12 @@ def _evaluation(
     from diffagiqa.evaluation.protocol import evaluate_predictions
     from diffagiqa.training.measures import RESAMPLES
 
-    frame = pd.DataFrame({"prompt": [row.prompt for row in rated.rows]})
+    samples = [row.sample for row in rated.rows]
+    frame = pd.DataFrame({"prompt": [sample.prompt or "" for sample in samples]})
     if rated.generator is not None:
-        frame["generator"] = [row.generator for row in rated.rows]
+        frame["generator"] = [sample.generator or "unknown" for sample in samples]
     for task in tasks:
-        frame[task] = [row.labels[task] for row in rated.rows]
+        frame[task] = [sample.labels.get(task, float("nan")) for sample in samples]
         values = [own.get(task, float("nan")) for own in predicted]
         frame[f"{task}_predicted"] = pd.Series(values, dtype="float64")
     scored = [bool(own) for own in predicted]
@@ -274,7 +275,7 @@ def _show(
             typer.echo(
                 f"  {counted(found.unlabelled, 'row')} without a number in {labels[task]} left out"
             )
-        known = [row.labels[task] for row in rated.rows if row.labels[task] == row.labels[task]]
+        known = [r.sample.labels[task] for r in rated.rows if task in r.sample.labels]
         low, high = scales[task]
         if known and not (low <= min(known) and max(known) <= high):
             typer.echo(

@@ -12,8 +12,8 @@ from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.json_stream import json_entries
 from diffagiqa.data.databases.listing import Listing, Source, build
 from diffagiqa.data.preferences import PreferenceGroup
-from diffagiqa.data.samples import TABLE_SUFFIXES, suffix
-from diffagiqa.data.tables import read_rows
+from diffagiqa.data.records import TableReader
+from diffagiqa.data.samples import suffix
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, TableError
 
@@ -319,10 +319,8 @@ PARTS = {"": "", "train": "train", "val": "validation", "valid": "validation",
 
 def table_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a table, from 1; DatabaseError names the first that cannot be read."""
-    if suffix(str(file)) not in TABLE_SUFFIXES:
-        raise DatabaseError(f"{file} is no table; expected one of {', '.join(TABLE_SUFFIXES)}")
     try:
-        for number, record in enumerate(read_rows(str(file)), start=1):
+        for number, record in enumerate(TableReader(file), start=1):
             if isinstance(record, str):
                 raise DatabaseError(f"{file} row {number}: {record}")
             yield number, record

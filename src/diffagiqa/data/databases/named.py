@@ -11,7 +11,7 @@ import numpy as np
 
 from diffagiqa.data.databases.choices import table_rows
 from diffagiqa.data.databases.database import Expected, Scale
-from diffagiqa.data.databases.files import Folder
+from diffagiqa.data.databases.files import Folder, read_sheet
 from diffagiqa.data.databases.listing import (
     ALIGNMENT,
     PERCEPTION,
@@ -71,8 +71,7 @@ def read_named(folder: Folder, title: str) -> Listing:
         )
     tables, where_from = [], []
     for where, names in fitting.items():
-        rows = [{new: row[old] for new, old in names.items()} for _, row in table_rows(where)]
-        table = pd.DataFrame(rows, columns=list(names))
+        table = read_sheet(where)[list(names.values())].set_axis(list(names), axis=1)
         number_columns(table, [task for task in (PERCEPTION, ALIGNMENT) if task in names], where)
         tables.append(table)
         where_from += [parts[where]] * len(table)
