@@ -28,6 +28,7 @@ RANK = {
     "evaluation": 7,
     "batches": 7,
     "scorer": 8,
+    "rows": 9,
     "training": 9,
     "explain": 10,
     "jobs": 10,

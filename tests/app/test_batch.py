@@ -14,9 +14,8 @@ from diffagiqa.app.batch import columns_shown, row_shown, score_files
 from diffagiqa.app.examples import write_examples
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
 from diffagiqa.errors import ImageError, PromptError
-from diffagiqa.jobs.model_spec import ModelFacts
-from diffagiqa.jobs.rows import row_columns
 from diffagiqa.report import read_run
+from diffagiqa.rows import row_columns
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def test_rows_and_remarks(small_scorer: Scorer, paths: list[str], tmp_path: Path
     assert rows[0]["alignment"] == pytest.approx(expected["alignment"], abs=1e-5)
     assert rows[0]["prompt_source"] == "a1111"
     assert shown[0]["remark"] == ""
-    assert shown[1]["remark"] == "no prompt: the alignment means nothing"
+    assert (shown[1]["alignment"], shown[1]["remark"]) == (None, "no prompt, so no alignment")
     assert shown[2]["alignment"] is None
     assert "is not a picture" in shown[2]["remark"]
     unlike = row_shown(small_scorer, rows[0] | {"unfamiliar": "picture+prompt"})[-1]
@@ -93,7 +92,7 @@ def test_the_csv_is_the_command_lines(
     out = tmp_path / "scores.csv"
     list(score_files(small_scorer, paths, "", out))
     table = pd.read_csv(out)
-    assert list(table) == list(row_columns(ModelFacts.of(small_scorer)))
+    assert list(table) == list(row_columns(small_scorer.config))
     assert table["image"][2] == "'=bad.png"  # no formula in a spreadsheet
     assert len(read_run(out).rows) == 3  # diffagiqa report takes it
 

@@ -21,8 +21,8 @@ from pyarrow import parquet
 from diffagiqa.cli.main import run
 
 COLUMNS = [
-    "row", "image", "prompt", "prompt_source", "perception", "alignment",
-    "perception_mos", "alignment_mos", "seed", "model", "error",
+    "row", "image", "file", "prompt", "prompt_source", "perception", "alignment",
+    "perception_mos", "alignment_mos", "doubtful", "unfamiliar", "seed", "model", "error",
 ]  # fmt: skip
 
 
@@ -71,7 +71,8 @@ def test_table_on_standard_output(
         assert float(row["perception_mos"]) == pytest.approx(5 * float(row["perception"]))
         assert len(row["model"]) == 16
     assert "3 of 4 rows scored" in captured.err
-    assert "1 without a prompt, scored against the empty one" in captured.err
+    assert [row["alignment"] == "" for row in rows] == [False, False, True, True]
+    assert "1 without a prompt, so without alignment" in captured.err
 
 
 def test_a_name_that_is_not_utf8_can_be_printed(
@@ -183,7 +184,11 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
     [
         (["{folder}/*.webp"], "holds no picture"),
         (["{folder}", "--prompt", "a", "--prompts", "b.txt"], "give one of the two"),
-        (["{folder}", "--shard", "4/4"], "expected i/n"),
+        (["{folder}", "--shard", "4/4", "--out", "{folder}/new"], "expected i/n"),
+        (["{folder}", "--shard", "0/4"], "--shard goes with --out; name a file or folder"),
+        (["{folder}", "--engine", "ray"], "--engine ray goes with --out"),
+        (["{folder}/absent.png"], "absent.png does not exist; check the path"),
+        (["{folder}/absent.csv"], "absent.csv does not exist; check the path"),
         (["{folder}", "--engine", "spark"], "expected local or ray"),
         (["{folder}", "--out", "a.csv", "--format", "xml"], "expected one of parquet, csv, jsonl"),
         (["{folder}", "--workers", "4"], "--workers was given and the engine is local"),
@@ -191,7 +196,7 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
         (["{folder}", "--out", "scores.xlsx"], "name it .csv, .jsonl or .parquet"),
         (["{folder}", "--out", "{folder}"], "holds a.png and no job of ours"),
         (["{folder}/a.png", "--out", "{folder}/a.png"], "a.png is an input of this command"),
-        (["{folder}", "--chunk-rows", "2"], "do not grow"),
+        (["{folder}", "--chunk-rows", "2", "--out", "{folder}/new"], "do not grow"),
         (["{folder}", "--dtype", "int8"], "dtype 'int8' is unknown"),
     ],
 )
@@ -207,6 +212,79 @@ def test_wrong_use(
     assert code == 2
     assert not (folder / "_job").exists()
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["absent.png"],
+        ["."],
+        ["table.csv", "--image-column", "picture"],
+        ["table.csv", "--prompts", "absent.txt"],
+        ["table.csv", "--out", "table.csv"],
+        ["table.csv", "--out", "full"],
+        ["table.csv", "--out", "table.csv/scores.csv"],
+        ["table.csv", "--out", "scores.xlsx"],
+        ["table.csv", "--out", "scores.csv", "--shard", "0/2"],
+        ["table.csv", "--out", "parts", "--format", "xml"],
+        ["table.csv", "--out", "parts", "--workers", "2"],
+    ],
+)
+def test_a_refusal_comes_before_torch_is_imported(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("image,prompt\na.png,a fox\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    code = (
+        "import sys; from diffagiqa.cli.main import run\n"
+        "code = run(['score', *sys.argv[1:]]); print(code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True, text=True, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["2", "False"]
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_said_first(
+    tiny_model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 10**6))
+    assert score(tiny_model, folder, "--out", tmp_path / "s.csv") == 2
+    assert "has 1 MB left, and 20 MB are the least" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["s.csv", "deep/s.jsonl", "parts", "deep/parts"])
+def test_an_output_says_where_the_images_lie_from_its_folder(
+    tiny_model: Path, folder: Path, tmp_path: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    shutil.copy(folder / "b.png", tmp_path / "in" / "b.png")
+    (tmp_path / "table.csv").write_text("image\nb.png\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    assert score(tiny_model, "table.csv", "--root", "in", "--out", out, "--format", "jsonl") == 0
+    place = Path(out) / "part-00000.jsonl" if "parts" in out else Path(out)
+    text = place.read_text()
+    row = json.loads(text) if place.suffix == ".jsonl" else next(csv.DictReader(text.splitlines()))
+    assert row["image"] == "b.png"
+    assert (place.parent / row["file"]).resolve() == tmp_path / "in" / "b.png"
+
+
+def test_a_doubtful_score_is_said_in_the_row_and_the_summary(
+    tiny_model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"doubtful": ["alignment"]}))
+    assert score(model, folder / "b.png", folder / "c.png") == 0
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(captured.out.splitlines()))
+    assert [row["doubtful"] for row in rows] == ["alignment", ""]  # c.png has no alignment
+    assert "does not stand behind its alignment" in captured.err
+    assert "alignment?" in captured.err
 
 
 @pytest.mark.parametrize("seed", ["-1", "9" * 20])

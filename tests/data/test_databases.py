@@ -345,7 +345,7 @@ def test_of_two_columns_of_one_name_none_is_taken(tmp_path: Path, suffix: str) -
         parquet.write_table(
             pa.Table.from_arrays(arrays, list(table.columns)), tmp_path / "t.parquet"
         )
-    with pytest.raises(DatabaseError, match=r"has a header that names a column twice or is not"):
+    with pytest.raises(DatabaseError, match="has a header that names the column 'prompt' twice"):
         load_table(
             tmp_path / f"t{suffix}",
             TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)}),
@@ -527,7 +527,7 @@ def test_other_matrices(tmp_path: Path, content: dict[str, np.ndarray], expected
 def test_damaged_files(tmp_path: Path) -> None:
     aigciqa2023(tmp_path)
     (tmp_path / "pic-index.xlsx").write_bytes(b"no workbook")
-    with pytest.raises(DatabaseError, match=r"pic-index.xlsx cannot be read .*download it again"):
+    with pytest.raises(DatabaseError, match=r"pic-index.xlsx cannot be read as xlsx"):
         load_database("aigciqa2023", tmp_path)
     (tmp_path / "DATA/MOS/mosz1.mat").write_bytes(b"no matrix")
     (tmp_path / "pic-index.xlsx").unlink()
@@ -576,11 +576,12 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"has suffix \.txt"):
         load_table(tmp_path / "t.txt", TableColumns(labels=labels, scales=scales))
     for content, sentence in (
-        (b"", "t.csv is empty; expected a header and rows; check what it was saved as"),
-        ("image,prompt,mos\na.png,caf\xe9,3\n".encode("latin-1"), "not in UTF-8; save it as UTF-8"),
+        (b"", "t.csv has no rows; expected a header"),
+        (b"image,prompt,mos\n", "t.csv has no rows; expected a header"),
+        (b"image,prompt,mos\na.png,caf\xe9,3\n", "row 1: it is not UTF-8; save the table as UTF-8"),
         (
             b"image,prompt,mos\na.png,x,3\na.png,x,3,4\n",
-            r"\(Expected 3 fields in line 3, saw 4\); ch",
+            r"row 2: it has 4 fields, and the header 3",
         ),
         (b"image,prompt,mos\na.png,x,3\n", r"--prompt-column \('' where there are no prompts\)"),
     ):
@@ -588,6 +589,3 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
         with pytest.raises(DatabaseError, match=sentence) as caught:
             load_table(path, TableColumns(prompt="text", labels=labels, scales=scales))
         assert "download" not in str(caught.value)
-    (tmp_path / "empty.csv").write_text("image,prompt,mos\n")
-    with pytest.raises(DatabaseError, match="the table has no rows; perception has no scores"):
-        load_table(tmp_path / "empty.csv", TableColumns(labels=labels, scales=scales))

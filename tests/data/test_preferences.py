@@ -15,7 +15,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from diffagiqa.data.databases import Database, check_database, load_database, read_database
-from diffagiqa.data.databases.choices import read_pairs
+from diffagiqa.data.databases.choices import read_preferences
 from diffagiqa.data.databases.json_stream import json_entries
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.preferences import (
@@ -300,7 +300,7 @@ def test_a_table_of_pairs(tmp_path: Path, suffix: str) -> None:
         rows.to_parquet(file)
     for seed, name in enumerate(("a.png", "b.png", "c.png")):
         (tmp_path / name).write_bytes(png(seed))
-    database = read_pairs(file)
+    database = read_preferences(file)
     assert check_database(database).usable
     assert database.table["image"].tolist() == ["a.png", "b.png", "c.png", "c.png", "b.png"]
     assert database.table["generator"].tolist() == ["x", "y", "y", "y", "x"]
@@ -311,7 +311,7 @@ def test_a_table_of_pairs_with_the_images_in_it(tmp_path: Path) -> None:
     rows = [{"prompt": "a cat", "left": {"bytes": png(0), "path": "x"},
              "right": {"bytes": png(1), "path": "y"}, "choice": "left"}]  # fmt: skip
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
-    database = read_pairs(tmp_path / "pairs.parquet", ("left", "right", "choice"))
+    database = read_preferences(tmp_path / "pairs.parquet", ("left", "right", "choice"))
     np.testing.assert_array_equal(pixels(database)[1], decode_image(png(1)))
     assert database.groups[0].best == (0,)
 
@@ -331,10 +331,10 @@ def test_a_broken_row_of_a_table_of_pairs_is_named(tmp_path: Path, line: str, re
     file = tmp_path / "pairs.csv"
     file.write_text(f"prompt,image_a,image_b,preferred\na cat,a.png,b.png,a\n{line}\n")
     with pytest.raises(DatabaseError, match=reason):
-        read_pairs(file)
+        read_preferences(file)
     file.write_text("prompt,image_a,image_b\nx,a.png,b.png\n")
     with pytest.raises(DatabaseError, match="lacks preferred"):
-        read_pairs(file)
+        read_preferences(file)
 
 
 def test_damaged_archives_are_named(tmp_path: Path) -> None:
@@ -348,3 +348,16 @@ def test_damaged_archives_are_named(tmp_path: Path) -> None:
     archive.write_bytes(whole[:200])
     with pytest.raises(DatabaseError, match=r"images\.zip cannot be read"):
         read_database("hpdv2", tmp_path)
+
+
+def test_a_table_of_ranks(tmp_path: Path) -> None:
+    (tmp_path / "ranks.csv").write_text(
+        "prompt,image,rank,model\na,0.png,2,x\nb,9.png,1,x\na,1.png,1,y\na,2.png,1,z\nb,8.png,2,y\n"
+    )
+    database = read_preferences(tmp_path / "ranks.csv")
+    assert database.table["image"].tolist() == ["0.png", "1.png", "2.png", "9.png", "8.png"]
+    assert database.table["generator"].tolist() == ["x", "y", "z", "x", "y"]
+    assert [group.best for group in database.groups] == [(1, 2), (3,)]
+    (tmp_path / "ranks.csv").write_text("prompt,image,rank\na,0.png,2\na,1.png,first\n")
+    with pytest.raises(DatabaseError, match="row 2, of 'a': its ranks are"):
+        read_preferences(tmp_path / "ranks.csv")

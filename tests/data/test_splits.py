@@ -11,11 +11,14 @@ import pytest
 
 from diffagiqa.data.splits import (
     Split,
+    generator_family,
     group_keys,
+    leave_out_split,
     official_split,
     prompt_key,
     random_split,
     repeats,
+    split_facts,
     table_hash,
 )
 from diffagiqa.errors import DatabaseError
@@ -211,3 +214,55 @@ def test_images_without_a_prompt_are_apart(table: pd.DataFrame) -> None:
     for names, share in ((parts.train, 0.7), (parts.validation, 0.1), (parts.test, 0.2)):
         found = sum(name.startswith("bare") for name in names) / len(bare)
         assert found == pytest.approx(share, abs=0.1)
+
+
+def generators_table() -> pd.DataFrame:
+    """40 prompts by five generators of four families, and ten prompts that only one of them has."""
+    rows = [
+        (f"{generator}-{i}.png", f"prompt {i}", generator)
+        for generator in ("sd_low", "sd_high", "flux", "glide", "attn")
+        for i in range(40)
+    ]
+    rows += [(f"own-{i}.png", f"own {i}", "flux") for i in range(10)]
+    return pd.DataFrame(rows, columns=["image", "prompt", "generator"])
+
+
+def test_a_left_out_generator_and_its_test_prompts_are_new_to_training() -> None:
+    table = generators_table()
+    for seed in range(4):
+        split = leave_out_split(table, test=0.25, seed=seed, validation=0.1)
+        parts = split.rows(table)
+        family = ("attn", "flux", "glide", "sd")[seed]
+        assert split.kind == f"leaving out {family}"
+        facts = split_facts(
+            split.kind, table["prompt"].tolist(), table["generator"].tolist(), parts
+        )
+        assert facts.seen == 0
+        assert {generator_family(name) for name in facts.new_generators} == {family}
+        tested = table.iloc[parts["test"]]
+        assert set(tested["generator"].map(generator_family)) == {family}
+        assert len(parts["validation"]) > 0
+        assert (family == "flux") == tested["image"].str.startswith("own").any()
+    assert leave_out_split(table, "SD", seed=0).kind == "leaving out sd"
+    with pytest.raises(DatabaseError, match="'dalle' cannot be left out of attn, flux, glide, sd"):
+        leave_out_split(table, "dalle")
+    with pytest.raises(DatabaseError, match="name one of several"):
+        leave_out_split(table[table["generator"] == "flux"], "flux")
+
+
+def test_every_split_says_what_training_has_seen() -> None:
+    table = generators_table()
+    columns = table["prompt"].tolist(), table["generator"].tolist()
+    by_prompt = random_split(table, seed=1)
+    assert split_facts("prompt", *columns, by_prompt.rows(table)).seen == 0
+    by_image = random_split(table, seed=1, by="image").rows(table)
+    facts = split_facts("image", *columns, by_image)
+    trained = set(table["prompt"].iloc[by_image["train"]])
+    assert facts.seen == table["prompt"].iloc[by_image["test"]].isin(trained).sum()
+    assert facts.sentence.startswith(
+        f"split by image: the prompts of {facts.seen} of 42 test rows ("
+    )
+    text = split_facts("official", ["a", "A.", ""], ["x", "y", "y"], {"train": [0], "test": [1, 2]})
+    assert text.sentence == (
+        "split as published: the prompts of 1 of 2 test rows (50 %) are in training; new generators: y"
+    )

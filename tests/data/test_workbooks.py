@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from diffagiqa.data import workbooks
-from diffagiqa.data.tables import read_records, read_samples
+from diffagiqa.data.records import TableReader
+from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import MissingExtraError, TableError
 
 
@@ -30,9 +31,9 @@ def book(tmp_path: Path) -> Path:
 
 
 def test_rows_of_a_workbook(book: Path) -> None:
-    first, second = read_records(str(book))
-    assert first == {"image": "a.png", "prompt": "a cat", "mos": 2.5, "made": "2026-01-02T00:00:00"}
-    assert second == {"image": "b.png", "prompt": "", "mos": 3, "made": ""}
+    first, second = TableReader(book)
+    assert first == {"image": "a.png", "prompt": "a cat", "mos": "2.5", "made": "2026-01-02"}
+    assert second == {"image": "b.png", "prompt": "", "mos": "3", "made": ""}
     samples = list(read_samples([str(book)]))
     assert [(sample.image, sample.prompt) for sample in samples] == [
         ("a.png", "a cat"), ("b.png", None),
@@ -56,9 +57,9 @@ def change_sheet(book: Path, old: bytes, new: bytes) -> None:
 
 def test_no_row_is_lost_where_the_file_says_that_it_is_smaller(book: Path) -> None:
     change_sheet(book, b'<dimension ref="A1:E4"', b'<dimension ref="A1:A1"')
-    first, second = read_records(str(book))
+    first, second = TableReader(book)
     assert (first["image"], first["prompt"]) == ("a.png", "a cat")
-    assert (second["image"], second["mos"], second["made"]) == ("b.png", 3, "")
+    assert (second["image"], second["mos"], second["made"]) == ("b.png", "3", "")
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,12 @@ def test_empty_cells_without_end_are_refused(
     monkeypatch.setattr(workbooks, "_MAX_CELLS", 10_000)
     change_sheet(book, old, new)
     with pytest.raises(TableError, match=r"over 1,048,576 rows or 10,000 cells, empty ones incl"):
-        list(read_records(str(book)))
+        list(TableReader(book))
 
 
 def test_errors_in_cells_are_empty(book: Path) -> None:
     pd.DataFrame([["image", "mos"], ["a.png", "#N/A"]]).to_excel(book, index=False, header=False)
-    assert list(read_records(str(book))) == [{"image": "a.png", "mos": ""}]
+    assert list(TableReader(book)) == [{"image": "a.png", "mos": ""}]
 
 
 def test_workbooks_that_cannot_be_read(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,14 +85,14 @@ def test_workbooks_that_cannot_be_read(book: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(
             TableError, match=r"bytes unpacked, and the limit is 1,000; save it as CSV"
         ):
-            list(read_records(str(book)))
+            list(TableReader(book))
     pd.DataFrame([["image", "image"], ["a", "b"]]).to_excel(book, index=False, header=False)
-    with pytest.raises(TableError, match="names a column twice"):
-        list(read_records(str(book)))
+    with pytest.raises(TableError, match="names the column 'image' twice"):
+        list(TableReader(book))
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
-        list(read_records(str(book)))
+        list(TableReader(book))
     monkeypatch.undo()
     book.write_bytes(b"no workbook")
     with pytest.raises(TableError, match=r"cannot be read as xlsx \(.*\); check its format"):
-        list(read_records(str(book)))
+        list(TableReader(book))

@@ -300,6 +300,7 @@ def test_generator_table(frame: pd.DataFrame) -> None:
 def test_published_figures_have_a_source_and_a_range() -> None:
     for row in PUBLISHED:
         assert row.source
+        assert row.protocol
         assert row.figures
         assert all(0 < value < 1 for value in row.figures.values())
     assert published("agiqa-1k", "perception") == ()
@@ -307,7 +308,15 @@ def test_published_figures_have_a_source_and_a_range() -> None:
 
 def test_published_table() -> None:
     table = published_table("agiqa-3k", "alignment")
-    assert "| StairReward | 0.7472 | 0.8529 | not available | as printed in" in table
+    assert table.startswith("| method | SRCC | PLCC | protocol | comparable with ours by prompt |")
+    assert "| StairReward | 0.7472 | 0.8529 | quoted or run again by that paper" in table
+    assert "| LMM4LMM | 0.83 | not available | not known | no | noted in 2026" in table
+    near = [row.split(" | ")[0] for row in table.splitlines() if " | yes, nearly | " in row]
+    assert near == ["| IPCE", "| ACL-IQA"]
+    own = next(row for row in PUBLISHED if row.method == "MA-AGIQA, its own figure")
+    assert own.figures["perception", "srcc"] == 0.8939
+    assert "597 of 597 test prompts in training" in own.protocol
+    assert "| HPS v2.1 | 0.841 | official test set |" in published_table("hpdv2", "preference")
     assert published_table("agiqa-1k", "perception") == ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from diffagiqa.evaluation.rated_table import column_kinds, read_rated_table
@@ -16,16 +15,14 @@ def test_what_is_no_finite_number_is_no_rating(tmp_path: Path) -> None:
     )
     rows = read_rated_table(tmp_path / "t.csv", LABELS).rows
     assert [row.cells["mos"] for row in rows] == [3.5, None, None, None, None]
-    assert rows[0].labels == {"perception": 3.5}
-    assert all(math.isnan(row.labels["perception"]) for row in rows[1:])
+    assert [row.sample.labels for row in rows] == [{"perception": 3.5}, {}, {}, {}, {}]
 
 
 def test_a_row_that_cannot_be_read_is_named_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,mos\na.png,1\nb.png,2,3\n")
     good, bad = read_rated_table(tmp_path / "t.csv", LABELS).rows
-    assert (good.fault, good.place) == ("", f"{tmp_path}/a.png")
-    assert bad.fault.startswith(f"{tmp_path}/t.csv row 2: it has 3 fields")
-    assert bad.place is None
+    assert (good.sample.error, good.sample.source) == (None, f"{tmp_path}/a.png")
+    assert str(bad.sample.error).startswith(f"{tmp_path}/t.csv row 2: it has 3 fields")
 
 
 def test_columns_keep_their_text_but_negative_numbers(tmp_path: Path) -> None:

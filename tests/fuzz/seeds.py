@@ -92,10 +92,11 @@ def seeds() -> dict[str, list[bytes]]:
         "prompt": [b"a cat", "\u202ea\0\u200d\ufeff".encode()],
         "config": [ModelConfig().to_json().encode()],
         "request": [b'{"images": [{"image": "aGk=", "prompt": "a cat"}]}', b'{"url": "https://a"}'],
-        "csv": [b'image,prompt\na.png,"a, cat"\n../b,=1\n', b"\xef\xbb\xbfpath\r\n/x\r\n"],
+        "csv": [b'image,prompt\na.png,"a, cat"\n../b,=1\n', b"\xef\xbb\xbfpath\r\n/x\r\n",
+                "sep=;\r\nimage;mos\r\na\\é.png;1,5\r\n".encode("utf-16")],
         "jsonl": [b'{"image": "a.png", "prompt": "a cat"}\n{}\n'],
         "json": [b'[{"image": "a.png", "prompt": "a cat"}]'],
         "parquet": [_parquet()],
         "xlsx": [_workbook()],
         "tar": [_tar()],
-    }
+    }  # fmt: skip

@@ -6,11 +6,13 @@ replay of the kept corpus.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from diffagiqa.data.cells import cell_number, cell_text
 from diffagiqa.data.images import ImageLimits, decode_image
 from diffagiqa.data.prompts import (
     MAX_PROMPT_CHARACTERS,
@@ -18,8 +20,9 @@ from diffagiqa.data.prompts import (
     comfyui_prompt,
     prompt_from_image_bytes,
 )
+from diffagiqa.data.records import read_frame
 from diffagiqa.data.results import guard_cell
-from diffagiqa.data.samples import Sample
+from diffagiqa.data.samples import TABLE_SUFFIXES, Sample
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptError
 from diffagiqa.model.config import ModelConfig
@@ -96,10 +99,24 @@ def _table(suffix: str) -> Callable[[bytes], None]:
                     _check_sample(sample, folder)
             except DiffAGIQAError as fault:
                 _check_sentence(fault)
+            if suffix in TABLE_SUFFIXES:
+                _check_frame(file)
             assert os.listdir(folder) == [file.name]
 
     target.__doc__ = f"Tables or shards named {suffix}."
     return target
+
+
+def _check_frame(file: Path) -> None:
+    """The whole table: every cell is a text, a number, or a sentence that says why it is neither."""
+    try:
+        frame = read_frame(file)
+        for cell in frame.to_numpy().ravel()[:1000]:
+            number = cell_number(cell)
+            assert number is None or math.isfinite(number)
+            assert isinstance(cell_text(cell), str)
+    except DiffAGIQAError as fault:
+        _check_sentence(fault)
 
 
 def _check_sentence(fault: Exception) -> None:

@@ -27,12 +27,13 @@ from diffagiqa.convert import convert_released
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import ConfigError, ImageError, WeightsError
-from diffagiqa.jobs.job import ChunkResult, Inputs, Layout, own_chunks, run_job, run_to_file
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks, run_job
 from diffagiqa.jobs.model_spec import ModelFacts
-from diffagiqa.jobs.rows import prepare_sample, score_rows
 from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.pretrained import load_config, load_model
+from diffagiqa.rows import PendingRows, decode_sample
 from diffagiqa.scorer import Score, Scorer
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -44,13 +45,13 @@ class Decoding:
 
     limits = LIMITS
     batch_size, seed, fingerprint = 4, 0, "0" * 16
-    tasks = ("perception", "alignment")
+    config = ModelConfig()
 
     def prepare(self, data: Any) -> Any:
         return torch.zeros(decode_image(data, self.limits).shape[-1])
 
     def launch(self, batch: Any) -> Any:
-        scores = dict.fromkeys(self.tasks, 0.5)
+        scores = dict.fromkeys(self.config.task_names, 0.5)
         return lambda: [Score(scores, scores) for _ in batch]
 
 
@@ -60,15 +61,14 @@ class DecodingEngine:
     ) -> Iterator[Any]:
         scorer: Any = Decoding()
         for chunk, _ in own_chunks(inputs, layout, done):
-            prepared = [prepare_sample(scorer, sample) for sample in chunk.samples]
-            rows = score_rows(scorer, prepared, stop)
+            decoded = [decode_sample(scorer, sample) for sample in chunk.samples]
+            rows = PendingRows(scorer, decoded, scorer.launch).result()
             yield ChunkResult(chunk.index, chunk.digest, len(rows), rows, "cpu float32")
 
 
 def score_all(inputs: Path, out: Path) -> list[dict[str, Any]]:
     """The rows of a job over hostile inputs."""
-    run = run_to_file if out.suffix else run_job
-    run(
+    run_job(
         DecodingEngine(),
         Inputs((str(inputs),)),
         str(out),
@@ -174,7 +174,7 @@ def test_formulas_do_not_reach_a_spreadsheet(tmp_path: Path) -> None:
     names = [*FORMULAS, "\u202eqnp.exe", "a\x00b.png", "line\nbreak.png"]
     table.write_text("".join(json.dumps({"image": name, "prompt": name}) + "\n" for name in names))
     inputs = Inputs((str(table),))
-    run_to_file(
+    run_job(
         DecodingEngine(), inputs, str(tmp_path / "s.csv"), layout=Layout(4, 4, 8),
         facts=ModelFacts(ModelConfig(), "0" * 16, 0), stop=StopRequest(),
     )  # fmt: skip
@@ -313,6 +313,6 @@ def test_what_fuzzing_has_found(case: Path) -> None:
 def test_a_picture_that_is_no_picture_says_so() -> None:
     sample = Sample("x.png", None, "none", 0, data=b"\0" * 100)
     scorer: Any = Decoding()
-    assert "not a picture" in str(prepare_sample(scorer, sample).error)
+    assert "not a picture" in str(decode_sample(scorer, sample)[0].error)
     with pytest.raises(ImageError):
         decode_image(png_bomb(20_000), LIMITS)

@@ -21,7 +21,8 @@ from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.jobs.chunks import Share
 from diffagiqa.jobs.folder import OutputFolder
-from diffagiqa.jobs.job import Inputs, Layout, run_to_file
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import Layout, run_job
 from diffagiqa.jobs.journal import Journal
 from diffagiqa.jobs.model_spec import ModelFacts
 from diffagiqa.jobs.stop import Stopped, StopRequest
@@ -441,17 +442,17 @@ def test_one_file_goes_on_and_appears_whole(table: Path, tmp_path: Path, suffix:
     }
     inputs = Inputs((str(table),))
     with pytest.raises(RuntimeError):
-        run_to_file(ArithmeticEngine(), inputs, str(out), **options, on_rows=_after(5))
+        run_job(ArithmeticEngine(), inputs, str(out), **options, on_rows=_after(5))
     assert not out.exists()
     reused: list[int] = []
-    totals = run_to_file(
+    totals = run_job(
         ArithmeticEngine(), inputs, str(out), **options, on_rows=lambda _, r: reused.append(r)
     )
     assert (totals.rows, sum(reused)) == (30, 20)
     assert [int(row["row"]) for row in read_rows(out)] == list(range(30))
     assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, table.name]
     with pytest.raises(ConfigError, match="is one file; give --shard a folder"):
-        run_to_file(
+        run_job(
             ArithmeticEngine(), inputs, str(out), **options | {"layout": Layout(share=Share(0, 2))}
         )
 
@@ -464,7 +465,7 @@ def test_a_name_that_looks_like_a_chained_url_is_a_path(
     Path("out").mkdir()
     if "." in name:
         options: dict[str, Any] = {"layout": Layout(2, 4, 12), "facts": FACTS}
-        run_to_file(ArithmeticEngine(), Inputs((str(table),)), name, **options, stop=StopRequest())
+        run_job(ArithmeticEngine(), Inputs((str(table),)), name, **options, stop=StopRequest())
     else:
         run(table, name)
     assert len(read_rows(tmp_path / name)) == 30
@@ -477,7 +478,7 @@ def test_a_name_that_no_file_can_have_is_refused_before_anything_is_scored(
     scored: list[int] = []
     options: dict[str, Any] = {"layout": Layout(2, 4, 8), "facts": FACTS, "stop": StopRequest()}
     options["on_rows"] = lambda done, _: scored.append(done)
-    score_to = partial(run_to_file, ArithmeticEngine(), Inputs((str(table),)), **options)
+    score_to = partial(run_job, ArithmeticEngine(), Inputs((str(table),)), **options)
     with pytest.raises(ConfigError, match="has over 240 bytes; give --out a shorter one"):
         score_to(str(tmp_path / f"{'狐' * 79}.csv"))
     assert not scored
@@ -494,7 +495,7 @@ def test_no_second_run_comes_between_the_last_row_and_the_file(
     options: dict[str, Any] = {
         "layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest(),
     }  # fmt: skip
-    second = partial(run_to_file, ArithmeticEngine(), Inputs((str(table),)), str(out), **options)
+    second = partial(run_job, ArithmeticEngine(), Inputs((str(table),)), str(out), **options)
     remove = Journal.remove
 
     def race(journal: Journal) -> None:
@@ -514,7 +515,7 @@ def test_a_journal_that_lost_rows_replaces_no_file(
     out.write_text("before")
     monkeypatch.setattr(Journal, "rows", lambda self: iter(()))
     with pytest.raises(TableError, match=r"is left as it was: .* has 0 rows, expected 30; give"):
-        run_to_file(
+        run_job(
             ArithmeticEngine(), Inputs((str(table),)), str(out), layout=Layout(2, 4, 12),
             facts=FACTS, stop=StopRequest(),
         )  # fmt: skip
@@ -535,7 +536,7 @@ def test_an_input_is_never_overwritten(table: Path, tmp_path: Path) -> None:
         ("memory://jobs/t.jsonl", Inputs(("memory://jobs/t.jsonl",))),
     ):
         with pytest.raises(ConfigError, match="is an input of this command and would be overwr"):
-            run_to_file(ArithmeticEngine(), inputs, out, **options)
+            run_job(ArithmeticEngine(), inputs, out, **options)
     assert table.read_text() == text
     assert not list(tmp_path.glob("*.job"))
     run(table, tmp_path / "out", format="csv")
@@ -557,9 +558,9 @@ def test_a_pattern_matches_no_output(
     options: dict[str, Any] = {"layout": Layout(2, 4, 12), "facts": FACTS, "stop": StopRequest()}
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            run_to_file(ArithmeticEngine(), inputs, "x.csv", **options, on_rows=_after(1))
+            run_job(ArithmeticEngine(), inputs, "x.csv", **options, on_rows=_after(1))
         Path(".x.csv.0a1b2c3d.part").touch()
-        run_to_file(ArithmeticEngine(), inputs, "x.csv", **options)
+        run_job(ArithmeticEngine(), inputs, "x.csv", **options)
     expected = {".b.png"} if "." in pattern else {"a.png", "y.csv.png"}
     assert {row["image"] for row in read_rows(Path("x.csv"))} == expected
 

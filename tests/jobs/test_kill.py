@@ -23,7 +23,8 @@ import os, random, signal, sys, time, traceback
 import torch
 torch.set_num_threads(1)
 from diffagiqa.data.images import DEFAULT_LIMITS
-from diffagiqa.jobs.job import Inputs, Layout, run_job
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import Layout, run_job
 from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec
 from diffagiqa.jobs.stop import StopRequest

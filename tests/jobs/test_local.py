@@ -13,12 +13,15 @@ from conftest import small_config
 from scale_made import make_pictures
 
 from diffagiqa import Scorer
-from diffagiqa.jobs import local
+from diffagiqa import rows as row_module
+from diffagiqa.errors import ImageError
 from diffagiqa.jobs.chunks import Share
-from diffagiqa.jobs.job import Inputs, Layout
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import Layout
 from diffagiqa.jobs.journal import Done
-from diffagiqa.jobs.local import LocalEngine, batches_at_once
+from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.stop import StopRequest
+from diffagiqa.rows import batches_at_once
 
 NOTHING = Done(Share(), 1, frozenset(), frozenset())
 LAYOUT = Layout(batch_size=2, chunk_rows=4, part_rows=4)
@@ -66,12 +69,10 @@ def test_two_batches_are_scored_at_once_on_a_thread_each(
     def met(batch: Any) -> list[Any]:
         both.wait()
         threads.append(torch.get_num_threads())
-        return [ValueError("not scored")] * len(batch)
+        return [ImageError("not scored.")] * len(batch)
 
     monkeypatch.setattr(scorer, "score_prepared", met)
-    folder = make_pictures(tmp_path, 4)
-    with pytest.raises(AttributeError):  # no score comes back, and the job ends
-        rows(scorer, folder)
+    assert {row["error"] for row in rows(scorer, make_pictures(tmp_path, 4))} == {"not scored."}
     assert threads == [1, 1]
     assert torch.get_num_threads() == 2
 
@@ -80,7 +81,7 @@ def test_a_large_network_has_all_threads(
     scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert batches_at_once(scorer) == 2
-    monkeypatch.setattr(local, "SMALL", 1000)
+    monkeypatch.setattr(row_module, "SMALL", 1000)
     assert batches_at_once(scorer) == 1
     threads: list[int] = []
     launch = scorer.launch

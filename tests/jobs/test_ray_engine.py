@@ -14,7 +14,8 @@ import torch
 from scale_made import make_pictures, make_table, read_rows, run
 
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.jobs.job import Inputs, Layout
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import Layout
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec
@@ -76,7 +77,7 @@ def test_equal_rows_with_a_killed_worker_and_a_killed_node(
     cluster: Any, spec: ModelSpec, pictures: Path, whole: list[Any], tmp_path: Path
 ) -> None:
     facts = spec.describe()
-    engine = RayEngine(spec, facts, workers="2")
+    engine = RayEngine(spec, workers="2")
     chunks = 0
     killed: list[str] = []
 
@@ -123,13 +124,15 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
 
     layout = Layout(2, 4, 12, "jsonl")
     done = Done(layout.share, layout.chunks_per_part, frozenset([0]), frozenset([4]))
-    worker = ChunkScorer(spec, spec.describe(), need_prompt=False, threads=2)
+    worker = ChunkScorer(spec, spec.describe(), fallback="", threads=2)
     rows = []
     for chunk in pickled_chunks(Inputs((str(pictures),)), layout, done):
         batch = {name: np.array(values, dtype=object) for name, values in chunk.items()}
         result = worker(batch)
         if result["rows"][0]:
             rows += json.loads(result["rows"][0])
+    for row in [*rows, *whole]:
+        row["file"] = Path(row["file"]).name  # a job makes it relative to its output
     assert rows == [row for row in whole if row["row"] >= 12 and row["row"] // 4 != 4]
 
 
@@ -138,11 +141,11 @@ def test_faults_on_workers_are_one_sentence(cluster: Any, spec: ModelSpec, tmp_p
     table.write_text('{"picture": "a.png"}\n')
     facts = spec.describe()
     with pytest.raises(TableError, match="has no image column") as caught:
-        run(table, tmp_path / "out", RayEngine(spec, facts, workers="1"), facts)
+        run(table, tmp_path / "out", RayEngine(spec, workers="1"), facts)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", ["0", "3:1", "many", "1:2:3", "-1"])
 def test_wrong_workers(spec: ModelSpec, workers: str) -> None:
     with pytest.raises(ConfigError, match="expected N, or MIN:MAX"):
-        RayEngine(spec, spec.describe(), workers=workers)
+        RayEngine(spec, workers=workers)

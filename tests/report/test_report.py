@@ -78,18 +78,18 @@ def test_folder_of_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.txt", "hello", "give a .csv, .jsonl or .parquet"),
+        ("a.txt", "hello", "has suffix .txt; expected a table in one of .csv"),
         ("a.csv", "x,y\n1,2\n", "has the columns x, y; expected image and scores"),
         ("a.parquet", "no parquet", "cannot be read"),
-        ("a.jsonl", "{", "cannot be read"),
-        ("a.csv", "", "cannot be read"),
+        ("a.jsonl", "{", "row 1: it is not JSON"),
+        ("a.csv", "", "has no rows"),
     ],
 )
 def test_what_is_no_table_of_scores(name: str, text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(TableError, match=said):
         read_run(tmp_path / name)
-    with pytest.raises(TableError, match="cannot be read"):
+    with pytest.raises(TableError, match="does not exist"):
         read_run(tmp_path / "absent.csv")
 
 
@@ -378,7 +378,7 @@ def test_columns_that_belong_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("image,generator\nother.png,x\n")
     with pytest.raises(TableError, match="names no picture or prompt of a"):
         add_columns(run, tmp_path / "b.csv")
-    with pytest.raises(TableError, match="is no table; give"):
+    with pytest.raises(TableError, match="has suffix"):
         add_columns(run, tmp_path / "b.txt")
     with pytest.raises(TableError, match=r"absent\.csv does not exist"):
         add_columns(run, tmp_path / "absent.csv")

@@ -24,7 +24,8 @@ from PIL import Image
 from diffagiqa import Scorer
 from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import ConfigError, DiffAGIQAError
-from diffagiqa.serving.app import RESULT, Gate, build_app, drained, with_retries
+from diffagiqa.rows import ANSWER
+from diffagiqa.serving.app import Gate, build_app, drained, with_retries
 from diffagiqa.serving.requests import Refused
 from diffagiqa.serving.service import BatchScorer, _drain
 from diffagiqa.serving.settings import ServiceSettings, keys_from_environment
@@ -53,7 +54,7 @@ class Full(Echo):
     async def score(self, data: bytes, prompt: str | None) -> dict[str, Any]:
         found = await super().score(data, prompt)
         scores = None if found["error"] else {"perception": 0.5}
-        return dict.fromkeys(RESULT) | found | {"scores": scores, "mos": scores, "seed": 0}
+        return dict.fromkeys(ANSWER) | found | {"scores": scores, "mos": scores, "seed": 0}
 
 
 def talk(
@@ -134,7 +135,7 @@ def test_an_answer_says_what_is_unfamiliar() -> None:
         [(picture.getvalue(), "a fox"), (picture.getvalue(), "狐の絵"), (b"bad", "a fox")]
     )
     assert [row["unfamiliar"] for row in (fox, kitsune, bad)] == [None, "prompt", None]
-    assert set(fox) == set(bad) == set(RESULT)
+    assert set(fox) == set(bad) == set(ANSWER)
 
 
 @pytest.mark.parametrize("ended", [2, TimeoutError()])
@@ -482,7 +483,7 @@ def test_a_url_that_cannot_be_fetched_fails_alone(
     assert bad.pop("error").startswith("the URL cannot be fetched (")
     assert bad == {
         "scores": None, "mos": None, "prompt": "a fox\ufffd", "prompt_source": "argument",
-        "unfamiliar": None, "seed": None, "model": None,
+        "doubtful": None, "unfamiliar": None, "seed": None, "model": None,
     }  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,7 @@ from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import Sample, printable
 from diffagiqa.errors import ImageError
-from diffagiqa.jobs.chunks import Share, chunks_of
-from diffagiqa.jobs.model_spec import ModelFacts
-from diffagiqa.jobs.rows import Prepared, Row, launch_rows, prepare_ahead, row_columns
-from diffagiqa.jobs.stop import StopRequest
-from diffagiqa.overlap import in_order
+from diffagiqa.rows import Row, chunked, row_columns, score_chunks
 from diffagiqa.scorer import Scorer
 
 MOST = 500
@@ -47,24 +42,17 @@ def score_files(
         Sample(printable(Path(path).name), None, "none", number, location=path)
         for number, path in enumerate(paths)
     )
-    chunks = ((chunk, False) for chunk in chunks_of(samples, scorer.batch_size, Share()))
-    begun = (
-        launch_rows(scorer, [_prompted(item, prompt) for item in prepared or ()], StopRequest())
-        for _, prepared in prepare_ahead(scorer, chunks, threads=THREADS)
-    )
-    with RowWriter(out, row_columns(ModelFacts.of(scorer))) as writer:
-        for rows in in_order(begun, scorer.ahead):
+    chunks = chunked(samples, scorer.batch_size)
+    with RowWriter(out, row_columns(scorer.config)) as writer:
+        for rows in score_chunks(
+            scorer, chunks, chunk_rows=scorer.batch_size, threads=THREADS, fallback=prompt
+        ):
             for row in rows:
+                row["file"] = row["image"]  # the server's own path is nothing to a visitor
                 if row["error"]:
                     row["error"] = own_name(row["error"], paths[row["row"]])
                 writer.write(row)
             yield rows
-
-
-def _prompted(item: Prepared, prompt: str) -> Prepared:
-    if item.prompt_source != "none" or not prompt:
-        return item
-    return replace(item, prompt=prompt, prompt_source="argument")
 
 
 def columns_shown(scorer: Scorer) -> list[str]:
@@ -75,11 +63,12 @@ def columns_shown(scorer: Scorer) -> list[str]:
 def row_shown(scorer: Scorer, row: Row) -> list[Any]:
     """A row as the page shows it: three digits, and a remark where a score is missing or means little."""
     remarks = [row["error"]] if row["error"] else []
-    if unlike := row.get("unfamiliar"):
+    if unlike := row["unfamiliar"]:
         remarks.append(
             f"{unlike.replace('+', ' and ')} unlike the training data: the scores mean little"
         )
-    if not row["error"] and not row["prompt"] and "alignment" in scorer.tasks:
-        remarks.append("no prompt: the alignment means nothing")
-    scores = [None if row.get(task) is None else f"{row[task]:.3f}" for task in scorer.tasks]
+    absent = [task for task in scorer.tasks if row[task] is None]
+    if absent and not row["error"]:
+        remarks.append(f"no prompt, so no {' and '.join(absent)}")
+    scores = [None if row[task] is None else f"{row[task]:.3f}" for task in scorer.tasks]
     return [row["image"], *scores, row["prompt"], "; ".join(remarks)]

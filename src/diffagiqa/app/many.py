@@ -12,7 +12,7 @@ from diffagiqa.app.markup import ALIGNMENT_CAVEAT, message_html, progress_html
 from diffagiqa.app.models import Models, has_caveat
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DiffAGIQAError
-from diffagiqa.jobs.rows import Row
+from diffagiqa.rows import Row
 
 
 def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffagiqa.cli import training_options as options
+
 if TYPE_CHECKING:
     from diffagiqa.report.compare import Comparison
 
@@ -33,6 +35,14 @@ def compare(
             "with --categories."
         ),
     ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of people's choices between the runs' pictures: adds the share of pairs that "
+            "people decided for the run, and for the first."
+        ),
+    ] = None,
+    pairs: options.Pairs = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
@@ -45,10 +55,14 @@ def compare(
         diffagiqa compare old.csv new.csv
         diffagiqa compare old.csv new.csv --categories prompts.csv
         diffagiqa compare scores.csv --by folder
+        diffagiqa compare old.csv new.csv --judge choices.csv
     """
+    from diffagiqa.data.databases.choices import read_choices
     from diffagiqa.errors import ConfigError
+    from diffagiqa.evaluation.pairs import pair_texts
     from diffagiqa.report.compare import compare as compare_runs
     from diffagiqa.report.compare import read_categories
+    from diffagiqa.report.judge import judge as judge_runs
     from diffagiqa.report.runs import add_columns, read_run, split_run
 
     names = [path.stem for path in runs]
@@ -69,10 +83,24 @@ def compare(
         rows = add_columns(opened[0], categories, key="prompt", wanted=category_column).rows
     named = read_categories(rows, category_column) if category_column else None
     found = compare_runs(opened, categories=named, seed=seed)
+    wins = {}
+    if judge is not None:
+        choices = read_choices(judge, options.pair_columns(pairs))
+        judged = judge_runs(opened, choices, seed=seed)
+        for pair in judged.generators:
+            wins[pair.first, pair.second] = (pair.people, pair.pairs)
+            wins[pair.second, pair.first] = (1 - pair.people, pair.pairs)
     if as_json:
-        typer.echo(json.dumps([row.to_dict() for row in found], ensure_ascii=False))
+        records = [row.to_dict() for row in found]
+        for record in records if judge is not None else ():
+            share, count = wins.get((record["run"], record["base"]), (None, 0))
+            record |= {"people_win_rate": share, "people_pairs": count}
+        typer.echo(json.dumps(records, ensure_ascii=False))
         return
     _show(found)
+    if judge is not None:
+        for line in pair_texts(judged):
+            typer.echo(line)
 
 
 def _show(found: list[Comparison]) -> None:

@@ -39,8 +39,7 @@ def check(
     name: Annotated[
         str,
         typer.Argument(
-            help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, made (what synth writes), "
-            "or a table of your own.",
+            help=f"{options.KNOWN}, or a table of your own, of ratings or choices.",
             show_default=False,
         ),
     ],
@@ -57,6 +56,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
     columns: TableColumns,
+    pairs: options.Pairs = None,
 ) -> None:
     """Verify and sum up a database: rows, prompts, generators, scores, duplicates, missing images.
 
@@ -74,7 +74,9 @@ def check(
     if name in DATABASES and root is None:
         raise ConfigError(f"{name} needs its folder; write diffagiqa data check {name} FOLDER")
     try:
-        database = read_any(name, None if root is None else str(root), columns)
+        database = read_any(
+            name, None if root is None else str(root), columns, options.pair_columns(pairs)
+        )
     except DatabaseError as error:
         if as_json:
             typer.echo(json.dumps({"name": name, "root": str(root or ""), "usable": False,

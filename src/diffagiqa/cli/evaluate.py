@@ -13,6 +13,7 @@ from diffagiqa.cli import model_options
 from diffagiqa.cli import training_options as options
 
 if TYPE_CHECKING:
+    from diffagiqa.data.databases import Database
     from diffagiqa.evaluation.protocol import Evaluation
     from diffagiqa.evaluation.rated_table import RatedTable
     from diffagiqa.scorer import Scorer
@@ -60,6 +61,7 @@ def evaluate(
     generator_column: Annotated[
         str | None, options.data_option(help="Column of the generators.")
     ] = None,
+    pairs: options.Pairs = None,
     model: model_options.Model = None,
     backbone: model_options.Backbone = None,
     device: model_options.Device = None,
@@ -73,15 +75,20 @@ def evaluate(
     The report holds the rows of the table and the columns predicted_score, in units of the ratings
     (with several labels TASK_predicted for each), and error.
 
+    A table of choices between images (prompt, image_a, image_b, preferred; or prompt, image, rank) gives
+    the share of pairs in the right order, and the best of n. Its report holds images and scores.
+
     Exit code: 0 if every row was scored, 1 if some failed (see the column error), 2 for wrong use.
 
     Examples:
         diffagiqa evaluate val.csv --root images
         diffagiqa evaluate ratings.csv --label perception=q --label alignment=a
         diffagiqa evaluate val.csv --model models/released --json
+        diffagiqa evaluate choices.csv --pairs left,right,winner
     """
     import json
 
+    from diffagiqa.data.databases.choices import holds_choices, read_preferences
     from diffagiqa.data.wording import counted
     from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.rated_table import read_rated_table
@@ -91,13 +98,25 @@ def evaluate(
         raise ConfigError(
             f"--task {task} and --label were given; a label names its task, so give one"
         )
+    if pairs is not None and (label or task):
+        raise ConfigError(
+            "--pairs and --label or --task were given; a table holds choices or ratings"
+        )
+    if out.exists() and out.samefile(table):
+        raise ConfigError(f"{out} is the table itself; give --out another name")
+    if pairs is not None or (not (label or task) and holds_choices(table)):
+        columns = options.pair_columns(pairs)
+        database = read_preferences(table, columns, prompt=prompt_column or "prompt", root=root)
+        scorer = Scorer.from_pretrained(
+            model, backbone=backbone, device=device, dtype=dtype, seed=seed
+        )
+        _choices(database, scorer, out, as_json, quiet)
+        return
     labels = options.parse_pairs(label or [], "--label") or {task or "perception": "MOS"}
     rated = read_rated_table(
         table, labels, root=None if root is None else str(root), image=image_column,
         prompt=prompt_column, generator=generator_column,
     )  # fmt: skip
-    if out.exists() and out.samefile(table):
-        raise ConfigError(f"{out} is the table itself; give --out another name")
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
     scales = _scales(scorer, labels, options.parse_scales(scale or []))
     predicted = _write_report(out, rated, labels, scales, scorer, quiet)
@@ -114,6 +133,46 @@ def evaluate(
         typer.echo(f"{scored:,} of {counted(len(rated.rows), 'row')} scored; report in {out}")
         _show(evaluation, rated, labels, scales)
     if scored < len(rated.rows):
+        raise typer.Exit(1)
+
+
+def _choices(database: Database, scorer: Scorer, out: Path, as_json: bool, quiet: bool) -> None:
+    """Score the images of choices, each once; write them, print the agreement with people."""
+    import json
+    import sys
+
+    from diffagiqa.data.results import RowWriter
+    from diffagiqa.data.wording import counted
+    from diffagiqa.evaluation.pairs import evaluate_pairs, pair_texts, preference_score
+    from diffagiqa.evaluation.predict import predict
+
+    samples = database.samples()
+    kinds = {"image": str, "prompt": str, **dict.fromkeys(scorer.tasks, float), "error": str}
+    bar: Any = contextlib.nullcontext()
+    if not quiet and sys.stderr.isatty():
+        bar = typer.progressbar(length=len(samples), label="scoring", file=sys.stderr)
+    with RowWriter(out, kinds) as report:
+        with bar as shown:
+            scores, faults = predict(
+                scorer, samples, (lambda done: shown.update(1)) if shown else lambda done: None
+            )
+        for row, sample in enumerate(samples):
+            found = {task: None if row in faults else float(v[row]) for task, v in scores.items()}
+            cells = {"image": sample.image, "prompt": sample.prompt or ""}
+            report.write(cells | found | {"error": faults.get(row, "")})
+    result = evaluate_pairs(
+        preference_score(scores, database.groups[0].task), database.groups,
+        [sample.prompt or "" for sample in samples], [s.generator or "unknown" for s in samples],
+    )  # fmt: skip
+    scored = len(samples) - len(faults)
+    if as_json:
+        facts = {"rows": len(samples), "scored": scored, "report": str(out)}
+        typer.echo(json.dumps(facts | result.as_json()))
+    else:
+        typer.echo(f"{scored:,} of {counted(len(samples), 'image')} scored; report in {out}")
+        for line in pair_texts(result):
+            typer.echo(f"  {line}")
+    if faults:
         raise typer.Exit(1)
 
 
@@ -152,7 +211,7 @@ def _write_report(
     kinds = column_kinds(rated, labels)
     kinds |= {**dict.fromkeys(columns.values(), float), "error": str}
     found = scorer.score_many(
-        (row.place, row.prompt) for row in rated.rows if row.place is not None
+        (row.sample.source, row.sample.prompt or "") for row in rated.rows if not row.sample.error
     )
     bar: Any = contextlib.nullcontext(rated.rows)
     if not quiet and sys.stderr.isatty():
@@ -161,8 +220,8 @@ def _write_report(
     # Opened first, before hours are spent on what cannot be kept.
     with RowWriter(out, kinds) as report, bar as rows:
         for row in rows:
-            result = None if row.place is None else next(found)
-            own, fault = {}, row.fault
+            result = None if row.sample.error else next(found)
+            own, fault = {}, row.sample.error
             if isinstance(result, DiffAGIQAError):
                 fault = str(result)
             elif result is not None:
@@ -181,11 +240,12 @@ def _evaluation(
     from diffagiqa.evaluation.protocol import evaluate_predictions
     from diffagiqa.training.measures import RESAMPLES
 
-    frame = pd.DataFrame({"prompt": [row.prompt for row in rated.rows]})
+    samples = [row.sample for row in rated.rows]
+    frame = pd.DataFrame({"prompt": [sample.prompt or "" for sample in samples]})
     if rated.generator is not None:
-        frame["generator"] = [row.generator for row in rated.rows]
+        frame["generator"] = [sample.generator or "unknown" for sample in samples]
     for task in tasks:
-        frame[task] = [row.labels[task] for row in rated.rows]
+        frame[task] = [sample.labels.get(task, float("nan")) for sample in samples]
         values = [own.get(task, float("nan")) for own in predicted]
         frame[f"{task}_predicted"] = pd.Series(values, dtype="float64")
     scored = [bool(own) for own in predicted]
@@ -215,7 +275,7 @@ def _show(
             typer.echo(
                 f"  {counted(found.unlabelled, 'row')} without a number in {labels[task]} left out"
             )
-        known = [row.labels[task] for row in rated.rows if row.labels[task] == row.labels[task]]
+        known = [r.sample.labels[task] for r in rated.rows if task in r.sample.labels]
         low, high = scales[task]
         if known and not (low <= min(known) and max(known) <= high):
             typer.echo(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.cli import training_options as options
 from diffagiqa.data.wording import counted
 
 
@@ -32,6 +33,14 @@ def rank(
     copy_to: Annotated[
         Path | None, typer.Option(help="New folder to copy the pictures to that are kept.")
     ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of people's choices between the pictures: print how well the scores agree, and "
+            "rank nothing."
+        ),
+    ] = None,
+    pairs: options.Pairs = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of CSV: a row per line.")
     ] = False,
@@ -45,12 +54,22 @@ def rank(
         diffagiqa rank scores.csv
         diffagiqa rank scores.csv --weight alignment=2 --weight perception=1
         diffagiqa rank scores.csv --top 4 --out best.csv --copy-to best/
+        diffagiqa rank scores.csv --judge choices.csv
     """
+    from diffagiqa.data.databases.choices import read_choices
     from diffagiqa.data.results import RowWriter, guard_cell
+    from diffagiqa.evaluation.pairs import pair_texts
+    from diffagiqa.report.judge import judge as judge_runs
     from diffagiqa.report.rank import rank as rank_rows
     from diffagiqa.report.runs import read_run
 
     run = read_run(scores)
+    if judge is not None:
+        choices = read_choices(judge, options.pair_columns(pairs))
+        found = judge_runs([run], choices, weights=parse_weights(weight))
+        lines = [json.dumps(found.as_json())] if as_json else pair_texts(found)
+        typer.echo("\n".join(lines))
+        return
     kept = rank_rows(run, top=top, weights=parse_weights(weight))
     if out is not None:
         whole = ("rank", "of")

@@ -7,22 +7,25 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffagiqa.data.folders import passed_over_sentence
 from diffagiqa.data.results import guard_cell
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError
-from diffagiqa.jobs.rows import row_columns
+from diffagiqa.rows import Row, notice_of, row_columns
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from diffagiqa.jobs.job import Inputs, Layout
+    from diffagiqa.jobs.inputs import Inputs
+    from diffagiqa.jobs.job import Layout
     from diffagiqa.jobs.model_spec import ModelFacts
     from diffagiqa.jobs.totals import Totals
+    from diffagiqa.model.config import ModelConfig
 
 
 class Bar:
@@ -53,9 +56,9 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(inputs: Inputs, layout: Layout, quiet: bool) -> Iterator[Bar]:
+def progress_bar(quiet: bool) -> Iterator[Bar]:
     """A bar on a terminal's standard error, nothing in a pipe or with ``quiet``."""
-    terminal = sys.stdout.isatty()  # what Rich below 15 puts in its place is asked in vain
+    terminal = sys.stdout.isatty()  # before the bar puts a stream of its own there
     if quiet or not sys.stderr.isatty():
         bar = Bar(None, terminal)
     else:
@@ -81,17 +84,20 @@ def progress_bar(inputs: Inputs, layout: Layout, quiet: bool) -> Iterator[Bar]:
         )
         progress.start()
         bar = Bar(progress, terminal)
-        threading.Thread(target=_count, args=(inputs, layout, bar), daemon=True).start()
     try:
         yield bar
     finally:
         bar.close()
 
 
+def count_inputs(inputs: Inputs, layout: Layout, bar: Bar) -> None:
+    """Count the rows beside the scoring, where a bar is drawn and that costs no second reading of
+    images."""
+    if bar.progress is not None and inputs.are_files:
+        threading.Thread(target=_count, args=(inputs, layout, bar), daemon=True).start()
+
+
 def _count(inputs: Inputs, layout: Layout, bar: Bar) -> None:
-    """Count the rows beside the scoring, where that costs no second reading of pictures."""
-    if any(name.lower().endswith((".tar", ".parquet")) for name in inputs.names):
-        return
     try:
         mine = (s for s in inputs.samples() if layout.share.owns(s.row // layout.chunk_rows))
         bar.expect(sum(1 for _ in mine))
@@ -102,49 +108,51 @@ def _count(inputs: Inputs, layout: Layout, bar: Bar) -> None:
 class RowPrinter:
     """Rows on standard output as they come: a table on a terminal, CSV in a pipe, or JSON lines."""
 
-    def __init__(self, facts: ModelFacts, as_json: bool, bar: Bar) -> None:
-        self.columns = row_columns(facts)
-        self.tasks = facts.config.task_names
+    def __init__(self, config: ModelConfig, as_json: bool, bar: Bar) -> None:
+        self.config = config
+        self.columns = row_columns(config)
         self.as_json = as_json
         self.bar = bar
-        self.terminal = bar.terminal and not as_json
         self._started = False
 
-    def __enter__(self) -> RowPrinter:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
+        """Print some rows."""
+        for row in rows:
+            if self.as_json:
+                print(json.dumps({name: row.get(name) for name in self.columns}))
+            elif self.bar.terminal:
+                self._print_aligned(row)
+            else:
+                self._print_csv(row)
+            self._started = True
         sys.stdout.flush()
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Print one row."""
-        if self.as_json:
-            print(json.dumps({name: row.get(name) for name in self.columns}), flush=True)
-        elif self.terminal:
-            self._print_aligned(row)
-        else:
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            if not self._started:
-                writer.writerow(self.columns)
-            values = (row.get(name) for name in self.columns)
-            writer.writerow(_cell(v) if isinstance(v, str) else v for v in values)
-        self._started = True
+    def _print_csv(self, row: Row) -> None:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        if not self._started:
+            writer.writerow(self.columns)
+        values = (row.get(name) for name in self.columns)
+        writer.writerow(_cell(v) if isinstance(v, str) else v for v in values)
 
-    def _print_aligned(self, row: dict[str, Any]) -> None:
+    def _print_aligned(self, row: Row) -> None:
         from rich.console import Console
         from rich.text import Text
 
         # The bar's own console draws above it.
         console = self.bar.progress.console if self.bar.progress else Console(soft_wrap=True)
+        widths = {task: max(12, len(task) + 2) for task in self.config.task_names}
         if not self._started:
-            heads = "".join(f"{task:>{max(12, len(task) + 1)}}" for task in self.tasks)
+            heads = "".join(
+                f"{task + '?' * (task in self.config.doubtful):>{width}}"
+                for task, width in widths.items()
+            )
             console.print(Text(f"{heads}  {'prompt from':<11}  image", "bold"), soft_wrap=True)
         cells = ""
-        for task in self.tasks:
-            value = row.get(task)
-            cells += f"{'-' if value is None else f'{value:.3f}':>{max(12, len(task) + 1)}}"
+        for task, width in widths.items():
+            value = row[task]
+            cells += f"{'-' if value is None else f'{value:.3f}':>{width}}"
         line = Text(f"{cells}  {row['prompt_source']:<11}  {printable(row['image'])}")
-        if row.get("unfamiliar"):
+        if row["unfamiliar"]:
             line.append(f"  unfamiliar {row['unfamiliar']}", "yellow")
         if row["error"]:
             line.append(f"  {printable(row['error'])}", "red")
@@ -162,42 +170,48 @@ def show_summary(
     """The short table at the end: on standard output with ``--out``, else on standard error."""
     if as_json and out is not None:
         print(json.dumps(_summary(totals, facts, bar, out)))
-        return
-    if quiet:
-        return
+    elif not quiet:
+        _print_summary(totals, facts.config, bar, out)
+    if totals.passed_over and not quiet:
+        print(passed_over_sentence(totals.passed_over), file=sys.stderr)
+
+
+def _print_summary(totals: Totals, config: ModelConfig, bar: Bar, out: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(stderr=out is None, soft_wrap=True)
+    console = Console(stderr=out is None, soft_wrap=True, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False)
     for name in ("task", "mean", "lowest", "highest", "scale"):
         table.add_column(name, justify="left" if name == "task" else "right")
-    for task in facts.config.task_names:
+    for task in config.task_names:
         count, total, least, most = totals.scores.get(task, [0, 0, 0, 0])
         values = (total / count, least, most) if count else ()
         cells = [f"{value:.3f}" for value in values] or ["-"] * 3
-        table.add_row(task, *cells, "0 to 1")
+        table.add_row(task + "?" * (task in config.doubtful), *cells, "0 to 1")
     console.print(table)
     scored = totals.rows - totals.failed
     # Of rows scored before, nobody knows here how many failed; those that did took no time.
     fresh = 0 if totals.failed and bar.reused else scored - bar.reused
     rate = f", {fresh / bar.seconds:.2f} per second" if bar.seconds > 0 and fresh else ""
     before = f", {bar.reused:,} of them earlier" if bar.reused else ""
-    console.print(
-        f"{scored:,} of {counted(totals.rows, 'row')} scored{before}{rate}", highlight=False
-    )
+    console.print(f"{scored:,} of {counted(totals.rows, 'row')} scored{before}{rate}")
     if totals.no_prompt:
-        console.print(f"{totals.no_prompt:,} without a prompt, scored against the empty one")
+        about = [task.name for task in config.tasks if task.is_about_the_prompt]
+        without = f", so without {' and '.join(about)}" if about else ""
+        console.print(f"{totals.no_prompt:,} without a prompt{without}")
     if totals.unfamiliar:
         console.print(
             f"{totals.unfamiliar:,} unlike this model's training data (column unfamiliar); their scores "
-            "mean little, see docs/limits.md. Models on Stable Diffusion know more kinds of images"
+            "mean little, see docs/limits.md"
         )
+    if notice := notice_of(config):
+        console.print(f"{'?: ' if config.doubtful else ''}{notice}")
     for error, count in totals.errors.items():
         console.print(Text(f"{count:,} x {printable(error)}", "red"))
     if out is not None:
-        console.print(f"written to {printable(out)}", highlight=False, markup=False)
+        console.print(f"written to {printable(out)}")
 
 
 def _summary(totals: Totals, facts: ModelFacts, bar: Bar, out: str) -> dict[str, Any]:
@@ -213,5 +227,7 @@ def _summary(totals: Totals, facts: ModelFacts, bar: Bar, out: str) -> dict[str,
         "seconds": round(bar.seconds, 3),
         "model": facts.fingerprint,
         "seed": facts.seed,
+        "doubtful": list(facts.config.doubtful),
+        "notice": notice_of(facts.config),
         "mean": {name: totals.mean(name) for name in totals.scores},
     }

@@ -31,11 +31,15 @@ def spelt(names: list) -> list[str]:  # Typer asks issubclass(), which refuses l
 data_option = partial(typer.Option, rich_help_panel="Data")
 config_option = partial(typer.Option, rich_help_panel="Configuration")
 
+KNOWN = (
+    "agiqa-1k, agiqa-3k, made (what synth writes), aigciqa2023, aigiqa-20k, pku-aigiqa-4k, "
+    "evalmuse-40k, genai-bench, evalmi-50k, q-eval-100k, hpdv2, imagerewarddb, pick-a-pic"
+)
+"""The keys of ``data.databases.DATABASES``, which help must not open."""
 Databases = Annotated[
     list[str],
     typer.Argument(
-        help="agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, "
-        "or a table of your own: CSV, TSV, JSONL, JSON, Parquet or xlsx.",
+        help=f"{KNOWN}, or a table of your own: CSV, TSV, JSONL, JSON, Parquet or xlsx.",
         callback=spelt,
     ),
 ]
@@ -71,6 +75,14 @@ SplitColumn = Annotated[
     str | None,
     data_option(help="Of a table: column that holds train, validation or test, to split by."),
 ]
+Pairs = Annotated[
+    str | None,
+    data_option(
+        "--pairs",
+        help="Of a table of choices: IMAGE_A,IMAGE_B,PREFERRED, or IMAGE,RANK, its columns. Default: "
+        "image_a, image_b, preferred, or image, rank, where it has them.",
+    ),
+]
 AllowPartial = Annotated[
     bool, data_option("--allow-partial", help="Leave out rows whose image is missing.")
 ]
@@ -85,7 +97,7 @@ SplitOption = Annotated[
 Recipe = Annotated[
     str | None,
     config_option(
-        help="Recipe to start from: a JSON file, a database's name, mixed or small. "
+        help="Recipe to start from: a JSON file, a database's name, embedded, mixed or small. "
         "Default: the first database's, if there is one."
     ),
 ]
@@ -98,7 +110,7 @@ Set = Annotated[
     ),
 ]
 BackboneOption = Annotated[
-    str | None, config_option(help="Frozen text-to-image model, folder or hub id.")
+    str | None, config_option(help="Stable Diffusion model, folder or hub id, or embedded.")
 ]
 ImageSize = Annotated[
     int | None, config_option(help="Side of the images in pixels, a multiple of 64.")
@@ -209,6 +221,17 @@ def parse_pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
             raise ConfigError(f"{flag} {name} was given as {pairs[name]} and as {value}; give one")
         pairs[name] = value
     return pairs
+
+
+def pair_columns(text: str | None) -> tuple[str, ...]:
+    """``"left,right,winner"`` -> its parts; () where nothing was given."""
+    names = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text is not None and len(names) not in (2, 3):
+        raise ConfigError(
+            f"--pairs {text} names {counted(len(names), 'column')}; write "
+            "--pairs IMAGE_A,IMAGE_B,PREFERRED or --pairs IMAGE,RANK"
+        )
+    return names
 
 
 def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:

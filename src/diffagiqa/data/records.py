@@ -1,65 +1,213 @@
-"""The rows of one open table, each as a record or as the reason why it cannot be one."""
+"""The one reader of tables, for every command: CSV, TSV, JSON, JSONL, Parquet and xlsx.
+
+Text is UTF-8 or UTF-16, with or without a byte order mark. What separates a CSV's columns is seen in
+its header, or said by a first line ``sep=;``. ``TableReader`` streams, ``read_frame`` holds a table
+whole, and ``data.cells`` says what a cell is as a text or as a number.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import IO, TYPE_CHECKING, Any, AnyStr, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from diffagiqa.data.header import check_header, is_utf8
+from diffagiqa.data.cells import cell_number
+from diffagiqa.data.lines import LongLineError, is_utf8, next_line, open_text
 from diffagiqa.data.results import bare_cell, is_ours
-from diffagiqa.data.samples import read_limited, reason_of
+from diffagiqa.data.samples import (
+    TABLE_SUFFIXES,
+    open_location,
+    printable,
+    read_limited,
+    reason_of,
+    suffix,
+)
 from diffagiqa.data.wording import counted
-from diffagiqa.data.workbooks import xlsx_records
-from diffagiqa.errors import TableError
+from diffagiqa.data.workbooks import sheet_rows
+from diffagiqa.errors import DiffAGIQAError, TableError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyarrow import RecordBatch
 
 Record = dict[str, Any]
-MAX_LINE = 1_000_000  # characters; ten prompts of the longest kind
 _MAX_JSON = 64_000_000  # bytes; a JSON table is held whole, a JSONL table is not
+_MAX_FRAME = 20_000_000  # rows of a table that is held whole; a few bytes of Parquet may say more
+_NOT_UTF8 = "it is not UTF-8; save the table as UTF-8."
 
 
-class LongLineError(ValueError):
-    """A line of over ``MAX_LINE`` characters, of which nothing is kept."""
+class TableReader:
+    """The rows of one table, read as they are asked for.
 
+    Iterating gives for every row a record, ``{column: cell}``, or a sentence that says why there is
+    none; what is wrong with the whole file raises TableError. Memory is flat, but JSON and xlsx are held
+    whole, up to a limit. The header and blank rows are not counted as rows.
 
-def next_line(file: IO[AnyStr]) -> AnyStr:
-    """The next line of a file, empty at its end; a long one is read over and raised.
+    Cells of CSV, TSV and xlsx are texts, "" where empty; an xlsx cell is the text that a CSV would hold
+    ("1984", "TRUE", "2026-01-02"). JSON and Parquet keep their types: ``cells.cell_text`` and ``number``
+    read either. Columns of a CSV, TSV or xlsx without a name are left out.
 
-    >>> file = io.BytesIO(b"x" * 2_000_000 + b"\\nshort")
-    >>> try: next_line(file)
-    ... except LongLineError as fault: print(fault)
-    a line of over 1,000,000 characters
-    >>> next_line(file), next_line(file)
-    (b'short', b'')
+    Args:
+        table: a path or location (``data.samples``) with a suffix of ``TABLE_SUFFIXES``.
+        guarded: whether texts carry the quote of ``results.guard_cell``; None: where the header is
+            that of a table of ours.
+
+    Raises:
+        TableError: the suffix is that of no table.
     """
-    line = file.readline(MAX_LINE + 1)
-    if len(line) <= MAX_LINE or _ends(line):
-        return line
-    while (rest := file.readline(MAX_LINE)) and not _ends(rest):
-        pass
-    raise LongLineError(f"a line of over {MAX_LINE:,} characters")
+
+    def __init__(self, table: str | os.PathLike[str], guarded: bool | None = None) -> None:
+        self.location = os.fsdecode(table)
+        self.shown = printable(self.location)
+        self.kind = suffix(self.location)
+        self.guarded = guarded
+        self.comma = False
+        """Whether a comma may stand in a number: known with the first row."""
+        if self.kind not in TABLE_SUFFIXES:
+            raise TableError(
+                f"{self.shown} has suffix {self.kind or 'none'}; expected a table in one of "
+                f"{', '.join(TABLE_SUFFIXES)}."
+            )
+
+    def __iter__(self) -> Iterator[Record | str]:
+        return cast("Iterator[Record | str]", self._whole(self._records))
+
+    def cells(self) -> Iterator[list[str] | str]:
+        """The rows of a CSV, TSV or xlsx without a header, each as its cells or as its fault."""
+        return cast("Iterator[list[str] | str]", self._whole(self._cells))
+
+    def number(self, cell: Any) -> float | None:
+        """``cell_number`` by this table's decimal mark."""
+        return cell_number(cell, self.comma)
+
+    def _whole(self, read: Callable[[BinaryIO], Iterator[Any]]) -> Iterator[Any]:
+        empty = True
+        with open_location(self.location) as file:
+            try:
+                for row in read(file):
+                    empty = False
+                    yield row
+            except DiffAGIQAError:
+                raise
+            except Exception as fault:
+                raise TableError(
+                    f"{self.shown} cannot be read as {self.kind[1:]} ({reason_of(fault)}); "
+                    "check its format and its suffix."
+                ) from fault
+        if empty:
+            raise TableError(f"{self.shown} has no rows; expected a header and one row per image.")
+
+    def _records(self, file: BinaryIO) -> Iterator[Record | str]:
+        if self.kind == ".parquet":
+            return _parquet_records(file, self.shown)
+        if self.kind == ".json":
+            return _json_records(file, self.shown)
+        if self.kind == ".jsonl":
+            return _jsonl_records(file)
+        return self._under_header(self._cells(file))
+
+    def _cells(self, file: BinaryIO) -> Iterator[list[str] | str]:
+        if self.kind == ".xlsx":
+            yield from sheet_rows(file, self.shown)
+        else:
+            with open_text(file) as text:
+                yield from self._csv_rows(_Lines(text))
+
+    def _csv_rows(self, lines: _Lines) -> Iterator[list[str] | str]:
+        first = next((line for line in lines if line.strip()), "")
+        if said := _SEPARATOR_LINE.fullmatch(first):
+            mark, first = said[1], next(lines, "")
+        else:
+            mark = separator_of(first, "\t" if self.kind == ".tsv" else ",")
+        self.comma = mark != ","
+        # Not strict, a quote that nobody closes would take in all that follows, without an error.
+        reader = csv.reader(chain([first], lines), delimiter=mark, strict=True)
+        width = 0
+        while True:
+            begin = lines.count + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except (csv.Error, LongLineError) as fault:
+                if not width:
+                    raise  # without its first row, nothing is known of the others
+                end = lines.count
+                place = f"line {begin}" if begin == end else f"lines {begin} to {end}"
+                long = isinstance(fault, LongLineError)
+                hint = "shorten it" if long else "look for a quote that is not closed"
+                yield f"{place} cannot be read ({fault}); {hint}."
+                continue
+            width = width or len(cells)
+            while len(cells) > width and not cells[-1]:
+                cells.pop()
+            if len(cells) != width and any(cells):
+                have = f"it has {counted(len(cells), 'field')}, and the header {width}"
+                yield f"{have}; quote the {_SEPARATORS.get(mark, repr(mark))}."
+            elif any(cells):  # a blank line is no row
+                yield cells
+
+    def _under_header(self, rows: Iterator[list[str] | str]) -> Iterator[Record | str]:
+        header = list(next(rows, ()))
+        _check_header(header, self.shown)
+        bare = is_ours(header) if self.guarded is None else self.guarded
+        for cells in rows:
+            if isinstance(cells, str):
+                yield cells
+            elif not is_utf8(cells):
+                yield _NOT_UTF8
+            else:  # a row of a workbook ends with its last cell
+                texts = chain(map(bare_cell, cells) if bare else cells, [""] * len(header))
+                record = {name: text for name, text in zip(header, texts, strict=False) if name}
+                if any(record.values()):
+                    yield record
 
 
-def _ends(line: str | bytes) -> bool:
-    return line.endswith(b"\n") if isinstance(line, bytes) else line.endswith(("\n", "\r"))
+def read_frame(table: str | os.PathLike[str], guarded: bool | None = None) -> pd.DataFrame:
+    """A whole table as a frame, read by ``TableReader``; the first row that cannot be read is an error.
 
+    Columns are of objects, the cells as the reader gives them, but decimal commas are points in columns
+    that hold nothing but numbers, so that pandas can read them.
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-
-
-def separator_of(header: str, expected: str) -> str:
-    """What separates a table's columns: spreadsheets of many countries write semicolons into .csv.
-
-    >>> separator_of("image;prompt", ","), separator_of("image", ",")
-    (';', ',')
+    Raises:
+        TableError: the table or one of its rows cannot be read, or it has over 20 million rows.
     """
-    return next((mark for mark in (expected, *_SEPARATORS) if mark in header), expected)
+    import pandas as pd
+
+    reader = TableReader(table, guarded)
+    records: list[Record] = []
+    for number, record in enumerate(reader, start=1):
+        if isinstance(record, str):
+            raise TableError(f"{reader.shown} row {number}: {record}")
+        if number > _MAX_FRAME:
+            raise TableError(
+                f"{reader.shown} has over {_MAX_FRAME:,} rows, and all are needed at once; split it."
+            )
+        records.append(record)
+    frame = pd.DataFrame(records, dtype=object)
+    if reader.comma:
+        for name in frame.columns:
+            if all(cell == "" or reader.number(cell) is not None for cell in frame[name]):
+                frame[name] = frame[name].str.strip().str.replace(",", ".")
+    return frame
+
+
+def _check_header(names: Iterable[str], shown: str) -> None:
+    """Raise where a column is named twice or not in UTF-8; columns without a name may be several."""
+    named = [name for name in names if name]
+    if not is_utf8(named):
+        raise TableError(f"{shown} has a header that is not UTF-8; save the table as UTF-8.")
+    if len(named) > len(set(named)):
+        twice = next(name for name, count in Counter(named).items() if count > 1)
+        raise TableError(
+            f"{shown} has a header that names the column '{printable(twice[:100])}' twice; correct it."
+        )
 
 
 class _Lines:
@@ -80,61 +228,47 @@ class _Lines:
         raise StopIteration
 
 
-def _csv_records(file: BinaryIO, shown: str, delimiter: str = ",") -> Iterator[Record | str]:
-    # Bytes that are not UTF-8 become lone surrogates, so that they spoil only their own row.
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
-    lines = _Lines(text)
-    first = next(lines, "")
-    delimiter = separator_of(first, delimiter)
-    # Not strict, a quote that nobody closes would take in all that follows, without an error.
-    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    header = next(reader, [])
-    check_header(header, shown)
-    ours = is_ours(header)
-    while True:
-        begin = lines.count + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except (csv.Error, LongLineError) as fault:
-            end = lines.count
-            place = f"line {begin}" if begin == end else f"lines {begin} to {end}"
-            long = isinstance(fault, LongLineError)
-            hint = "shorten it" if long else "look for a quote that is not closed"
-            yield f"{place} cannot be read ({fault}); {hint}."
-            continue
-        if len(row) != len(header):
-            if row:  # a blank line is no row
-                found = f"it has {counted(len(row), 'field')}, and the header {len(header)}"
-                yield f"{found}; quote the {_SEPARATORS[delimiter]}."
-        elif not is_utf8(row):
-            yield "it is not UTF-8; save the table as UTF-8."
-        else:
-            yield dict(zip(header, map(bare_cell, row) if ours else row, strict=True))
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*', re.I)  # by which spreadsheets go
 
 
-def _tsv_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
-    return _csv_records(file, shown, delimiter="\t")
+def separator_of(header: str, expected: str) -> str:
+    """What separates a table's columns: spreadsheets of many countries write semicolons into .csv.
+
+    The mark that stands most often outside of quotes.
+
+    >>> separator_of('image;"prompt, English"', ","), separator_of("image", ",")
+    (';', ',')
+    """
+    bare = re.sub('"[^"]*"', "", header)
+    mark = max("\t;,", key=bare.count)
+    return mark if mark in bare else expected
 
 
-def _jsonl_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
-    while True:
-        try:
-            line = next_line(file)
-            if not line:
-                return
-            if line.strip():
-                yield json_record(line, "it")
-        except LongLineError as fault:
-            yield f"it cannot be read ({fault}); shorten it."
-        except TableError as fault:
-            yield str(fault)
+# Records that carry their columns
 
 
-def json_record(text: bytes, shown: str) -> Record:
+def _jsonl_records(file: BinaryIO) -> Iterator[Record | str]:
+    with open_text(file) as lines:
+        while True:
+            try:
+                line = next_line(lines)
+                if not line:
+                    return
+                if not is_utf8([line]):
+                    yield _NOT_UTF8
+                elif line.strip():
+                    yield json_record(line, "it")
+            except LongLineError as fault:
+                yield f"it cannot be read ({fault}); shorten it."
+            except TableError as fault:
+                yield str(fault)
+
+
+def json_record(text: str | bytes, shown: str) -> Record:
+    """A JSON object; bytes are UTF-8 or UTF-16."""
     try:
-        record = json.loads(text.decode("utf-8-sig"))
+        record = json.loads(text)
     except (ValueError, RecursionError) as fault:
         raise TableError(f"{shown} is not JSON ({reason_of(fault)}); write it as UTF-8.") from None
     if not isinstance(record, dict):
@@ -143,7 +277,7 @@ def json_record(text: bytes, shown: str) -> Record:
 
 
 def _json_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
-    rows = json.loads(read_limited(file, shown, _MAX_JSON, TableError).decode("utf-8-sig"))
+    rows = json.loads(read_limited(file, shown, _MAX_JSON, TableError))
     if not isinstance(rows, list):
         raise TableError(f"{shown} is a JSON {type(rows).__name__}; expected a list of objects.")
     for row in rows:
@@ -157,7 +291,7 @@ def _parquet_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
 
     # The buffer makes it read pages as they are needed, not row groups whole.
     with ParquetFile(file, buffer_size=1 << 20) as table:
-        check_header(table.schema_arrow.names, shown)
+        _check_header(table.schema_arrow.names, shown)
         for batch in table.iter_batches(batch_size=64):  # rows; they may hold the pictures
             try:
                 rows = batch.to_pylist()
@@ -174,13 +308,3 @@ def _parquet_row(batch: RecordBatch) -> Record | str:
         return (
             f"it cannot be read ({reason}); write text as UTF-8, and dates of the years 1 to 9999."
         )
-
-
-READERS: Mapping[str, Callable[[BinaryIO, str], Iterator[Record | str]]] = {
-    ".csv": _csv_records,
-    ".tsv": _tsv_records,
-    ".jsonl": _jsonl_records,
-    ".json": _json_records,
-    ".parquet": _parquet_records,
-    ".xlsx": xlsx_records,
-}

@@ -3,8 +3,9 @@
 The unit that is drawn is a *group*, which is never on two sides: the prompt (``by="prompt"``, the honest
 one: with 300 prompts over 10 generator settings, a random image almost always has siblings in the
 training part), the image (``by="image"``, what many papers report), or any other column, such as
-``subject`` or ``generator``. Byte-identical files with different prompts are different groups; leave them
-out first (``Database.without_duplicates``).
+``subject`` or ``generator``. ``leave_out_split`` holds out generators and prompts at once, which says how
+a model does on a new generator. Byte-identical files with different prompts are different groups; leave
+them out first (``Database.without_duplicates``).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 PARTS = ("train", "validation", "test")
+ELSEWHERE = "another database"
 
 
 def prompt_key(prompt: str) -> str:
@@ -48,11 +50,12 @@ class Split:
     """Which images are trained on, chosen by and judged by, by their names in the table.
 
     Attributes:
-        kind: "prompt", "image", another column that was split by, or "official".
+        kind: "prompt", "image", another column that was split by, "official", or "leaving out" and
+            the family of generators that only the test part has.
         seed: of the draw; None for official splits.
         fractions: asked shares of test and validation rows; empty for official splits.
         table_hash: SHA-256 of the images and prompts that were split (see ``table_hash``).
-        train, validation, test: image names, sorted.
+        train, validation, test: image names, sorted; where generators are left out, some are in none.
     """
 
     kind: str
@@ -208,6 +211,123 @@ def _allowed(table: pd.DataFrame, keys: Sequence[str], among: Collection[str] | 
     return set(keys) - {key for key, tested in zip(keys, seen, strict=True) if not tested}
 
 
+def generator_family(name: str) -> str:
+    """A generator without its setting: what stands before the first "_", without case.
+
+    >>> generator_family("sd1.5_lowcorr"), generator_family("Flux")
+    ('sd1.5', 'flux')
+    """
+    return name.partition("_")[0].strip().casefold()
+
+
+def leave_out_split(
+    table: pd.DataFrame,
+    family: str | None = None,
+    test: float = 0.2,
+    seed: int = 0,
+    validation: float = 0.0,
+) -> Split:
+    """Test on generators and prompts that training never saw.
+
+    A share of the prompts is drawn as by ``random_split``. The test part is the images that a left-out
+    generator made of them, and of prompts that no other generator has; training and validation have the
+    other generators' images of the other prompts. The rest of the images are in no part.
+
+    Args:
+        table: with columns ``image``, ``prompt`` and ``generator``.
+        family: of generators that are left out (see ``generator_family``); by default the one of number
+            ``seed`` modulo their count, in the order of their names.
+        test, validation: shares of prompts, as in ``random_split``.
+        seed: of the draw.
+
+    Raises:
+        DatabaseError: there is no such family, or no other, or a part would be empty.
+    """
+    families = [generator_family(name) for name in group_keys(table, "generator")]
+    known = sorted(set(families))
+    chosen = known[seed % len(known)] if family is None else generator_family(family)
+    if chosen not in known or len(known) < 2:
+        raise DatabaseError(
+            f"generators of {chosen!r} cannot be left out of {', '.join(known)}; name one of several"
+        )
+    drawn = random_split(table, test, seed, "prompt", validation)
+    part_of = {name: part for part in PARTS for name in getattr(drawn, part)}
+    prompts = group_keys(table, "prompt")
+    shared = {key for key, own in zip(prompts, families, strict=True) if own != chosen}
+    parts = []
+    for image, own, key in zip(table["image"], families, prompts, strict=True):
+        part = part_of[str(image)]
+        if own == chosen:
+            parts.append("test" if part == "test" or key not in shared else "")
+        else:
+            parts.append("" if part == "test" else part)
+    if empty := sorted({"train", "test"} - set(parts)):
+        raise DatabaseError(
+            f"without the generators of {chosen!r} the {empty[0]} part is empty; leave out others"
+        )
+    fractions = {"test": test, "validation": validation}
+    return _split(table, parts, f"leaving out {chosen}", seed, fractions)
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """How a result was split, which decides what it may be compared with.
+
+    Attributes:
+        kind: as in ``Split``; or ``ELSEWHERE``.
+        test: rows of the test part.
+        seen: of them, those whose prompt is in the training or validation part.
+        prompts: distinct prompts of the test part.
+        new_generators: those of the test part that training has no image of.
+    """
+
+    kind: str
+    test: int
+    seen: int
+    prompts: int
+    new_generators: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What is printed with every result.
+
+        >>> SplitFacts("image", 597, 597, 290).sentence
+        'split by image: the prompts of 597 of 597 test rows (100 %) are in training'
+        """
+        how = f"split by {self.kind}"
+        if self.kind.startswith("leaving out"):
+            how = f"split by prompt, {self.kind}"
+        elif self.kind in ("official", ELSEWHERE):
+            how = "split as published" if self.kind == "official" else f"tested on {self.kind}"
+        share = f" ({100 * self.seen / self.test:.0f} %)" if self.seen else ""
+        text = f"{how}: the prompts of {self.seen} of {self.test} test rows{share} are in training"
+        if self.new_generators:
+            text += f"; new generators: {', '.join(self.new_generators)}"
+        return text
+
+
+def split_facts(
+    kind: str,
+    prompts: Sequence[str],
+    generators: Sequence[str],
+    parts: Mapping[str, Sequence[int] | Rows],
+) -> SplitFacts:
+    """The facts of a split, from what all rows have and the rows of each part.
+
+    Args:
+        kind: how it was made.
+        prompts, generators: (N,) of every row; "" and "unknown" where there is none.
+        parts: row positions of "train", "test" and perhaps "validation".
+    """
+    trained = [*parts["train"], *parts.get("validation", ())]
+    seen = {prompt_key(prompts[row]) for row in trained} - {""}
+    tested = [prompt_key(prompts[row]) for row in parts["test"]]
+    known = {generators[row] for row in trained} | {"unknown"}
+    new = sorted({generators[row] for row in parts["test"]} - known)
+    repeated = sum(key in seen for key in tested)
+    return SplitFacts(kind, len(tested), repeated, len(set(tested) - {""}), tuple(new))
+
+
 def official_split(table: pd.DataFrame, parts: Mapping[str, Sequence[int] | Rows] | None) -> Split:
     """The split that a database is distributed with, from ``Database.official_splits``."""
     if not parts:
@@ -239,7 +359,7 @@ def _split(
     seed: int | None,
     fractions: Mapping[str, float],
 ) -> Split:
-    names: dict[str, set[str]] = {part: set() for part in PARTS}
+    names: dict[str, set[str]] = {part: set() for part in (*PARTS, "")}
     for image, part in zip(table["image"], parts, strict=True):
         names[part].add(str(image))
     for first, second in (("train", "test"), ("train", "validation"), ("validation", "test")):

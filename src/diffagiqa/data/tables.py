@@ -8,25 +8,24 @@ or in a store that fsspec knows. A fault of one row travels in its sample; a fau
 from __future__ import annotations
 
 import os
-import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffagiqa.data.cells import cell_text
 from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
-from diffagiqa.data.names import NameIndex
+from diffagiqa.data.lines import MAX_LINE, LongLineError, is_utf8, next_line, open_text
+from diffagiqa.data.names import NameIndex, locate
 from diffagiqa.data.prompts import clean_prompt, decode_text
-from diffagiqa.data.records import MAX_LINE, READERS, LongLineError, Record, json_record, next_line
+from diffagiqa.data.records import Record, TableReader, json_record
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     Sample,
     local_path,
     open_location,
     printable,
-    protocol,
     read_shard,
-    reason_of,
     suffix,
 )
 from diffagiqa.data.wording import counted
@@ -79,7 +78,7 @@ def read_samples(
         raise TableError("no input was given; give pictures, folders, tables or tar shards.")
     if prompt is not None and prompts_file is not None:
         raise TableError("a prompt and a prompts file were given; give one of the two.")
-    columns = _Columns(image_column, prompt_column, root)
+    columns = Columns(image_column, prompt_column, root=root)
     samples = (
         sample for name in names for sample in _expand(name, recursive, columns, limits, out)
     )
@@ -90,21 +89,58 @@ def read_samples(
     if prompts_file is None:
         return numbered
     if suffix(prompts_file) in TABLE_SUFFIXES:
-        return _matched(numbered, prompts_file, _Columns(image_column, prompt_column, None))
+        return _matched(numbered, prompts_file, Columns(image_column, prompt_column))
     return _aligned(numbered, prompts_file)
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """What the user calls the columns, and where the images are."""
+class Columns:
+    """What a table's columns are called, None where they are known by name, and where its images are."""
 
-    image: str | None
-    prompt: str | None
-    root: str | None
+    image: str | None = None
+    prompt: str | None = None
+    generator: str | None = None
+    root: str | None = None
+
+    def of(self, record: Record) -> tuple[str | None, str | None, str | None]:
+        """A record's columns of image, prompt and generator, in upper or lower case; None without one."""
+        lower = {name.strip().lower(): name for name in reversed(record)}
+
+        def column(wanted: str | None, known: Sequence[str]) -> str | None:
+            if wanted is not None and wanted in record:
+                return wanted
+            names = known if wanted is None else (wanted.strip().lower(),)
+            return next((lower[name] for name in names if name in lower), None)
+
+        return (
+            column(self.image, IMAGE_COLUMNS),
+            column(self.prompt, PROMPT_COLUMNS),
+            column(self.generator, GENERATOR_COLUMNS),
+        )
+
+    def check(self, record: Record, shown: str) -> None:
+        """Raise TableError where a record lacks the images, or a column that the user named."""
+        image, prompt, generator = self.of(record)
+        there = ", ".join(f"'{printable(name[:100])}'" for name in list(record)[:50])
+        if image is None:
+            expected = f"'{self.image}'" if self.image else f"one of {', '.join(IMAGE_COLUMNS)}"
+            raise TableError(
+                f"{shown} has no image column: found {there}; expected {expected}; "
+                "name the column that holds the images."
+            )
+        for wanted, column, what in (
+            (self.prompt, prompt, "prompts"),
+            (self.generator, generator, "generators"),
+        ):
+            if wanted and column is None:
+                raise TableError(
+                    f"{shown} has no column '{wanted}' for {what}: found {there}; "
+                    f"name the column that holds the {what}."
+                )
 
 
 def _expand(
-    item: str, recursive: bool, columns: _Columns, limits: ImageLimits, out: str | None
+    item: str, recursive: bool, columns: Columns, limits: ImageLimits, out: str | None
 ) -> Iterator[Sample]:
     try:
         local_path(item)
@@ -115,9 +151,9 @@ def _expand(
         yield from _file_samples(file, columns, limits)
 
 
-def _file_samples(file: str, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
+def _file_samples(file: str, columns: Columns, limits: ImageLimits) -> Iterator[Sample]:
     if suffix(file) in TABLE_SUFFIXES:
-        return _table_samples(file, columns)
+        return (sample for sample, _ in table_samples(TableReader(file), columns))
     if suffix(file) == ".tar":
         return _shard_samples(file, columns, limits)
     return iter([_bare(file)])
@@ -127,7 +163,7 @@ def _bare(image: str, error: str | None = None) -> Sample:
     return Sample(image, None, "none", 0, error=error)
 
 
-def _shard_samples(shard: str, columns: _Columns, limits: ImageLimits) -> Iterator[Sample]:
+def _shard_samples(shard: str, columns: Columns, limits: ImageLimits) -> Iterator[Sample]:
     for entry in read_shard(shard, limits.max_bytes, MAX_LINE):
         image = f"{shard}::{entry.name}" if entry.name else shard
         sample = replace(_bare(image, entry.error), data=entry.data)
@@ -135,7 +171,7 @@ def _shard_samples(shard: str, columns: _Columns, limits: ImageLimits) -> Iterat
             record = json_record(entry.texts.get("json", b"{}"), f"the .json of {printable(image)}")
             if "cls" in entry.texts:
                 record["cls"] = decode_text(entry.texts["cls"], f"the .cls of {printable(image)}")
-            sample = _described(sample, record, (), columns.prompt)
+            sample = _described(sample, record, (None, *columns.of(record)[1:]))
             if "txt" in entry.texts:
                 text = decode_text(entry.texts["txt"], f"the .txt of {printable(image)}")
                 sample = replace(sample, prompt=text, prompt_source="sidecar")
@@ -144,30 +180,40 @@ def _shard_samples(shard: str, columns: _Columns, limits: ImageLimits) -> Iterat
         yield sample
 
 
-def _table_samples(table: str, columns: _Columns) -> Iterator[Sample]:
-    shown, folder = printable(table), _folder(table)
-    for number, record in enumerate(_records(table, columns), start=1):
+def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sample, Record]]:
+    """The rows of a table, each as a sample, all of number 0, and its record, empty where it has none.
+
+    Raises:
+        TableError: the table cannot be read, or lacks the images or a column that was named.
+    """
+    table, checked = reader.location, False
+    folder = _folder(table) if columns.root is None else columns.root
+    for number, record in enumerate(reader, start=1):
         if isinstance(record, str):
-            yield _bare(f"{table}:{number}", f"{shown} row {number}: {record}")
+            yield _bare(f"{table}:{number}", f"{reader.shown} row {number}: {record}"), {}
             continue
-        image_column = _column(record, columns.image, IMAGE_COLUMNS)
-        value: Any = record.get(image_column) if image_column else None
-        picture = value if _is_picture(value) else {"path": value, "bytes": None}
+        if not checked:
+            columns.check(record, reader.shown)
+            checked = True
+        of_row = columns.of(record)
+        value = _cell(record, of_row[0])
+        name, data = (value["path"], value["bytes"]) if _is_picture(value) else (value, None)
         if isinstance(value, bytes):
-            picture = {"path": None, "bytes": value}
-        name = picture["path"]
-        sample = _bare(str(name) if name else f"{table}:{number}")
+            name, data = None, value
+        sample = _bare(f"{table}:{number}")
         try:
-            sample = _described(sample, record, (image_column,), columns.prompt)
-            if isinstance(picture["bytes"], bytes):
-                sample = replace(sample, data=picture["bytes"])
-            elif not isinstance(name, str) or not name.strip() or min(name) < " ":
+            name = cell_text(name, "image")
+            sample = _described(replace(sample, image=name or sample.image), record, of_row)
+            if isinstance(data, bytes):
+                sample = replace(sample, data=data)
+            elif not name.strip() or min(name) < " ":
                 raise TableError("it names no image; give a file name without control characters.")
             else:
-                sample = replace(sample, location=locate(name, folder, columns.root))
+                inside = columns.root is not None
+                sample = replace(sample, location=locate(name, folder, inside))
         except DiffAGIQAError as fault:
-            sample = replace(sample, error=f"{shown} row {number}: {fault}")
-        yield sample
+            sample = replace(sample, error=f"{reader.shown} row {number}: {fault}")
+        yield sample, record
 
 
 def _is_picture(value: Any) -> bool:
@@ -175,44 +221,24 @@ def _is_picture(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"bytes", "path"}
 
 
-def _described(
-    sample: Sample, record: Record, used: tuple[str | None, ...], prompt: str | None
-) -> Sample:
+def _described(sample: Sample, record: Record, columns: tuple[str | None, ...]) -> Sample:
     """The sample with its prompt, its generator and the other simple columns of its record."""
-    prompt_column = _column(record, prompt, PROMPT_COLUMNS)
-    generator_column = _column(record, None, GENERATOR_COLUMNS)
-    text = record.get(prompt_column) if prompt_column else None
-    generator = record.get(generator_column) if generator_column else None
-    if text is not None and not isinstance(text, str):
-        raise TableError(f"its prompt is {type(text).__name__}; give text.")
-    if text is not None and text.strip():
+    _, prompt_column, generator_column = columns
+    text = cell_text(_cell(record, prompt_column), "prompt")
+    if text.strip():
         sample = replace(sample, prompt=clean_prompt(text), prompt_source="table")
+    generator = _cell(record, generator_column)
+    generator = "" if isinstance(generator, (list, dict, bytes)) else cell_text(generator).strip()
     extra = {
-        str(name): value
+        name: value
         for name, value in record.items()
-        if name not in (*used, prompt_column, generator_column)
-        and isinstance(value, (str, int, float, bool))
+        if name not in columns and isinstance(value, (str, int, float, bool))
     }
-    return replace(sample, generator=str(generator) if generator else None, extra=extra)
+    return replace(sample, generator=generator or None, extra=extra)
 
 
-def _column(record: Record, wanted: str | None, known: Sequence[str]) -> str | None:
-    if wanted is not None and wanted in record:
-        return wanted
-    lower = {str(name).strip().lower(): name for name in reversed(record)}
-    names = known if wanted is None else (wanted.lower(),)
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def columns_of(
-    record: Record, image: str | None, prompt: str | None, generator: str | None
-) -> tuple[str | None, str | None, str | None]:
-    """The columns of a record's image, prompt and generator, as ``read_samples`` finds them."""
-    return (
-        _column(record, image, IMAGE_COLUMNS),
-        _column(record, prompt, PROMPT_COLUMNS),
-        _column(record, generator, GENERATOR_COLUMNS),
-    )
+def _cell(record: Record, column: str | None) -> Any:
+    return None if column is None else record.get(column)
 
 
 def _folder(table: str) -> str:
@@ -220,85 +246,16 @@ def _folder(table: str) -> str:
     return os.path.dirname(path) if path is not None else table.rpartition("/")[0]
 
 
-def locate(name: str, folder: str, root: str | None) -> str:
-    """Where an image named in a table lies; a relative name never leads out of its folder."""
-    if protocol(name) or os.path.isabs(name):
-        if root is not None:
-            raise TableError(
-                f"{printable(name)} is a full path; with a root, give it relative to it."
-            )
-        return name
-    relative = posixpath.normpath(name.replace(os.sep, "/"))
-    if relative == ".." or relative.startswith("../"):
-        raise TableError(
-            f"{printable(name)} leads out of the folder of the images; "
-            "name the folder above it as root, and the image relative to it."
-        )
-    base = folder if root is None else root
-    return f"{base.rstrip('/')}/{relative}" if protocol(base) else os.path.join(base, relative)
-
-
-def read_records(
-    table: str, image_column: str | None = None, prompt_column: str | None = None
-) -> Iterator[Record | str]:
-    """Rows of a table with such columns, or ``IMAGE_COLUMNS``, each as a record or as its fault."""
-    return _records(table, _Columns(image_column, prompt_column, None))
-
-
-def _records(table: str, columns: _Columns) -> Iterator[Record | str]:
-    """Rows of a table, each as a record or as the reason why it cannot be one; checks the columns."""
-    checked = False
-    for record in read_rows(table):
-        if isinstance(record, dict) and not checked:
-            _check_columns(record, columns, printable(table))
-            checked = True
-        yield record
-
-
-def read_rows(table: str) -> Iterator[Record | str]:
-    """Rows of a table of any columns, each as a record or as the reason why it cannot be one."""
-    shown, empty = printable(table), True
-    with open_location(table) as file:
-        try:
-            for record in READERS[suffix(table)](file, shown):
-                empty = False
-                yield record
-        except DiffAGIQAError:
-            raise
-        except Exception as fault:
-            raise TableError(
-                f"{shown} cannot be read as {suffix(table)[1:]} ({reason_of(fault)}); "
-                "check its format and its suffix."
-            ) from fault
-    if empty:
-        raise TableError(f"{shown} has no rows; expected a header and one row per image.")
-
-
-def _check_columns(record: Record, columns: _Columns, shown: str) -> None:
-    found = ", ".join(repr(str(name)[:100]) for name in list(record)[:50])
-    if _column(record, columns.image, IMAGE_COLUMNS) is None:
-        expected = repr(columns.image) if columns.image else f"one of {', '.join(IMAGE_COLUMNS)}"
-        raise TableError(
-            f"{shown} has no image column: found {found}; expected {expected}; "
-            "name the column that holds the images."
-        )
-    if columns.prompt and _column(record, columns.prompt, ()) is None:
-        raise TableError(
-            f"{shown} has no column {columns.prompt!r} for prompts: found {found}; "
-            "name the column that holds the prompts."
-        )
-
-
 # A file of prompts
 
 
-def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterator[Sample]:
+def _matched(samples: Iterator[Sample], file: str, columns: Columns) -> Iterator[Sample]:
     """Prompts of a table, which is held whole, by the image's name as given, else by its last parts.
 
     Of several rows whose last part is the image's, the one that shares most parts of the path counts.
     """
     exact: dict[str, Sample] = {}
-    for given in _table_samples(file, columns):
+    for given, _ in table_samples(TableReader(file), columns):
         if given.error and given.image.startswith(f"{file}:"):  # it names no picture
             raise TableError(given.error)
         known = exact.setdefault(given.image, given)
@@ -335,7 +292,7 @@ def _matched(samples: Iterator[Sample], file: str, columns: _Columns) -> Iterato
 def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
     """One line of text per sample."""
     shown, count = printable(file), 0
-    with open_location(file) as lines:
+    with open_location(file) as opened, open_text(opened) as lines:
         for count, sample in enumerate(samples, start=1):
             try:
                 line = next_line(lines)
@@ -344,7 +301,9 @@ def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
                         f"{shown} has {counted(count - 1, 'line')}, and this is image {count}; "
                         "give one line per image."
                     )
-                text = decode_text(line, f"{shown} line {count}")
+                if not is_utf8([line]):
+                    raise TableError(f"{shown} line {count} is not UTF-8 text; save it as UTF-8.")
+                text = clean_prompt(line)
             except LongLineError as fault:
                 long = f"{shown} line {count} cannot be read ({fault}); shorten it."
                 yield replace(sample, error=sample.error or long)
@@ -353,7 +312,7 @@ def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
                 yield replace(sample, error=sample.error or str(fault))
                 continue
             yield replace(sample, prompt=text, prompt_source="table") if text else sample
-        if any(line.strip() for line in iter(lambda: lines.readline(MAX_LINE), b"")):
+        if any(line.strip() for line in iter(lambda: lines.readline(MAX_LINE), "")):
             raise TableError(
                 f"{shown} has more lines than there are images ({count}), so prompts and images may "
                 "not belong together; give one line per image."

@@ -1,13 +1,12 @@
-"""The first sheet of an xlsx workbook, row by row."""
+"""The first sheet of an xlsx workbook, row by row, as the cells of a CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, time
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from zipfile import ZipFile
 
-from diffagiqa.data.header import check_header
+from diffagiqa.data.cells import cell_text
 from diffagiqa.errors import MissingExtraError, TableError
 
 _MAX_UNPACKED = 500_000_000
@@ -16,21 +15,13 @@ _MAX_ROWS, _MAX_CELLS = 1_048_576, 20_000_000
 """Empty ones too: a row may say that it is the billionth, and a cell that it is in column ZZZ."""
 
 
-def xlsx_records(file: BinaryIO, shown: str) -> Iterator[dict[str, Any]]:
-    """The rows below the header; columns without a name are left out."""
-    rows = sheet_rows(file, shown)
-    header = [str(cell) for cell in next(rows, ())]
-    check_header(header, shown)
-    for row in rows:
-        cells = row + [""] * (len(header) - len(row))
-        record = {name: cell for name, cell in zip(header, cells, strict=False) if name}
-        if any(cell != "" for cell in record.values()):
-            yield record
+def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[str]]:
+    """Cells as texts, up to a row's last; empty ones and errors are "", and blank rows left out.
 
-
-def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[Any]]:
-    """Cells as their numbers and texts, up to a row's last; empty ones and errors are "", and blank rows
-    left out, as in a CSV."""
+    Raises:
+        TableError: it is too large.
+        MissingExtraError: openpyxl is not installed.
+    """
     try:
         from openpyxl import load_workbook
         from openpyxl.cell.cell import ERROR_CODES
@@ -52,10 +43,6 @@ def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[Any]]:
                 f"{shown} has over {_MAX_ROWS:,} rows or {_MAX_CELLS:,} cells, empty ones included; "
                 "save it as CSV."
             )
-        cells = ["" if cell is None or cell in ERROR_CODES else _plain(cell) for cell in row]
-        if any(cell != "" for cell in cells):
+        cells = ["" if cell in ERROR_CODES else cell_text(cell) for cell in row]
+        if any(cells):
             yield cells
-
-
-def _plain(cell: Any) -> Any:
-    return cell.isoformat() if isinstance(cell, (date, time)) else cell

@@ -115,21 +115,18 @@ def generator_table(
 
 
 def published_table(database: str, task: str) -> str:
-    """Published results on one database and task, each with its source; "" where there are none."""
-    rows = [
-        [
-            row.method,
-            *(
-                f"{row.figures[task, metric]:.4f}"
-                if (task, metric) in row.figures
-                else "not available"
-                for metric in AGREEMENT
-            ),
-            row.source,
-        ]
-        for row in published(database, task)
-    ]
-    return markdown(["method", *(NAMES[m] for m in AGREEMENT), "source"], rows) if rows else ""
+    """Published results on one database and task, with protocol and source; "" where there are none."""
+    found = published(database, task)
+    metrics = list(dict.fromkeys(metric for row in found for _, metric in row.figures))
+    rows = []
+    for row in found:
+        values = [row.figures.get((task, metric)) for metric in metrics]
+        cells = ["not available" if v is None else f"{v:.4f}".rstrip("0") for v in values]
+        near = "yes, nearly" if row.comparable else "no"
+        rows.append([row.method, *cells, row.protocol, near, row.source])
+    names = [NAMES.get(metric, metric) for metric in metrics]
+    header = ["method", *names, "protocol", "comparable with ours by prompt", "source"]
+    return markdown(header, rows) if rows else ""
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,58 +5,31 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from glob import escape, glob
 from typing import Any, Protocol
 
 from diffagiqa import __version__
 from diffagiqa.data.folders import is_output
-from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.results import RowWriter
-from diffagiqa.data.samples import TABLE_SUFFIXES, Sample, local_path, printable, suffix
-from diffagiqa.data.tables import read_samples
+from diffagiqa.data.samples import TABLE_SUFFIXES, local_path, printable, suffix
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.jobs.chunks import Chunk, Share, chunks_of
 from diffagiqa.jobs.folder import OutputFolder
-from diffagiqa.jobs.journal import JOB, Done, Journal
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.journal import JOB, Done, Journal, refuse_strangers
 from diffagiqa.jobs.model_spec import ModelFacts
-from diffagiqa.jobs.rows import Row, row_columns
 from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.jobs.totals import Totals
+from diffagiqa.rows import Row, row_columns, seen_from
 
 FORMATS = ("parquet", "csv", "jsonl")  # of a part
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What to score, as ``read_samples`` takes it; ``out`` is no part of a job's description."""
-
-    names: tuple[str, ...]
-    prompt: str | None = None
-    prompts_file: str | None = None
-    image_column: str | None = None
-    prompt_column: str | None = None
-    root: str | None = None
-    recursive: bool = True
-    need_prompt: bool = False
-    limits: ImageLimits = DEFAULT_LIMITS
-    out: str | None = None
-
-    def samples(self) -> Iterator[Sample]:
-        return read_samples(
-            self.names,
-            prompt=self.prompt,
-            prompts_file=self.prompts_file,
-            image_column=self.image_column,
-            prompt_column=self.prompt_column,
-            root=self.root,
-            recursive=self.recursive,
-            limits=self.limits,
-            out=self.out,
-        )
+ROOM = 20_000_000
+"""Bytes that must be free to start: some 50,000 rows."""
+_NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".arrow", ".gz", ".zip", ".db")
 
 
 @dataclass(frozen=True)
@@ -130,16 +103,21 @@ def run_job(
     stop: StopRequest,
     restart: bool = False,
     on_rows: Callable[[int, int], None] = lambda done, reused: None,
-    on_end: Callable[[Journal], None] = lambda journal: None,
 ) -> Totals:
-    """Score what is missing in the output folder ``out``; the totals of all its rows.
+    """Score what is missing in ``out``: a folder of parts, or by its suffix one file, which is kept in
+    a folder beside it until all rows are there and then appears in one piece.
 
-    ``on_rows(done, reused)`` hears of every chunk: how many rows, and how many of them were there;
-    ``on_end`` gets the whole job while no other run may touch it.
+    ``on_rows(done, reused)`` hears of every chunk: how many rows, and how many of them were there.
+
+    Returns:
+        The totals of all rows of the output.
     """
-    _refuse_input(out, inputs)
-    journal = open_journal(out, layout, facts)
-    journal.refuse_strangers()
+    check_output(out, inputs, layout.share)
+    if is_one_file(out):
+        layout = dataclasses.replace(layout, format="jsonl")
+        journal, folder = open_journal(f"{out}.job", layout, facts), os.path.dirname(out) or "."
+    else:
+        journal, folder = open_journal(out, layout, facts), out
     journal.folder.make(JOB)
     with journal.folder.locked(f"{JOB}/lock{layout.share.index}"):
         journal.begin(job_description(inputs, layout, facts), restart)
@@ -149,10 +127,12 @@ def run_job(
             if result.rows is None:
                 journal.check(result.index, result.digest)
             else:
-                journal.put(result.index, result.digest, result.rows, result.arithmetic)
+                rows = [seen_from(row, folder) for row in result.rows]
+                journal.put(result.index, result.digest, rows, result.arithmetic)
             on_rows(result.count, result.count if result.rows is None else 0)
         totals = journal.finish(chunks)
-        on_end(journal)
+        if is_one_file(out):
+            _into_one_file(out, journal)
         return totals
 
 
@@ -160,23 +140,11 @@ def open_journal(out: str, layout: Layout, facts: ModelFacts) -> Journal:
     """The journal of an output folder; nothing is read or written yet."""
     return Journal(
         OutputFolder(out),
-        row_columns(facts),
+        row_columns(facts.config),
         format=layout.format,
         share=layout.share,
         chunk_rows=layout.chunk_rows,
         chunks_per_part=layout.chunks_per_part,
-    )
-
-
-def run_to_file(engine: Engine, inputs: Inputs, out: str, **options: Any) -> Totals:
-    """``run_job`` into one file: in a folder beside it until all rows are there, then in one piece."""
-    layout = dataclasses.replace(options.pop("layout"), format="jsonl")
-    if layout.share.count > 1:
-        raise ConfigError(f"{out} is one file; give --shard a folder to write to")
-    _refuse_input(out, inputs)
-    _check_length(out)
-    return run_job(
-        engine, inputs, f"{out}.job", layout=layout, on_end=partial(_into_one_file, out), **options
     )
 
 
@@ -199,13 +167,46 @@ def _into_one_file(out: str, journal: Journal) -> None:
     journal.remove()
 
 
-def _check_length(out: str) -> None:
-    """Raise ConfigError where no file beside ``out`` could have its name and a suffix of ours: said
-    before anything is scored, not when all is."""
-    most = 240  # bytes, of 255 on most systems
-    if local_path(out) is not None and len(os.fsencode(os.path.basename(out))) > most:
+def is_one_file(out: str) -> bool:
+    """Whether an output is one file, by its suffix, and not a folder of parts."""
+    return out.lower().endswith((".csv", ".jsonl", ".parquet"))
+
+
+def check_output(out: str, inputs: Inputs, share: Share) -> None:
+    """Whether ``out`` can be written: asked before a model is loaded for nothing.
+
+    Raises:
+        ConfigError: it is of no format that is written, is an input, or holds other files.
+        TableError: there is no access or no space.
+    """
+    if out.lower().endswith(_NOT_WRITTEN):
         raise ConfigError(
-            f"the name of {printable(out)} has over {most} bytes; give --out a shorter one"
+            f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
+        )
+    _refuse_input(out, inputs)
+    if not is_one_file(out):
+        refuse_strangers(OutputFolder(out))
+    elif share.count > 1:
+        raise ConfigError(f"{out} is one file; give --shard a folder to write to")
+    if (local := local_path(out)) is None:
+        return
+    folder, name = os.path.split(os.path.abspath(local))
+    # A file beside it must be able to have its name and a suffix of ours; systems allow 255 bytes.
+    if is_one_file(out) and len(os.fsencode(name)) > 240:
+        raise ConfigError(
+            f"the name of {printable(out)} has over 240 bytes; give --out a shorter one"
+        )
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise TableError(
+            f"{printable(out)} cannot be written ({printable(folder)} is no folder, or without "
+            "access); give --out another place"
+        )
+    if (free := shutil.disk_usage(folder).free) < ROOM:
+        raise TableError(
+            f"the disk of {printable(out)} has {free / 1e6:.0f} MB left, and {ROOM / 1e6:.0f} MB are "
+            "the least to start with; free some, or give --out another place"
         )
 
 
@@ -224,29 +225,6 @@ def _refuse_input(out: str, inputs: Inputs) -> None:
                 f"{printable(name)} is an input of this command and would be overwritten; "
                 "give --out another name"
             )
-
-
-def run_stream(
-    engine: Engine,
-    inputs: Inputs,
-    write: Callable[[Row], None],
-    *,
-    layout: Layout,
-    facts: ModelFacts,
-    stop: StopRequest,
-    on_rows: Callable[[int, int], None] = lambda done, reused: None,
-) -> Totals:
-    """Hand every row to ``write`` and keep nothing."""
-    columns = tuple(name for name, kind in row_columns(facts).items() if kind is float)
-    totals = Totals(columns)
-    nothing = Done(layout.share, layout.chunks_per_part, frozenset(), frozenset())
-    for result in engine.results(inputs, layout, nothing, stop):
-        rows = result.rows or []
-        for row in rows:
-            write(row)
-        totals.add_chunk(rows)
-        on_rows(len(rows), 0)
-    return totals
 
 
 def own_chunks(inputs: Inputs, layout: Layout, done: Done) -> Iterator[tuple[Chunk, bool]]:

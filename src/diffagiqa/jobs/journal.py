@@ -26,8 +26,8 @@ from diffagiqa.data.samples import open_location, printable
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.jobs.chunks import Share
 from diffagiqa.jobs.folder import OutputFolder
-from diffagiqa.jobs.rows import Row
 from diffagiqa.jobs.totals import Totals
+from diffagiqa.rows import Row
 
 JOB = "_job"
 _FINISHED = "finished.json"
@@ -94,7 +94,7 @@ class Journal:
                 self._forget_job()
                 text = None
         if text is None:
-            self.refuse_strangers()
+            refuse_strangers(self.folder)
             self.folder.write(f"{JOB}/job.json", json.dumps(wanted, indent=1).encode())
         else:
             self._compare(_parsed(text, self.folder, "job.json"), wanted)
@@ -110,15 +110,6 @@ class Journal:
             part.endswith(".json") or any(map(_CHUNK.fullmatch, self.folder.names(f"{JOB}/{part}")))
             for part in parts
         )
-
-    def refuse_strangers(self) -> None:
-        """Raise ConfigError where a folder without a job holds files."""
-        names = [name for name in self.folder.names() if name != JOB]
-        if names and self.folder.read(f"{JOB}/job.json") is None:
-            raise ConfigError(
-                f"{printable(self.folder.location)} holds {printable(names[0])} and no job of "
-                "ours; give an empty or new folder"
-            )
 
     def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         for name in sorted({*found, *wanted}):
@@ -289,6 +280,16 @@ class Journal:
         self._forget_job()
         self.folder.remove_folder(JOB)
         self.folder.remove_folder("")
+
+
+def refuse_strangers(folder: OutputFolder) -> None:
+    """Raise ConfigError where a folder without a job holds files."""
+    names = [name for name in folder.names() if name != JOB]
+    if names and folder.read(f"{JOB}/job.json") is None:
+        raise ConfigError(
+            f"{printable(folder.location)} holds {printable(names[0])} and no job of ours; give an "
+            "empty or new folder"
+        )
 
 
 def unfinished(location: str) -> str | None:

@@ -13,16 +13,19 @@ import os
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from diffagiqa.data.web import VARIABLE
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
-from diffagiqa.jobs.job import ChunkResult, Inputs, Layout, own_chunks
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec, arithmetic
 from diffagiqa.jobs.ray_cluster import cluster_address, join_cluster
-from diffagiqa.jobs.rows import prepare_sample, score_rows
 from diffagiqa.jobs.stop import StopRequest
+from diffagiqa.rows import PendingRows, decode_sample
 
 
 class RayEngine:
@@ -36,15 +39,16 @@ class RayEngine:
     def __init__(
         self,
         spec: ModelSpec,
-        facts: ModelFacts,
         *,
         workers: str | None = None,
         address: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self.spec = spec
-        self.facts = facts
+        if find_spec("ray") is None:
+            raise MissingExtraError("ray", "ray")
         self.workers = _range(workers) if workers is not None else None
+        self.spec = spec
+        self.facts = spec.describe()
         self.address = address
         self.threads = threads or 4
 
@@ -52,10 +56,8 @@ class RayEngine:
         self, inputs: Inputs, layout: Layout, done: Done, stop: StopRequest
     ) -> Iterator[ChunkResult]:
         """Results as they come in, in any order."""
-        try:
-            import ray.data
-        except ImportError:
-            raise MissingExtraError("ray", "ray") from None
+        import ray.data
+
         started = not ray.is_initialized()
         if started:
             variables = {VARIABLE: os.environ.get(VARIABLE, "")}
@@ -96,7 +98,7 @@ class RayEngine:
         # The read task asks for no CPU, or a full pool of actors would leave it no place to run.
         return ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0).map_batches(
             ChunkScorer,
-            fn_constructor_args=(self.spec, self.facts, inputs.need_prompt, self.threads),
+            fn_constructor_args=(self.spec, self.facts, inputs.fallback, self.threads),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
             **resources,
@@ -106,14 +108,16 @@ class RayEngine:
 class ChunkScorer:
     """What runs on a worker: one model, one chunk after the other."""
 
-    def __init__(self, spec: ModelSpec, facts: ModelFacts, need_prompt: bool, threads: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, facts: ModelFacts, fallback: str | None, threads: int
+    ) -> None:
         self.scorer = spec.load()
         if self.scorer.fingerprint != facts.fingerprint:
             raise WeightsError(
                 f"this worker has model {self.scorer.fingerprint} and the job {facts.fingerprint}; "
                 "put the same files on every machine"
             )
-        self.need_prompt = need_prompt
+        self.fallback = fallback
         self.arithmetic = arithmetic(self.scorer)
         self.pool = ThreadPoolExecutor(threads)
 
@@ -126,12 +130,10 @@ class ChunkScorer:
     def _score(self, samples: bytes) -> bytes:
         if not samples:
             return b""
-        prepare = self.pool.map(
-            # pickled by our own read task within the cluster, never read from a file
-            lambda sample: prepare_sample(self.scorer, sample, self.need_prompt),
-            pickle.loads(samples),
-        )
-        return json.dumps(score_rows(self.scorer, list(prepare), StopRequest())).encode()
+        # pickled by our own read task within the cluster, never read from a file
+        decode = partial(decode_sample, self.scorer, fallback=self.fallback)
+        decoded = list(self.pool.map(decode, pickle.loads(samples)))
+        return json.dumps(PendingRows(self.scorer, decoded, self.scorer.launch).result()).encode()
 
 
 def pickled_chunks(inputs: Inputs, layout: Layout, done: Done) -> Iterator[dict[str, list[Any]]]:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from diffagiqa.jobs.job import Inputs, Layout
+from diffagiqa.jobs.inputs import Inputs
+from diffagiqa.jobs.job import Layout
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.ray_engine import pickled_chunks
 

@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diffagiqa import checks
-from diffagiqa.data.results import bare_cell
+from diffagiqa.data.cells import cell_number, cell_text
+from diffagiqa.data.records import read_frame
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import TableError
@@ -18,7 +19,7 @@ from diffagiqa.model.config import shares_of
 if TYPE_CHECKING:
     import pandas as pd
 
-READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
+_PARTS = (".csv", ".jsonl", ".parquet")  # what a job writes into a folder
 _TEXT = ("image", "prompt", "prompt_source", "error")
 
 
@@ -67,7 +68,7 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     """Read the output of ``diffagiqa score``. Warns where its job has not finished.
 
     Args:
-        path: a .csv, .jsonl or .parquet file, or a folder of them.
+        path: a table in any of the formats that ``diffagiqa score`` reads, or a folder of parts.
         name: of the run in tables; default: the name of the file or folder.
 
     Returns:
@@ -85,22 +86,15 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     files, missing = [path], None
     if path.is_dir():
         missing = unfinished(str(path))
-        files = sorted(f for f in path.iterdir() if f.suffix in READERS and f.name[0] not in "._")
-    if missing and not files:
-        raise TableError(f"{printable(str(path))} holds no rows yet: {missing}")
-    if not files or any(file.suffix.lower() not in READERS for file in files):
+        files = sorted(f for f in path.iterdir() if f.suffix in _PARTS and f.name[0] not in "._")
+    if not files:
+        holds = f"holds no rows yet: {missing}" if missing else "holds no table of scores"
         raise TableError(
-            f"{printable(str(path))} is no table of scores; give a .csv, .jsonl or .parquet file, "
-            "or a folder of them, as diffagiqa score --out writes it"
+            f"{printable(str(path))} {holds}; give what diffagiqa score --out writes, a table or a folder"
         )
-    try:
-        rows = pd.concat([_read(file) for file in files], ignore_index=True)
-    except (OSError, ValueError, ImportError) as fault:
-        shown = printable(str(fault))[:200]
-        raise TableError(
-            f"{printable(str(path))} cannot be read ({shown}); give a table that "
-            "diffagiqa score --out wrote"
-        ) from None
+    frames = [read_frame(file, guarded=file.suffix.lower() == ".csv" or None) for file in files]
+    rows = pd.concat(frames, ignore_index=True)
+    rows = rows.where(rows.notna() & (rows != ""), None)
     tasks = tuple(
         str(column)
         for column in rows.columns
@@ -113,16 +107,16 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
             "diffagiqa score --out writes them"
         )
     for task in tasks:
-        values = pd.to_numeric(rows[task], errors="coerce").astype("float64")
-        rows[task] = values.where(values.abs() != float("inf"))
+        rows[task] = rows[task].map(cell_number).astype("float64")
         if not rows[task].dropna().between(0, 1).all():
             raise TableError(
                 f"{printable(str(path))} has {printable(task)} from {rows[task].min():g} to "
                 f"{rows[task].max():g}; expected scores from 0 to 1, as diffagiqa score writes them"
             )
+    for column in {"row", "seed", *(f"{task}_mos" for task in tasks)} & set(rows.columns):
+        rows[column] = pd.to_numeric(rows[column].map(cell_number), downcast="integer")
     for column in _TEXT:
-        values = rows[column] if column in rows.columns else pd.Series("", index=rows.index)
-        rows[column] = values.astype(object).where(values.notna(), "").astype(str)
+        rows[column] = rows[column].map(cell_text).astype(object) if column in rows.columns else ""
     if missing:
         warnings.warn(
             f"{printable(str(path))} holds {counted(len(rows), 'row')}: {missing}", stacklevel=2
@@ -160,13 +154,14 @@ def add_columns(
     path = checks.location("path", path)
     if key is not None:
         checks.one_of("key", key, ("image", "prompt"))
-    other, shown = _read_table(path), printable(path)
+    other, shown = read_frame(path), printable(path)
+    other = other.where(other != "", None)
     keys = {"image": (IMAGE_COLUMNS, str), "prompt": (PROMPT_COLUMNS, clean_prompt)}
     for name, (known, tidy) in keys.items():
         column = next((c for w in known for c in other.columns if str(c).lower() == w), None)
         if column is None or key not in (None, name):
             continue
-        given = other[column].astype(object).where(other[column].notna(), "").astype(str).map(tidy)
+        given = other[column].map(cell_text).map(tidy)
         found = _found(run.rows[name], given, by_parts=name == "image")
         if not found:
             continue
@@ -256,36 +251,3 @@ def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:
         below = own[shared_parts(first[: max(0, depth)], own) :]
         found.append(below[0] if below else ".")
     return found
-
-
-def _read_table(path: str) -> pd.DataFrame:
-    """A table that a user wrote, of any of the formats that can be scored, by their rules."""
-    import pandas as pd
-
-    from diffagiqa.data.samples import TABLE_SUFFIXES, suffix
-    from diffagiqa.data.tables import read_rows
-
-    if suffix(path) not in TABLE_SUFFIXES:
-        raise TableError(f"{printable(path)} is no table; give {', '.join(TABLE_SUFFIXES)}")
-    records = []
-    for number, record in enumerate(read_rows(path), start=1):
-        if isinstance(record, str):
-            raise TableError(f"{printable(path)} row {number}: {record}")
-        records.append({name: None if value == "" else value for name, value in record.items()})
-    return pd.DataFrame(records)
-
-
-def _read(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    options: dict[str, Any] = {}
-    texts = dict.fromkeys((*_TEXT, "model"), str)
-    if file.suffix.lower() == ".jsonl":
-        options = {"lines": True, "dtype": False}
-    elif file.suffix.lower() == ".csv":
-        options = {"keep_default_na": False, "na_values": [""], "dtype": texts}
-    frame: pd.DataFrame = getattr(pd, READERS[file.suffix.lower()])(file, **options)
-    if file.suffix.lower() == ".csv":  # what RowWriter put before a text is no part of it
-        for column in frame.columns.intersection(_TEXT):
-            frame[column] = frame[column].map(bare_cell, na_action="ignore")
-    return frame

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from diffagiqa import __version__
 from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.wording import counted
+from diffagiqa.rows import ANSWER
 from diffagiqa.serving.metrics import Metrics
 from diffagiqa.serving.requests import (
     BodyLimit,
@@ -32,10 +33,6 @@ class Backend(Protocol):
     async def score(self, data: bytes, prompt: str | None) -> Mapping[str, Any]: ...
 
     async def ready(self) -> bool: ...
-
-
-RESULT = ("scores", "mos", "prompt", "prompt_source", "unfamiliar", "seed", "model", "error")
-"""What is said of every picture; null where there is nothing to say."""
 
 
 class Gate:
@@ -115,7 +112,7 @@ SCHEMA = {
         },
     }
 }
-_RESULTS = {
+_ANSWERS = {
     "type": "object",
     "required": ["results"],
     "properties": {
@@ -123,8 +120,8 @@ _RESULTS = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": list(RESULT),
-                "properties": dict.fromkeys(RESULT, _MAYBE_TEXT)
+                "required": list(ANSWER),
+                "properties": dict.fromkeys(ANSWER, _MAYBE_TEXT)
                 | {"scores": _NUMBERS, "mos": _NUMBERS, "seed": {"type": ["integer", "null"]}},
             },
         }
@@ -141,12 +138,12 @@ def _said(description: str, *schemas: dict[str, Any]) -> dict[str, Any]:
 
 _NO_KEY = _said("No valid API key.", _DETAIL)
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: _said("Some images were scored.", _RESULTS),
+    200: _said("Some images were scored.", _ANSWERS),
     400: _said("The body cannot be read.", _DETAIL),
     401: _NO_KEY,
     413: _said("More than the limits allow.", _DETAIL),
     415: _said("Neither multipart/form-data nor application/json.", _DETAIL),
-    422: _said("No image was scored, and why.", _RESULTS, _DETAIL),
+    422: _said("No image was scored, and why.", _ANSWERS, _DETAIL),
     429: _said("Too many requests are open; try again.", _DETAIL),
     503: _said("The service is stopping, or its workers died; try again.", _DETAIL),
     504: _said("It took too long.", _DETAIL),
@@ -230,7 +227,7 @@ async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[
             source = "none" if item.prompt is None else "argument"
             prompt = None if item.prompt is None else clean_prompt(item.prompt)
             given = {"prompt": prompt, "prompt_source": source, "error": fault.detail}
-            return dict.fromkeys(RESULT) | given
+            return dict.fromkeys(ANSWER) | given
     return dict(await backend.score(data, item.prompt))
 
 

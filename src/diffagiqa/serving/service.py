@@ -8,14 +8,15 @@ import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 from diffagiqa.data.samples import Sample, printable
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError
 from diffagiqa.jobs.model_spec import ModelSpec
 from diffagiqa.jobs.ray_cluster import check_port, cluster_address, join_cluster, lacking
-from diffagiqa.jobs.rows import Row, prepare_sample, score_rows
 from diffagiqa.jobs.stop import StopRequest
+from diffagiqa.rows import PendingRows, Row, answer_of, decode_sample
 from diffagiqa.serving.settings import ServiceSettings
 
 APP, MODEL = "diffagiqa", "Model"
@@ -28,28 +29,15 @@ class BatchScorer:
         self.scorer = spec.load()
         self.pool = ThreadPoolExecutor(4)
 
-    def __call__(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
-        """A row per picture, with ``error`` where it cannot be scored."""
+    def __call__(self, images: list[tuple[bytes, str | None]]) -> list[Row]:
+        """What is said of every image (``ANSWER``), with ``error`` where it cannot be scored."""
         samples = [
             Sample("", prompt, "argument" if prompt is not None else "none", row, data=data)
-            for row, (data, prompt) in enumerate(pictures)
+            for row, (data, prompt) in enumerate(images)
         ]
-        prepared = list(self.pool.map(lambda sample: prepare_sample(self.scorer, sample), samples))
-        return [self._answer(row) for row in score_rows(self.scorer, prepared, StopRequest())]
-
-    def _answer(self, row: Row) -> Row:
-        tasks = self.scorer.tasks
-        scored = tasks[0] in row
-        return {
-            "scores": {task: row[task] for task in tasks} if scored else None,
-            "mos": {task: row[f"{task}_mos"] for task in tasks} if scored else None,
-            "prompt": row["prompt"],
-            "prompt_source": row["prompt_source"],
-            "unfamiliar": row.get("unfamiliar"),
-            "seed": row["seed"],
-            "model": row["model"],
-            "error": row["error"],
-        }
+        decoded = list(self.pool.map(partial(decode_sample, self.scorer), samples))
+        rows = PendingRows(self.scorer, decoded, self.scorer.launch).result()
+        return [answer_of(row, self.scorer.tasks) for row in rows]
 
 
 def model_runs() -> bool:

@@ -15,6 +15,7 @@ from diffagiqa.data.databases import (
     read_table,
     verified,
 )
+from diffagiqa.data.databases.choices import holds_choices, read_preferences
 from diffagiqa.data.splits import PARTS, Split, official_split, prompt_key, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
@@ -119,8 +120,12 @@ def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
     return {prompt_key(prompts[row]) for row in part} - {""}
 
 
-def read_any(name: str, root: str | None, own: TableColumns | None = None) -> Database:
-    """A database by its name, or a table of ratings by its path, as it lies there, for a check.
+def read_any(
+    name: str, root: str | None, own: TableColumns | None = None, pairs: Sequence[str] = ()
+) -> Database:
+    """A database by its name, or a table of ratings or choices by its path, as it lies there.
+
+    ``pairs``: columns of a table of choices, where they have other names than usual.
 
     Raises:
         ConfigError: it is neither, or a table whose columns are not named, or has no folder.
@@ -134,6 +139,9 @@ def read_any(name: str, root: str | None, own: TableColumns | None = None) -> Da
         raise ConfigError(
             f"{name!r} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
         )
+    if (own is None or not own.labels) and (pairs or holds_choices(name)):
+        prompt = "prompt" if own is None else own.prompt or "prompt"
+        return read_preferences(name, pairs, prompt=prompt, root=root)
     if own is None or not own.labels:
         raise ConfigError(
             f"{name} is a table of one's own, so its columns must be named: "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.data.databases.database import Expected, Scale
-from diffagiqa.data.databases.files import Folder, columns, read_sheet
+from diffagiqa.data.databases.files import Folder, columns, read_cells, read_sheet
 from diffagiqa.data.databases.listing import (
     ALIGNMENT,
     AUTHENTICITY,
@@ -82,16 +82,16 @@ def scale_2023(listing: Listing) -> Mapping[str, Scale]:
 
 
 def _prompts_2023(sheet: Path) -> list[str]:
-    raw = read_sheet(sheet, header=None)
-    raw = raw.loc[:, (raw != "").any()]
-    if len(raw) == PROMPTS_2023 + 1:  # a copy with a header
-        raw = raw.iloc[1:]
-    if len(raw) != PROMPTS_2023:
+    rows = read_cells(sheet)
+    if len(rows) == PROMPTS_2023 + 1:  # a copy with a header
+        del rows[0]
+    if len(rows) != PROMPTS_2023:
         raise DatabaseError(
-            f"{sheet} has {counted(len(raw), 'row')}; expected {PROMPTS_2023}: "
+            f"{sheet} has {counted(len(rows), 'row')}; expected {PROMPTS_2023}: "
             "challenge, category, prompt"
         )
-    return raw.iloc[:, -1].astype(str).tolist()
+    last = max(i for row in rows for i, cell in enumerate(row) if cell)  # columns may be empty
+    return [row[last] for row in rows]
 
 
 def _pictures_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]:
@@ -104,15 +104,13 @@ def _pictures_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]
             name = f"{number:03d}-{i % IMAGES_PER_PROMPT + 1}.png"
             found.append((GENERATORS_2023[i // per_generator], number, name))
         return found
-    pictures = read_sheet(index, header=None)
-    if pictures.shape[1] < 2 or len(pictures) != count:
+    rows = read_cells(index)
+    if len(rows[0]) < 2 or len(rows) != count:
         raise DatabaseError(
-            f"{index} has {counted(len(pictures), 'row')} and "
-            f"{counted(pictures.shape[1], 'column')}; expected {count} "
-            "rows of generator and name, without a header"
+            f"{index} has {counted(len(rows), 'row')} and {counted(len(rows[0]), 'column')}; "
+            f"expected {count} rows of generator and name, without a header"
         )
-    pairs = zip(pictures[0].astype(str), pictures[1].astype(str), strict=True)
-    return [(generator, _number(name, index), name) for generator, name in pairs]
+    return [(generator, _number(name, index), name) for generator, name, *_ in rows]
 
 
 def _number(name: str, index: Path) -> int:

@@ -12,13 +12,14 @@ from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.json_stream import json_entries
 from diffagiqa.data.databases.listing import Listing, Source, build
 from diffagiqa.data.preferences import PreferenceGroup
+from diffagiqa.data.records import TableReader
 from diffagiqa.data.samples import suffix
-from diffagiqa.data.tables import read_rows
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, TableError
 
 TIES = ("tie", "tied", "equal", "draw", "both", "neither")
 PAIR_COLUMNS = ("image_a", "image_b", "preferred")
+RANK_COLUMNS = ("image", "rank")
 
 
 class Choices:
@@ -141,7 +142,7 @@ def read_image_reward(folder: Folder) -> Listing:
 def _ranked_rows(choices: Choices, file: Path, part: str) -> int:
     """A table with a row per image: rows of one prompt_id are a group. Returns how many have one row."""
     groups: dict[str, list[tuple[Any, Any, Any]]] = {}
-    for row, record in _records(file):
+    for row, record in table_rows(file):
         names = ("prompt_id", "prompt", "image_path", "rank")
         if missing := [name for name in names if record.get(name) in (None, "")]:
             raise DatabaseError(f"{file} row {row}: it has no {missing[0]}; download it again")
@@ -204,50 +205,93 @@ def read_pick_a_pic(folder: Folder) -> Listing:
     return choices.listing([f"{left_out} left out"] if unlabelled else [])
 
 
-def read_pairs(
-    path: str | os.PathLike[str], columns: Sequence[str] = PAIR_COLUMNS, *, prompt: str = "prompt",
+def read_preferences(
+    path: str | os.PathLike[str], columns: Sequence[str] = (), *, prompt: str = "prompt",
     root: str | os.PathLike[str] | None = None, name: str | None = None,
 ) -> Database:  # fmt: skip
-    """A table of one's own choices between two images of a prompt, as it lies there.
+    """A table of one's own choices as a database, as it lies there; ``read_choices`` says what it holds.
+
+    Args:
+        root: folder of the images, by default that of the table.
+        name: of the database; by default the table's file name.
+    """
+    where = Path(path)
+    folder = Folder(root if root is not None else where.parent)
+    return build(name or where.stem, folder, read_choices(where, columns, prompt=prompt), {})
+
+
+def read_choices(
+    path: str | os.PathLike[str], columns: Sequence[str] = (), *, prompt: str = "prompt"
+) -> Listing:
+    """A table of choices between two images of a prompt, or of ranked images.
 
     Args:
         path: the table: CSV, TSV, JSONL, JSON, Parquet or xlsx.
         columns: of the two images and of the choice: "a" or "b" (or the name of that image's column, or
-            the image itself), or one of ``TIES``. Images of a Parquet table may be bytes.
-        prompt: column of the prompts. Columns ``generator_a`` and ``generator_b`` are read where they are
-            there (``model_a``, ``model_b``, too), and ``split``.
-        root: folder of the images, by default that of the table.
-        name: of the database; by default the table's file name.
+            the image itself), or one of ``TIES``; by default ``PAIR_COLUMNS``. Or of an image and its
+            rank (1 is best), by default ``RANK_COLUMNS``, for a table with a row per image; rows of one
+            prompt are a group. Images of a Parquet table may be bytes.
+        prompt: column of the prompts. Columns ``generator_a`` and ``generator_b`` (or ``generator``) are
+            read where they are there (``model`` for ``generator``, too), and ``split``.
 
     Raises:
         DatabaseError: it is no such table; a row that cannot be understood is named.
     """
     where, choices = Path(path), Choices()
-    first, second, preferred = columns
-    for number, record in _records(where):
-        names = {str(column).strip().lower(): column for column in record}
+    ranked: dict[str, list[tuple[str, str | None, str, Any, str, str]]] = {}
+    for number, record in table_rows(where):
+        names = {str(column).strip().lower(): str(column) for column in record}
+        if not columns:
+            columns = RANK_COLUMNS if set(RANK_COLUMNS) <= set(names) else PAIR_COLUMNS
         row = {name: record[column] for name, column in names.items()}
         if missing := [column for column in (prompt, *columns) if column.lower() not in row]:
             raise DatabaseError(
                 f"{where} lacks {', '.join(missing)}; it has columns {', '.join(map(str, record))}; name "
-                "them by --pairs IMAGE_A,IMAGE_B,PREFERRED and --prompt-column"
+                "them by --pairs IMAGE_A,IMAGE_B,PREFERRED or --pairs IMAGE,RANK, and --prompt-column"
             )
-        images, cells = [], []
-        for column in (first.lower(), second.lower()):
-            value = row[column]
-            if isinstance(value, dict) and not value.get("bytes"):
-                value = value.get("path")
-            inside = isinstance(value, (bytes, dict))
-            images.append(f"{where.name}::{number - 1}/{names[column]}" if inside else value)
-            cells.append(images[-1] if inside else None)
-        made_by = [row.get(f"generator_{s}") or row.get(f"model_{s}") or "unknown" for s in "ab"]
-        shown = f"{where} row {number}"
-        sides = {"a": (first, images[0]), "b": (second, images[1])}
-        ranks = _choice(row[preferred.lower()], sides, shown)
-        choices.add(shown, row[prompt.lower()], images, ranks, part=_part(row.get("split"), shown),
-                    generators=made_by, paths=cells)  # fmt: skip
-    folder = Folder(root if root is not None else where.parent)
-    return build(name or where.stem, folder, choices.listing(), {})
+        shown, text = f"{where} row {number}", row[prompt.lower()]
+        part = _part(row.get("split"), shown)
+        *image_columns, decision = (column.lower() for column in columns)
+        images = [_image(row[c], f"{where.name}::{number - 1}/{names[c]}") for c in image_columns]
+        made_by = [
+            str(row.get(f"generator{end}") or row.get(f"model{end}") or "unknown")
+            for end in (("_a", "_b") if len(images) == 2 else ("",))
+        ]
+        if len(images) == 1:
+            ranked.setdefault(str(text), []).append(
+                (*images[0], made_by[0], row[decision], part, shown)
+            )
+            continue
+        sides = {s: (columns[i], images[i][0]) for i, s in enumerate("ab")}
+        ranks = _choice(row[decision], sides, shown)
+        choices.add(shown, text, [image for image, _ in images], ranks, part=part,
+                    generators=made_by, paths=[path for _, path in images])  # fmt: skip
+    for text, rows in ranked.items():
+        names_, paths, generators, order, parts, shown_ = zip(*rows, strict=True)
+        choices.add(f"{shown_[-1]}, of {text!r}", text, names_, order, part=parts[0],
+                    generators=generators, paths=paths)  # fmt: skip
+    return choices.listing()
+
+
+def holds_choices(path: str | os.PathLike[str]) -> bool:
+    """Whether a table has ``PAIR_COLUMNS``, or ``RANK_COLUMNS`` and no MOS: no column need be named.
+
+    False where it cannot be read: whoever reads it then says why.
+    """
+    try:
+        _, record = next(table_rows(Path(path)))
+    except (DatabaseError, StopIteration):
+        return False
+    names = {str(column).strip().lower() for column in record}
+    ranks = set(RANK_COLUMNS) <= names and "mos" not in names
+    return ranks or set(PAIR_COLUMNS) <= names
+
+
+def _image(value: Any, cell: str) -> tuple[Any, str | None]:
+    """The name of an image, and where it is if it lies in the table."""
+    if isinstance(value, dict) and not value.get("bytes"):
+        value = value.get("path")
+    return (cell, cell) if isinstance(value, (bytes, dict)) else (value, None)
 
 
 def _choice(value: Any, names: Mapping[str, tuple[str, Any]], where: str) -> tuple[float, float]:
@@ -273,10 +317,10 @@ PARTS = {"": "", "train": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test"}  # fmt: skip
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def table_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a table, from 1; DatabaseError names the first that cannot be read."""
     try:
-        for number, record in enumerate(read_rows(str(file)), start=1):
+        for number, record in enumerate(TableReader(file), start=1):
             if isinstance(record, str):
                 raise DatabaseError(f"{file} row {number}: {record}")
             yield number, record

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from unicodedata import normalize
 
-from diffagiqa.data.header import check_header
 from diffagiqa.data.members import ARCHIVES, member_size, member_sizes, read_member, split_member
-from diffagiqa.data.records import separator_of
-from diffagiqa.data.results import bare_cell, is_ours
+from diffagiqa.data.records import TableReader, read_frame
 from diffagiqa.data.samples import IMAGE_SUFFIXES
-from diffagiqa.data.workbooks import sheet_rows
-from diffagiqa.errors import DatabaseError, MissingExtraError, TableError
+from diffagiqa.errors import DatabaseError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class Folder:
-    """All files below a root, found once; names are compared without case."""
+    """All files below a root, found once; names are compared without case and in one Unicode form."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
@@ -42,11 +39,11 @@ class Folder:
             base = Path(folder).relative_to(self.root).as_posix()
             self.files += [name if base == "." else f"{base}/{name}" for name in sorted(names)]
         self.files.sort(key=lambda file: file.count("/"))
-        self._by_path = {file.lower(): file for file in reversed(self.files)}
+        self._by_path = {_key(file): file for file in reversed(self.files)}
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         for file in self.files:
-            name = file.rpartition("/")[2].lower()
+            name = _key(file.rpartition("/")[2])
             stem, suffix = os.path.splitext(name)
             self._by_name.setdefault(name, []).append(file)
             if suffix in IMAGE_SUFFIXES:
@@ -55,7 +52,7 @@ class Folder:
     def file(self, *names: str) -> Path | None:
         """The first of these names that is anywhere below the root, or None."""
         for name in names:
-            found = self._by_name.get(name.lower())
+            found = self._by_name.get(_key(name))
             if found is not None:
                 return self.root / found[0]  # the one nearest to the root
         return None
@@ -79,13 +76,13 @@ class Folder:
         other, and with another suffix of an image, as re-uploads have it, these two only where one file
         alone is called so; and at last in tar and zip files, as ``archive::member``.
         """
-        wanted = name.replace("\\", "/").lower().removeprefix("./")
+        wanted = _key(name.replace("\\", "/")).removeprefix("./")
         if "::" in name and split_member(str(self.root / name)):  # a cell of a table
             return name
         base = wanted.rpartition("/")[2]
         for by_path, by_name in ((self._by_path, self._by_name), self._archived):
             for folder in ("", *folders):
-                found = by_path.get(f"{folder.lower()}/{wanted}" if folder else wanted)
+                found = by_path.get(f"{_key(folder)}/{wanted}" if folder else wanted)
                 if found is not None:
                     return found
             named = by_name.get(base) or []
@@ -109,93 +106,37 @@ class Folder:
             stem = os.path.splitext(file)[0]
             for member in member_sizes(str(self.root / file)):
                 if member.lower().endswith(IMAGE_SUFFIXES):
-                    location, plain = f"{file}::{member}", member.lower().removeprefix("./")
+                    location, plain = f"{file}::{member}", _key(member).removeprefix("./")
                     by_path.setdefault(plain, location)
-                    by_path.setdefault(f"{stem}/{plain}".lower(), location)
+                    by_path.setdefault(f"{_key(stem)}/{plain}", location)
                     by_name.setdefault(plain.rpartition("/")[2], []).append(location)
         return by_path, by_name
 
 
-def read_sheet(path: Path, remedy: str = "download it again", **options: Any) -> pd.DataFrame:
-    """CSV, TSV, JSON, JSONL, Parquet or xlsx -> rows; DatabaseError where it cannot be read.
+def _key(name: str) -> str:
+    """A name in small letters, composed ones as Unicode has them ("é", not "e" and an accent)."""
+    return normalize("NFC", name).lower()
 
-    Empty cells of text files and workbooks are "": a prompt may be "none" or "NA". ``remedy``: what to
-    do about a damaged file.
-    """
-    import pandas as pd
 
-    readers = {
-        ".csv": lambda: _read_text(path, ",", **options),
-        ".tsv": lambda: _read_text(path, "\t", **options),
-        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
-        ".json": lambda: pd.read_json(path, dtype=False),
-        ".parquet": lambda: _read_parquet(path),
-        ".xlsx": lambda: _read_workbook(path, **options),
-    }
-    read = readers.get(path.suffix.lower())
-    if read is None:
-        raise DatabaseError(
-            f"{path} has suffix {path.suffix or 'none'}; expected one of {', '.join(readers)}"
-        )
+def read_sheet(path: Path) -> pd.DataFrame:
+    """A table as ``data.records.read_frame`` reads it; DatabaseError where it cannot be read."""
     try:
-        if path.stat().st_size == 0:
-            raise DatabaseError(f"{path} is empty; expected a header and rows; {remedy}")
-        return read()
-    except (DatabaseError, MissingExtraError):
-        raise
+        return read_frame(path)
     except TableError as fault:
-        raise DatabaseError(str(fault)) from None
-    except UnicodeError:
-        raise DatabaseError(f"{path} is not in UTF-8; save it as UTF-8, or {remedy}") from None
-    except Exception as error:  # parsers raise whatever their format has in store
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        reason = reason.removeprefix("Error tokenizing data. C error: ")
-        raise DatabaseError(f"{path} cannot be read ({reason}); {remedy}") from None
+        raise DatabaseError(str(fault).rstrip(".")) from None
 
 
-def _read_text(path: Path, separator: str, **options: Any) -> pd.DataFrame:
-    """A CSV by its header's separator. Where that is none, commas are in numbers; some spreadsheets
-    write UTF-16, with a mark at the beginning."""
-    import pandas as pd
-
-    with path.open("rb") as file:
-        start = file.read(4)
-    encoding = "utf-16" if start.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    with path.open(encoding=encoding) as text:
-        header = text.readline()
-    separator = separator_of(header, separator)
-    if "header" not in options:
-        check_header(next(csv.reader([header], delimiter=separator), []), str(path))
-    table = pd.read_csv(
-        path, sep=separator, decimal="." if separator == "," else ",", encoding=encoding,
-        keep_default_na=False, **options,
-    )  # fmt: skip
-    if is_ours(map(str, table.columns)):
-        table = table.map(lambda cell: bare_cell(cell) if isinstance(cell, str) else cell)
-    return table
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    from pyarrow.parquet import read_schema
-
-    check_header(read_schema(path).names, str(path))
-    return pd.read_parquet(path)
-
-
-def _read_workbook(path: Path, header: int | None = 0) -> pd.DataFrame:
-    """The first sheet; with ``header`` None its first row is one like the others."""
-    import pandas as pd
-
-    with path.open("rb") as file:
-        rows = list(sheet_rows(file, str(path)))
-    width = max(map(len, rows), default=0)
-    padded = [row + [""] * (width - len(row)) for row in rows]
-    if header is None:
-        return pd.DataFrame(padded)
-    names = [str(cell) for cell in padded[0]] if padded else []
-    check_header(names, str(path))
-    return pd.DataFrame(padded[1:], columns=names)
+def read_cells(path: Path) -> list[list[str]]:
+    """The rows of a CSV, TSV or xlsx without a header, as long as the longest."""
+    try:
+        rows = list(TableReader(path).cells())
+    except TableError as fault:
+        raise DatabaseError(str(fault).rstrip(".")) from None
+    cells = [row for row in rows if not isinstance(row, str)]
+    if wrong := next((row for row in rows if isinstance(row, str)), None):
+        raise DatabaseError(f"{path}: {wrong.rstrip('.')}")
+    width = max(map(len, cells))
+    return [row + [""] * (width - len(row)) for row in cells]
 
 
 class MissingColumnsError(DatabaseError):

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diffagiqa.data.cells import cell_number, cell_text
 from diffagiqa.data.databases.database import Database, Expected, Scale
 from diffagiqa.data.databases.files import Folder, identical_files
 from diffagiqa.data.preferences import PreferenceGroup
+from diffagiqa.data.samples import printable
 from diffagiqa.data.splits import PARTS, prompt_key
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import DatabaseError
+from diffagiqa.errors import DatabaseError, TableError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MISSING = ("", "nan", "none", "na", "<na>")
 PERCEPTION, AUTHENTICITY, ALIGNMENT = "perception", "authenticity", "alignment"
 
 
@@ -68,20 +71,17 @@ class Source:
 
 def number_columns(table: pd.DataFrame, names: list[str], where: Path | str) -> None:
     """Make label columns float64 in place; empty cells become NaN, words raise an error naming them."""
-    import pandas as pd
-
     for name in names:
-        values = pd.to_numeric(table[name], errors="coerce").astype("float64")
-        text = table[name].astype("string").str.strip()
-        wrong = values.isna() & text.notna() & ~text.str.lower().isin(["", "nan", "none", "na"])
-        wrong |= np.isinf(values)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong.to_numpy())[0])
+        values = [cell_number(cell) for cell in table[name]]
+        texts = [str(cell).strip() for cell in table[name]]
+        gaps = [row for row, value in enumerate(values) if value is None]
+        if wrong := [row for row in gaps if texts[row].lower() not in _MISSING]:
             raise DatabaseError(
-                f"{where} has {counted(int(wrong.sum()), 'score that is', 'scores that are')} no number "
-                f"in {name!r} (row {row + 1}: {text.iloc[row]!r}); correct them, or leave the cells empty"
+                f"{where} has {counted(len(wrong), 'score that is', 'scores that are')} no number "
+                f"in '{name}' (row {wrong[0] + 1}: '{printable(texts[wrong[0]])}'); correct them, "
+                "or leave the cells empty"
             )
-        table[name] = values
+        table[name] = np.array(values, dtype=np.float64)
 
 
 def build(
@@ -100,10 +100,12 @@ def build(
     import pandas as pd
 
     table = listing.table.reset_index(drop=True)
-    table["image"] = table["image"].astype("string").fillna("").astype(object)
-    table["prompt"] = table["prompt"].astype("string").fillna("").astype(object)
-    generators = table["generator"].astype("string").str.strip().replace("", None)
-    table["generator"] = generators.fillna("unknown").astype(object)
+    for column in ("image", "prompt", "generator"):
+        try:
+            table[column] = table[column].map(cell_text).astype(object)
+        except TableError as fault:
+            raise DatabaseError(f"{name} has a row without a {column}: {fault}") from None
+    table["generator"] = table["generator"].str.strip().replace("", "unknown")
     others = table.pop("elsewhere") if "elsewhere" in table else table["image"]
     given = table.pop("path") if "path" in table else [None] * len(table)
     paths = [

@@ -15,6 +15,8 @@ from diffagiqa.data.databases.choices import HPDV2, IMAGE_REWARD, PICK_A_PIC
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.listing import Source, build
+from diffagiqa.data.databases.named import EVALMI, Q_EVAL
+from diffagiqa.data.databases.raters import EVALMUSE, GENAI_BENCH
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
@@ -27,6 +29,10 @@ DATABASES: dict[str, Source] = {
         AIGCIQA2023,
         AIGIQA_20K,
         PKU_AIGIQA_4K,
+        EVALMUSE,
+        GENAI_BENCH,
+        EVALMI,
+        Q_EVAL,
         HPDV2,
         IMAGE_REWARD,
         PICK_A_PIC,

@@ -66,7 +66,7 @@ def read_table(
     wanted = {"image": columns.image, **labels, **spread}
     wanted |= {name: column for name, column in others.items() if column is not None}
     try:
-        table = pick(read_sheet(where, "check what it was saved as"), wanted, where)
+        table = pick(read_sheet(where), wanted, where)
     except MissingColumnsError as fault:
         raise DatabaseError(
             f"{fault}; name them, on the command line by --image-column, --prompt-column ('' where "
