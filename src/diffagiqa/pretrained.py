@@ -73,16 +73,16 @@ def locate(
 def load_pretrained(
     located: Located, device: torch.device, dtype: torch.dtype
 ) -> tuple[DiffAGIQA, Backbone]:
-    """The trained parts, folded for scoring, and the accelerated backbone with ``dtype`` weights.
+    """The trained parts, folded for scoring, and the accelerated backbone, its weights in ``dtype``.
 
     Raises ``WeightsError`` or ``BackboneError`` where files are missing or do not fit together.
     """
     config = located.config
     model = load_model(located.folder)
-    if accel.enabled():
-        model = fold(model, dtype)
     backbone = load_backbone(str(located.backbone), config.features, device=device, dtype=dtype)
     check_feature_channels(config, backbone)
+    if accel.enabled():
+        model = fold(model, backbone.dtype)
     return model, accel.accelerate(backbone)
 
 

@@ -249,12 +249,15 @@ def load_compact(
 ) -> CompactBackbone:
     """Read a folder as research/build_compact.py and build_fit.py write it.
 
-    ``features`` is not used: all are cheap. ``untrained``: leave the maps of fit unset.
+    ``features`` is not used: all are cheap. On a CPU the weights are float32 at least, since lower
+    precision is no faster for networks of this size. ``untrained``: leave the maps of fit unset.
     Raises ``BackboneError`` naming what is missing.
     """
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel
 
+    if torch.device(device).type == "cpu" and dtype != torch.float64:
+        dtype = torch.float32
     image, fit = EfficientNetLite(), PromptFit()
     try:
         config = json.loads((folder / "text" / "config.json").read_text(encoding="utf-8"))

@@ -32,7 +32,7 @@ data_option = partial(typer.Option, rich_help_panel="Data")
 config_option = partial(typer.Option, rich_help_panel="Configuration")
 
 KNOWN = (
-    "agiqa-1k, agiqa-3k, made (what synth writes), aigciqa2023, aigiqa-20k, pku-aigiqa-4k, "
+    "agiqa-1k, agiqa-3k, aigciqa2023, aigiqa-20k, pku-aigiqa-4k, "
     "evalmuse-40k, genai-bench, evalmi-50k, q-eval-100k, hpdv2, imagerewarddb, pick-a-pic"
 )
 """The keys of ``data.databases.DATABASES``, which help must not open."""

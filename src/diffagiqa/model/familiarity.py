@@ -17,6 +17,13 @@ class Familiarity(nn.Module):
     rest (Tipping and Bishop's probabilistic PCA, 1999), so that few images suffice.
     """
 
+    mean: Tensor
+    unit: Tensor
+    directions: Tensor
+    variance: Tensor
+    rest: Tensor
+    limit: Tensor
+
     def __init__(self, names: Sequence[str], width: int, directions: int = 128) -> None:
         """``names`` of the maps; ``width``: twice the sum of their channels."""
         super().__init__()

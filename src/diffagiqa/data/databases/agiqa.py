@@ -105,15 +105,3 @@ AGIQA_3K = Source(
     licence="MIT",
     home="https://github.com/lcysyzxdxc/AGIQA-3k-Database",
 )
-
-MADE = Source(
-    name="made",
-    title="Synthetic pictures",
-    read=read_agiqa_3k,
-    scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
-    folders=("images",),
-    expected=Expected(),
-    citation="diffagiqa synth: synthetic pictures; the opinion scores are simulated, nobody gave them",
-    licence="Apache-2.0",
-    home="",
-)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K, MADE
+from diffagiqa.data.databases.agiqa import AGIQA_1K, AGIQA_3K
 from diffagiqa.data.databases.aigc import AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K
 from diffagiqa.data.databases.check import check_database
 from diffagiqa.data.databases.choices import HPDV2, IMAGE_REWARD, PICK_A_PIC
@@ -25,7 +25,6 @@ DATABASES: dict[str, Source] = {
     for source in (
         AGIQA_1K,
         AGIQA_3K,
-        MADE,
         AIGCIQA2023,
         AIGIQA_20K,
         PKU_AIGIQA_4K,
