@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from diffagiqa.backbones.base import Backbone
+from diffagiqa.backbones.compact import load_compact
 from diffagiqa.backbones.hub import fetch, is_hub_id
 from diffagiqa.backbones.tensors import read_tensors
 from diffagiqa.backbones.unet import StableDiffusion
@@ -49,6 +50,9 @@ _MOST = {
 _LONG_NAMES = {r"^(embeddings|encoder|final_layer_norm)\.": r"text_model.\1."}
 
 
+COMPACT = Path(__file__).parents[1] / "weights" / "compact"
+
+
 def load_backbone(
     name_or_path: str,
     features: Sequence[str] | None = None,
@@ -70,6 +74,8 @@ def load_backbone(
 
 def kind_of(folder: Path) -> str:
     """The entry of ``LOADERS`` for a folder: the class of its network, by the network's configuration."""
+    if (folder / "compact.json").is_file():
+        return "compact"
     for part in ("unet", "transformer"):
         if (folder / part / "config.json").is_file():
             name = str(_config(folder / part).get("_class_name", "UNet2DConditionModel"))
@@ -117,7 +123,9 @@ LOADERS: dict[str, Callable[..., Backbone]] = {
 
 
 def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a backbone: a folder, or a hub id to fetch."""
+    """The local folder of a backbone: a folder, a hub id to fetch, or "compact", the package's own."""
+    if name_or_path == "compact":
+        return COMPACT
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
