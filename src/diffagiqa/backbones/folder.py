@@ -118,6 +118,7 @@ def load_stable_diffusion(
 
 LOADERS: dict[str, Callable[..., Backbone]] = {
     "UNet2DConditionModel": load_stable_diffusion,
+    "compact": load_compact,
 }
 """By the network's class; a new backbone is a class and an entry here."""
 
