@@ -87,8 +87,7 @@ def build(efficientnet: Path, minilm: Path, out: Path) -> None:
         if w.is_floating_point() and not name.startswith("pooler.")
     }
     save_file(text, out / "text" / "model.safetensors", metadata={"format": "pt"})
-    for name in ("config.json", "tokenizer.json"):
-        shutil.copyfile(minilm / name, out / "text" / name)
+    shutil.copyfile(minilm / "tokenizer.json", out / "text" / "tokenizer.json")
     config = {"type": "compact", "image": "efficientnet-lite0", "text": "all-MiniLM-L6-v2"}
     (out / "compact.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (out / "NOTICE.txt").write_text(NOTICE, encoding="utf-8")

@@ -6,7 +6,6 @@ and how well positions and image fit the prompt and its words.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -43,6 +42,11 @@ EACH_WORD = "fit.each_word"
 """Fit of every position with every row of ``Prompts.text``, (B, L, h, w)."""
 MOST_TOKENS = 256
 """Of a prompt: MiniLM was trained on texts up to this length."""
+MINILM = {
+    "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+    "intermediate_size": 1536, "max_position_embeddings": 512,
+}  # fmt: skip
+"""The text encoder's sizes: all-MiniLM-L6-v2's, whatever a folder holds."""
 ROWS = 16
 """``Prompts.text`` has a multiple of this many rows, so that most prompts share a batch."""
 # Grammar only: leaving these out says nothing about the image.
@@ -242,9 +246,9 @@ def load_compact(
     folder: Path,
     features: Sequence[str] | None = None,
     *,
+    name: str = "",
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    name: str = "",
     untrained: bool = False,
 ) -> CompactBackbone:
     """Read a folder as research/build_compact.py and build_fit.py write it.
@@ -260,8 +264,7 @@ def load_compact(
         dtype = torch.float32
     image, fit = EfficientNetLite(), PromptFit()
     try:
-        config = json.loads((folder / "text" / "config.json").read_text(encoding="utf-8"))
-        text = BertModel(BertConfig(**config), add_pooling_layer=False)
+        text = BertModel(BertConfig(**MINILM), add_pooling_layer=False)
         tokenizer = Tokenizer.from_file(str(folder / "text" / "tokenizer.json"))
         parts: list[tuple[nn.Module, Path]] = [
             (image, folder / "image.safetensors"), (text, folder / "text" / "model.safetensors"),

@@ -50,8 +50,7 @@ _MOST = {
 _LONG_NAMES = {r"^(embeddings|encoder|final_layer_norm)\.": r"text_model.\1."}
 
 
-COMPACT = "compact"
-PACKAGED = Path(__file__).parents[1] / "weights" / "compact"
+COMPACT = Path(__file__).parents[1] / "weights" / "compact"
 
 
 def load_backbone(
@@ -76,7 +75,7 @@ def load_backbone(
 def kind_of(folder: Path) -> str:
     """The entry of ``LOADERS`` for a folder: the class of its network, by the network's configuration."""
     if (folder / "compact.json").is_file():
-        return COMPACT
+        return "compact"
     for part in ("unet", "transformer"):
         if (folder / part / "config.json").is_file():
             name = str(_config(folder / part).get("_class_name", "UNet2DConditionModel"))
@@ -118,16 +117,16 @@ def load_stable_diffusion(
 
 
 LOADERS: dict[str, Callable[..., Backbone]] = {
-    COMPACT: load_compact,
     "UNet2DConditionModel": load_stable_diffusion,
+    "compact": load_compact,
 }
 """By the network's class; a new backbone is a class and an entry here."""
 
 
 def find_backbone(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a backbone: "compact" (the package's), a folder, or a hub id to fetch."""
-    if name_or_path == COMPACT:
-        return PACKAGED
+    """The local folder of a backbone: a folder, a hub id to fetch, or "compact", the package's own."""
+    if name_or_path == "compact":
+        return COMPACT
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
