@@ -15,7 +15,7 @@ from scale_made import make_pictures
 from diffagiqa.cli.main import run as command
 from diffagiqa.errors import ConfigError
 from diffagiqa.jobs.ray_cluster import check_port, join_cluster, lacking
-from diffagiqa.serving.service import APP, MODEL, _end_serve, model_runs
+from diffagiqa.serving.ray_service import APP, MODEL, _end_serve, model_runs
 
 ray = pytest.importorskip("ray")
 serve = pytest.importorskip("ray.serve")
@@ -148,7 +148,7 @@ def test_a_signal_while_the_service_starts_ends_it_in_order(
     monkeypatch.setattr(serve, "start", lambda **_: os.kill(os.getpid(), signal.SIGTERM))
     left = SimpleNamespace(remote=lambda: SimpleNamespace(result=lambda timeout_s: 0))
     monkeypatch.setattr(serve, "run", lambda *_, **__: SimpleNamespace(drain=left))
-    assert command(["serve", "--model", str(tiny_model), "--port", "18767"]) == 0
+    assert command(["serve", "--model", str(tiny_model), "--port", "18767", "--replicas", "1"]) == 0
     assert "ready" not in capsys.readouterr().err
 
 
@@ -156,7 +156,7 @@ def test_a_signal_while_the_service_starts_ends_it_in_order(
 def test_a_service_that_does_not_start_is_one_sentence(
     tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(["serve", "--model", str(tiny_model), "--port", "18766"]) == 2
+    assert command(["serve", "--model", str(tiny_model), "--port", "18766", "--replicas", "1"]) == 2
     said = capsys.readouterr().err
     assert "the service did not start ('OSError: no\\x1b[0m port'); see ray's logs" in said
     assert "File x" not in said

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import io
 import json
+import re
+import threading
 from collections.abc import Awaitable, Callable
 from http.client import BadStatusLine, IncompleteRead
 from types import SimpleNamespace
@@ -26,8 +29,9 @@ from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import ConfigError, DiffAGIQAError
 from diffagiqa.rows import ANSWER
 from diffagiqa.serving.app import Gate, build_app, drained, with_retries
+from diffagiqa.serving.batches import BatchScorer, LocalBackend
+from diffagiqa.serving.ray_service import _drain
 from diffagiqa.serving.requests import Refused
-from diffagiqa.serving.service import BatchScorer, _drain
 from diffagiqa.serving.settings import ServiceSettings, keys_from_environment
 
 
@@ -61,10 +65,11 @@ def talk(
     body: Callable[[httpx.AsyncClient], Awaitable[Any]],
     backend: Echo | None = None,
     gate: Gate | None = None,
+    notice: str = "",
     **settings: Any,
 ) -> Any:
     """Run a conversation with an application."""
-    app = build_app(backend or Echo(), ServiceSettings(**settings), gate)
+    app = build_app(backend or Echo(), ServiceSettings(**settings), gate, notice)
 
     async def main() -> Any:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -152,6 +157,53 @@ def test_a_gateway_that_answers_no_more_is_one_sentence(ended: int | TimeoutErro
     else:
         with pytest.raises(DiffAGIQAError, match="did not answer within 35 s"):
             _drain(handle, 30)
+
+
+def test_a_prompt_beside_the_images_is_that_of_those_without_one() -> None:
+    backend = Echo()
+    sent = as_json(b"one", b"two") | {"prompt": " a\tfox"}
+    sent["images"][1]["prompt"] = "a cat"
+    answer = talk(lambda client: client.post("/v1/score", json=sent), backend)
+    assert [row["prompt"] for row in answer.json()["results"]] == ["a fox", "a cat"]
+    wrong = talk(lambda client: client.post("/v1/score", json=sent | {"prompt": 3}))
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, "a prompt is no text")
+
+
+def test_every_answer_says_what_the_model_is_not_good_for() -> None:
+    async def body(client: httpx.AsyncClient) -> Any:
+        return [(await client.post("/v1/score", files=files(d))).json() for d in (b"a", b"bad")]
+
+    assert [said["notice"] for said in talk(body, notice="not for cats")] == ["not for cats"] * 2
+
+
+def test_images_of_many_requests_are_scored_together_and_a_fault_is_each_ones_own() -> None:
+    sizes: list[int] = []
+    begun = threading.Event()
+
+    def score(images: list[Any]) -> list[dict[str, Any]]:
+        sizes.append(len(images))
+        begun.wait(30)  # meanwhile the others arrive
+        if any(data == b"oom" for data, _ in images):
+            raise MemoryError
+        return [{"scores": {"perception": len(d)}, "error": None} for d, _ in images]
+
+    async def main() -> list[Any]:
+        backend = LocalBackend(score, batch_size=3, batch_wait=0.0)  # type: ignore[arg-type]
+        first = asyncio.create_task(backend.score(b"first", None))
+        while not sizes:
+            await asyncio.sleep(0.001)
+        rest = [asyncio.create_task(backend.score(b"x" * n, None)) for n in range(1, 6)]
+        given_up = asyncio.create_task(backend.score(b"late", None))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        begun.set()
+        found = await asyncio.gather(first, *rest)
+        with pytest.raises(MemoryError):
+            await backend.score(b"oom", None)
+        return [said["scores"]["perception"] for said in found]
+
+    assert asyncio.run(main()) == [5, 1, 2, 3, 4, 5]
+    assert sizes == [1, 3, 2, 1]
 
 
 def test_one_prompt_for_all_and_a_bad_picture_among_good() -> None:
@@ -373,13 +425,17 @@ def test_draining_ends_what_is_open_and_takes_nothing_new() -> None:
     assert asyncio.run(drained(stuck, 0.1)) == 1
 
 
-def test_openapi_page() -> None:
+def test_the_page_of_the_service_loads_nothing_and_names_every_route() -> None:
     async def body(client: httpx.AsyncClient) -> Any:
         return await client.get("/docs"), await client.get("/openapi.json")
 
-    page, description = talk(body)
+    page, description = talk(body, api_keys=("0123456789abcdef",))
     assert page.status_code == 200
+    assert not re.search(r"<script|<link|src=|url\(|@import", page.text)
     paths = description.json()["paths"]
+    assert all(f"{html.escape(path)}</code>" in page.text for path in paths)
+    assert "X-API-Key: $KEY" in html.unescape(page.text)
+    assert "http://test/v1/score" in page.text
     content = paths["/v1/score"]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json"}
     assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
@@ -424,7 +480,7 @@ def test_a_picture_goes_to_another_replica_when_one_dies() -> None:
 
     assert asyncio.run(with_retries(call, 3, DiedError)) == {"ok": 1}
     calls = -100
-    with pytest.raises(Refused, match="workers that had this picture died"):
+    with pytest.raises(Refused, match="workers that had this image died"):
         asyncio.run(with_retries(call, 0, DiedError))
 
 

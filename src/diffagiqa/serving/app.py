@@ -6,16 +6,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from diffagiqa import __version__
-from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.wording import counted
 from diffagiqa.rows import ANSWER
 from diffagiqa.serving.metrics import Metrics
+from diffagiqa.serving.page import docs_page
 from diffagiqa.serving.requests import (
     BodyLimit,
     Item,
@@ -28,7 +29,7 @@ from diffagiqa.serving.settings import ServiceSettings
 
 
 class Backend(Protocol):
-    """Scores one picture: its row, with ``error`` where it cannot be scored."""
+    """Scores one image: ``rows.ANSWER`` of it, with ``error`` where it cannot be scored."""
 
     async def score(self, data: bytes, prompt: str | None) -> Mapping[str, Any]: ...
 
@@ -62,7 +63,7 @@ class Gate:
 
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
-_NUMBERS = {"type": ["object", "null"], "additionalProperties": {"type": "number"}}
+_NUMBERS = {"type": ["object", "null"], "additionalProperties": {"type": ["number", "null"]}}
 _IMAGE = {
     "type": "object",
     "properties": {
@@ -102,7 +103,9 @@ SCHEMA = {
                             "type": "object",
                             "required": ["images"],
                             "properties": {
-                                "images": {"type": "array", "minItems": 1, "items": _IMAGE}
+                                "images": {"type": "array", "minItems": 1, "items": _IMAGE},
+                                "prompt": _MAYBE_TEXT
+                                | {"description": "Of the images that bring none of their own."},
                             },
                         },
                         _IMAGE,
@@ -114,8 +117,9 @@ SCHEMA = {
 }
 _ANSWERS = {
     "type": "object",
-    "required": ["results"],
+    "required": ["results", "notice"],
     "properties": {
+        "notice": {"type": "string", "description": "What the model is not good for."},
         "results": {
             "type": "array",
             "items": {
@@ -124,7 +128,7 @@ _ANSWERS = {
                 "properties": dict.fromkeys(ANSWER, _MAYBE_TEXT)
                 | {"scores": _NUMBERS, "mos": _NUMBERS, "seed": {"type": ["integer", "null"]}},
             },
-        }
+        },
     },
 }
 _DETAIL = {"type": "object", "required": ["detail"], "properties": {"detail": _TEXT}}
@@ -150,14 +154,19 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = None) -> FastAPI:
-    """The ASGI application around a backend."""
+def build_app(
+    backend: Backend, settings: ServiceSettings, gate: Gate | None = None, notice: str = ""
+) -> FastAPI:
+    """The ASGI application around a backend; every answer holds ``notice``."""
     gate = gate or Gate(settings.max_queue)
     metrics = Metrics(gate)
     app = FastAPI(
         title="diffagiqa",
         version=__version__,
-        description="Perceptual quality of AI-generated images, and their agreement with prompts.",
+        description="Perceptual quality of AI-generated images, and their agreement with prompts."
+        + f" {notice}" * bool(notice),
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        redoc_url=None,
     )
     app.add_middleware(BodyLimit, most=settings.max_body)
 
@@ -171,7 +180,8 @@ def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = N
     )
     async def score(request: Request) -> JSONResponse:
         """Scores in [0, 1] and on the MOS scale, per image; faults of an image in its ``error``."""
-        return await metrics.timed(lambda: _score(request, backend, settings, gate, metrics))
+        answer = partial(_score, request, backend, settings, gate, metrics, notice)
+        return await metrics.timed(answer)  # type: ignore[no-any-return]
 
     @app.get("/healthz", summary="The process lives")
     async def healthz() -> dict[str, str]:
@@ -186,7 +196,7 @@ def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = N
 
     @app.get(
         "/metrics",
-        summary="Prometheus metrics",
+        summary="Prometheus metrics; with keys set, they want one, too",
         response_class=PlainTextResponse,
         responses={401: _NO_KEY},
     )
@@ -194,11 +204,21 @@ def build_app(backend: Backend, settings: ServiceSettings, gate: Gate | None = N
         check_key(request, settings)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        address = str(request.base_url).rstrip("/")
+        return HTMLResponse(docs_page(app.openapi(), address, bool(settings.api_keys)))
+
     return app
 
 
 async def _score(
-    request: Request, backend: Backend, settings: ServiceSettings, gate: Gate, metrics: Metrics
+    request: Request,
+    backend: Backend,
+    settings: ServiceSettings,
+    gate: Gate,
+    metrics: Metrics,
+    notice: str,
 ) -> JSONResponse:
     check_key(request, settings)
     async with gate.enter():
@@ -208,7 +228,8 @@ async def _score(
             raise Refused(504, f"the answer took over {settings.timeout:g} s") from None
     failed = sum(bool(result["error"]) for result in results)
     metrics.count_images(len(results) - failed, failed)
-    return JSONResponse({"results": results}, 422 if failed == len(results) else 200)
+    said = {"results": results, "notice": notice}
+    return JSONResponse(said, 422 if failed == len(results) else 200)
 
 
 async def _answer(
@@ -225,8 +246,7 @@ async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[
             data = await asyncio.to_thread(fetch, item.url or "", settings)
         except Refused as fault:
             source = "none" if item.prompt is None else "argument"
-            prompt = None if item.prompt is None else clean_prompt(item.prompt)
-            given = {"prompt": prompt, "prompt_source": source, "error": fault.detail}
+            given = {"prompt": item.prompt, "prompt_source": source, "error": fault.detail}
             return dict.fromkeys(ANSWER) | given
     return dict(await backend.score(data, item.prompt))
 
@@ -236,13 +256,13 @@ async def with_retries(
     retries: int,
     lost: type[BaseException] | tuple[type[BaseException], ...],
 ) -> Mapping[str, Any]:
-    """Try again where a replica died with the picture; scoring twice gives the same score."""
+    """Try again where a replica died with the image; scoring twice gives the same score."""
     for attempt in range(retries + 1):
         try:
             return await call()
         except lost:
             if attempt == retries:
-                raise Refused(503, "the workers that had this picture died; try again") from None
+                raise Refused(503, "the workers that had this image died; try again") from None
             await asyncio.sleep(0.2 * 2**attempt)
     raise AssertionError("unreachable")
 

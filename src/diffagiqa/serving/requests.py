@@ -1,4 +1,4 @@
-"""Bodies of requests -> pictures and prompts, within the limits; faults carry their HTTP status."""
+"""Bodies of requests -> images and prompts, within the limits; faults carry their HTTP status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
+from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS, clean_prompt
 from diffagiqa.data.samples import printable
 from diffagiqa.data.web import WEB_FAULTS, is_allowed, open_web
 from diffagiqa.data.wording import counted
@@ -40,7 +40,7 @@ class Refused(Exception):  # noqa: N818  # an answer to the client
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a request: its bytes or its address, and its prompt where one was given."""
+    """One image of a request: its bytes or its address, and its prompt where one was given."""
 
     data: bytes | None
     url: str | None
@@ -94,7 +94,7 @@ def check_key(request: Request, settings: ServiceSettings) -> None:
 
 
 async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
-    """The pictures of a multipart or JSON request, in order."""
+    """The images of a multipart or JSON request, in order."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
@@ -110,8 +110,6 @@ async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
     if len(items) > settings.max_images:
         raise Refused(413, f"{len(items)} images were sent, and the limit is {settings.max_images}")
     for item in items:
-        if item.prompt is not None and len(item.prompt) > MAX_PROMPT_CHARACTERS:
-            raise Refused(413, f"a prompt is over {MAX_PROMPT_CHARACTERS:,} characters")
         if item.data is not None and len(item.data) > settings.limits.max_bytes:
             raise Refused(413, f"an image is over {settings.limits.max_bytes:,} bytes")
     return items
@@ -134,7 +132,7 @@ async def _multipart(request: Request, settings: ServiceSettings) -> list[Item]:
         if not all(isinstance(value, str) for value in prompts):
             raise Refused(422, "field 'prompt' is a file; send it as text")
         return [
-            Item(await file.read(), None, prompt)  # type: ignore[union-attr]
+            Item(await file.read(), None, _cleaned(prompt))  # type: ignore[union-attr]
             for file, prompt in zip(files, _spread(prompts, len(files)), strict=True)
         ]
     finally:
@@ -165,18 +163,27 @@ def _from_json(body: bytes, max_images: int) -> list[Item]:
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if isinstance(found, dict) and isinstance(found.get("images"), list):
-        entries = found["images"]
-    else:
-        entries = [found]
-    return [_json_item(entry) for entry in entries]
+        prompt = found.get("prompt")
+        return [_json_item(entry, prompt) for entry in found["images"]]
+    return [_json_item(found)]
 
 
-def _json_item(entry: Any) -> Item:
+def _cleaned(prompt: Any) -> str | None:
+    """A prompt as it was sent, or None for none -> the prompt that is scored."""
+    if prompt is None:
+        return None
+    if not isinstance(prompt, str):
+        raise Refused(422, "a prompt is no text")
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise Refused(413, f"a prompt is over {MAX_PROMPT_CHARACTERS:,} characters")
+    return clean_prompt(prompt)
+
+
+def _json_item(entry: Any, shared_prompt: Any = None) -> Item:
     if not isinstance(entry, dict):
         raise Refused(422, "an entry of 'images' is no object; send image (base64) and prompt")
-    image, url, prompt = (entry.get(name) for name in ("image", "url", "prompt"))
-    if prompt is not None and not isinstance(prompt, str):
-        raise Refused(422, "a prompt is no text")
+    image, url, own_prompt = (entry.get(name) for name in ("image", "url", "prompt"))
+    prompt = _cleaned(shared_prompt if own_prompt is None else own_prompt)
     if isinstance(url, str) and image is None:
         return Item(None, url, prompt)
     if not isinstance(image, str):
@@ -192,16 +199,16 @@ def _json_item(entry: Any) -> Item:
 
 
 def fetch(url: str, settings: ServiceSettings) -> bytes:
-    """The bytes behind a URL of an allowed host: https, no redirects, no more than one picture."""
+    """The bytes behind a URL of an allowed host: https, no redirects, no more than one image."""
     if not settings.url_hosts:
-        raise Refused(422, "this service fetches no URLs; send the picture itself")
+        raise Refused(422, "this service fetches no URLs; send the image itself")
     if not is_allowed(url, settings.url_hosts):
-        raise Refused(422, "this URL is not https:// on an allowed host; send the picture itself")
+        raise Refused(422, "this URL is not https:// on an allowed host; send the image itself")
     try:
         with open_web(url, timeout=10) as answer:
             data = answer.read(settings.limits.max_bytes + 1)
     except WEB_FAULTS as fault:
         raise Refused(422, f"the URL cannot be fetched ({printable(str(fault)[:100])})") from None
     if len(data) > settings.limits.max_bytes:
-        raise Refused(413, f"the picture at the URL is over {settings.limits.max_bytes:,} bytes")
+        raise Refused(413, f"the image at the URL is over {settings.limits.max_bytes:,} bytes")
     return data

@@ -5,45 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Any
 
-from diffagiqa.data.samples import Sample, printable
+from diffagiqa.data.samples import printable
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError
 from diffagiqa.jobs.model_spec import ModelSpec
 from diffagiqa.jobs.ray_cluster import check_port, cluster_address, join_cluster, lacking
 from diffagiqa.jobs.stop import StopRequest
-from diffagiqa.rows import PendingRows, Row, answer_of, decode_sample
+from diffagiqa.rows import notice_of
+from diffagiqa.serving.batches import BatchScorer, Sent
 from diffagiqa.serving.settings import ServiceSettings
 
 APP, MODEL = "diffagiqa", "Model"
 
 
-class BatchScorer:
-    """Pictures of many requests -> rows, in one forward pass; blocking."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.scorer = spec.load()
-        self.pool = ThreadPoolExecutor(4)
-
-    def __call__(self, images: list[tuple[bytes, str | None]]) -> list[Row]:
-        """What is said of every image (``ANSWER``), with ``error`` where it cannot be scored."""
-        samples = [
-            Sample("", prompt, "argument" if prompt is not None else "none", row, data=data)
-            for row, (data, prompt) in enumerate(images)
-        ]
-        decoded = list(self.pool.map(partial(decode_sample, self.scorer), samples))
-        rows = PendingRows(self.scorer, decoded, self.scorer.launch).result()
-        return [answer_of(row, self.scorer.tasks) for row in rows]
-
-
 def model_runs() -> bool:
     """Whether a replica holds a model and passes Serve's health checks, however busy it is.
 
-    A call of its own would wait behind all pictures, and a full service would be taken for a dead one.
+    A call of its own would wait behind all images, and a full service would be taken for a dead one.
     """
     from ray import serve
     from ray.serve.schema import ReplicaState
@@ -55,12 +36,13 @@ def model_runs() -> bool:
 def application(
     spec: ModelSpec,
     settings: ServiceSettings,
+    notice: str,
     *,
     replicas: int = 1,
     cpus: float = 1,
     gpus: float = 0,
 ) -> Any:
-    """The Serve application: gateway and model replicas, bound together."""
+    """Serve's application: gateway and model replicas, bound together; ``notice`` is in every answer."""
     from ray import serve
 
     from diffagiqa.serving.app import Gate, build_app, drained, with_retries
@@ -78,8 +60,8 @@ def application(
             self.scorer = BatchScorer(spec)
 
         @serve.batch(max_batch_size=settings.batch_size, batch_wait_timeout_s=settings.batch_wait)
-        async def score(self, pictures: list[tuple[bytes, str | None]]) -> list[Row]:
-            return await asyncio.to_thread(self.scorer, pictures)
+        async def score(self, images: list[Sent]) -> list[dict[str, Any]]:
+            return await asyncio.to_thread(self.scorer, images)
 
     class Replicas:
         """The backend of the gateway's routes: any replica that is there."""
@@ -114,7 +96,7 @@ def application(
             self.gate = Gate(settings.max_queue)
 
         def __serve_build_asgi_app__(self) -> Any:  # the name that Serve looks for
-            return build_app(self.backend, settings, self.gate)
+            return build_app(self.backend, settings, self.gate, notice)
 
         async def drain(self) -> int:
             return await drained(self.gate, settings.drain)
@@ -122,7 +104,7 @@ def application(
     return Gateway.bind(Model.bind())  # type: ignore[attr-defined]
 
 
-def serve_forever(
+def serve_on_ray(
     spec: ModelSpec,
     settings: ServiceSettings,
     stop: StopRequest,
@@ -133,9 +115,9 @@ def serve_forever(
     cpus: float = 1,
     gpus: float = 0,
     address: str | None = None,
-    on_ready: Any = lambda: None,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> int:
-    """Serve until a signal comes, then drain; how many requests were cut off (0 where all ended).
+    """As ``local_service.serve_here``, with replicas of the model on a Ray cluster.
 
     Raises DiffAGIQAError where the model cannot be loaded, the port is taken, or this machine has
     fewer slots than the replicas want.
@@ -146,7 +128,8 @@ def serve_forever(
     except ImportError:
         raise MissingExtraError("ray", "ray") from None
     address = cluster_address(address)
-    spec.describe()  # a wrong model is an error here, not a replica that restarts for ever
+    # A wrong model is an error here, not a replica that restarts for ever.
+    notice = notice_of(spec.describe().config)
     if address is None:  # of a cluster, another machine may be the one that listens
         check_port(host, port)
     join_cluster(address, ignore_reinit_error=True)
@@ -163,7 +146,8 @@ def serve_forever(
         try:
             serve.start(http_options={"host": host, "port": port, "request_timeout_s": None})
             handle = serve.run(
-                application(spec, settings, replicas=replicas, cpus=cpus, gpus=gpus), name=APP
+                application(spec, settings, notice, replicas=replicas, cpus=cpus, gpus=gpus),
+                name=APP,
             )
         except RuntimeError as fault:  # Ray's text ends with what went wrong, after a trace
             reason = (str(fault).strip().splitlines() or ["no reason was given"])[-1]
@@ -190,7 +174,7 @@ def _drain(handle: Any, seconds: float) -> int:
 
 
 def _end_serve(alone: bool) -> None:
-    """End what ``serve_forever`` started, and on a cluster of others nothing of theirs."""
+    """End what ``serve_on_ray`` started, and on a cluster of others nothing of theirs."""
     from ray import serve
 
     if not alone:
