@@ -1,23 +1,22 @@
-"""Watch the score while a diffusers pipeline denoises; generate N pictures and keep the best."""
+"""Watch the score while a diffusers pipeline denoises; generate N images and keep the best."""
 
 import argparse
 
+from diffusers import StableDiffusionPipeline
+
 from diffagiqa import Scorer
 from diffagiqa.integrations.generation import ScoreSteps, best_of
-from diffagiqa.pretrain.sampling import load_pipeline
-from diffagiqa.pretrained import backbone_reference
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", default=None)
-parser.add_argument("--pipeline", default=None, help="default: the model's own backbone")
+parser.add_argument("--pipeline", default="stable-diffusion-v1-5/stable-diffusion-v1-5")
 parser.add_argument("--prompt", default="a red apple in a green meadow, photorealistic")
 parser.add_argument("--steps", type=int, default=10)
-parser.add_argument("--size", type=int, default=128)
+parser.add_argument("--size", type=int, default=512)
 options = parser.parse_args()
 
 scorer = Scorer.from_pretrained(options.model)
-place = options.pipeline or backbone_reference(scorer.config, scorer.saved_in)
-pipeline = load_pipeline(place)
+pipeline = StableDiffusionPipeline.from_pretrained(options.pipeline)
 shape = {"height": options.size, "width": options.size, "num_inference_steps": options.steps}
 
 watch = ScoreSteps(scorer, [options.prompt], every=max(1, options.steps // 3))

@@ -2,11 +2,13 @@
 
 import argparse
 
+import numpy as np
 import torch
+from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.assets import demo_images
 from diffagiqa.integrations.torchmetrics_metric import DiffAGIQAMetric
-from diffagiqa.synth import made_sample
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", default=None)
@@ -14,8 +16,9 @@ options = parser.parse_args()
 
 scorer = Scorer.from_pretrained(options.model)
 metric = DiffAGIQAMetric(scorer)
-for batch in range(2):
-    samples = [made_sample(0, 2 * batch + i, 128) for i in range(2)]
-    images = torch.stack([torch.from_numpy(s.image).permute(2, 0, 1) / 255 for s in samples])
-    metric.update(images, [s.caption for s in samples])
+files = demo_images()[:4]
+for batch in (files[:2], files[2:]):
+    arrays = [np.array(Image.open(file.path).convert("RGB")) for file in batch]
+    images = torch.stack([torch.from_numpy(array).permute(2, 0, 1) / 255 for array in arrays])
+    metric.update(images, [file.prompt for file in batch])
 print({task: round(float(value), 4) for task, value in metric.compute().items()})

@@ -39,28 +39,9 @@ def test_bfloat16_by_vendor_and_instruction_sets(cpuinfo: str, fast: bool) -> No
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    for known in (device.cpu_has_bfloat16, device.cpu_is_zen5):
-        known.cache_clear()
+    device.cpu_has_bfloat16.cache_clear()
     yield
-    for known in (device.cpu_has_bfloat16, device.cpu_is_zen5):
-        known.cache_clear()
-
-
-@pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize(
-    ("cpuinfo", "zen5"),
-    [
-        ("vendor_id: AuthenticAMD\nflags: fpu avx512f avx512_bf16 avx512_vp2intersect", True),
-        ("vendor_id: AuthenticAMD\nflags: fpu avx512f avx512_bf16", False),
-        ("vendor_id: GenuineIntel\nflags: fpu avx512f avx512_vp2intersect", False),  # Tiger Lake
-        ("", False),
-    ],
-)
-def test_zen_5_by_vendor_and_instruction_sets(
-    monkeypatch: pytest.MonkeyPatch, cpuinfo: str, zen5: bool
-) -> None:
-    monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: cpuinfo)
-    assert device.cpu_is_zen5() is zen5
+    device.cpu_has_bfloat16.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh")
@@ -70,8 +51,6 @@ def test_the_choice_follows_the_cpu(
 ) -> None:
     monkeypatch.setattr(device.Path, "read_text", lambda *_, **__: cpuinfo)
     assert choose_dtype(CPU) == choose_dtype(CPU, "auto") == chosen
-    assert choose_dtype(CPU, exact=True) == torch.float32
-    assert choose_dtype(CPU, "bfloat16", exact=True) == torch.bfloat16
 
 
 @pytest.mark.usefixtures("fresh")

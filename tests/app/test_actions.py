@@ -12,7 +12,7 @@ from PIL import Image
 from diffagiqa import Scorer
 from diffagiqa.app import actions, markup
 from diffagiqa.app.examples import write_examples
-from diffagiqa.app.models import LIMITS, PACKAGED, Models, load
+from diffagiqa.app.models import PACKAGED, Models
 from diffagiqa.errors import ImageError, WeightsError
 from diffagiqa.explain import Explanation
 from diffagiqa.explain.explanation import WordEffect
@@ -58,16 +58,6 @@ def test_score_and_explain(small_scorer: Scorer, tmp_path: Path) -> None:
     found = actions.score_picture(small_scorer, example.path, example.prompt, True)
     assert found.heat is not None
     assert found.words.count("<tr>") == len(found.attention) + 1 > 1
-
-
-def test_the_embedded_model_says_what_it_is_not_good_for(tmp_path: Path) -> None:
-    scorer = load(None)
-    assert scorer.limits == LIMITS
-    path = write_examples(tmp_path, 64)[0].path
-    found = actions.score_picture(scorer, path, "a fox", True)
-    assert markup.ALIGNMENT_CAVEAT in found.scores
-    assert "It hardly reads the prompts of real images" in found.words
-    assert markup.ALIGNMENT_CAVEAT in actions.compare_pictures(scorer, [path, path], "a fox")[1]
 
 
 def test_compare(small_scorer: Scorer, tmp_path: Path) -> None:

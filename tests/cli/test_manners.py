@@ -153,19 +153,6 @@ def test_doctor_asks_for_what_the_package_declares() -> None:
     assert doctor._wanted() == names
 
 
-def test_doctor_names_the_number_format_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded model computes in float32 on a GPU, too."""
-    assert doctor._model(None)[1]
-    seen: list[bool] = []
-    monkeypatch.setattr(
-        "diffagiqa.device.choose_dtype",
-        lambda device, exact: seen.append(exact) or torch.float32,
-    )
-    with pytest.raises(typer.Exit):
-        doctor.doctor(model=None, as_json=True)
-    assert seen == [True]
-
-
 @pytest.mark.parametrize(("fault", "state"), [("", "ok"), ("Triton is not installed", "note")])
 def test_doctor_says_whether_the_kernels_are_used(
     fault: str, state: str, monkeypatch: pytest.MonkeyPatch
@@ -201,14 +188,6 @@ def test_doctor_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     disk = doctor._hub()[-1]
     assert disk.topic == "disk"
     assert str(tmp_path) in disk.found
-
-
-def test_a_contact_sheet_of_an_unknown_format_is_refused_first(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert command(["synth", str(tmp_path / "made"), "--sheet", str(tmp_path / "sheet")]) == 2
-    assert "name it .png or .jpg" in capsys.readouterr().err
-    assert not (tmp_path / "made").exists()
 
 
 def test_callbacks_are_annotated_as_python_3_10_can_take_them() -> None:

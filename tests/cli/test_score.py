@@ -288,9 +288,7 @@ def test_a_doubtful_score_is_said_in_the_row_and_the_summary(
 
 
 @pytest.mark.parametrize("seed", ["-1", "9" * 20])
-@pytest.mark.parametrize(
-    "command", [["score", "a.png"], ["serve"], ["evaluate", "--out", "o"], ["pretrain", "o"]]
-)
+@pytest.mark.parametrize("command", [["score", "a.png"], ["serve"], ["evaluate", "--out", "o"]])
 def test_seeds_that_no_generator_takes(
     command: list[str], seed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

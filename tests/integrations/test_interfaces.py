@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import small_config, unlike_pictures
+from conftest import unlike_pictures
 from PIL import Image
 
 from diffagiqa import Scorer
@@ -137,18 +137,6 @@ def test_a_frame_with_a_column_twice(scorer: Scorer) -> None:
     frame = pd.DataFrame([["a.png", "a fox", "a cat"]], columns=["image", "prompt", "prompt"])
     with pytest.raises(TableError, match="the frame has 2 columns 'prompt'"):
         add_scores(frame, scorer)
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_say_what_is_unfamiliar(library: str, tmp_path: Path) -> None:
-    frames = pytest.importorskip(library)
-    config = small_config(pooling="statistics", prompting="none", unfamiliar_above=1e6)
-    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    file = tmp_path / "a.png"
-    Image.new("RGB", (64, 64), "red").save(file)
-    rows = {"image": [str(file)] * 2 + ["missing.png"], "prompt": ["a fox", "狐の絵", ""]}
-    found = add_scores(frames.DataFrame(rows), scorer)
-    assert found["unfamiliar"].to_list() == [None, "prompt", None]
 
 
 def test_frame_keeps_its_index(scorer: Scorer, pictures: torch.Tensor) -> None:

@@ -583,16 +583,6 @@ def test_scores_outside_their_range_are_not_scores(tmp_path: Path) -> None:
         read_run(file)
 
 
-def test_the_embedded_model_brings_its_notice(tmp_path: Path) -> None:
-    from diffagiqa.jobs.model_spec import ModelSpec
-
-    rows = pd.read_csv(table(tmp_path / "a.csv", count=2))
-    assert 'class="caveat"' not in report_of(rows, tmp_path)
-    assert 'class="caveat"' not in report_of(rows.assign(model="0123456789abcdef"), tmp_path)
-    own = ModelSpec().describe().fingerprint
-    assert "the embedded model is small" in report_of(rows.assign(model=own), tmp_path)
-
-
 def test_same_scores_give_the_same_bytes(tmp_path: Path) -> None:
     run = read_run(table(tmp_path / "a.csv"))
     both = [write_report(run, tmp_path / f"{i}.html").read_bytes() for i in range(2)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import html
-import io
 import json
 import re
 import threading
@@ -21,15 +20,12 @@ pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
 import httpx
-from conftest import small_config
-from PIL import Image
 
-from diffagiqa import Scorer
 from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import ConfigError, DiffAGIQAError
 from diffagiqa.rows import ANSWER
 from diffagiqa.serving.app import Gate, build_app, drained, with_retries
-from diffagiqa.serving.batches import BatchScorer, LocalBackend
+from diffagiqa.serving.batches import LocalBackend
 from diffagiqa.serving.ray_service import _drain
 from diffagiqa.serving.requests import Refused
 from diffagiqa.serving.settings import ServiceSettings, keys_from_environment
@@ -128,19 +124,6 @@ def test_base64_may_have_line_breaks(start: str, written: Callable[[bytes], byte
 
     assert [answer.status_code for answer in talk(body, backend)] == [200, 200]
     assert backend.seen == [(data, None)] * 2
-
-
-def test_an_answer_says_what_is_unfamiliar() -> None:
-    config = small_config(pooling="statistics", prompting="none", unfamiliar_above=1e6)
-    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    picture = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(picture, "PNG")
-    replica = BatchScorer(SimpleNamespace(load=lambda: scorer))  # type: ignore[arg-type]
-    fox, kitsune, bad = replica(
-        [(picture.getvalue(), "a fox"), (picture.getvalue(), "狐の絵"), (b"bad", "a fox")]
-    )
-    assert [row["unfamiliar"] for row in (fox, kitsune, bad)] == [None, "prompt", None]
-    assert set(fox) == set(bad) == set(ANSWER)
 
 
 @pytest.mark.parametrize("ended", [2, TimeoutError()])
