@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffagiqa.checks import MAX_SEED
 from diffagiqa.cli import training_options as options
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def compare(
             "--doubtful", help="Compare scores that the model does not stand behind, too."
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare generators on the prompts that they share: every run against the first.
