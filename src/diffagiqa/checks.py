@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from diffagiqa.errors import ConfigError
 
 T = TypeVar("T")
+MAX_SEED = 2**63 - 1
+"""The largest seed that every way to score takes."""
 
 
 def shown(value: Any) -> str:

@@ -112,15 +112,18 @@ def score_row(scorer: Scorer, sample: Sample, score: Score | DiffAGIQAError | No
     return row | {"doubtful": "+".join(doubtful) or None, "unfamiliar": score.unfamiliar or None}
 
 
-def seen_from(row: Row, folder: str) -> Row:
-    """The row with its ``file`` relative to a local folder, where that is on this machine, too."""
-    file = row.get("file")
+def seen_from(file: str | None, folder: str) -> str | None:
+    """Where a file lies from a folder, with forward slashes; in a store, or from there, as it stands.
+
+    >>> seen_from("renders/a.png", "renders/scores"), seen_from("s3://bucket/a.png", "scores")
+    ('../a.png', 's3://bucket/a.png')
+    """
     try:
         if file and local_path(folder) is not None and (path := local_path(file)) is not None:
-            return row | {"file": Path(os.path.relpath(path, folder)).as_posix()}
+            return Path(os.path.relpath(path, folder)).as_posix()
     except (ValueError, DiffAGIQAError):  # another drive; no address that can be opened
         pass
-    return row
+    return file
 
 
 def decode_sample(scorer: Scorer, sample: Sample, fallback: str | None = "") -> Decoded:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
+import math
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ from conftest import unlike_pictures
 from PIL import Image
 
 from diffagiqa import Scorer
+from diffagiqa.checks import MAX_SEED
 from diffagiqa.errors import ConfigError, ImageError, TableError
 from diffagiqa.integrations import Reward, add_scores, create_metric
 
@@ -169,8 +174,45 @@ def test_comfyui_nodes(pictures: torch.Tensor, tiny_model: Path) -> None:
     best, value = nodes["DiffAGIQAKeepBest"]().keep(model, images, "a fox", keep=2)
     torch.testing.assert_close(best[0], images[int(rewards.argmax())])
     assert value == pytest.approx(float(rewards.max()))
+    *means, table = nodes["DiffAGIQAScore"]().score(model, images, " ")["result"]
+    assert math.isnan(means[1])
+    assert "alignment" not in table
     with pytest.raises(ConfigError, match="expected ComfyUI's"):
         nodes["DiffAGIQAScore"]().score(model, pictures[0], "a fox")
+
+
+def test_comfyui_loads_a_model_once_and_lets_it_go_with_the_outputs(tiny_model: Path) -> None:
+    from diffagiqa.integrations.comfyui import nodes
+
+    inputs = nodes.LoadModel.INPUT_TYPES()
+    names = {name for part in inputs.values() for name in part}
+    assert not names & {"seed", "noise_seed"}  # to these ComfyUI gives another value on each run
+    assert inputs["optional"]["scoring_seed"][1]["max"] == MAX_SEED
+    (first,), (again,) = (nodes.LoadModel().load(str(tiny_model)) for _ in range(2))
+    assert first is again
+    assert nodes.LoadModel().load(str(tiny_model), scoring_seed=1)[0] is not first
+    kept = weakref.ref(first)
+    del first, again
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_doubtful_score_is_no_part_of_a_reward_unless_it_is_named(
+    scorer: Scorer, pictures: torch.Tensor, plain: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffagiqa.integrations.comfyui.nodes import RANK_BY, KeepBest, ScoreImages
+
+    doubting = replace(scorer.config, doubtful=("alignment",))
+    monkeypatch.setattr(Scorer, "config", property(lambda self: doubting))
+    torch.testing.assert_close(Reward(scorer)(pictures, PROMPTS)[0], plain["perception"])
+    metric = create_metric(model=scorer)
+    torch.testing.assert_close(metric(pictures, PROMPTS), plain["perception"])
+    images = pictures.permute(0, 2, 3, 1)
+    best = {by: KeepBest().keep(scorer, images, "a fox", 1, by)[1] for by in RANK_BY}
+    assert best["trusted scores"] == best["perception"] != best["alignment"] != best["all scores"]
+    table = ScoreImages().score(scorer, images, "a fox")["result"][2]
+    assert "alignment? 0." in table
+    assert "does not stand behind its alignment" in table
 
 
 def test_comfyui_workflow_fits_the_nodes() -> None:

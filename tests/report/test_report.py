@@ -7,6 +7,7 @@ import html.parser
 import json
 import re
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_rank_keeps_the_best(tmp_path: Path) -> None:
 
 
 def test_rank_keeps_the_order_of_the_table(tmp_path: Path) -> None:
-    """Prompts as they first appear, and pictures of one score as they stand."""
+    """Prompts as they first appear, and images of one score as they stand."""
     rows = pd.read_csv(table(tmp_path / "a.csv", count=6)).iloc[::-1]
     rows.assign(perception=0.5, alignment=0.5).to_csv(tmp_path / "a.csv", index=False)
     found = rank(read_run(tmp_path / "a.csv"), top=None)
@@ -208,14 +209,14 @@ def test_rank_knows_no_empty_prompt_and_keeps_the_flag(
 ) -> None:
     rows = pd.read_csv(table(tmp_path / "a.csv", count=6))
     rows.loc[[0, 1], "prompt"] = ""
-    rows["unfamiliar"] = [None, None, "picture", "picture", None, None]
+    rows["unfamiliar"] = [None, None, "image", "image", None, None]
     rows.to_csv(tmp_path / "a.csv", index=False)
     kept = rank(read_run(tmp_path / "a.csv"))
     assert list(kept["prompt"]) == ["prompt 1", "prompt 2"]
-    assert list(kept["unfamiliar"]) == ["picture", ""]
+    assert list(kept["unfamiliar"]) == ["image", ""]
     assert command(["rank", str(tmp_path / "a.csv"), "--out", str(tmp_path / "b.csv")]) == 0
     assert "2 without a prompt left out" in capsys.readouterr().err
-    assert pd.read_csv(tmp_path / "b.csv")["unfamiliar"][0] == "picture"
+    assert pd.read_csv(tmp_path / "b.csv")["unfamiliar"][0] == "image"
     rows.assign(prompt="").to_csv(tmp_path / "a.csv", index=False)
     assert len(rank(read_run(tmp_path / "a.csv"), top=None)) == 6
 
@@ -325,10 +326,10 @@ def test_rank_copies_a_picture_whose_name_looks_like_a_formula(
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
 def test_columns_of_the_table_that_was_scored(suffix: str, tmp_path: Path) -> None:
-    """Scores hold no generators: they come from the table, by picture, in any format."""
+    """Scores hold no generators: they come from the table, by image, in any format."""
     run = read_run(table(tmp_path / "a.csv", count=4))
     other = pd.DataFrame({"File": ["gen1/1.png", "gen0/0.png"], "model": ["one", "zero"]})
-    path = tmp_path / f"pictures{suffix}"
+    path = tmp_path / f"images{suffix}"
     if suffix == ".parquet":
         other.to_parquet(path)
     elif suffix in (".json", ".jsonl"):
@@ -342,7 +343,7 @@ def test_columns_of_the_table_that_was_scored(suffix: str, tmp_path: Path) -> No
 
 
 def test_pictures_are_matched_by_the_last_parts_of_their_names(tmp_path: Path) -> None:
-    """As --prompts does: the pictures of one prompt keep the generators of their own rows."""
+    """As --prompts does: the images of one prompt keep the generators of their own rows."""
     run = read_run(table(tmp_path / "a.csv", count=4))
     other = tmp_path / "b.csv"
     other.write_text(
@@ -376,7 +377,7 @@ def test_a_prompt_of_several_generators_names_none(tmp_path: Path) -> None:
 def test_columns_that_belong_to_nothing(tmp_path: Path) -> None:
     run = read_run(table(tmp_path / "a.csv", count=4))
     (tmp_path / "b.csv").write_text("image,generator\nother.png,x\n")
-    with pytest.raises(TableError, match="names no picture or prompt of a"):
+    with pytest.raises(TableError, match="names no image or prompt of a"):
         add_columns(run, tmp_path / "b.csv")
     with pytest.raises(TableError, match="has suffix"):
         add_columns(run, tmp_path / "b.txt")
@@ -434,7 +435,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     rows.loc[1, "image"] = HOSTILE
     rows.loc[2, ["perception", "alignment"]] = 0.99
     rows["unfamiliar"] = ""
-    rows.loc[2, "unfamiliar"] = "picture <b>"
+    rows.loc[2, "unfamiliar"] = "image <b>"
     Path("gen2").mkdir()
     Image.new("RGB", (500, 300), "navy").save("gen2/2.png")
     rows.to_csv("a.csv", index=False)
@@ -456,8 +457,8 @@ def test_page_shows_hostile_text_as_text(page: Page) -> None:
     assert "<script>alert(1)</script>" in said
     assert "\u202e" not in said
     assert any(value.startswith("data:image/jpeg") for _, value in page.attributes)
-    assert "picture not found" in said
-    assert "unfamiliar: picture <b>" in said
+    assert "image not found" in said
+    assert "unfamiliar: image <b>" in said
 
 
 def test_every_picture_has_a_text(page: Page) -> None:
@@ -465,9 +466,9 @@ def test_every_picture_has_a_text(page: Page) -> None:
 
 
 def test_texts_of_pictures_say_what_is_shown(page: Page) -> None:
-    """A card's picture is named by its file, the prompt need not be what it shows; charts tell theirs."""
+    """A card's image is named by its file, the prompt need not be what it shows; charts tell theirs."""
     texts = [value for name, value in page.attributes if name == "alt"]
-    assert "picture gen2/2.png" in texts
+    assert "image gen2/2.png" in texts
     assert any(text.startswith("Histograms: perception from 0.") for text in texts)
     assert any("have more perception than alignment" in text for text in texts)
 
@@ -478,7 +479,7 @@ def report_of(rows: pd.DataFrame, folder: Path) -> str:
 
 
 def galleries(html: str) -> dict[str, list[str]]:
-    """Title -> the pictures under it."""
+    """Title -> the images under it."""
     found = {}
     for part in html.split('<section id="gallery-')[1:]:
         title = re.search("<h2[^>]*>(.*?)</h2>", part)
@@ -495,16 +496,16 @@ def test_no_picture_is_shown_twice(count: int, best: int, worst: int, tmp_path: 
     rows["perception"] = rows["alignment"] = 0.5  # equal scores, too
     shown = galleries(report_of(rows, tmp_path))
     assert (len(shown["Best"]), len(shown.get("Worst", []))) == (best, worst)
-    every = [picture for pictures in shown.values() for picture in pictures]
+    every = [image for images in shown.values() for image in images]
     assert len(every) == len(set(every))
 
 
 def test_only_fine_pictures_are_fine_pictures_of_something_else(tmp_path: Path) -> None:
     rows = pd.read_csv(table(tmp_path / "a.csv", count=60))
     rows["perception"], rows["alignment"] = np.linspace(0.1, 0.9, 60), np.linspace(0.1, 0.9, 60)
-    title = "Fine pictures of something else"
+    title = "Fine images of something else"
     assert title not in galleries(report_of(rows, tmp_path))
-    rows.loc[20, "alignment"] = 0.0  # perception 0.37, no fine picture
+    rows.loc[20, "alignment"] = 0.0  # perception 0.37, no fine image
     rows.loc[40, "alignment"] = 0.55  # perception 0.64, and met well enough
     assert title not in galleries(report_of(rows, tmp_path))
     rows.loc[41, "alignment"] = 0.40  # perception 0.66
@@ -517,7 +518,7 @@ def test_counts_are_those_of_score(tmp_path: Path) -> None:
     rows["error"] = rows["error"].astype(object)
     rows.loc[[0, 5], ["prompt", "prompt_source"]] = ["", "none"]
     rows.loc[5, ["perception", "alignment"]] = np.nan
-    rows.loc[5, "error"] = "no picture"
+    rows.loc[5, "error"] = "no image"
     html = report_of(rows, tmp_path)
     for name, count in (("prompts", 3), ("without a prompt", 1), ("failed", 1)):
         assert f"<dt>{name}</dt><dd>{count}</dd>" in html
@@ -581,6 +582,98 @@ def test_scores_outside_their_range_are_not_scores(tmp_path: Path) -> None:
         TableError, match=r"has perception from -3 to 71\.5; expected scores from 0"
     ):
         read_run(file)
+
+
+def test_a_doubtful_score_decides_nothing_unless_it_is_asked_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", per_prompt=4)).assign(doubtful="alignment")
+    rows["alignment"] = 1 - rows["perception"]  # the mean of both says nothing
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    run = read_run(tmp_path / "a.csv")
+    assert (run.doubtful, run.ranking) == (("alignment",), ("perception",))
+    for row in rank(run).itertuples():
+        assert row.perception == run.rows["perception"][run.rows["prompt"] == row.prompt].max()
+        assert row.score == row.perception
+    for row in rank(run, weights={"alignment": 1}).itertuples():
+        assert row.score == row.alignment
+
+    page = render_report(run, root=tmp_path)
+    said = "the model that made these scores does not stand behind its alignment."
+    assert f'<p class="caveat">{said}</p>' in page
+    assert "alignment (doubtful)" in page
+    assert "Highest perception." in page
+    assert "Scatter plot" not in page
+
+    assert {row.task for row in compare([run, run])} == {"perception"}
+    assert {row.task for row in compare([run, run], doubtful=True)} == {"perception", "alignment"}
+    rows.drop(columns=["perception", "perception_mos"]).to_csv(tmp_path / "b.csv", index=False)
+    only = read_run(tmp_path / "b.csv")
+    with pytest.raises(TableError, match=r"does? not stand behind \(alignment\); .*--doubtful"):
+        compare([only, only])
+    assert command(["compare", str(tmp_path / "a.csv"), str(tmp_path / "a.csv")]) == 0
+    assert "its alignment: not compared, unless with --doubtful" in capsys.readouterr().out
+    assert command(["rank", str(tmp_path / "a.csv")]) == 0
+    assert "its alignment, so it has no part in this" in capsys.readouterr().err
+
+
+def test_images_without_a_prompt_are_scored_without_alignment(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=8))
+    rows.loc[:3, ["prompt", "prompt_source", "alignment", "alignment_mos"]] = [
+        "",
+        "none",
+        None,
+        None,
+    ]
+    page = report_of(rows, tmp_path)
+    assert sorted(chain(*galleries(page).values())) == sorted(rows["image"])
+    assert "Highest perception." in page  # what all of them have
+    assert len(rank(read_run(tmp_path / "scores.csv"), top=None)) == 4
+    rows[["prompt", "alignment", "alignment_mos"]] = ["", None, None]
+    page = report_of(rows, tmp_path)
+    assert "nan" not in page
+    assert "mean alignment" not in page
+    assert list(rank(read_run(tmp_path / "scores.csv"))["score"]) == [rows["perception"].max()]
+
+
+def test_images_are_found_after_the_folder_of_scores_and_images_has_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "before" / "renders" / "a").mkdir(parents=True)
+    (tmp_path / "before" / "scores").mkdir()
+    Image.new("RGB", (50, 50)).save(tmp_path / "before" / "renders" / "a" / "fox.png")
+    columns = {"image": str, "file": str, "prompt": str, "perception": float, "prompt_source": str}
+    with RowWriter(tmp_path / "before" / "scores" / "s.csv", columns) as rows:
+        row = {"image": "a/fox.png", "file": "../renders/a/fox.png", "prompt": "a fox"}
+        rows.write(row | {"perception": 0.5, "prompt_source": "table"})
+    (tmp_path / "before").rename(tmp_path / "after")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    scores = "../after/scores/s.csv"
+    assert command(["report", scores, "--out", "r.html", "-q"]) == 0
+    assert "data:image/jpeg" in Path("r.html").read_text()
+    assert command(["rank", scores, "--copy-to", "best", "--out", "deep/best.csv", "-q"]) == 2
+    Path("deep").mkdir()
+    assert command(["rank", scores, "--copy-to", "kept", "--out", "deep/best.csv", "-q"]) == 0
+    assert [file.name for file in Path("kept").iterdir()] == ["00000_fox.png"]
+    assert not Path("best").exists()
+    assert command(["rank", "deep/best.csv", "--copy-to", "again", "-q"]) == 0
+    found = pd.read_csv("deep/best.csv")["file"][0]
+    assert (Path("deep") / found).resolve() == tmp_path / "after" / "renders" / "a" / "fox.png"
+
+    (tmp_path / "after" / "renders").rename(tmp_path / "away")
+    capsys.readouterr()
+    assert command(["rank", scores, "--copy-to", "none", "-q"]) == 2
+    assert "1 image was not found, such as a/fox.png; give their folder by --root" in (
+        capsys.readouterr().err
+    )
+    assert not Path("none").exists()
+    assert command(["rank", scores, "--copy-to", "rooted", "--root", "../away", "-q"]) == 0
+    assert command(["report", scores, "--out", "r.html", "--root", "../away", "-q"]) == 0
+    assert "data:image/jpeg" in Path("r.html").read_text()
+    assert command(["rank", scores, "--root", "..", "--copy-to", "no", "-q"]) == 2
+
+
 
 
 def test_same_scores_give_the_same_bytes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import typer
 from made_up import made_up_rows, make_pictures, small_config
+from PIL import Image
 from typer.testing import CliRunner
 
 from diffagiqa.cli.ablate import ablate
@@ -110,15 +111,15 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     assert list((out / "tensorboard").iterdir())
 
     text = run(crossdb, out, folder / "ratings.csv", *OWN, "--device", "cpu")
-    report = out / "crossdb-ratings.md"
+    report = out / "crossdb.md"
     shared = len(prompts["train"] | prompts["validation"])
-    assert f"{shared} of 20 prompts of ratings were trained on" in report.read_text()
-    assert f"| perception | new prompts | {len(split.test)} |" in report.read_text()
-    assert "| perception | all | 40 |" in text
-    assert "perception, new prompts: 4 prompts: no interval." in text
+    assert f"| ratings | 20 | {shared} | 40 | not known | 0 |" in report.read_text()
+    assert f"| ratings | perception | new | {len(split.test)} |" in report.read_text()
+    assert "| ratings | perception | all | 40 |" in text
+    assert "ratings, perception, new: 4 prompts: no interval." in text
     scored = list(csv.DictReader((out / "crossdb-ratings.csv").open()))
     assert len(scored) == COUNT
-    assert sum(row["new_prompt"] == "yes" for row in scored) == len(split.test)
+    assert sum(row["new"] == "yes" for row in scored) == len(split.test)
     assert {row["image"]: row["perception_predicted"] for row in scored}.keys() == given.keys()
     with pytest.raises(
         ConfigError, match=r"is the place of the scores; name the report crossdb\.md"
@@ -126,6 +127,44 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
         run(crossdb, out, folder / "ratings.csv", *OWN, "--out", tmp_path / "x.csv")
     with pytest.raises(ConfigError, match="--unreadable is 'no'; expected stop or skip"):
         run(crossdb, out, folder / "ratings.csv", *OWN, "--unreadable", "no")
+
+
+def test_crossdb_trains_and_tests_on_ratings_and_choices(folder: Path, tmp_path: Path) -> None:
+    """The other ratings are of half of the same images, in other files and with other prompts."""
+    rows = list(csv.DictReader((folder / "ratings.csv").open()))
+    other = []
+    for i, row in enumerate(rows[::2]):
+        with Image.open(folder / row["file"]) as image:
+            image.save(tmp_path / f"{i}.png", compress_level=1)
+        other.append({**row, "file": f"{i}.png", "prompt": f"other {i}", "mos": float(row["mos"])})
+    pd.DataFrame(other).to_csv(tmp_path / "others.csv", index=False)
+    choices = [
+        {"prompt": "x", "image_a": f"{i}.png", "image_b": f"{i + 1}.png", "preferred": "a"}
+        for i in range(4)
+    ]
+    pd.DataFrame(choices).to_csv(tmp_path / "choices.csv", index=False)
+    arguments = [
+        folder / "ratings.csv", tmp_path / "others.csv", tmp_path / "choices.csv", *OWN,
+        "--recipe", folder / "recipe.json", "--device", "cpu", "--run", tmp_path / "run",
+    ]  # fmt: skip
+    text = run(crossdb, *arguments)
+    assert "# Trained on ratings, tested on others, choices" in text
+    trained = json.loads((tmp_path / "run" / "split.json").read_text())
+    names = {*trained["train"], *trained["validation"]}
+    copies = sum(row["file"] in names for row in rows[::2])
+    found = re.search(r"\| others \| 20 \| 0 \| 20 \| (\d+) \| 0 \|", text)
+    assert found is not None
+    assert copies <= int(found[1])  # stripes of one height look alike, too
+    if int(found[1]) < 20:
+        assert f"| others | perception | new | {20 - int(found[1])} |" in text
+    assert "| choices | preference | all | 4 |" in text
+    again = run(crossdb, *arguments)  # the run is done, and read back
+    assert "epoch   0" not in again
+    report = (tmp_path / "run" / "crossdb.md").read_text()
+    assert report in text
+    assert report in again
+    scored = pd.read_csv(tmp_path / "run" / "crossdb-choices.csv")
+    assert scored["preference_predicted"].between(0, 1).all()
 
 
 def test_written_predictions_keep_their_ranks() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffagiqa.checks import MAX_SEED
 from diffagiqa.cli import training_options as options
 
 if TYPE_CHECKING:
@@ -38,12 +39,18 @@ def compare(
     judge: Annotated[
         Path | None,
         typer.Option(
-            help="Table of people's choices between the runs' pictures: adds the share of pairs that "
+            help="Table of people's choices between the runs' images: adds the share of pairs that "
             "people decided for the run, and for the first."
         ),
     ] = None,
     pairs: options.Pairs = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    doubtful: Annotated[
+        bool,
+        typer.Option(
+            "--doubtful", help="Compare scores that the model does not stand behind, too."
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the bootstrap.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare generators on the prompts that they share: every run against the first.
@@ -64,6 +71,7 @@ def compare(
     from diffagiqa.report.compare import read_categories
     from diffagiqa.report.judge import judge as judge_runs
     from diffagiqa.report.runs import add_columns, read_run, split_run
+    from diffagiqa.rows import doubt_sentence
 
     names = [path.stem for path in runs]
     unlike = len(set(names)) == len(names)
@@ -82,7 +90,7 @@ def compare(
         category_column = category_column or "category"
         rows = add_columns(opened[0], categories, key="prompt", wanted=category_column).rows
     named = read_categories(rows, category_column) if category_column else None
-    found = compare_runs(opened, categories=named, seed=seed)
+    found = compare_runs(opened, categories=named, doubtful=doubtful, seed=seed)
     wins = {}
     if judge is not None:
         choices = read_choices(judge, options.pair_columns(pairs))
@@ -98,6 +106,10 @@ def compare(
         typer.echo(json.dumps(records, ensure_ascii=False))
         return
     _show(found)
+    unsure = [task for run in opened for task in run.doubtful]
+    if unsure:
+        left = "" if doubtful else ": not compared, unless with --doubtful"
+        typer.echo(f"{doubt_sentence(list(dict.fromkeys(unsure)))}{left}")
     if judge is not None:
         for line in pair_texts(judged):
             typer.echo(line)

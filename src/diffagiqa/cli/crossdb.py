@@ -1,45 +1,73 @@
-"""``diffagiqa crossdb``: test a trained run on another database."""
+"""``diffagiqa crossdb``: train on one database, or load a model, and test on others."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffagiqa.cli import training_options as options
 from diffagiqa.data.columns import TableColumns
 
+if TYPE_CHECKING:
+    from diffagiqa.evaluation.crossdb import Trained
+
 
 @options.with_columns
 def crossdb(
-    run: Annotated[Path, typer.Argument(help="Folder that diffagiqa train wrote.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="What to test: a folder that diffagiqa train wrote, a model (folder or hub id), or a "
+            "database to train on first.",
+            callback=options.spelt_one,
+        ),
+    ],
     databases: options.Databases,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Report to write, Markdown; the scores go beside it, as .csv. Default: "
-            "crossdb-DATABASE.md in the folder of the run."
+            help="Report to write, Markdown; the scores go beside it, as .csv. Default: crossdb.md in "
+            "the folder of the run, else here."
         ),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="Local copy of the run's backbone.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="With a database to train on: folder of the run, continued where there is one. "
+            "Default: crossdb-DATABASE."
+        ),
+    ] = None,
+    backbone: options.BackboneOption = None,
     device: options.Device = None,
     root: options.Root = None,
     *,
     columns: TableColumns,
+    pairs: options.Pairs = None,
     allow_partial: options.AllowPartial = False,
     unreadable: Annotated[
-        str, options.data_option(help="At a picture that cannot be read: stop or skip.")
+        str, options.data_option(help="At an image that cannot be read: stop or skip.")
     ] = "stop",
+    recipe: options.Recipe = None,
+    change: options.Set = None,
 ) -> None:
-    """Test a trained run on another database: on all of it, and on the prompts that are new to the run.
+    """Test a model on other databases of ratings or choices: on all of each, and on what is new to it.
 
-    Example:
+    The overlap of prompts, and of images that look the same, is reported. To train on several databases,
+    use train and give its folder.
+
+    Examples:
+        diffagiqa crossdb agiqa-3k aigciqa2023 hpdv2 --root agiqa-3k=3k/ --root aigciqa2023=2023/ \\
+            --root hpdv2=hpd/
         diffagiqa crossdb runs/first agiqa-1k --root agiqa-1k/
+        diffagiqa crossdb models/mine choices.csv
     """
+    from diffagiqa.data.databases.opening import open_databases
     from diffagiqa.errors import ConfigError
-    from diffagiqa.training.crossdb import cross_evaluate, render_cross
-    from diffagiqa.training.measures import predictions_csv
+    from diffagiqa.evaluation.crossdb import Trained, cross_evaluate, render_cross
+    from diffagiqa.scorer import Scorer
+    from diffagiqa.training.measures import RESAMPLES, predictions_csv
 
     if unreadable not in ("stop", "skip"):
         raise ConfigError(f"--unreadable is {unreadable!r}; expected stop or skip")
@@ -47,9 +75,87 @@ def crossdb(
         raise ConfigError(
             f"--out {out} is the place of the scores; name the report crossdb.md, say"
         )
-    opened = options.open_rows(databases, root, columns, allow_partial, unreadable)
-    result = cross_evaluate(run, opened.rows, backbone=backbone, device=device, log=typer.echo)
-    typer.echo(render_cross(result))
-    report = out or run / f"crossdb-{'-'.join(opened.rows.names)}.md"
-    options.write(report, render_cross(result))
-    options.write(report.with_suffix(".csv"), predictions_csv(result.predictions))
+    roots = list(root or [])
+    trains = options.is_data(source)
+    called = (source, Path(source).stem)
+    own = [r for r in roots if trains and options.spelt_one(r.partition("=")[0]) in called]
+    others = [r for r in roots if r not in own]
+    opened = open_databases(
+        databases, others, own=columns, pairs=options.pair_columns(pairs),
+        allow_partial=allow_partial, skip_unreadable=unreadable == "skip",
+    )  # fmt: skip
+    folder = Path(source)
+    if trains:
+        folder = run or Path(f"crossdb-{Path(source).stem}")
+        trained = _train(source, own, folder, columns, allow_partial, unreadable, recipe, change,
+                         backbone, device)  # fmt: skip
+    elif (folder / "rows.csv").is_file():
+        trained = _known_run(folder)
+    else:
+        trained, folder = Trained(source), Path()
+    model = str(folder / "best") if trains or (folder / "rows.csv").is_file() else source
+    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
+    results = [
+        cross_evaluate(scorer, database, trained, resamples=RESAMPLES, log=typer.echo)
+        for database in opened
+    ]
+    text = render_cross(results, trained)
+    typer.echo(text)
+    report = out or folder / "crossdb.md"
+    options.write(report, text)
+    for result in results:
+        name = report.with_name(f"{report.stem}-{result.database}.csv")
+        options.write(name, predictions_csv(result.predictions))
+
+
+def _train(
+    source: str, roots: list[str], folder: Path, columns: TableColumns, allow_partial: bool,
+    unreadable: str, recipe: str | None, change: list[str] | None, backbone: str | None,
+    device: str | None,
+) -> Trained:  # fmt: skip
+    """Train on one database, or go on where that stopped, and say what was trained on."""
+    from diffagiqa.data.image_hash import perceptual_hashes
+    from diffagiqa.evaluation.crossdb import Trained
+    from diffagiqa.training.checkpoint import STATE
+    from diffagiqa.training.open_data import make_split, prompts_of
+    from diffagiqa.training.train import train
+    from diffagiqa.training.unrated import with_unrated
+
+    flags = {"model.backbone": backbone, "unreadable": unreadable}
+    config = options.configuration([source], recipe, flags, change)
+    opened = options.open_rows([source], roots, columns, allow_partial, unreadable)
+    rows = with_unrated(opened.rows, config)
+    parts = make_split(config, rows, opened.official)
+    train(
+        config, rows, parts, folder, device=device, resume=(folder / STATE).is_file(),
+        log=typer.echo,
+    )  # fmt: skip
+    seen = [r for r in (*parts["train"], *parts["validation"]) if r < len(rows.rated)]
+    return Trained(
+        " + ".join(rows.names),
+        frozenset(prompts_of(rows, seen)),
+        perceptual_hashes([rows.samples[row].source for row in seen]),
+        frozenset(rows.samples[row].generator or "unknown" for row in seen),
+    )
+
+
+def _known_run(folder: Path) -> Trained:
+    """What ``rows.csv`` of a run says was trained on; its images may be anywhere by now."""
+    import pandas as pd
+
+    from diffagiqa.data.splits import prompt_key
+    from diffagiqa.errors import TrainingError
+    from diffagiqa.evaluation.crossdb import Trained
+    from diffagiqa.training.config import TrainingConfig
+
+    try:
+        config = TrainingConfig.from_json((folder / "config.json").read_text(encoding="utf-8"))
+        table = pd.read_csv(folder / "rows.csv", keep_default_na=False)
+        seen = table[table["part"].isin(["train", "validation"])]
+        prompts = {prompt_key(prompt) for prompt in seen["prompt"].astype(str)} - {""}
+        generators = frozenset(seen["generator"].astype(str)) if "generator" in seen else None
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(
+            f"{folder} is no training run ({error}); give a folder that diffagiqa train has written"
+        ) from None
+    return Trained(" + ".join(config.databases), frozenset(prompts), None, generators)

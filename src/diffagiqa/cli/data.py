@@ -67,8 +67,8 @@ def check(
         diffagiqa data check ratings.csv --label perception=mos --scale perception=1:5
     """
     from diffagiqa.data.databases import DATABASES, check_database, database_name
+    from diffagiqa.data.databases.opening import read_any
     from diffagiqa.errors import ConfigError, DatabaseError
-    from diffagiqa.training.open_data import read_any
 
     name = database_name(name)
     if name in DATABASES and root is None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffagiqa.checks import MAX_SEED
+
 model_option = partial(typer.Option, rich_help_panel="Model")
 
 Model = Annotated[
@@ -18,4 +20,4 @@ Device = Annotated[
     str | None, model_option(help="cpu, cuda, cuda:1 or mps. Default: the first GPU, else the CPU.")
 ]
 Dtype = Annotated[str, model_option(help="auto, float32, bfloat16 or float16.")]
-Seed = Annotated[int, model_option(min=0, max=2**63 - 1, help="Seed of the noise.")]
+Seed = Annotated[int, model_option(min=0, max=MAX_SEED, help="Seed of the noise.")]

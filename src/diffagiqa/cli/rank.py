@@ -1,15 +1,21 @@
-"""``diffagiqa rank``: the best pictures of every prompt."""
+"""``diffagiqa rank``: the best images of every prompt."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffagiqa.cli import training_options as options
 from diffagiqa.data.wording import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from diffagiqa.report.images import ImageFinder
+    from diffagiqa.report.runs import Run
 
 
 def rank(
@@ -17,11 +23,12 @@ def rank(
         Path,
         typer.Argument(help="Scores, as diffagiqa score --out wrote them: a file or a folder."),
     ],
-    top: Annotated[int, typer.Option(min=1, help="Pictures to keep per prompt.")] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Images to keep per prompt.")] = 1,
     weight: Annotated[
         list[str] | None,
         typer.Option(
-            help="TASK=NUMBER, its weight in the score to rank by; may be repeated. Default: all equal."
+            help="TASK=NUMBER, its weight in the score to rank by; may be repeated. Default: all equal, "
+            "without scores that the model does not stand behind."
         ),
     ] = None,
     out: Annotated[
@@ -31,12 +38,16 @@ def rank(
         ),
     ] = None,
     copy_to: Annotated[
-        Path | None, typer.Option(help="New folder to copy the pictures to that are kept.")
+        Path | None, typer.Option(help="New folder to copy the images to that are kept.")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the images. Default: where the scores say that they lie."),
     ] = None,
     judge: Annotated[
         Path | None,
         typer.Option(
-            help="Table of people's choices between the pictures: print how well the scores agree, and "
+            help="Table of people's choices between the images: print how well the scores agree, and "
             "rank nothing."
         ),
     ] = None,
@@ -46,9 +57,9 @@ def rank(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no summary.")] = False,
 ) -> None:
-    """Rank the pictures of each prompt, and keep the best.
+    """Rank the images of each prompt, and keep the best.
 
-    Pictures without a prompt are left out, unless none has one.
+    Images without a prompt are left out, unless none has one.
 
     Examples:
         diffagiqa rank scores.csv
@@ -57,12 +68,19 @@ def rank(
         diffagiqa rank scores.csv --judge choices.csv
     """
     from diffagiqa.data.databases.choices import read_choices
-    from diffagiqa.data.results import RowWriter, guard_cell
+    from diffagiqa.data.results import check_suffix
+    from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.pairs import pair_texts
+    from diffagiqa.report.images import ImageFinder
     from diffagiqa.report.judge import judge as judge_runs
     from diffagiqa.report.rank import rank as rank_rows
     from diffagiqa.report.runs import read_run
+    from diffagiqa.rows import doubt_sentence
 
+    if out is not None:
+        check_suffix(out)
+    if copy_to is not None and copy_to.exists() and any(copy_to.iterdir()):
+        raise ConfigError(f"--copy-to {copy_to} is not empty; name a new folder")
     run = read_run(scores)
     if judge is not None:
         choices = read_choices(judge, options.pair_columns(pairs))
@@ -71,29 +89,18 @@ def rank(
         typer.echo("\n".join(lines))
         return
     kept = rank_rows(run, top=top, weights=parse_weights(weight))
-    if out is not None:
-        whole = ("rank", "of")
-        numbers = ("score", *run.tasks)
-        columns = {n: int if n in whole else float if n in numbers else str for n in kept.columns}
-        with RowWriter(out, columns) as rows:
-            for row in kept.to_dict("records"):
-                rows.write({str(name): value for name, value in row.items()})
-    elif as_json:
-        for record in kept.to_dict("records"):
-            typer.echo(json.dumps(record))
-    else:
-        safe = kept.assign(
-            prompt=kept["prompt"].map(guard_cell), image=kept["image"].map(guard_cell)
-        )
-        typer.echo(safe.to_csv(index=False, float_format="%.4f"), nl=False)
+    files = _find(kept, ImageFinder(root, run.folder)) if copy_to is not None else []
+    _write(kept, run, out, as_json)
     if copy_to is not None:
-        _copy(kept["image"].tolist(), copy_to)
+        _copy(files, copy_to)
     if not quiet:
         count = kept["prompt"].nunique()
         bare = int((run.scored["prompt"] == "").sum())
         left = f"; {bare:,} without a prompt left out" if 0 < bare < len(run.scored) else ""
+        if run.doubtful and not weight:
+            left += f"; {doubt_sentence(run.doubtful)}, so it has no part in this"
         typer.echo(
-            f"{len(kept):,} of {counted(len(run.rows), 'picture')}, {counted(count, 'prompt')}{left}",
+            f"{len(kept):,} of {counted(len(run.rows), 'image')}, {counted(count, 'prompt')}{left}",
             err=True,
         )
 
@@ -118,16 +125,56 @@ def parse_weights(items: list[str] | None) -> dict[str, float] | None:
     return weights or None
 
 
-def _copy(images: list[str], folder: Path) -> None:
+def _write(kept: pd.DataFrame, run: Run, out: Path | None, as_json: bool) -> None:
+    """Into a file, or on standard output as CSV or JSON."""
+    from diffagiqa.data.results import RowWriter, guard_cell
+    from diffagiqa.rows import seen_from
+
+    if "file" in kept.columns:
+        before, folder = run.folder or Path(), str(out.parent if out is not None else Path())
+        local = [file if "://" in file or not file else str(before / file) for file in kept["file"]]
+        kept["file"] = [seen_from(file, folder) for file in local]
+    records = [
+        {str(name): None if value != value else value for name, value in row.items()}
+        for row in kept.to_dict("records")
+    ]
+    if out is not None:
+        kinds = dict.fromkeys(kept.columns, str) | dict.fromkeys(("score", *run.tasks), float)
+        with RowWriter(out, kinds | {"rank": int, "of": int}) as rows:
+            for record in records:
+                rows.write(record)
+    elif as_json:
+        for record in records:
+            typer.echo(json.dumps(record))
+    else:
+        texts = kept.columns.intersection(["prompt", "image", "file"])
+        safe = kept.assign(**{name: kept[name].map(guard_cell) for name in texts})
+        typer.echo(safe.to_csv(index=False, float_format="%.4f"), nl=False)
+
+
+def _find(kept: pd.DataFrame, finder: ImageFinder) -> list[Path]:
+    """The files of the images; raises ImageError where one is not there."""
+    from diffagiqa.data.samples import printable
+    from diffagiqa.errors import ImageError
+
+    files = [finder.find(row["image"], row.get("file")) for row in kept.to_dict("records")]
+    absent = kept["image"][[file is None for file in files]]
+    if len(absent):
+        raise ImageError(
+            f"{counted(len(absent), 'image was', 'images were')} not found, such as "
+            f"{printable(absent.iloc[0])}; give their folder by --root"
+        )
+    return [file for file in files if file is not None]
+
+
+def _copy(files: list[Path], folder: Path) -> None:
     import shutil
 
-    from diffagiqa.errors import ConfigError, ImageError
+    from diffagiqa.errors import ImageError
 
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"--copy-to {folder} is not empty; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(images):
+    for number, file in enumerate(files):
         try:
-            shutil.copy2(image, folder / f"{number:05d}_{Path(image).name}")
+            shutil.copy2(file, folder / f"{number:05d}_{file.name}")
         except OSError as fault:
-            raise ImageError(f"{image} cannot be copied ({fault.strerror})") from None
+            raise ImageError(f"{file} cannot be copied ({fault.strerror})") from None

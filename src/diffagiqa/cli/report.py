@@ -17,29 +17,29 @@ def report(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Column to group pictures by, or folder. Default: the column generator, else folder."
+            help="Column to group images by, or folder. Default: the column generator, else folder."
         ),
     ] = None,
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Table of the pictures with columns that the scores lack, such as the generator."
+            help="Table of the images with columns that the scores lack, such as the generator."
         ),
     ] = None,
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the pictures; nothing outside of it is shown. Default: the current folder, "
-            "then those of SCORES and --table."
+            help="Folder of the images; nothing outside of it is shown. Default: where SCORES says that "
+            "they lie, the current folder, those of SCORES and --table."
         ),
     ] = None,
-    each: Annotated[int, typer.Option(min=1, max=200, help="Pictures in each gallery.")] = 12,
+    each: Annotated[int, typer.Option(min=1, max=200, help="Images in each gallery.")] = 12,
     title: Annotated[
         str | None, typer.Option(help="Heading of the page. Default: the name of SCORES.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
-    """Write one self-contained page: distributions, best and worst pictures, generators, errors.
+    """Write one self-contained page: distributions, best and worst images, generators, errors.
 
     The page needs no network and runs no scripts.
 
@@ -52,7 +52,7 @@ def report(
     from diffagiqa.report.runs import add_columns, read_run
 
     run = read_run(scores)
-    beside = [scores if scores.is_dir() else scores.parent]
+    beside = []
     if table is not None:
         run = add_columns(run, table, wanted=by)
         beside.append(table.parent)

@@ -28,6 +28,18 @@ def spelt(names: list) -> list[str]:  # Typer asks issubclass(), which refuses l
     return [database_name(name) for name in names]
 
 
+def spelt_one(name: str) -> str:
+    """``spelt``, of one name."""
+    return spelt([name])[0]
+
+
+def is_data(name: str) -> bool:
+    """Whether a name is a database or a table, rather than a folder or a model on the hub."""
+    from diffagiqa.data.databases import DATABASES
+
+    return name in DATABASES or Path(name).is_file()
+
+
 data_option = partial(typer.Option, rich_help_panel="Data")
 config_option = partial(typer.Option, rich_help_panel="Configuration")
 

@@ -48,6 +48,15 @@ def is_ours(columns: Iterable[str]) -> bool:
     return "prompt_source" in names or {"rank", "of"} <= names or (predicted and "error" in names)
 
 
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """Raise TableError where ``RowWriter`` could not tell by the name what to write."""
+    if suffix(os.fsdecode(path)) not in (".csv", ".jsonl", ".parquet"):
+        raise TableError(
+            f"{printable(os.fsdecode(path))} has no suffix of a format that can be written; "
+            "name it .csv, .jsonl or .parquet."
+        )
+
+
 class RowWriter:
     """Rows of results -> one CSV, JSONL or Parquet file that is there whole or not at all.
 
@@ -74,11 +83,7 @@ class RowWriter:
     def __init__(self, path: str | os.PathLike[str], columns: Mapping[str, type]) -> None:
         self.path = os.fsdecode(path)
         self.columns = dict(columns)
-        if suffix(self.path) not in (".csv", ".jsonl", ".parquet"):
-            raise TableError(
-                f"{printable(self.path)} has no suffix of a format that can be written; "
-                "name it .csv, .jsonl or .parquet."
-            )
+        check_suffix(self.path)
         local = local_path(self.path)
         self._local = os.path.abspath(local) if local is not None else None
         folder, _, name = (self._local or self.path).rpartition("/")

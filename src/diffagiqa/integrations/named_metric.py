@@ -88,8 +88,8 @@ class NamedMetric(nn.Module):
 
 
 def metric_names(scorer: Scorer) -> dict[str, tuple[str, ...]]:
-    """Name -> tasks: ``diffagiqa`` (the mean of all tasks) and ``diffagiqa-TASK``."""
-    return {PREFIX: scorer.tasks, **{f"{PREFIX}-{task}": (task,) for task in scorer.tasks}}
+    """Name -> tasks: ``diffagiqa`` (all that the model stands behind) and ``diffagiqa-TASK``."""
+    return {PREFIX: scorer.config.trusted, **{f"{PREFIX}-{task}": (task,) for task in scorer.tasks}}
 
 
 def create_metric(
@@ -105,8 +105,8 @@ def create_metric(
     """Make a metric by its name.
 
     Args:
-        name: "diffagiqa" for the mean of all tasks; "diffagiqa-perception", "diffagiqa-alignment", or
-            "diffagiqa-" with another task of the model.
+        name: "diffagiqa" for the mean of the tasks that the model stands behind;
+            "diffagiqa-perception", "diffagiqa-alignment", or "diffagiqa-" with another of its tasks.
         as_loss: return a loss, differentiable in the images, in place of scores.
         device: as in ``Scorer.from_pretrained``.
         model: a model folder, hub id or ``Scorer``; default: the model in the package.

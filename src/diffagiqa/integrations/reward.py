@@ -27,7 +27,7 @@ class Reward:
 
     Args:
         scorer: the model.
-        weights: by task, 0 or more; default: equal.
+        weights: by task, 0 or more; default: equal over the scores that the model stands behind.
         differentiable: keep the gradient of the rewards with respect to the images (AlignProp, DRaFT).
         batch_size: images per forward pass; default: the scorer's.
 
@@ -45,6 +45,8 @@ class Reward:
         batch_size: int | None = None,
     ) -> None:
         self.scorer = check_scorer(scorer)
+        if weights is None:
+            weights = dict.fromkeys(scorer.config.trusted, 1.0)
         self.weights = shares_of(scorer.tasks, weights)
         self.differentiable = checks.flag("differentiable", differentiable)
         if batch_size is None:

@@ -127,7 +127,7 @@ def run_job(
             if result.rows is None:
                 journal.check(result.index, result.digest)
             else:
-                rows = [seen_from(row, folder) for row in result.rows]
+                rows = [row | {"file": seen_from(row.get("file"), folder)} for row in result.rows]
                 journal.put(result.index, result.digest, rows, result.arithmetic)
             on_rows(result.count, result.count if result.rows is None else 0)
         totals = journal.finish(chunks)

@@ -241,6 +241,11 @@ class ModelConfig:
             )
 
     @property
+    def trusted(self) -> tuple[str, ...]:
+        """Names of the scores that are not doubtful, in order; of all, where none is left."""
+        return tuple(t for t in self.task_names if t not in self.doubtful) or self.task_names
+
+    @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the scores, in order."""
         return tuple(task.name for task in self.tasks)

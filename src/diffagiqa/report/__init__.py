@@ -1,4 +1,4 @@
-"""Tables of scores -> the best picture of each prompt, generators compared, one page to look at."""
+"""Tables of scores -> the best image of each prompt, generators compared, one page to look at."""
 
 from diffagiqa.report.compare import Comparison, compare
 from diffagiqa.report.page import write_report

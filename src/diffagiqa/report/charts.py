@@ -25,15 +25,15 @@ def histogram(rows: pd.DataFrame, tasks: tuple[str, ...]) -> str:
     """Distribution of every score, as a data URI."""
     figure, axes = _figure(WIDTH, 0.9 + 1.3 * len(tasks), len(tasks))
     for axis, task, colour in zip(axes, tasks, COLOURS, strict=False):
-        values = rows[task].to_numpy()
+        values = rows[task].dropna().to_numpy()
         axis.hist(
             values, bins=np.linspace(0, 1, 41), color=colour, edgecolor="white", linewidth=0.4
         )
         axis.axvline(np.median(values), color="black", linewidth=1.2, linestyle="--")
-        axis.set_ylabel("pictures")
+        axis.set_ylabel("images")
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.set_title(
-            f"{task}: half of the pictures are above {np.median(values):.2f} (dashed)",
+            f"{task}: half of the images are above {np.median(values):.2f} (dashed)",
             fontsize=9.5, loc="left", parse_math=False,
         )  # fmt: skip
         axis.set_xlim(0, 1)

@@ -59,13 +59,18 @@ class Comparison:
 
 
 def compare(
-    runs: Sequence[Run], *, categories: Mapping[str, str] | None = None, seed: int = 0
+    runs: Sequence[Run],
+    *,
+    categories: Mapping[str, str] | None = None,
+    doubtful: bool = False,
+    seed: int = 0,
 ) -> list[Comparison]:
     """Compare every run with the first, on every task that both have, over all prompts and per category.
 
     Args:
         runs: two or more, with images of the same prompts; images without a prompt are left out.
         categories: prompt -> category; default: none. Prompts without one count in "all" alone.
+        doubtful: compare scores that the model itself does not stand behind, too.
         seed: of the bootstrap, 0 or more.
 
     Returns:
@@ -73,7 +78,7 @@ def compare(
 
     Raises:
         ConfigError: there are fewer than two runs, or an argument is not as expected.
-        TableError: two runs share no prompt or no task.
+        TableError: two runs share no prompt, or no task that is not doubtful.
     """
     for run in checks.several("runs", runs, "a list of runs"):
         check_run(run)
@@ -87,7 +92,13 @@ def compare(
         )
     base, found = runs[0], []
     for run in runs[1:]:
-        tasks = [task for task in base.tasks if task in run.tasks]
+        left_out = () if doubtful else (*base.doubtful, *run.doubtful)
+        tasks = [task for task in base.tasks if task in run.tasks and task not in left_out]
+        if left_out and not tasks:
+            raise TableError(
+                f"{base.name} and {run.name} share only scores that their model does not stand behind "
+                f"({', '.join(dict.fromkeys(left_out))}); compare them with --doubtful"
+            )
         theirs = _by_prompt(run, tasks).add_suffix(" other")
         both = _by_prompt(base, tasks).join(theirs, how="inner")
         if not tasks or both.empty:

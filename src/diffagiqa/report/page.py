@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError, MissingExtraError, TableError
 from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.report import charts
+from diffagiqa.report.images import ImageFinder
 from diffagiqa.report.runs import Run, check_run, group_column
+from diffagiqa.rows import doubt_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,16 +28,16 @@ TEMPLATE = "report.html"
 THUMBNAIL = 240  # pixels, longer side
 MOST_GROUPS, MOST_ERRORS = 50, 200
 MOST_TEXT, MOST_NAME = 160, 70  # characters of a prompt and of a file's name on a card
-# Perception, and its lead over alignment, of a fine picture of something else.
+# Perception, and its lead over alignment, of a fine image of something else.
 GOOD, APART = 0.5, 0.2
-MOST_PATH, MOST_ERROR = 1000, 1000  # characters of a picture's name and of a reason anywhere
+MOST_PATH, MOST_ERROR = 1000, 1000  # characters of an image's name and of a reason anywhere
 
 
 @dataclass(frozen=True)
 class Card:
-    """One picture in a gallery.
+    """One image in a gallery.
 
-    ``thumbnail`` is a data URI, "" where the picture is not there; ``unfamiliar`` says what of it is
+    ``thumbnail`` is a data URI, "" where the image is not there; ``unfamiliar`` says what of it is
     unlike the training data, "" where nothing is.
     """
 
@@ -52,13 +54,13 @@ class Card:
 
     @property
     def short_name(self) -> str:
-        """The end of the picture's name, which tells it from others."""
+        """The end of the image's name, which tells it from others."""
         return "…" + self.image[-MOST_NAME:] if len(self.image) > MOST_NAME else self.image
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures under a heading."""
+    """Images under a heading."""
 
     title: str
     note: str
@@ -83,7 +85,7 @@ def write_report(
         by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
             else the folder.
         root: folder that image paths are relative to; images outside it are not shown. Default: the
-            current folder, without that restriction.
+            column ``file``, the current folder, that of the scores, those of ``beside``.
         beside: without ``root``, further folders to look for images in.
         each: images per gallery, 0 or more.
         title: heading; default: the run's name.
@@ -133,18 +135,22 @@ def render_report(
     )
     failed = run.rows[run.rows["error"] != ""]
     several = groups.nunique() > 1
-    galleries = _galleries(run, scored, Pictures(root, beside), each)
+    shown = tuple(task for task in run.tasks if scored[task].notna().any())
+    trusted = tuple(task for task in shown if task not in run.doubtful)
+    finder = ImageFinder(None if root is None else Path(root), run.folder, beside)
+    galleries = _galleries(run, scored, finder, each)
     _warn_of_absent([card for gallery in galleries for card in gallery.cards])
     return environment.get_template(TEMPLATE).render(
         title=printable(title or run.name),
-        tasks=run.tasks,
-        facts=_facts(run, scored),
-        notice=_notice(run.rows),
-        summary=_summary(scored, run.tasks, groups) if several else [],
-        histogram=charts.histogram(scored, run.tasks),
-        histogram_says=_spread(scored, run.tasks),
-        scatter=charts.scatter(scored, run.tasks, groups) if len(run.tasks) > 1 else "",
-        scatter_says=_sides(scored, run.tasks) if len(run.tasks) > 1 else "",
+        tasks=shown,
+        facts=_facts(run, scored, shown),
+        doubtful=run.doubtful,
+        notice=doubt_sentence(run.doubtful) if run.doubtful else "",
+        summary=_summary(scored, run, shown, groups) if several else [],
+        histogram=charts.histogram(scored, shown),
+        histogram_says=_spread(scored, shown),
+        scatter=charts.scatter(scored, trusted, groups) if len(trusted) > 1 else "",
+        scatter_says=_sides(scored, trusted) if len(trusted) > 1 else "",
         galleries=galleries,
         errors=[
             (_end_of(r.image), printable(r.error[:MOST_ERROR]))
@@ -154,10 +160,10 @@ def render_report(
     )
 
 
-def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
+def _facts(run: Run, scored: pd.DataFrame, tasks: tuple[str, ...]) -> list[tuple[str, str]]:
     rows, good = run.rows, run.rows["error"] == ""
     facts = [
-        ("pictures", f"{len(rows):,}"),
+        ("images", f"{len(rows):,}"),
         ("prompts", f"{rows['prompt'][rows['prompt'] != ''].nunique():,}"),
         ("failed", f"{int((~good).sum()):,}"),
     ]
@@ -166,7 +172,10 @@ def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
     if "unfamiliar" in rows.columns and rows["unfamiliar"].notna().any():
         flagged = rows["unfamiliar"].notna() & (rows["unfamiliar"] != "")
         facts.append(("unlike the training data", f"{int(flagged.sum()):,}"))
-    facts += [(f"mean {task}", f"{scored[task].mean():.3f}") for task in run.tasks]
+    facts += [
+        (f"mean {task}" + " (doubtful)" * (task in run.doubtful), f"{scored[task].mean():.3f}")
+        for task in tasks
+    ]
     for column in ("model", "seed"):
         if column in rows.columns:
             # A column with gaps is read as floats, and a seed is a whole number.
@@ -176,61 +185,56 @@ def _facts(run: Run, scored: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _summary(
-    scored: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series
+    scored: pd.DataFrame, run: Run, tasks: tuple[str, ...], groups: pd.Series
 ) -> list[dict[str, Any]]:
     """Means and standard errors per group, the best first."""
     found = scored.groupby(groups, sort=False)[list(tasks)].agg(["mean", "sem", "size"])
     means = found.xs("mean", axis=1, level=1)
-    best = means.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST_GROUPS]
+    best = (
+        means[list(run.ranking)]
+        .sum(axis=1)
+        .sort_values(ascending=False, kind="stable")
+        .index[:MOST_GROUPS]
+    )
     return [
         {
             "name": _end_of(str(name)) or "without a name",
             "count": int(found.loc[name, (tasks[0], "size")]),
             "means": {task: float(found.loc[name, (task, "mean")]) for task in tasks},
-            # NaN for a single picture.
+            # NaN for a single image.
             "errors": {task: float(found.loc[name, (task, "sem")]) for task in tasks},
         }
         for name in best
     ]
 
 
-def _notice(rows: pd.DataFrame) -> str:
-    """What the embedded model is not good for, where the scores are its own; else ""."""
-    from diffagiqa.pretrained import DEFAULT_MODEL, read_notice
-
-    notice = read_notice(DEFAULT_MODEL)
-    if not notice or "model" not in rows.columns:
-        return ""
-    from diffagiqa.jobs.model_spec import ModelSpec
-
-    return notice if (rows["model"] == ModelSpec().describe().fingerprint).any() else ""
-
-
 def _spread(scored: pd.DataFrame, tasks: tuple[str, ...]) -> str:
     """What the histograms show, in words."""
     return "; ".join(
         f"{task} from {scored[task].min():.2f} to {scored[task].max():.2f}, "
-        f"half of the pictures above {scored[task].median():.2f}"
+        f"half of the images above {scored[task].median():.2f}"
         for task in tasks
     )
 
 
 def _sides(scored: pd.DataFrame, tasks: tuple[str, ...]) -> str:
     """What the scatter plot shows, in words."""
+    scored = scored[scored[list(tasks)].notna().all(axis=1)]
     higher = int((scored[tasks[0]] > scored[tasks[1]]).sum())
     return (
-        f"{tasks[0]} against {tasks[1]}, one mark per picture; "
+        f"{tasks[0]} against {tasks[1]}, one mark per image; "
         f"{higher:,} of {len(scored):,} have more {tasks[0]} than {tasks[1]}"
     )
 
 
-def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) -> list[Gallery]:
-    """No picture stands in two of them: best and worst take at most half each."""
-    order = run.weighted().sort_values(ascending=False, kind="stable").index
+def _galleries(run: Run, scored: pd.DataFrame, finder: ImageFinder, each: int) -> list[Gallery]:
+    """No image stands in two of them: best and worst take at most half each."""
+    order = run.weighted().dropna().sort_values(ascending=False, kind="stable").index
+    by = run.ranking[0] if len(run.ranking) == 1 else "mean score"
     best = order[: min(each, -(-len(order) // 2))]
     worst = order[::-1][: min(each, len(order) // 2)]
-    chosen = [("Best", "Highest mean score.", best), ("Worst", "Lowest mean score.", worst)]
-    if {"perception", "alignment"} <= set(run.tasks):
+    chosen = [("Best", f"Highest {by}.", best), ("Worst", f"Lowest {by}.", worst)]
+    if {"perception", "alignment"} <= set(run.tasks) - set(run.doubtful):
         others = scored.drop(index=best.union(worst))
         gap = others["perception"] - others["alignment"]
         fine = others["perception"] >= max(GOOD, scored["perception"].median())
@@ -239,9 +243,9 @@ def _galleries(run: Run, scored: pd.DataFrame, pictures: Pictures, each: int) ->
             f"Perception of {GOOD:g} or more and above the median, and {APART:g} above alignment: "
             "look whether the prompt was met."
         )
-        chosen.append(("Fine pictures of something else", note, missed[:each]))
+        chosen.append(("Fine images of something else", note, missed[:each]))
     return [
-        Gallery(title, note, [_card(run, scored.loc[i], pictures) for i in found])
+        Gallery(title, note, [_card(run, scored.loc[i], finder) for i in found])
         for title, note, found in chosen
         if len(found)
     ]
@@ -258,51 +262,34 @@ def _warn_of_absent(cards: Sequence[Card]) -> None:
 
 
 def _end_of(name: str) -> str:
-    """A picture's or group's name, of which a table of strangers may make a megabyte."""
+    """An image's or group's name, of which a table of strangers may make a megabyte."""
     return printable(name if len(name) <= MOST_PATH else "…" + name[-MOST_PATH:])
 
 
-def _card(run: Run, row: pd.Series, pictures: Pictures) -> Card:
-    scores = [(task, float(row[task])) for task in run.tasks]
+def _card(run: Run, row: pd.Series, finder: ImageFinder) -> Card:
+    scores = [(task, float(row[task])) for task in run.tasks if row[task] == row[task]]
     image = str(row["image"])
     flag = row.get("unfamiliar")
     return Card(
         _end_of(image),
         printable(row["prompt"]),
         scores,
-        pictures.thumbnail(image),
+        thumbnail(finder.find(image, row.get("file"))),
         printable(flag) if isinstance(flag, str) else "",
     )
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Where a report's pictures lie; see ``write_report``."""
+def thumbnail(path: Path | None) -> str:
+    """A data URI of an image file, "" where there is none or it cannot be read."""
+    from PIL import Image
 
-    root: str | Path | None
-    beside: Sequence[Path]
-
-    def thumbnail(self, image: str) -> str:
-        """A data URI, "" where the picture is not there or may not be shown."""
-        from PIL import Image
-
-        if "://" in image:  # a store's address: nothing is fetched for a report
-            return ""
-        for path in self._places(image):
-            try:
-                picture = Image.fromarray(decode_image(path))
-            except ImageError:
-                continue
-            picture.thumbnail((THUMBNAIL, THUMBNAIL))
-            stream = io.BytesIO()
-            picture.save(stream, "JPEG", quality=82)
-            return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    if path is None:
         return ""
-
-    def _places(self, image: str) -> Iterator[Path]:
-        if self.root is None:
-            yield Path(image)
-        for folder in self.beside if self.root is None else [Path(self.root)]:
-            path = (folder / image).resolve()
-            if path.is_relative_to(folder.resolve()):
-                yield path
+    try:
+        image = Image.fromarray(decode_image(path))
+    except ImageError:
+        return ""
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

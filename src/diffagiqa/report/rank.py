@@ -1,8 +1,9 @@
-"""Best of N: the pictures of each prompt in the order of their score."""
+"""Best of N: the images of each prompt in the order of their score."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from diffagiqa import checks
@@ -20,12 +21,12 @@ def rank(
     Args:
         run: the scores; failed rows are left out, and rows without a prompt, unless none has one.
         top: images kept per prompt, 1 or more; None: all.
-        weights: by task, 0 or more; default: equal.
+        weights: by task, 0 or more; default: equal over ``Run.ranking``, without doubtful scores.
 
     Returns:
         A pandas frame, best first, prompts in the order of the table: prompt, rank (from 1), of (the
-        prompt's number of images), score (the weighted mean, in [0, 1]), the tasks, image; and
-        unfamiliar where the run has it. Equal scores keep the order of the table.
+        prompt's number of images), score (the weighted mean, in [0, 1]), the tasks, image; and file,
+        doubtful and unfamiliar where the run has them. Equal scores keep the order of the table.
 
     Raises:
         ConfigError: an argument is not as expected.
@@ -33,10 +34,9 @@ def rank(
     check_run(run)
     if top is not None:
         checks.whole("top", top, 1)
-    rows = run.scored.assign(score=run.weighted(weights))
-    prompted = run.prompted.index
-    if len(prompted):
-        rows = rows.loc[prompted]
+    if len(run.prompted):
+        run = replace(run, rows=run.prompted)
+    rows = run.scored.assign(score=run.weighted(weights)).dropna(subset=["score"])
     rows = rows.assign(_first=rows.groupby("prompt", sort=False).ngroup())
     rows = rows.sort_values(["_first", "score"], ascending=[True, False], kind="stable")
     groups = rows.groupby("_first", sort=False)
@@ -44,7 +44,8 @@ def rank(
     if top is not None:
         rows = rows[rows["rank"] <= top]
     columns = ["prompt", "rank", "of", "score", *run.tasks, "image"]
-    if "unfamiliar" in rows.columns:
-        columns.append("unfamiliar")
-        rows["unfamiliar"] = rows["unfamiliar"].astype(object).where(rows["unfamiliar"].notna(), "")
+    for name in ("file", "doubtful", "unfamiliar"):
+        if name in rows.columns:
+            columns.append(name)
+            rows[name] = rows[name].astype(object).where(rows[name].notna(), "")
     return rows[columns].reset_index(drop=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,16 +32,19 @@ class Run:
         rows: columns image, prompt, error (text, "" where there is none), one float column per task,
             and whatever else the table has; in the order of the table.
         tasks: the scores, in [0, 1].
+        folder: of the table, which the column ``file`` is relative to.
     """
 
     name: str
     rows: pd.DataFrame = field(repr=False)
     tasks: tuple[str, ...]
+    folder: Path | None = None
 
     @property
     def scored(self) -> pd.DataFrame:
-        """The rows that have every score."""
-        return self.rows.dropna(subset=list(self.tasks))
+        """The rows that have every score, or without a prompt those scores that need none."""
+        has = self.rows[list(self.tasks)].notna()
+        return self.rows[has.all(axis=1) | (has.any(axis=1) & (self.rows["prompt"] == ""))]
 
     @property
     def prompted(self) -> pd.DataFrame:
@@ -49,14 +52,30 @@ class Run:
         rows = self.scored
         return rows[rows["prompt"].str.strip() != ""]
 
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The tasks that the model itself does not stand behind."""
+        named = self.rows["doubtful"].dropna() if "doubtful" in self.rows.columns else ()
+        every = {task for text in set(named) for task in str(text).split("+")}
+        return tuple(task for task in self.tasks if task in every)
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """What images are ranked by where no weights are given: the scores that are not doubtful, and
+        of these the ones that every scored row has, where there are any."""
+        trusted = [task for task in self.tasks if task not in self.doubtful] or list(self.tasks)
+        has = self.scored[trusted].notna()
+        return tuple(has.columns[has.all()]) or tuple(has.columns[has.any()]) or tuple(trusted)
+
     def weighted(self, weights: Mapping[str, float] | None = None) -> pd.Series:
-        """The weighted mean of the scores of ``scored``, in [0, 1].
+        """The weighted mean of the scores of ``scored``, in [0, 1]; default: equal over ``ranking``.
 
         Raises:
             ConfigError: a weight is for an unknown task, is negative, or all are zero.
         """
-        rows, shares = self.scored, shares_of(self.tasks, weights)
-        return sum(share * rows[task] for task, share in shares.items())  # type: ignore[return-value]
+        given = weights if weights is not None else dict.fromkeys(self.ranking, 1.0)
+        rows, shares = self.scored, shares_of(self.tasks, given)
+        return sum(share * rows[task] for task, share in shares.items() if share)  # type: ignore[return-value]
 
 
 def check_run(run: Run) -> Run:
@@ -121,7 +140,8 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         warnings.warn(
             f"{printable(str(path))} holds {counted(len(rows), 'row')}: {missing}", stacklevel=2
         )
-    return Run(name or path.stem or str(path), rows, tasks)
+    folder = path if path.is_dir() else path.parent
+    return Run(name or path.stem or str(path), rows, tasks, folder)
 
 
 def add_columns(
@@ -180,12 +200,12 @@ def add_columns(
             elif fresh == (wanted or "generator"):
                 raise TableError(
                     f"{shown} gives the {name} {printable(clash)!r} more than one {fresh}; "
-                    "name every picture there as the scores name it"
+                    "name every image there as the scores name it"
                 )
-        return Run(run.name, rows, run.tasks)
+        return replace(run, rows=rows)
     columns = printable(", ".join(map(str, other.columns)))[:200]
     raise TableError(
-        f"{shown} has the columns {columns} and names no {key or 'picture or prompt'} of {run.name}; "
+        f"{shown} has the columns {columns} and names no {key or 'image or prompt'} of {run.name}; "
         "give the table that was scored, or one with its prompts"
     )
 
@@ -214,11 +234,14 @@ def split_run(run: Run, by: str) -> list[Run]:
         TableError: there is no such column.
     """
     parts = run.rows.groupby(group_column(run, by), sort=False)
-    return [Run(printable(str(name)) or "without a name", part, run.tasks) for name, part in parts]
+    return [
+        replace(run, name=printable(str(name)) or "without a name", rows=part)
+        for name, part in parts
+    ]
 
 
 def group_column(run: Run, by: str | None) -> pd.Series:
-    """The group of every row: a column; "folder" is the first folder in which the pictures' paths
+    """The group of every row: a column; "folder" is the first folder in which the images' paths
     differ; None finds "generator", else the folder.
 
     Raises:
@@ -238,7 +261,7 @@ def group_column(run: Run, by: str | None) -> pd.Series:
 
 
 def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:
-    """The first folder of every picture in which those that were scored differ; "." above it."""
+    """The first folder of every image in which those that were scored differ; "." above it."""
     from diffagiqa.data.names import path_parts, shared_parts
 
     known = [path_parts(image)[:-1] for image in scored]

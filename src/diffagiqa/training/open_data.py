@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from diffagiqa.data.columns import TableColumns
-from diffagiqa.data.databases import (
-    DATABASES,
-    Database,
-    database_name,
-    read_database,
-    read_table,
-    verified,
-)
-from diffagiqa.data.databases.choices import holds_choices, read_preferences
+from diffagiqa.data.databases.opening import open_databases
 from diffagiqa.data.splits import PARTS, Split, official_split, prompt_key, random_split
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
@@ -43,15 +34,9 @@ def open_data(
     left out, since nothing says which rating is right; the notes say how many. ``allow_partial`` and
     ``skip_unreadable`` leave out rows whose image is not there, or cannot be read.
     """
-    called = [_called(name) for name in names]
-    if twice := sorted({name for name in called if called.count(name) > 1}):
-        raise ConfigError(
-            f"two of the databases are called {twice[0]}; give each once, and different names to tables"
-        )
-    folders = _folders(names, roots)
-    found = [read_any(name, folders.get(name), own) for name in names]
-    whole = [verified(database, allow_partial, skip_unreadable) for database in found]
-    databases = [database.without_duplicates() for database in whole]
+    databases = open_databases(
+        names, roots, own=own, allow_partial=allow_partial, skip_unreadable=skip_unreadable
+    )
     rows = make_rows(
         {database.name: (database.samples(), database.scales) for database in databases}, tasks
     )
@@ -118,61 +103,3 @@ def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
     """The distinct prompts of some rows; the empty one is none."""
     prompts = rows.prompts
     return {prompt_key(prompts[row]) for row in part} - {""}
-
-
-def read_any(
-    name: str, root: str | None, own: TableColumns | None = None, pairs: Sequence[str] = ()
-) -> Database:
-    """A database by its name, or a table of ratings or choices by its path, as it lies there.
-
-    ``pairs``: columns of a table of choices, where they have other names than usual.
-
-    Raises:
-        ConfigError: it is neither, or a table whose columns are not named, or has no folder.
-        DatabaseError: it cannot be read.
-    """
-    if name in DATABASES:
-        if root is None:
-            raise ConfigError(f"{name} needs its folder; give --root FOLDER")
-        return read_database(name, root)
-    if not Path(name).is_file():
-        raise ConfigError(
-            f"{name!r} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
-        )
-    if (own is None or not own.labels) and (pairs or holds_choices(name)):
-        prompt = "prompt" if own is None else own.prompt or "prompt"
-        return read_preferences(name, pairs, prompt=prompt, root=root)
-    if own is None or not own.labels:
-        raise ConfigError(
-            f"{name} is a table of one's own, so its columns must be named: "
-            "--label perception=mos --scale perception=1:5"
-        )
-    return read_table(name, own, root)
-
-
-def _called(name: str) -> str:
-    """What notes and tables call a database: its name, or a table's file name without suffix."""
-    return name if name in DATABASES else Path(name).stem
-
-
-def _folders(names: Sequence[str], roots: Sequence[str]) -> dict[str, str]:
-    """The folder of each database that was given one."""
-    known = {_called(name): name for name in names} | {name: name for name in names}
-    folders: dict[str, str] = {}
-    for root in roots:
-        key, equals, folder = root.partition("=")
-        name = known.get(database_name(key), known.get(key)) if equals else None
-        if name is None:  # a folder alone, in whose own name there may be a "="
-            if len(names) > 1:
-                choice = " or ".join(_called(name) for name in names)
-                raise ConfigError(
-                    f"--root {root} does not say whose folder it is; write --root NAME=FOLDER, NAME "
-                    f"being {choice}"
-                )
-            name, folder = names[0], root
-        if name in folders:
-            raise ConfigError(
-                f"--root gives {_called(name)} the folders {folders[name]} and {folder}; give one"
-            )
-        folders[name] = folder
-    return folders

@@ -273,18 +273,19 @@ def read_choices(
     return choices.listing()
 
 
-def holds_choices(path: str | os.PathLike[str]) -> bool:
+def holds_choices(path: str | os.PathLike[str], ranks: bool = True) -> bool:
     """Whether a table has ``PAIR_COLUMNS``, or ``RANK_COLUMNS`` and no MOS: no column need be named.
 
-    False where it cannot be read: whoever reads it then says why.
+    ``ranks``: whether the latter counts, as it does not where columns of ratings are named. False where
+    the table cannot be read: whoever reads it then says why.
     """
     try:
         _, record = next(table_rows(Path(path)))
     except (DatabaseError, StopIteration):
         return False
     names = {str(column).strip().lower() for column in record}
-    ranks = set(RANK_COLUMNS) <= names and "mos" not in names
-    return ranks or set(PAIR_COLUMNS) <= names
+    ranked = ranks and set(RANK_COLUMNS) <= names and "mos" not in names
+    return ranked or set(PAIR_COLUMNS) <= names
 
 
 def _image(value: Any, cell: str) -> tuple[Any, str | None]:
