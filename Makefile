@@ -6,12 +6,16 @@ BIN := $(VENV)/bin
 TORCH ?= auto
 EXTRAS ?= test,train,ray,app,report,metrics,docs
 
-.PHONY: demo test lint types docs kernels audit setup clean
+.PHONY: demo test test-all lint types docs kernels audit dist setup clean
 
 demo: $(VENV)/.ready-base
 	$(BIN)/diffagiqa demo
 
+# The quick tests: one of each kind of the slow ones is among them.
 test: setup lint types docs
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup lint types docs
 	$(BIN)/python -m pytest
 
 lint: setup
@@ -35,14 +39,25 @@ audit: setup
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/python tools/audit.py
 
+# Wheel and source archive, checked; the wheel scores the drawn images in an environment of its own.
+dist: setup
+	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf build/dist build/wheel-env
+	$(BIN)/python -m build --outdir build/dist .
+	$(BIN)/python -m twine check --strict build/dist/*
+	$(PYTHON) -m venv build/wheel-env
+	build/wheel-env/bin/python tools/install_torch.py "$$(grep '^torch==' constraints.txt)" --build $(TORCH)
+	build/wheel-env/bin/python -m pip install --quiet --constraint constraints.txt build/dist/*.whl
+	cd build && wheel-env/bin/diffagiqa demo wheel-demo
+
 setup: $(VENV)/.ready-all
 
-$(VENV)/bin/python:
+$(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV) || { \
 	  echo "python3 -m venv failed: on Debian, apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.ready-base: pyproject.toml constraints.txt tools/install_torch.py | $(VENV)/bin/python
+$(VENV)/.ready-base: pyproject.toml constraints.txt tools/install_torch.py | $(VENV)/pyvenv.cfg
 	$(BIN)/python tools/install_torch.py "$$(grep '^torch==' constraints.txt)" --build $(TORCH)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@

@@ -674,8 +674,6 @@ def test_images_are_found_after_the_folder_of_scores_and_images_has_moved(
     assert command(["rank", scores, "--root", "..", "--copy-to", "no", "-q"]) == 2
 
 
-
-
 def test_same_scores_give_the_same_bytes(tmp_path: Path) -> None:
     run = read_run(table(tmp_path / "a.csv"))
     both = [write_report(run, tmp_path / f"{i}.html").read_bytes() for i in range(2)]

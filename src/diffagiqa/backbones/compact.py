@@ -42,7 +42,7 @@ EACH_WORD = "fit.each_word"
 """Fit of every position with every row of ``Prompts.text``, (B, L, h, w)."""
 MOST_TOKENS = 256
 """Of a prompt: MiniLM was trained on texts up to this length."""
-MINILM = {
+MINILM: dict[str, Any] = {
     "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
     "intermediate_size": 1536, "max_position_embeddings": 512,
 }  # fmt: skip

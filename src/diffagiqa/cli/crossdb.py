@@ -58,8 +58,7 @@ def crossdb(
     use train and give its folder.
 
     Examples:
-        diffagiqa crossdb agiqa-3k aigciqa2023 hpdv2 --root agiqa-3k=3k/ --root aigciqa2023=2023/ \\
-            --root hpdv2=hpd/
+        diffagiqa crossdb agiqa-3k hpdv2 --root agiqa-3k=3k/ --root hpdv2=hpd/
         diffagiqa crossdb runs/first agiqa-1k --root agiqa-1k/
         diffagiqa crossdb models/mine choices.csv
     """
