@@ -4,7 +4,8 @@ The rules, each held by a test:
 
 * One picture per file: the first frame of an animation, the default image of an APNG.
 * The orientation in EXIF is applied. Colour profiles are not: values are taken as sRGB.
-* Transparent pixels are laid on white, as browsers and papers show them.
+* Transparent pixels are laid on white, as browsers and papers show them. A BMP whose alpha is 0
+  everywhere is opaque: programs that know no alpha leave its byte at 0.
 * Grey becomes three equal channels; 16 bits are scaled by 1/257, never clipped; CMYK is converted.
 * Size and pixel count are checked before pixels are decoded; 1 x 1 and 10:1 pictures are scored.
 * Only the formats of ``FORMATS`` are tried: other decoders of Pillow start programs (EPS) or are
@@ -187,6 +188,8 @@ def _decode(image: Image.Image, shown: str) -> np.ndarray:
     try:
         with without_warnings():
             image.load()
+            if image.format == "BMP" and image.mode == "RGBA":
+                image = image if image.getchannel("A").getbbox() else image.convert("RGB")
             return _rgb(_upright(image), shown)
     except ImageError:
         raise

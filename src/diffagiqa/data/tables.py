@@ -25,6 +25,7 @@ from diffagiqa.data.samples import (
     local_path,
     open_location,
     printable,
+    quoted,
     read_shard,
     suffix,
 )
@@ -121,9 +122,9 @@ class Columns:
     def check(self, record: Record, shown: str) -> None:
         """Raise TableError where a record lacks the images, or a column that the user named."""
         image, prompt, generator = self.of(record)
-        there = ", ".join(f"'{printable(name[:100])}'" for name in list(record)[:50])
+        there = ", ".join(quoted(name[:100]) for name in list(record)[:50])
         if image is None:
-            expected = f"'{self.image}'" if self.image else f"one of {', '.join(IMAGE_COLUMNS)}"
+            expected = quoted(self.image) if self.image else f"one of {', '.join(IMAGE_COLUMNS)}"
             raise TableError(
                 f"{shown} has no image column: found {there}; expected {expected}; "
                 "name the column that holds the images."
@@ -134,7 +135,7 @@ class Columns:
         ):
             if wanted and column is None:
                 raise TableError(
-                    f"{shown} has no column '{wanted}' for {what}: found {there}; "
+                    f"{shown} has no column {quoted(wanted)} for {what}: found {there}; "
                     f"name the column that holds the {what}."
                 )
 
