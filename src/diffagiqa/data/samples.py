@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -28,9 +28,8 @@ from diffagiqa.data.web import allowed_hosts, is_allowed, is_web, open_web
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError, TableError, printable, quoted
 
-PromptSource = Literal[
-    "argument", "table", "sidecar", "a1111", "comfyui", "invokeai", "exif", "none"
-]
+PromptSource = str
+"""Where a prompt came from: "argument", "table", "none", or the place and the format, "png comfyui"."""
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"
 )  # fmt: skip

@@ -17,7 +17,7 @@ from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.lines import MAX_LINE, LongLineError, is_utf8, next_line, open_text
 from diffagiqa.data.names import NameIndex, locate
-from diffagiqa.data.prompts import clean_prompt, decode_text
+from diffagiqa.data.prompts import clean_prompt, plain_prompt, sidecar_prompt
 from diffagiqa.data.records import Record, TableReader, json_record
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
@@ -171,11 +171,11 @@ def _shard_samples(shard: str, columns: Columns, limits: ImageLimits) -> Iterato
         try:
             record = json_record(entry.texts.get("json", b"{}"), f"the .json of {printable(image)}")
             if "cls" in entry.texts:
-                record["cls"] = decode_text(entry.texts["cls"], f"the .cls of {printable(image)}")
+                record["cls"] = plain_prompt(entry.texts["cls"], f"the .cls of {printable(image)}")
             sample = _described(sample, record, (None, *columns.of(record)[1:]))
             if "txt" in entry.texts:
-                text = decode_text(entry.texts["txt"], f"the .txt of {printable(image)}")
-                sample = replace(sample, prompt=text, prompt_source="sidecar")
+                found = sidecar_prompt(entry.texts["txt"], f"the .txt of {printable(image)}")
+                sample = replace(sample, prompt=found.text, prompt_source=found.source)
         except DiffAGIQAError as fault:
             sample = replace(sample, error=sample.error or str(fault))
         yield sample
