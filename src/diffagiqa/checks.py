@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Any, TypeVar
 
-from diffagiqa.errors import ConfigError
+from diffagiqa.errors import ConfigError, quoted
 
 T = TypeVar("T")
 MAX_SEED = 2**63 - 1
@@ -20,12 +20,14 @@ MAX_SEED = 2**63 - 1
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence shows it: texts and numbers as Python writes them, else the type.
+    """A value as a sentence shows it: texts in quotes, numbers as Python writes them, else the type.
 
     >>> shown("4"), shown(2.5), shown([1, 2])
     ("'4'", '2.5', 'of type list')
     """
-    if value is None or isinstance(value, (str, bytes, int, float)):
+    if isinstance(value, str):
+        return quoted(value[:80])
+    if value is None or isinstance(value, (bytes, int, float)):
         return repr(value)[:80]
     return f"of type {type(value).__name__}"
 

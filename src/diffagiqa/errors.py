@@ -1,4 +1,37 @@
-"""Errors that a user can cause. Each message is one sentence: found, expected, what to do."""
+"""Errors that a user can cause, each message one sentence: found, expected, what to do; and how it shows
+a text of the user's."""
+
+from __future__ import annotations
+
+from unicodedata import category
+
+_BIDI = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # change the order of others
+
+
+def printable(text: str) -> str:
+    """A text as it was written, safe to print on one line.
+
+    Escaped are control characters, line separators, bidi overrides and isolates, bytes that could not be
+    decoded, and what Unicode has not assigned. Wide and narrow spaces and joiners stay.
+
+    >>> print(printable("cat\\x1b[2J.png"))
+    cat\\x1b[2J.png
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if char in _BIDI or category(char) in ("Cc", "Cs", "Cn", "Zl", "Zp")
+        else char
+        for char in text
+    )
+
+
+def quoted(text: str) -> str:
+    """``printable`` between quotes, for a name or a value in a sentence."""
+    return f"'{printable(text)}'"
 
 
 class DiffAGIQAError(Exception):

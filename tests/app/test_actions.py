@@ -32,7 +32,7 @@ def test_prompt_comes_from_the_file(tmp_path: Path) -> None:
     example = write_examples(tmp_path, 64)[0]
     picture, prompt, source = actions.open_picture(example.path)
     assert picture.shape == (64, 64, 3)
-    assert (prompt, source) == (example.prompt, "a1111")
+    assert (prompt, source) == (example.prompt, "png a1111")
     Image.new("RGB", (64, 64)).save(tmp_path / "bare.png")
     assert actions.open_picture(str(tmp_path / "bare.png"))[1] == ""
 

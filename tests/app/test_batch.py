@@ -40,7 +40,7 @@ def test_rows_and_remarks(small_scorer: Scorer, paths: list[str], tmp_path: Path
     assert [row["image"] for row in shown] == ["clean.png", "bare.png", "=bad.png"]
     expected = small_scorer(paths[0], rows[0]["prompt"])
     assert rows[0]["alignment"] == pytest.approx(expected["alignment"], abs=1e-5)
-    assert rows[0]["prompt_source"] == "a1111"
+    assert rows[0]["prompt_source"] == "png a1111"
     assert shown[0]["remark"] == ""
     assert (shown[1]["alignment"], shown[1]["remark"]) == (None, "no prompt, so no alignment")
     assert shown[2]["alignment"] is None
@@ -53,7 +53,7 @@ def test_the_prompt_of_files_that_hold_none(
     small_scorer: Scorer, paths: list[str], tmp_path: Path
 ) -> None:
     rows = next(score_files(small_scorer, paths, " a black\tsquare", tmp_path / "s.csv"))
-    assert rows[0]["prompt_source"] == "a1111"
+    assert rows[0]["prompt_source"] == "png a1111"
     assert (rows[1]["prompt"], rows[1]["prompt_source"]) == ("a black square", "argument")
     assert row_shown(small_scorer, rows[1])[-1] == ""
     with pytest.raises(PromptError):

@@ -63,7 +63,7 @@ def test_table_on_standard_output(
     captured = capsys.readouterr()
     rows = list(csv.DictReader(captured.out.splitlines()))
     assert list(rows[0]) == COLUMNS
-    assert [row["prompt_source"] for row in rows] == ["sidecar", "a1111", "none", "none"]
+    assert [row["prompt_source"] for row in rows] == ["sidecar", "png a1111", "none", "none"]
     assert [row["prompt"] for row in rows] == ["'=a red fox", "a green bird", "", ""]
     assert "is empty (0 bytes)" in rows[3]["error"]
     assert rows[3]["perception"] == ""

@@ -232,7 +232,7 @@ def test_message_of_a_cut_file(tmp_path):
         (None, "found NoneType where a picture was expected"),
         (io.StringIO("text"), "the file is open as text; open it in binary mode"),
         ("no/such/cat.png", r"no/such/cat\.png does not exist; check the path"),
-        ("evil\x1b[2J.png", r"'evil\\x1b\[2J.png' does not exist"),
+        ("evil\x1b[2J.png", r"evil\\x1b\[2J.png does not exist"),
         ("null\0.png", "cannot be opened"),
         ("/dev/zero", "is not a file"),
         (".", "is not a file; give the path of a file"),

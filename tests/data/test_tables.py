@@ -342,7 +342,7 @@ def test_bad_texts_of_shards(tmp_path):
         ("a.png", b"P"),
         ("a.json", b"[1]"),
         ("b.png", b"Q"),
-        ("b.txt", b"caf\xe9"),
+        ("b.txt", "赤い猫".encode("shift_jis")),
         ("c.png", b"R"),
         ("c.json", b'{"caption": "a cat", "model": "SD", "n": 1}'),
         ("c.cls", b"7"),
@@ -351,7 +351,7 @@ def test_bad_texts_of_shards(tmp_path):
     assert "the .json of" in bad.error
     assert "is a JSON list; expected an object." in bad.error
     assert "a.png is not" not in worse.error
-    assert worse.error.endswith("b.png is not UTF-8 text (byte 3); save it as UTF-8.")
+    assert worse.error.endswith("b.png is in no encoding that can be told; save it as UTF-8.")
     assert (good.prompt, good.prompt_source, good.generator) == ("a cat", "table", "SD")
     assert good.extra == {"n": 1, "cls": "7"}
 

@@ -21,6 +21,33 @@ GRAPH = {
     "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry"}},
     "9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}},
 }
+EDITOR = {
+    "nodes": [
+        {"id": 3, "type": "KSampler", "inputs": [{"name": "positive", "link": 1}]},
+        {"id": 6, "type": "s", "widgets_values": ["a cat"], "inputs": [{"name": "x", "link": 3}]},
+        {"id": 7, "type": "GetNode", "widgets_values": ["y"]},
+        {"id": 8, "type": "SetNode", "widgets_values": ["y"], "inputs": [{"name": "z", "link": 4}]},
+        {"id": 9, "type": "Foo", "mode": 4, "outputs": [{"type": "C"}]},
+    ],
+    "links": [[1, 6, 0, 3, 0, "C"], [3, 7, 0, 6, 0, "C"], [4, 9, 0, 8, 0, "C"]],
+    "definitions": {
+        "subgraphs": [
+            {
+                "id": "s",
+                "inputs": [{"name": "text", "type": "STRING"}],
+                "nodes": [{"id": 1, "type": "Encode", "inputs": [{"name": "text", "link": 1}]}],
+                "links": [
+                    {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 1, "target_slot": 0},
+                    {"id": 2, "origin_id": 1, "origin_slot": 0, "target_id": -20, "target_slot": 0},
+                ],
+            }
+        ]
+    },
+}
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/" xmlns:dc="d"><dc:description a="b"><li>{&quot;c&quot;: '
+    b"&quot;a cat&quot;, &quot;uc&quot;: 1}</li></dc:description></x:xmpmeta>"
+)
 
 
 def _image(kind: str, mode: str = "RGB", **options: object) -> bytes:
@@ -43,11 +70,14 @@ def images() -> list[bytes]:
         _image("PNG"), _image("PNG", "RGBA"), _image("PNG", "P"), _image("PNG", "I;16"),
         _image("JPEG", exif=exif), _image("JPEG", "CMYK"), _image("WEBP", exif=exif),
         _image("WEBP", lossless=True), _image("GIF", "P", comment=b"a cat\nSteps: 2"),
+        _image("JPEG", xmp=XMP, comment=b"a --ar 3:2"), _image("AVIF", exif=exif, xmp=XMP),
         _image("TIFF", compression="tiff_lzw"), _image("TIFF", "1"), _image("BMP"),
     ]  # fmt: skip
     for name, text in (
         ("parameters", "a cat\nNegative prompt: b\nSteps: 20"),
         ("prompt", json.dumps(GRAPH)),
+        ("workflow", json.dumps(EDITOR)),
+        ("XML:com.adobe.xmp", XMP.decode()),
         ("invokeai_metadata", '{"positive_prompt": "a cat"}'),
         ("Dream", '"a cat [blurry]" -s 50'),
     ):
@@ -88,7 +118,14 @@ def seeds() -> dict[str, list[bytes]]:
     return {
         "image": pictures,
         "metadata": pictures,
-        "graph": [json.dumps(GRAPH).encode()],
+        "graph": [json.dumps(GRAPH).encode(), json.dumps(EDITOR).encode()],
+        "sidecar": [
+            "a cat\nNegative prompt: b\nSteps: 20, Seed: 1".encode("utf-16"),
+            b"prompt: a cat\nSeed: 1\nSteps: 2\nNegative Prompt: b",
+            b"caf\xe9 --ar 3:2 Job ID: 0f0f0f0f-1111-4222-8333-abcdefabcdef",
+            b'"a cat [b]" -s 50 -S 1',
+            b'{"uc": "b", "v4_prompt": {"caption": {"base_caption": "a", "char_captions": [{}]}}}',
+        ],
         "prompt": [b"a cat", "\u202ea\0\u200d\ufeff".encode()],
         "config": [ModelConfig().to_json().encode()],
         "request": [b'{"images": [{"image": "aGk=", "prompt": "a cat"}]}', b'{"url": "https://a"}'],

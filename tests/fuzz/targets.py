@@ -17,8 +17,9 @@ from diffagiqa.data.images import ImageLimits, decode_image
 from diffagiqa.data.prompts import (
     MAX_PROMPT_CHARACTERS,
     clean_prompt,
-    comfyui_prompt,
     prompt_from_image_bytes,
+    recognise,
+    sidecar_prompt,
 )
 from diffagiqa.data.records import read_frame
 from diffagiqa.data.results import guard_cell
@@ -54,10 +55,21 @@ def metadata(data: bytes) -> None:
     assert (prompt is None) == (source == "none")
 
 
+def sidecar(data: bytes) -> None:
+    """Text files beside images, and with them all formats of prompts."""
+    try:
+        prompt, source = sidecar_prompt(data, "x.txt")
+    except PromptError as fault:
+        _check_sentence(fault)
+        return
+    _check_prompt(prompt)
+    assert source.startswith("sidecar")
+
+
 def graph(data: bytes) -> None:
-    """ComfyUI's graphs."""
-    found = comfyui_prompt(data.decode("utf-8", "surrogateescape"))
-    assert found is None or isinstance(found, str)
+    """ComfyUI's graphs, and the other formats in JSON."""
+    found = recognise(data.decode("utf-8", "surrogateescape"))
+    assert found is None or isinstance(found.prompt, str)
 
 
 def prompt(data: bytes) -> None:
@@ -149,6 +161,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "image": image,
     "metadata": metadata,
     "graph": graph,
+    "sidecar": sidecar,
     "prompt": prompt,
     "config": config,
     "request": request,

@@ -65,6 +65,7 @@ def compare(
         diffagiqa compare old.csv new.csv --judge choices.csv
     """
     from diffagiqa.data.databases.choices import read_choices
+    from diffagiqa.data.samples import quoted
     from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.pairs import pair_texts
     from diffagiqa.report.compare import compare as compare_runs
@@ -82,7 +83,7 @@ def compare(
         opened = split_run(opened[0], by)
         if len(opened) < 2:
             raise ConfigError(
-                f"--by {by} finds one group in {runs[0]}, {opened[0].name!r}; name a column that "
+                f"--by {by} finds one group in {runs[0]}, {quoted(opened[0].name)}; name a column that "
                 "differs between generators, or give two runs"
             )
     rows = opened[0].rows

@@ -1,5 +1,6 @@
 """The ``diffagiqa`` command: every sub-command is a light module; heavy imports wait for the call."""
 
+import io
 import sys
 import warnings
 from typing import Annotated
@@ -96,6 +97,11 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # not every terminal has a prompt's letters
     sys.exit(run())
 
 

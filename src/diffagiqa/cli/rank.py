@@ -145,7 +145,7 @@ def _write(kept: pd.DataFrame, run: Run, out: Path | None, as_json: bool) -> Non
                 rows.write(record)
     elif as_json:
         for record in records:
-            typer.echo(json.dumps(record))
+            typer.echo(json.dumps(record, ensure_ascii=False))
     else:
         texts = kept.columns.intersection(["prompt", "image", "file"])
         safe = kept.assign(**{name: kept[name].map(guard_cell) for name in texts})

@@ -119,7 +119,7 @@ class RowPrinter:
         """Print some rows."""
         for row in rows:
             if self.as_json:
-                print(json.dumps({name: row.get(name) for name in self.columns}))
+                print(json.dumps({n: row.get(n) for n in self.columns}, ensure_ascii=False))
             elif self.bar.terminal:
                 self._print_aligned(row)
             else:

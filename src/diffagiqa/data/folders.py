@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from glob import has_magic, iglob
 
+from diffagiqa.data.litter import holds_litter, is_litter
 from diffagiqa.data.samples import (
     IMAGE_SUFFIXES,
     TABLE_SUFFIXES,
@@ -27,11 +28,11 @@ def walk_images(folder: str, recursive: bool = True) -> Iterator[str]:
     return (file for file in _walk(folder, recursive) if file.lower().endswith(IMAGE_SUFFIXES))
 
 
-def _walk(folder: str, recursive: bool) -> Iterator[str]:
+def _walk(folder: str, recursive: bool, litter: bool = False) -> Iterator[str]:
     """Files of a local folder by name, then its subfolders by name.
 
     Only the names of one folder are held. Each real folder is visited once, so loops of links end;
-    hidden files and folders are passed over.
+    hidden files and folders are passed over, and what is litter, unless that is wanted, too.
     """
     seen: set[tuple[int, int]] = set()
     pending = [folder]
@@ -43,7 +44,11 @@ def _walk(folder: str, recursive: bool) -> Iterator[str]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
-                found = sorted((e.name, _is_folder(e)) for e in entries if e.name[0] != ".")
+                found = sorted(
+                    (entry.name, _is_folder(entry))
+                    for entry in entries
+                    if (litter if is_litter(entry.name) else entry.name[0] != ".")
+                )
         except OSError as fault:
             raise TableError(
                 f"{printable(current)} cannot be listed ({reason_of(fault)}); check its access."
@@ -62,14 +67,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+LITTER = "thumbnails and system files"
 _FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
 
 
 def find_files(item: str, recursive: bool = True, out: str | None = None) -> Iterator[str]:
     """The files an input stands for: itself, the pictures of a folder, the matches of a pattern.
 
-    A pattern does not match what is written to ``out`` (``is_output``). Of a pattern, and of a
-    folder in a store, all names are held to put them in order.
+    A pattern does not match what is written to ``out`` (``is_output``), and litter is passed over. Of a
+    pattern, and of a folder in a store, all names are held to put them in order.
     """
     path = local_path(item)
     if is_web(item):  # a host cannot be listed, and a ? in it is no pattern
@@ -79,20 +85,30 @@ def find_files(item: str, recursive: bool = True, out: str | None = None) -> Ite
     elif path is None:
         files = _files_in_store(item, recursive)
     elif has_magic(path) and not os.path.lexists(path):
-        files = (name for name in sorted(iglob(path, recursive=True)) if not os.path.isdir(name))
+        files = _matches(path)
     elif os.path.isdir(path):
         files = walk_images(path, recursive)
     else:
         files = iter([item])
     if out is not None and has_magic(item):
         files = (file for file in files if not is_output(file, out))
-    empty = True
+    empty, named = True, _parts(item)
     for file in files:
+        if holds_litter(file, named):
+            continue
         empty = False
         yield file
     if empty:
         expected = ", ".join(IMAGE_SUFFIXES)
         raise TableError(f"{printable(item)} holds no picture; expected files in {expected}.")
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    return (name for name in sorted(iglob(pattern, recursive=True)) if not os.path.isdir(name))
+
+
+def _parts(location: str) -> list[str]:
+    return location.replace("\\", "/").split("/")
 
 
 def is_output(file: str, out: str) -> bool:
@@ -140,26 +156,30 @@ def _files_in_store(url: str, recursive: bool, pictures: bool = True) -> Iterato
 def passed_over(
     inputs: Iterable[str], recursive: bool = True, out: str | None = None
 ) -> dict[str, int]:
-    """How many files of the folders among the inputs are not taken for pictures, by suffix.
+    """How many files of the folders among the inputs are not taken for images, by suffix.
 
-    Texts are left out, since they are the prompts beside pictures, and what is written to ``out``.
-    A file without a suffix counts as "".
+    Texts are left out, since they are the prompts beside images, and what is written to ``out``.
+    A file without a suffix counts as "". Litter counts as ``LITTER``, in patterns, too.
     """
     counts: Counter[str] = Counter()
     for item in inputs:
+        named = _parts(item)
         with suppress(TableError):  # the run itself says it
             for file in _files_below(item, recursive):
-                kind = suffix(os.path.basename(file))
+                kind = LITTER if holds_litter(file, named) else suffix(os.path.basename(file))
                 if kind not in (*IMAGE_SUFFIXES, ".txt") and not (out and is_output(file, out)):
                     counts[kind] += 1
     return dict(counts.most_common())
 
 
 def _files_below(item: str, recursive: bool) -> Iterator[str]:
-    """All files of a folder; none where the input is something else."""
+    """All files of a folder, the litter that a pattern matches; none where it is something else."""
     path = local_path(item)
+    if path is not None and os.path.isdir(path):
+        return _walk(path, recursive, litter=True)
     if path is not None:
-        return _walk(path, recursive) if os.path.isdir(path) else iter(())
+        named = _parts(item)
+        return (name for name in _matches(path) if has_magic(path) and holds_litter(name, named))
     if is_web(item) or has_magic(item) or item.lower().endswith(_FILE_SUFFIXES):
         return iter(())
     return _files_in_store(item, recursive, pictures=False)

@@ -4,11 +4,14 @@ The rules, each held by a test:
 
 * One picture per file: the first frame of an animation, the default image of an APNG.
 * The orientation in EXIF is applied. Colour profiles are not: values are taken as sRGB.
-* Transparent pixels are laid on white, as browsers and papers show them.
+* Transparent pixels are laid on white, as browsers and papers show them. A BMP whose alpha is 0
+  everywhere is opaque: programs that know no alpha leave its byte at 0.
 * Grey becomes three equal channels; 16 bits are scaled by 1/257, never clipped; CMYK is converted.
 * Size and pixel count are checked before pixels are decoded; 1 x 1 and 10:1 pictures are scored.
 * Only the formats of ``FORMATS`` are tried: other decoders of Pillow start programs (EPS) or are
   seldom tested against hostile files.
+* No image is refused for its metadata: where a PNG's text or profile is too large or damaged, it is
+  decoded without.
 * Whatever Pillow raises becomes an ImageError of one sentence.
 """
 
@@ -20,7 +23,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, Union
 
@@ -44,6 +47,8 @@ ImageSource: TypeAlias = Union[
     "torch.Tensor",
 ]  # fmt: skip
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # what a PNG is decoded from
 _ORIENTATION = 0x0112  # EXIF tag; value -> what turns the stored picture upright
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -101,7 +106,15 @@ def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> n
         _check_size(source.size, shown, limits)
         return _decode(source, shown)
     shown = _name(source)
-    return _decode(open_pil(read_image_bytes(source, limits), shown, limits), shown)
+    data = read_image_bytes(source, limits)
+    try:
+        return _decode(open_pil(data, shown, limits), shown)
+    except ImageError:
+        # Pillow refuses a PNG for a large or damaged text or profile; its pixels may be whole.
+        if (bare := _without_metadata(data)) is not None:
+            with suppress(ImageError):
+                return _decode(open_pil(bare, shown, limits), shown)
+        raise
 
 
 def read_image_bytes(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
@@ -150,6 +163,29 @@ def open_pil(
     return image
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG: kind, and all bytes from length to checksum; up to IEND or a wrong length.
+
+    >>> list(png_chunks(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(3) + b"\\1tEXt!CRC."))
+    [(b'tEXt', b'\\x00\\x00\\x00\\x01tEXt!CRC.')]
+    """
+    start, kind = 8, b""
+    while kind != b"IEND" and start + 12 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        if end > len(data):
+            return
+        kind = data[start + 4 : start + 8]
+        yield kind, data[start:end]
+        start = end
+
+
+def _without_metadata(data: bytes) -> bytes | None:
+    """A PNG without texts and colour profile; None for another format."""
+    if not data.startswith(_PNG):
+        return None
+    return _PNG + b"".join(chunk for kind, chunk in png_chunks(data) if kind in _PIXELS)
+
+
 def _beginning(data: bytes) -> str:
     """The first bytes as a hex editor shows them: a dot where there is no letter."""
     return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:8])
@@ -187,6 +223,8 @@ def _decode(image: Image.Image, shown: str) -> np.ndarray:
     try:
         with without_warnings():
             image.load()
+            if image.format == "BMP" and image.mode == "RGBA":
+                image = image if image.getchannel("A").getbbox() else image.convert("RGB")
             return _rgb(_upright(image), shown)
     except ImageError:
         raise

@@ -24,6 +24,7 @@ from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
     open_location,
     printable,
+    quoted,
     read_limited,
     reason_of,
     suffix,
@@ -206,7 +207,7 @@ def _check_header(names: Iterable[str], shown: str) -> None:
     if len(named) > len(set(named)):
         twice = next(name for name, count in Counter(named).items() if count > 1)
         raise TableError(
-            f"{shown} has a header that names the column '{printable(twice[:100])}' twice; correct it."
+            f"{shown} has a header that names the column {quoted(twice[:100])} twice; correct it."
         )
 
 

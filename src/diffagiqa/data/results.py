@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from diffagiqa.data.samples import filesystem_of, local_path, printable, reason_of, suffix
+from diffagiqa.data.samples import filesystem_of, local_path, printable, quoted, reason_of, suffix
 from diffagiqa.errors import TableError
 
 _FORMULA = re.compile("'*[=+@\t\r-]")
@@ -116,7 +116,7 @@ class RowWriter:
         """Add a row; columns it lacks are empty, and a column of its own is a TableError."""
         if unknown := [name for name in row if name not in self.columns]:
             raise TableError(
-                f"the row has a column {unknown[0]!r} that the file lacks; "
+                f"the row has a column {quoted(unknown[0])} that the file lacks; "
                 f"expected {', '.join(self.columns)}."
             )
         values = {name: _plain(row.get(name), kind) for name, kind in self.columns.items()}

@@ -18,18 +18,18 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from diffagiqa.data.litter import holds_litter
 from diffagiqa.data.members import read_member, split_member
 from diffagiqa.data.web import allowed_hosts, is_allowed, is_web, open_web
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import DiffAGIQAError, TableError
+from diffagiqa.errors import DiffAGIQAError, TableError, printable, quoted
 
-PromptSource = Literal[
-    "argument", "table", "sidecar", "a1111", "comfyui", "invokeai", "exif", "none"
-]
+PromptSource = str
+"""Where a prompt came from: "argument", "table", "none", or the place and the format, "png comfyui"."""
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"
 )  # fmt: skip
@@ -76,15 +76,6 @@ class Sample:
         return self.data if self.data is not None else self.location or self.image
 
 
-def printable(name: str) -> str:
-    """A name safe to print: escapes where it holds control or undecodable characters.
-
-    >>> printable("cat.png"), printable("cat\\x1b[2J.png")
-    ('cat.png', "'cat\\\\x1b[2J.png'")
-    """
-    return name if name.isprintable() else ascii(name)
-
-
 def suffix(location: str) -> str:
     """The suffix of a path or URL in small letters, with its dot.
 
@@ -118,7 +109,7 @@ def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str |
             ) from None
         if url.netloc not in ("", "localhost"):
             raise error(
-                f"{printable(location)} names the machine {printable(url.netloc)!r} in a file URL; "
+                f"{printable(location)} names the machine {quoted(url.netloc)} in a file URL; "
                 "write file:/// and the full path."
             )
         return url2pathname(url.path)
@@ -258,6 +249,8 @@ def read_shard(shard: str, max_bytes: int, max_text: int) -> Iterator[ShardEntry
                 kind = suffixes.rpartition(".")[2].lower()
                 picture = f".{kind}" in IMAGE_SUFFIXES
                 if not member.isreg() or not stem or not (picture or kind in _TEXTS):
+                    continue
+                if holds_litter(member.name):
                     continue
                 if (folder, stem) != key or (picture and entry and entry.data is not None):
                     if entry:

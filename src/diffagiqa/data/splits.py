@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
@@ -136,7 +137,7 @@ def group_keys(table: pd.DataFrame, by: str) -> list[str]:
     if by not in table or table[by].isna().all():
         known = [name for name in ("image", "prompt", "subject", "generator") if name in table]
         raise DatabaseError(
-            f"this table has no column {by!r} to split by; expected one of {', '.join(known)}"
+            f"this table has no column {quoted(by)} to split by; expected one of {', '.join(known)}"
         )
     return [str(value) for value in table[by]]
 

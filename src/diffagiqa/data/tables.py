@@ -17,7 +17,7 @@ from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.lines import MAX_LINE, LongLineError, is_utf8, next_line, open_text
 from diffagiqa.data.names import NameIndex, locate
-from diffagiqa.data.prompts import clean_prompt, decode_text
+from diffagiqa.data.prompts import clean_prompt, plain_prompt, sidecar_prompt
 from diffagiqa.data.records import Record, TableReader, json_record
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
@@ -25,6 +25,7 @@ from diffagiqa.data.samples import (
     local_path,
     open_location,
     printable,
+    quoted,
     read_shard,
     suffix,
 )
@@ -121,9 +122,9 @@ class Columns:
     def check(self, record: Record, shown: str) -> None:
         """Raise TableError where a record lacks the images, or a column that the user named."""
         image, prompt, generator = self.of(record)
-        there = ", ".join(f"'{printable(name[:100])}'" for name in list(record)[:50])
+        there = ", ".join(quoted(name[:100]) for name in list(record)[:50])
         if image is None:
-            expected = f"'{self.image}'" if self.image else f"one of {', '.join(IMAGE_COLUMNS)}"
+            expected = quoted(self.image) if self.image else f"one of {', '.join(IMAGE_COLUMNS)}"
             raise TableError(
                 f"{shown} has no image column: found {there}; expected {expected}; "
                 "name the column that holds the images."
@@ -134,7 +135,7 @@ class Columns:
         ):
             if wanted and column is None:
                 raise TableError(
-                    f"{shown} has no column '{wanted}' for {what}: found {there}; "
+                    f"{shown} has no column {quoted(wanted)} for {what}: found {there}; "
                     f"name the column that holds the {what}."
                 )
 
@@ -170,11 +171,11 @@ def _shard_samples(shard: str, columns: Columns, limits: ImageLimits) -> Iterato
         try:
             record = json_record(entry.texts.get("json", b"{}"), f"the .json of {printable(image)}")
             if "cls" in entry.texts:
-                record["cls"] = decode_text(entry.texts["cls"], f"the .cls of {printable(image)}")
+                record["cls"] = plain_prompt(entry.texts["cls"], f"the .cls of {printable(image)}")
             sample = _described(sample, record, (None, *columns.of(record)[1:]))
             if "txt" in entry.texts:
-                text = decode_text(entry.texts["txt"], f"the .txt of {printable(image)}")
-                sample = replace(sample, prompt=text, prompt_source="sidecar")
+                found = sidecar_prompt(entry.texts["txt"], f"the .txt of {printable(image)}")
+                sample = replace(sample, prompt=found.text, prompt_source=found.source)
         except DiffAGIQAError as fault:
             sample = replace(sample, error=sample.error or str(fault))
         yield sample

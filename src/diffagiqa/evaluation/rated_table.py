@@ -12,7 +12,7 @@ from typing import Any
 
 from diffagiqa.data.cells import cell_number
 from diffagiqa.data.records import Record, TableReader
-from diffagiqa.data.samples import Sample, printable
+from diffagiqa.data.samples import Sample, printable, quoted
 from diffagiqa.data.tables import Columns, table_samples
 from diffagiqa.errors import TableError
 
@@ -85,7 +85,7 @@ def _label_columns(record: Record, labels: Mapping[str, str], shown: str) -> dic
         if column.strip().lower() not in known:
             raise TableError(
                 f"{shown} has columns {', '.join(map(printable, record))}; expected "
-                f"'{column}' with the opinion scores of {task}; name another by "
+                f"{quoted(column)} with the opinion scores of {task}; name another by "
                 f"--label {task}=COLUMN."
             )
     return {task: known[column.strip().lower()] for task, column in labels.items()}

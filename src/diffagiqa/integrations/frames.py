@@ -52,7 +52,8 @@ def add_scores(
         if (count := list(frame.columns).count(column)) != 1:
             names = ", ".join(map(str, frame.columns))
             raise TableError(
-                f"the frame has {count or 'no'} column{'s' * (count > 1)} {column!r}; it has {names}"
+                f"the frame has {count or 'no'} column{'s' * (count > 1)} "
+                f"{checks.shown(column)}; it has {names}"
             )
     images = frame[image].to_list()
     if root is not None:

@@ -84,10 +84,12 @@ def _with_sidecar(sample: Sample) -> Sample:
     if not open_to_one or protocol(place) not in (None, "file"):
         return sample
     try:
-        text = read_sidecar(place)
+        beside = read_sidecar(place)
     except PromptError as fault:
         return replace(sample, error=str(fault))
-    return sample if text is None else replace(sample, prompt=text, prompt_source="sidecar")
+    if beside is None:
+        return sample
+    return replace(sample, prompt=beside.text, prompt_source=beside.source)
 
 
 def _chunk(index: int, samples: list[Sample]) -> Chunk:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffagiqa import checks
+from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_interval
@@ -123,7 +124,7 @@ def read_categories(rows: pd.DataFrame, column: str) -> dict[str, str]:
     """
     if column not in rows.columns:
         raise TableError(
-            f"there is no column {column!r}; found {', '.join(map(str, rows.columns))}"
+            f"there is no column {quoted(column)}; found {', '.join(map(str, rows.columns))}"
         )
     known = rows[rows[column].notna()]
     return dict(zip(known["prompt"], known[column].astype(str), strict=True))

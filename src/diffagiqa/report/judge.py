@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffagiqa.data.names import NameIndex
+from diffagiqa.data.samples import quoted
 from diffagiqa.errors import TableError
 from diffagiqa.evaluation.pairs import PairEvaluation, evaluate_pairs
 from diffagiqa.report.runs import Run, check_run
@@ -46,8 +47,8 @@ def judge(
                 generators[row] = run.name if len(runs) > 1 else generators[row]
     if not np.isfinite(scores).any():
         raise TableError(
-            f"the choices name no image of {runs[0].name} by itself, such as {images[0]!r}; name the "
-            "images there as the scores name them"
+            f"the choices name no image of {runs[0].name} by itself, such as {quoted(images[0])}; "
+            "name the images there as the scores name them"
         )
     prompts = choices.table["prompt"].tolist()
     return evaluate_pairs(scores, choices.groups, prompts, generators, seed=seed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from diffagiqa import checks
 from diffagiqa.data.cells import cell_number, cell_text
 from diffagiqa.data.records import read_frame
-from diffagiqa.data.samples import printable
+from diffagiqa.data.samples import printable, quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import TableError
 from diffagiqa.model.config import shares_of
@@ -199,7 +199,7 @@ def add_columns(
                 rows[fresh] = rows[name].map({place: alike[0] for place, alike in values.items()})
             elif fresh == (wanted or "generator"):
                 raise TableError(
-                    f"{shown} gives the {name} {printable(clash)!r} more than one {fresh}; "
+                    f"{shown} gives the {name} {quoted(clash)} more than one {fresh}; "
                     "name every image there as the scores name it"
                 )
         return replace(run, rows=rows)
@@ -257,7 +257,9 @@ def group_column(run: Run, by: str | None) -> pd.Series:
     if by == "folder":
         return pd.Series(_folders(rows["image"], run.scored["image"]), index=rows.index)
     found = ", ".join(map(str, rows.columns))
-    raise TableError(f"{run.name} has no column {by!r}; it has {found}, and 'folder' is known")
+    raise TableError(
+        f"{run.name} has no column {quoted(by)}; it has {found}, and 'folder' is known"
+    )
 
 
 def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from diffagiqa.data.databases.json_stream import json_entries
 from diffagiqa.data.databases.listing import Listing, Source, build
 from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.data.records import TableReader
-from diffagiqa.data.samples import suffix
+from diffagiqa.data.samples import quoted, suffix
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, TableError
 
@@ -268,7 +268,7 @@ def read_choices(
                     generators=made_by, paths=[path for _, path in images])  # fmt: skip
     for text, rows in ranked.items():
         names_, paths, generators, order, parts, shown_ = zip(*rows, strict=True)
-        choices.add(f"{shown_[-1]}, of {text!r}", text, names_, order, part=parts[0],
+        choices.add(f"{shown_[-1]}, of {quoted(text)}", text, names_, order, part=parts[0],
                     generators=generators, paths=paths)  # fmt: skip
     return choices.listing()
 
@@ -303,14 +303,14 @@ def _choice(value: Any, names: Mapping[str, tuple[str, Any]], where: str) -> tup
         if text and (text.lower() == side or text in map(str, others)):
             return (1.0, 2.0) if side == "a" else (2.0, 1.0)
     raise DatabaseError(
-        f"{where}: the choice is {text!r}; expected a, b or tie, or the image's name"
+        f"{where}: the choice is {quoted(text)}; expected a, b or tie, or the image's name"
     )
 
 
 def _part(value: Any, where: str) -> str:
     text = str(value or "").strip().lower()
     if text not in PARTS:
-        raise DatabaseError(f"{where}: split is {text!r}; expected train, validation or test")
+        raise DatabaseError(f"{where}: split is {quoted(text)}; expected train, validation or test")
     return PARTS[text]
 
 

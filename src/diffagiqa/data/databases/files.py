@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from diffagiqa.data.litter import holds_litter, is_litter
 from diffagiqa.data.members import ARCHIVES, member_size, member_sizes, read_member, split_member
 from diffagiqa.data.records import TableReader, read_frame
 from diffagiqa.data.samples import IMAGE_SUFFIXES
@@ -35,7 +36,8 @@ class Folder:
                 folders.clear()
                 continue
             seen.add(real)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(n for n in folders if not (n.startswith(".") or is_litter(n)))
+            names = [name for name in names if not is_litter(name)]
             base = Path(folder).relative_to(self.root).as_posix()
             self.files += [name if base == "." else f"{base}/{name}" for name in sorted(names)]
         self.files.sort(key=lambda file: file.count("/"))
@@ -105,7 +107,7 @@ class Folder:
                 continue
             stem = os.path.splitext(file)[0]
             for member in member_sizes(str(self.root / file)):
-                if member.lower().endswith(IMAGE_SUFFIXES):
+                if member.lower().endswith(IMAGE_SUFFIXES) and not holds_litter(member):
                     location, plain = f"{file}::{member}", _key(member).removeprefix("./")
                     by_path.setdefault(plain, location)
                     by_path.setdefault(f"{_key(stem)}/{plain}", location)

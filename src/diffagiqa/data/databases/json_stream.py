@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from diffagiqa.data.samples import quoted
 from diffagiqa.errors import DatabaseError
 
 _CHUNK = 1 << 20
@@ -42,7 +43,7 @@ def json_entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if opening == "{" and not lines:
                     key = str(reader.value())
                     if reader.next_mark() != ":":
-                        raise ValueError(f"{key!r} has no value")
+                        raise ValueError(f"{quoted(key)} has no value")
                     reader.skip(1)
                 entry = reader.value()
                 if not isinstance(entry, dict):

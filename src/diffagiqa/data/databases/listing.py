@@ -14,7 +14,7 @@ from diffagiqa.data.cells import cell_number, cell_text
 from diffagiqa.data.databases.database import Database, Expected, Scale
 from diffagiqa.data.databases.files import Folder, identical_files
 from diffagiqa.data.preferences import PreferenceGroup
-from diffagiqa.data.samples import printable
+from diffagiqa.data.samples import quoted
 from diffagiqa.data.splits import PARTS, prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, TableError
@@ -78,7 +78,7 @@ def number_columns(table: pd.DataFrame, names: list[str], where: Path | str) -> 
         if wrong := [row for row in gaps if texts[row].lower() not in _MISSING]:
             raise DatabaseError(
                 f"{where} has {counted(len(wrong), 'score that is', 'scores that are')} no number "
-                f"in '{name}' (row {wrong[0] + 1}: '{printable(texts[wrong[0]])}'); correct them, "
+                f"in {quoted(name)} (row {wrong[0] + 1}: {quoted(texts[wrong[0]])}); correct them, "
                 "or leave the cells empty"
             )
         table[name] = np.array(values, dtype=np.float64)

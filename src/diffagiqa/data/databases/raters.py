@@ -12,6 +12,7 @@ from diffagiqa.data.databases.database import Expected
 from diffagiqa.data.databases.files import Folder
 from diffagiqa.data.databases.json_stream import json_entries
 from diffagiqa.data.databases.listing import ALIGNMENT, Listing, Source
+from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
 
@@ -134,7 +135,7 @@ def _elements(value: Any) -> tuple[Element, ...]:
     for name, votes in value.items():
         shown = _mean(votes)
         if not 0 <= shown <= 1:
-            raise ValueError(f"its element {name!r} has votes {votes!r}, not 0 or 1")
+            raise ValueError(f"its element {quoted(name)} has votes {votes!r}, not 0 or 1")
         text, mark, category = str(name).rpartition("(")
         if mark:
             elements.append(Element(text.strip(), category.rstrip(") ").strip(), shown))

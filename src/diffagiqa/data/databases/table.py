@@ -12,6 +12,7 @@ from diffagiqa.data.databases.files import Folder, MissingColumnsError, read_she
 from diffagiqa.data.databases.files import columns as pick
 from diffagiqa.data.databases.listing import Listing, build, number_columns
 from diffagiqa.data.databases.loading import verified
+from diffagiqa.data.samples import quoted
 from diffagiqa.errors import DatabaseError
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
@@ -82,7 +83,8 @@ def read_table(
         given = table.pop("split").astype(str).str.strip().str.lower()
         if unknown := sorted(set(given) - set(PARTS)):
             raise DatabaseError(
-                f"{where} has {unknown[0]!r} in {columns.split!r}; expected train, validation or test"
+                f"{where} has {quoted(unknown[0])} in {quoted(columns.split)}; expected train, "
+                "validation or test"
             )
         parts = [PARTS[part] for part in given]
     return build(

@@ -1,0 +1,98 @@
+"""What a prompt is once it is read: cleaned, bounded, one per image; and whether it is English."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from diffagiqa import checks
+from diffagiqa.data.wording import counted
+from diffagiqa.errors import ConfigError, PromptError
+
+MAX_PROMPT_CHARACTERS = 100_000
+
+_BLANK = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+# Each run of joiners is tried from its beginning alone: from every place, a long one would take minutes.
+_JOINERS = re.compile(
+    "(?<![^\x00-\x7f])[\u200c\u200d]+|(?<![\u200c\u200d])[\u200c\u200d]+(?![^\x00-\x7f])"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def clean_prompt(text: str) -> str:
+    """The prompt as it is scored, shown and written: what a reader sees and nothing hidden.
+
+    Line breaks and tabs become a space. Control characters, bidi overrides, embeddings and isolates
+    (they make text show in another order), zero-width spaces and tag characters are removed. The
+    zero-width joiners stay between characters outside ASCII, where scripts and emoji need them.
+    Lone surrogates become U+FFFD. Spaces of any kind at the ends go. PromptError above
+    MAX_PROMPT_CHARACTERS, and for what is no text, such as the NaN of an empty cell.
+
+    >>> clean_prompt(" a\\tred\\x00 \\u202ecat\\n")
+    'a red cat'
+    """
+    if not isinstance(text, str):
+        raise PromptError(
+            f'the prompt is {str(text)[:40]} of type {type(text).__name__}; give a text, "" for none'
+        )
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise PromptError(
+            f"the prompt has {len(text):,} characters, and the limit is "
+            f"{MAX_PROMPT_CHARACTERS:,}; shorten it."
+        )
+    text = _INVISIBLE.sub("", _BLANK.sub(" ", text))
+    return _SURROGATE.sub("\ufffd", _JOINERS.sub("", text)).strip()
+
+
+def one_each(prompts: str | Iterable[str], count: int) -> list[str]:
+    """The prompts of ``count`` images: one text for all of them, or a list of one each.
+
+    >>> one_each("a fox", 2)
+    ['a fox', 'a fox']
+
+    Raises:
+        ConfigError: it is neither, or there are more or fewer.
+    """
+    if isinstance(prompts, str):
+        return [prompts] * count
+    texts = list(checks.several("prompts", prompts, "a text, or a list of one text per image"))
+    if len(texts) != count:
+        raise ConfigError(
+            f"{counted(len(texts), 'prompt was', 'prompts were')} given for {counted(count, 'image')}; "
+            "expected one for all or one each"
+        )
+    return texts
+
+
+# Commonest words, by which a language in Latin letters is told from English.
+_ENGLISH = frozenset(
+    ["the", "of", "and", "with", "at", "by", "for", "from", "into", "is", "are", "his"]
+)
+_OTHERS = frozenset(
+    re.findall(
+        r"\w+",
+        """der die das und ein eine einem einer im mit auf steht le la les un une des du dans avec sur et
+        el los las una con en del y sobre il di nella che um uma com os een het van met op och med""",
+    )
+)
+
+
+def is_foreign(prompt: str) -> bool:
+    """Whether a prompt is clearly not English: a fifth of its letters are not ASCII, or three of its
+    words are other languages' commonest or hold such letters, and none is of English's commonest.
+
+    >>> is_foreign("a red fox in the snow"), is_foreign("雪の中の赤い狐"), is_foreign("")
+    (False, True, False)
+    >>> is_foreign("ein roter Fuchs im Schnee, Ölgemälde"), is_foreign("a café in São Paulo by night")
+    (True, False)
+    """
+    letters = [letter for letter in prompt if letter.isalpha()]
+    if sum(not letter.isascii() for letter in letters) > len(letters) / 5:
+        return True
+    words = re.findall(r"\w+", prompt.casefold())
+    others = sum(word in _OTHERS or not word.isascii() for word in words)
+    return others >= 3 and not _ENGLISH.intersection(words)

@@ -1,0 +1,177 @@
+"""The prompt of an image: from a text file beside it, else from what its generator wrote into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
+from diffagiqa.data.prompts.cleaning import MAX_PROMPT_CHARACTERS, clean_prompt
+from diffagiqa.data.prompts.formats import Recognised, recognise
+from diffagiqa.data.prompts.texts import Text, decode_text, hidden_texts, image_texts
+from diffagiqa.data.samples import PromptSource, local_path, printable, read_location
+from diffagiqa.data.web import is_web
+from diffagiqa.errors import PromptError
+
+_MAX_SIDECAR_BYTES = 4 * MAX_PROMPT_CHARACTERS  # UTF-8 takes up to four bytes per character
+# Names under which a text of no known format is a prompt; no camera and no editor writes them.
+_PLAIN = ("prompt", "positive_prompt", "positive prompt", "parameters", "aipromptinformation")
+
+
+class Prompt(NamedTuple):
+    """A prompt, cleaned, and its source: where it was found, in which format, and whether in doubt.
+
+    The source is one of "sidecar", "sidecar a1111", "png comfyui", "exif fooocus ambiguous", and so on,
+    or "none", with the text None.
+    """
+
+    text: str | None
+    source: PromptSource
+
+
+def find_prompt(
+    image: str | os.PathLike[str] | None,
+    data: bytes,
+    sidecar: bool = True,
+    limits: ImageLimits = DEFAULT_LIMITS,
+) -> Prompt:
+    """The prompt of an image, (None, "none") where there is none.
+
+    Args:
+        image: where the file lies, for the text file beside it; None for nowhere.
+        data: the file's bytes.
+        sidecar: whether to look beside the file.
+        limits: of the image, whose pixels are read where they may hide a text.
+
+    Raises:
+        PromptError: the prompt is too long, or the text file is in no encoding that can be told.
+    """
+    if sidecar and image is not None:
+        beside = read_sidecar(os.fsdecode(image))
+        if beside is not None:
+            return beside
+    return prompt_from_image_bytes(data, limits)
+
+
+def read_sidecar(image: str) -> Prompt | None:
+    """The prompt in ``cat.txt``, else ``cat.png.txt``, beside ``cat.png``; None where there is none.
+
+    Raises:
+        PromptError: as ``sidecar_prompt``, and where the file cannot be read.
+    """
+    try:
+        path = local_path(image, PromptError)
+    except PromptError:  # a web address or a member of a shard has nothing beside it
+        return None
+    if path is None and is_web(image):
+        return None  # a request for a file that is most often not there
+    name = path or image
+    for candidate in (os.path.splitext(name)[0] + ".txt", name + ".txt"):
+        if os.path.isfile(candidate) if path else _in_store(candidate):
+            data = read_location(candidate, _MAX_SIDECAR_BYTES, PromptError)
+            return sidecar_prompt(data, printable(candidate))
+    return None
+
+
+def sidecar_prompt(data: bytes, shown: str) -> Prompt:
+    """The prompt in a text file: one of the known formats, else the whole text.
+
+    Args:
+        data: the file's bytes.
+        shown: its name, for errors.
+
+    Raises:
+        PromptError: it is too long or in no encoding that can be told.
+    """
+    text = _told(data, shown)
+    if (found := recognise(text)) is None:
+        return Prompt(clean_prompt(text), "sidecar")
+    return _prompt(Text("sidecar", "", text), found)
+
+
+def plain_prompt(data: bytes, shown: str) -> str:
+    """A text of any encoding, cleaned, whatever it looks like.
+
+    Raises:
+        PromptError: as ``sidecar_prompt``.
+    """
+    return clean_prompt(_told(data, shown))
+
+
+def _told(data: bytes, shown: str) -> str:
+    text = decode_text(data)
+    if text is None:
+        raise PromptError(f"{shown} is in no encoding that can be told; save it as UTF-8.")
+    return text
+
+
+def _in_store(location: str) -> bool:
+    import fsspec
+
+    with contextlib.suppress(Exception):  # the store's fault shows when the picture is read
+        filesystem, path = fsspec.core.url_to_fs(location)
+        return bool(filesystem.isfile(path))
+    return False
+
+
+def prompt_from_image_bytes(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Prompt:
+    """The prompt in a file's metadata, else (None, "none"), also where metadata is broken.
+
+    Raises:
+        PromptError: it is too long.
+    """
+    for source in (image_texts, hidden_texts):
+        texts: list[Text] = []
+        with contextlib.suppress(
+            Exception
+        ):  # what Pillow raises of broken files is not ours to say
+            texts.extend(source(data, limits))
+        if (found := best_prompt(texts)) is not None:
+            return found
+    return Prompt(None, "none")
+
+
+def best_prompt(texts: Iterable[Text]) -> Prompt | None:
+    """The prompt that the texts of a file hold: what states it, else what leads to it, a graph.
+
+    It is ambiguous where others of the same kind differ.
+    """
+    texts = list(texts)
+    found = [(text, prompt) for text in texts if (prompt := recognise(text.text))]
+    if not found:
+        novelai = any(text.text.startswith("NovelAI") for text in texts)
+        plain = [
+            text
+            for text in texts
+            if text.name.casefold() in _PLAIN or (novelai and text.name == "Description")
+        ]
+        kind = "novelai" if novelai else "plain"
+        found = [
+            (text, Recognised(text.text, kind))
+            for text in plain
+            if text.text.strip()[:1] not in ("{", "[")
+        ]
+    # An empty prompt beside another one is a saving node's that did not know better.
+    found.sort(key=lambda pair: (not pair[1].prompt.strip(), pair[1].format == "comfyui"))
+    if not found:
+        return None
+    text, best = found[0]
+    words = _words(best)
+    rivals = [
+        _words(prompt)
+        for _, prompt in found
+        if (prompt.format == "comfyui") == (best.format == "comfyui")
+    ]
+    differ = any(rival and rival not in words and words not in rival for rival in rivals)
+    return _prompt(text, best._replace(ambiguous=best.ambiguous or differ))
+
+
+def _words(prompt: Recognised) -> str:
+    return " ".join(prompt.prompt.split())
+
+
+def _prompt(text: Text, found: Recognised) -> Prompt:
+    words = (text.place, found.format, "ambiguous" if found.ambiguous else "")
+    return Prompt(clean_prompt(found.prompt), " ".join(words).strip())
