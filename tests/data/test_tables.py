@@ -20,7 +20,7 @@ from diffagiqa.data.images import ImageLimits
 from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.results import RowWriter, bare_cell, guard_cell
 from diffagiqa.data.tables import read_samples
-from diffagiqa.errors import PromptError, TableError
+from diffagiqa.errors import ImageError, PromptError, TableError
 
 ROWS = [
     {"Image": "a.png", "Prompt": "a cat, red", "MOS": 3.5},
@@ -357,9 +357,12 @@ def test_bad_texts_of_shards(tmp_path):
 
 
 def test_web_addresses_are_reported_in_their_row():
-    found = list(read_samples(["https://example.org/a.png", "b.png"]))
-    assert "is a web address" in found[0].error
-    assert found[1].error is None
+    from diffagiqa.data.images import read_image_bytes
+
+    web, file = read_samples(["https://example.org/a.png", "b.png"])
+    with pytest.raises(ImageError, match="is a web address"):
+        read_image_bytes(web.source)
+    assert file.image == "b.png"
 
 
 # Faults of a whole input

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 
 from diffagiqa.data import samples, web
+from diffagiqa.data.images import ImageLimits
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import ImageError, TableError
 
 HOST = "pictures.example"
+LIMITS = ImageLimits(hosts=(HOST.upper(),))
 
 
 @pytest.fixture
@@ -30,7 +32,6 @@ def store(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
         return io.BytesIO(held[url])
 
     monkeypatch.setattr(samples, "open_web", open_web)
-    monkeypatch.setenv(web.VARIABLE, f" {HOST.upper()} ,")
     return held
 
 
@@ -44,13 +45,13 @@ def test_a_table_and_its_pictures_on_an_allowed_host(store: dict[str, bytes]) ->
     table = f"https://{HOST}/a/table.csv"
     store[table] = b"image,prompt\ncat.png,a cat\nhttps://other.example/dog.png,a dog\n"
     store[f"https://{HOST}/a/cat.png"] = png()
-    first, second = read_samples([table])
+    first, second = read_samples([table], limits=LIMITS)
     assert (first.location, first.prompt) == (f"https://{HOST}/a/cat.png", "a cat")
-    assert samples.read_location(str(first.source), 10_000, ImageError) == png()
+    assert samples.read_location(str(first.source), 10_000, ImageError, LIMITS.hosts) == png()
     with pytest.raises(ImageError, match="hosts named by --allow-host"):
-        samples.read_location(str(second.source), 10_000, ImageError)
+        samples.read_location(str(second.source), 10_000, ImageError, LIMITS.hosts)
     with pytest.raises(ImageError, match="holds more than 10 bytes"):
-        samples.read_location(str(first.source), 10, ImageError)
+        samples.read_location(str(first.source), 10, ImageError, LIMITS.hosts)
 
 
 def test_a_picture_with_a_query_is_no_pattern(store: dict[str, bytes]) -> None:
@@ -60,7 +61,7 @@ def test_a_picture_with_a_query_is_no_pattern(store: dict[str, bytes]) -> None:
 
 def test_what_is_not_there_is_said(store: dict[str, bytes]) -> None:
     with pytest.raises(TableError, match=r"cannot be opened \(HTTP Error 404"):
-        samples.open_location(f"https://{HOST}/none.csv")
+        samples.open_location(f"https://{HOST}/none.csv", hosts=LIMITS.hosts)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_what_is_not_there_is_said(store: dict[str, bytes]) -> None:
 def test_others_are_refused(store: dict[str, bytes], url: str) -> None:
     store[url] = png()
     with pytest.raises(ImageError, match="is a web address"):
-        samples.read_location(url, 10_000, ImageError)
+        samples.read_location(url, 10_000, ImageError, LIMITS.hosts)
 
 
 @pytest.fixture
@@ -103,3 +104,18 @@ def test_redirects_are_not_followed(server: str, tmp_path: Path) -> None:
         assert stream.read() == b"bytes"
     with pytest.raises(HTTPError, match="302"):
         web.open_web(f"{server}/moved")
+
+
+def test_nothing_is_written_to_the_web() -> None:
+    with pytest.raises(TableError, match="where nothing is written"):
+        samples.filesystem_of(f"https://{HOST}/scores.csv")
+
+
+@pytest.mark.parametrize("name", ["table.csv", "shard.tar"])
+def test_a_list_on_the_web_is_refused_without_its_host(name: str) -> None:
+    url = f"https://{HOST}/{name}"
+    if name.endswith(".csv"):
+        with pytest.raises(TableError, match="hosts named by --allow-host"):
+            next(read_samples([url]))
+    else:
+        assert "hosts named by --allow-host" in str(next(read_samples([url])).error)

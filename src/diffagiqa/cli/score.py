@@ -64,16 +64,11 @@ def score(
         diffagiqa score renders/ --out scores.csv
         diffagiqa score table.csv --root images --out scores.parquet
     """
-    import os
-
     from diffagiqa.data.images import ImageLimits
-    from diffagiqa.data.web import VARIABLE
     from diffagiqa.jobs.inputs import Inputs
     from diffagiqa.jobs.model_spec import ModelSpec
 
-    if allow_host:
-        os.environ[VARIABLE] = ",".join(allow_host)  # worker processes inherit it
-    limits = ImageLimits(max_pixels=max_pixels)
+    limits = ImageLimits(max_pixels=max_pixels, hosts=tuple(allow_host or ()))
     inputs = Inputs(
         tuple(names), prompt, prompts, image_column, prompt_column, root, recursive, need_prompt,
         limits, out,

@@ -64,10 +64,12 @@ _STRIP_ROWS = 512  # rows made float at once: 40 MB for 6,000 columns
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What one picture may cost: bytes of its file, and pixels (three bytes each in memory)."""
+    """What one image may cost: bytes of its file, and pixels (three bytes each in memory); and which
+    ``hosts`` may be asked for it over https."""
 
     max_bytes: int = 100_000_000
     max_pixels: int = 100_000_000
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks.whole("max_bytes", self.max_bytes, 1)
@@ -128,7 +130,7 @@ def read_image_bytes(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> bytes
                 "give a smaller file or raise the limit."
             )
     elif isinstance(source, (str, os.PathLike)):
-        data = read_location(os.fsdecode(source), limits.max_bytes, ImageError)
+        data = read_location(os.fsdecode(source), limits.max_bytes, ImageError, limits.hosts)
     elif hasattr(source, "read"):
         data = read_limited(source, shown, limits.max_bytes, ImageError)
     else:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -58,16 +58,23 @@ class TableReader:
         table: a path or location (``data.samples``) with a suffix of ``TABLE_SUFFIXES``.
         guarded: whether texts carry the quote of ``results.guard_cell``; None: where the header is
             that of a table of ours.
+        hosts: that a table on the web may be fetched from.
 
     Raises:
         TableError: the suffix is that of no table.
     """
 
-    def __init__(self, table: str | os.PathLike[str], guarded: bool | None = None) -> None:
+    def __init__(
+        self,
+        table: str | os.PathLike[str],
+        guarded: bool | None = None,
+        hosts: Collection[str] = (),
+    ) -> None:
         self.location = os.fsdecode(table)
         self.shown = printable(self.location)
         self.kind = suffix(self.location)
         self.guarded = guarded
+        self.hosts = hosts
         self.comma = False
         """Whether a comma may stand in a number: known with the first row."""
         if self.kind not in TABLE_SUFFIXES:
@@ -89,7 +96,7 @@ class TableReader:
 
     def _whole(self, read: Callable[[BinaryIO], Iterator[Any]]) -> Iterator[Any]:
         empty = True
-        with open_location(self.location) as file:
+        with open_location(self.location, hosts=self.hosts) as file:
             try:
                 for row in read(file):
                     empty = False

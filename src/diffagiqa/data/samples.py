@@ -16,7 +16,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from urllib.request import url2pathname
 
 from diffagiqa.data.litter import holds_litter
 from diffagiqa.data.members import read_member, split_member
-from diffagiqa.data.web import allowed_hosts, is_allowed, is_web, open_web
+from diffagiqa.data.web import is_allowed, is_web, open_web
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DiffAGIQAError, TableError, printable, quoted
 
@@ -96,7 +96,7 @@ def protocol(location: str) -> str | None:
 
 
 def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str | None:
-    """The path on this machine, or None for a location in a store or on a host that is allowed."""
+    """The path on this machine, or None for a location in a store or on the web."""
     scheme = protocol(location)
     if scheme is None or os.path.lexists(location):
         return location
@@ -116,12 +116,7 @@ def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str |
     if scheme in STORES and "::" not in location:
         return None
     if is_web(location):
-        if is_allowed(location, allowed_hosts()):
-            return None
-        raise error(
-            f"{printable(location)} is a web address, and only https:// on hosts named by --allow-host "
-            "is fetched; allow its host, or download the file and give its path."
-        )
+        return None
     raise error(
         f"{printable(location)} cannot be opened: expected a path, a file:// URL or one of "
         f"{', '.join(sorted(STORES))}://; if it is a member of a tar shard, give the shard."
@@ -135,15 +130,29 @@ def filesystem_of(location: str) -> tuple[Any, str]:
     """
     import fsspec
 
+    if is_web(location):
+        raise TableError(
+            f"{printable(location)} is a web address, where nothing is written; give a path or a store."
+        )
     if (path := local_path(location)) is not None:
         return fsspec.filesystem("file"), os.path.abspath(path)
     filesystem, inner = fsspec.core.url_to_fs(location)
     return filesystem, str(inner)
 
 
-def open_location(location: str, error: type[DiffAGIQAError] = TableError) -> BinaryIO:
-    """Open a location for reading; the same fault is an ImageError or a TableError by its use."""
+def open_location(
+    location: str, error: type[DiffAGIQAError] = TableError, hosts: Collection[str] = ()
+) -> BinaryIO:
+    """Open a location for reading; the same fault is an ImageError or a TableError by its use.
+
+    On the web, only https on one of ``hosts`` is fetched.
+    """
     path = local_path(location, error)
+    if path is None and is_web(location) and not is_allowed(location, hosts):
+        raise error(
+            f"{printable(location)} is a web address, and only https:// on hosts named by --allow-host "
+            "is fetched; allow its host, or download the file and give its path."
+        )
     shown = printable(location)
     try:
         if path is None and is_web(location):
@@ -178,14 +187,19 @@ def _fetch(url: str) -> BinaryIO:
     return whole
 
 
-def read_location(location: str, max_bytes: int, error: type[DiffAGIQAError] = TableError) -> bytes:
+def read_location(
+    location: str,
+    max_bytes: int,
+    error: type[DiffAGIQAError] = TableError,
+    hosts: Collection[str] = (),
+) -> bytes:
     """All bytes of a location or of a member of an archive, refused above ``max_bytes``."""
     if (member := split_member(location)) is not None:
         try:
             return read_member(*member, max_bytes)
         except DiffAGIQAError as fault:
             raise error(f"{fault}.") from None
-    with open_location(location, error) as file:
+    with open_location(location, error, hosts) as file:
         return read_limited(file, printable(location), max_bytes, error)
 
 
@@ -231,7 +245,9 @@ class ShardEntry:
     error: str | None = None
 
 
-def read_shard(shard: str, max_bytes: int, max_text: int) -> Iterator[ShardEntry]:
+def read_shard(
+    shard: str, max_bytes: int, max_text: int, hosts: Collection[str] = ()
+) -> Iterator[ShardEntry]:
     """Pictures of a WebDataset shard in its order, each with the texts that follow or precede it.
 
     Members are grouped by their name up to the first dot of its last part. The tar is read as a
@@ -241,7 +257,10 @@ def read_shard(shard: str, max_bytes: int, max_text: int) -> Iterator[ShardEntry
     """
     key, entry = None, None
     try:
-        with open_location(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+        with (
+            open_location(shard, hosts=hosts) as file,
+            tarfile.open(fileobj=file, mode="r|") as tar,
+        ):
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep every one it has seen
                 folder, name = posixpath.split(member.name)

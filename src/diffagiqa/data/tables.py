@@ -90,8 +90,9 @@ def read_samples(
     if prompts_file is None:
         return numbered
     if suffix(prompts_file) in TABLE_SUFFIXES:
-        return _matched(numbered, prompts_file, Columns(image_column, prompt_column))
-    return _aligned(numbered, prompts_file)
+        reader = TableReader(prompts_file, hosts=limits.hosts)
+        return _matched(numbered, reader, Columns(image_column, prompt_column))
+    return _aligned(numbered, prompts_file, limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def _expand(
 ) -> Iterator[Sample]:
     try:
         local_path(item)
-    except TableError as fault:  # a web address, say: this row cannot be scored, others can
+    except TableError as fault:  # this row cannot be scored, others can
         yield _bare(item, str(fault))
         return
     for file in find_files(item, recursive, out):
@@ -154,7 +155,9 @@ def _expand(
 
 def _file_samples(file: str, columns: Columns, limits: ImageLimits) -> Iterator[Sample]:
     if suffix(file) in TABLE_SUFFIXES:
-        return (sample for sample, _ in table_samples(TableReader(file), columns))
+        return (
+            sample for sample, _ in table_samples(TableReader(file, hosts=limits.hosts), columns)
+        )
     if suffix(file) == ".tar":
         return _shard_samples(file, columns, limits)
     return iter([_bare(file)])
@@ -165,7 +168,7 @@ def _bare(image: str, error: str | None = None) -> Sample:
 
 
 def _shard_samples(shard: str, columns: Columns, limits: ImageLimits) -> Iterator[Sample]:
-    for entry in read_shard(shard, limits.max_bytes, MAX_LINE):
+    for entry in read_shard(shard, limits.max_bytes, MAX_LINE, limits.hosts):
         image = f"{shard}::{entry.name}" if entry.name else shard
         sample = replace(_bare(image, entry.error), data=entry.data)
         try:
@@ -250,19 +253,19 @@ def _folder(table: str) -> str:
 # A file of prompts
 
 
-def _matched(samples: Iterator[Sample], file: str, columns: Columns) -> Iterator[Sample]:
+def _matched(samples: Iterator[Sample], reader: TableReader, columns: Columns) -> Iterator[Sample]:
     """Prompts of a table, which is held whole, by the image's name as given, else by its last parts.
 
     Of several rows whose last part is the image's, the one that shares most parts of the path counts.
     """
     exact: dict[str, Sample] = {}
-    for given, _ in table_samples(TableReader(file), columns):
-        if given.error and given.image.startswith(f"{file}:"):  # it names no picture
+    for given, _ in table_samples(reader, columns):
+        if given.error and given.image.startswith(f"{reader.location}:"):  # it names no picture
             raise TableError(given.error)
         known = exact.setdefault(given.image, given)
         if known.prompt != given.prompt:
             raise TableError(
-                f"{printable(file)} gives {printable(given.image)} two prompts; leave one of them."
+                f"{reader.shown} gives {printable(given.image)} two prompts; leave one of them."
             )
     index = NameIndex(exact)
     matched, image = False, None
@@ -272,9 +275,7 @@ def _matched(samples: Iterator[Sample], file: str, columns: Columns) -> Iterator
         matched = matched or bool(nearest)
         if len({found.prompt for found in nearest}) > 1:
             names = " and ".join(printable(found.image) for found in nearest[:2])
-            fault = (
-                f"{printable(file)} has prompts for {names}, and {printable(image)} may be either"
-            )
+            fault = f"{reader.shown} has prompts for {names}, and {printable(image)} may be either"
             fault += "; name the images there as they are named here."
             sample = replace(sample, error=sample.error or fault)
         elif nearest and nearest[0].prompt is not None:
@@ -284,16 +285,16 @@ def _matched(samples: Iterator[Sample], file: str, columns: Columns) -> Iterator
         yield sample
     if image is not None and not matched:
         raise TableError(
-            f"{printable(file)} has a prompt for none of the images: it names "
+            f"{reader.shown} has a prompt for none of the images: it names "
             f"{printable(next(iter(exact)))}, and the last image is {printable(image)}; "
             "name the images there as they are named here."
         )
 
 
-def _aligned(samples: Iterator[Sample], file: str) -> Iterator[Sample]:
+def _aligned(samples: Iterator[Sample], file: str, limits: ImageLimits) -> Iterator[Sample]:
     """One line of text per sample."""
     shown, count = printable(file), 0
-    with open_location(file) as opened, open_text(opened) as lines:
+    with open_location(file, hosts=limits.hosts) as opened, open_text(opened) as lines:
         for count, sample in enumerate(samples, start=1):
             try:
                 line = next_line(lines)

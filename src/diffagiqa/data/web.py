@@ -1,20 +1,18 @@
 """Web addresses: refused unless the user names the host, then fetched over https alone.
 
 A table may come from a stranger, and must not make this machine fetch what the stranger names. So the
-hosts are a list of the user's own (``--allow-host``, or the variable ``DIFFAGIQA_ALLOW_HOSTS``, which
-worker processes inherit), redirects are not followed, and ports, logins and other schemes are refused.
+hosts are a list of the user's own (``--allow-host``, ``ImageLimits.hosts``), redirects are not followed,
+and ports, logins and other schemes are refused.
 """
 
 from __future__ import annotations
 
-import os
 import urllib.request
 from collections.abc import Collection
 from http.client import HTTPException
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-VARIABLE = "DIFFAGIQA_ALLOW_HOSTS"
 TIMEOUT = 30.0
 """Seconds without an answer, or without a further byte."""
 WEB_FAULTS = (OSError, ValueError, HTTPException)
@@ -24,12 +22,6 @@ WEB_FAULTS = (OSError, ValueError, HTTPException)
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None  # an allowed host could lead anywhere
-
-
-def allowed_hosts() -> frozenset[str]:
-    """The hosts that the user allows, separated by commas in the environment."""
-    names = os.environ.get(VARIABLE, "").split(",")
-    return frozenset(name.strip() for name in names if name.strip())
 
 
 def is_web(location: str) -> bool:

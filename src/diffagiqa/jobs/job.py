@@ -89,7 +89,7 @@ def job_description(inputs: Inputs, layout: Layout, facts: ModelFacts) -> dict:
         "version": __version__,
     }
     description["inputs"] = description.pop("names")
-    del description["out"]
+    del description["out"], description["limits"]["hosts"]
     return description
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,6 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from diffagiqa.data.web import VARIABLE
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
 from diffagiqa.jobs.inputs import Inputs
 from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks
@@ -60,8 +58,7 @@ class RayEngine:
 
         started = not ray.is_initialized()
         if started:
-            variables = {VARIABLE: os.environ.get(VARIABLE, "")}
-            join_cluster(cluster_address(self.address), runtime_env={"env_vars": variables})
+            join_cluster(cluster_address(self.address))
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             stop.listen()  # Ray has put its own handlers in place
         try:
