@@ -193,6 +193,17 @@ class CompactBackbone(Backbone):
                 found[name] = stages[name]
         return found
 
+    def word_features(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Fit of every position with every word."""
+        return (EACH_WORD,)
+
+    def word_positions(
+        self, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str = "truncate"
+    ) -> list[list[int]]:
+        """Of every ``prompt[start:end]``, its rows of ``Prompts.text``; empty beyond 256 words."""
+        rows = list(enumerate(word_spans(prompt)))
+        return [[row for row, (a, b) in rows if a < end and b > start] for start, end in spans]
+
     def _fit(self, name: str, stages: dict[str, Tensor], prompts: Prompts) -> Tensor:
         whole, detail = stages[f"whole.{HEAD}"], stages[f"detail.{HEAD}"]
         if name == EACH_WORD:
