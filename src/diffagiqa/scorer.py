@@ -57,8 +57,9 @@ class Score:
     mos: Mapping[str, float]
     """The same on the scale of the ratings that the model was trained on (``TaskConfig``)."""
     unfamiliar: str = ""
-    """What is unlike the training data, so that the scores mean little: "picture", "prompt",
-    "picture+prompt" or "". Always "" for models without statistics of their training data."""
+    """What is unlike the training data, so that the scores mean little: "image", "size" (smaller than
+    the smallest trained on), "image+size" or "". Always "" for models that do not know their
+    training data."""
 
     def __getitem__(self, task: str) -> float:
         return self.scores[task]
@@ -484,7 +485,7 @@ class Scorer:
 
         def results() -> list[Score | RowError]:
             scores = {
-                row: self._score(values, distance, pairs[row][1])
+                row: self._score(values, distance, pairs[row][0])
                 for rows, judged in found
                 for row, (values, distance) in zip(rows, judged.values(), strict=True)
             }
@@ -495,9 +496,14 @@ class Scorer:
 
         return results
 
-    def _score(self, values: dict[str, float], distance: float, prompt: str) -> Score:
+    def _score(self, values: dict[str, float], distance: float, pixels: Tensor) -> Score:
+        config = self.config
+        small = pixels.shape[-2] * pixels.shape[-1] < config.smallest_size**2
+        unlike = {"image": distance > 1, "size": small}
         return Score(
-            values, {task.name: task.to_mos(values[task.name]) for task in self.config.tasks}
+            values,
+            {task.name: task.to_mos(values[task.name]) for task in config.tasks},
+            "+".join(what for what, so in unlike.items() if so),
         )
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients

@@ -173,6 +173,13 @@ class ModelConfig:
     head_dropout: tuple[float, float] = (0.5, 0.3)
     """Dropout after each hidden layer, in [0, 1)."""
 
+    familiar_features: tuple[str, ...] = ()
+    """Names of features whose statistics tell unfamiliar images; none: the model cannot."""
+    familiar_channels: tuple[int, ...] = ()
+    """Channels of each of ``familiar_features``."""
+    smallest_size: int = 0
+    """Root of the pixel count of the smallest images trained on; smaller ones are unfamiliar, too."""
+
     doubtful: tuple[str, ...] = ()
     """Tasks whose scores the model itself does not stand behind: they are shown as doubtful everywhere,
     and nothing is ranked by them unless it is asked for."""
@@ -200,13 +207,15 @@ class ModelConfig:
             ("pyramid_channels", 1, 8192),
             ("attention_channels", 1, 8192),
             ("fusion_groups", 1, 8192),
+            ("smallest_size", 0, 4096),
         ):
             check_range(name, getattr(self, name), low, high)
         if self.image_size % 32:
             raise ConfigError(f"image_size is {self.image_size}; expected a multiple of 32")
+        check_range("number of familiar_features", len(self.familiar_features), 0, 64)
         for name, most in (("tasks", 16), ("features", 64), ("pyramid_kernels", 16)):
             check_range(f"number of {name}", len(getattr(self, name)), 1, most)
-        for name in ("feature_channels", "fusion_channels", "head_channels"):
+        for name in ("feature_channels", "fusion_channels", "head_channels", "familiar_channels"):
             for width in getattr(self, name):
                 check_range(name, width, 1, 65536)
         for kernel in (self.prompter_kernel, *self.pyramid_kernels):
@@ -218,13 +227,16 @@ class ModelConfig:
 
     def _check_layers(self) -> None:
         """Raise where names or widths that belong together do not fit."""
-        if len(self.features) != len(self.feature_channels):
-            raise ConfigError(
-                f"features names {len(self.features)} and feature_channels "
-                f"{len(self.feature_channels)}; expected as many"
-            )
+        for what in ("feature", "familiar"):
+            names = self.features if what == "feature" else self.familiar_features
+            channels = getattr(self, f"{what}_channels")
+            if len(names) != len(channels):
+                raise ConfigError(
+                    f"{what}s names {len(names)} and {what}_channels {len(channels)}; expected as many"
+                )
         for what, names in (
             ("features", self.features),
+            ("familiar_features", self.familiar_features),
             ("tasks", self.task_names),
         ):
             if len(set(names)) != len(names):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from diffagiqa.backbones.base import Backbone, Encoded, Prompts
 from diffagiqa.backbones.noise import Noise, draw_noise
 from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.familiarity import Familiarity
 from diffagiqa.model.head import ScoreHead
 from diffagiqa.model.prompter import NoPrompter, VisualPrompter
 from diffagiqa.model.pyramid import PlainPooling, Pyramid
@@ -33,7 +34,7 @@ class Pass:
 @dataclass(frozen=True)
 class ModelOutput:
     """Scores in [0, 1] by task, (B,) each; and how unlike the training images each image is, (B,), where
-    the model knows (``model.familiarity``), else None."""
+    the model knows (``model.familiarity``), else None: above 1 it is unfamiliar."""
 
     scores: dict[str, Tensor]
     distance: Tensor | None = None
@@ -48,12 +49,14 @@ class DiffAGIQA(nn.Module):
         prompters: nn.ModuleDict,
         pyramid: nn.Module,
         heads: nn.ModuleDict,
+        familiarity: Familiarity | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.prompters = prompters
         self.pyramid = pyramid
         self.heads = heads
+        self.familiarity = familiarity
         several = len(prompters) > 1
         needed = {
             task.name: Pass(number if several else 0, config.use_text and task.use_text)
@@ -70,12 +73,15 @@ class DiffAGIQA(nn.Module):
 
         ``images`` (B, 3, H, W) in [0, 1]; ``prompts`` as ``Prompts.stack`` makes them of encoded ones.
         """
-        draws = [
-            value
-            for stage, value in self.stages(images, prompts, backbone, noises)
-            if stage == "scores"
-        ]
-        return ModelOutput(mean_of(draws))
+        familiarity, draws, distances = self.familiarity, [], []
+        names = () if familiarity is None else familiarity.names
+        for stage, value in self.stages(images, prompts, backbone, noises, names):
+            if stage == "features" and familiarity is not None:
+                first = {name: value[name][: len(images)] for name in names}
+                distances.append({"distance": familiarity(first)})
+            elif stage == "scores":
+                draws.append(value)
+        return ModelOutput(mean_of(draws), mean_of(distances)["distance"] if distances else None)
 
     def stages(
         self, images: Tensor, prompts: Prompts, backbone: Backbone, noises: Sequence[Noise | None],
@@ -126,8 +132,9 @@ class DiffAGIQA(nn.Module):
         """Encoded images of all prompters -> the backbone's features, (passes * B, C, h, w) each."""
         config, passes, count = self.config, self.passes, len(prompts.text)
         if len(self.prompters) > 1 or len(passes) > 1:
-            rows = [torch.arange(count) + one.prompter * count for one in passes]
-            encoded = tuple(part[torch.cat(rows).to(part.device)] for part in encoded)
+            rows = torch.cat([torch.arange(count) + one.prompter * count for one in passes])
+            if not torch.equal(rows, torch.arange(len(encoded[0]))):  # else they are as they should
+                encoded = tuple(part[rows.to(part.device)] for part in encoded)
         if not all(one.use_text for one in passes):
             beside = any(one.use_text for one in passes)
             empty = backbone.no_text(prompts.text.shape[1] if beside else None).expand(count)
@@ -136,7 +143,7 @@ class DiffAGIQA(nn.Module):
             prompts = Prompts.cat([prompts] * len(passes))
         if noise is not None and len(passes) > 1:
             noise = noise.repeat(len(passes))
-        names = (*config.features, *further)
+        names = tuple(dict.fromkeys((*config.features, *further)))
         return backbone.features(encoded, prompts, noise, config.timestep, names)
 
 
@@ -166,7 +173,10 @@ def build_model(config: ModelConfig) -> DiffAGIQA:
     prompters = nn.ModuleDict({name: _build_prompter(config) for name in names})
     pyramid = _build_pyramid(config)
     heads = nn.ModuleDict({name: _build_head(config) for name in config.task_names})
-    return DiffAGIQA(config, prompters, pyramid, heads)
+    familiarity = None
+    if config.familiar_features:
+        familiarity = Familiarity(config.familiar_features, 2 * sum(config.familiar_channels))
+    return DiffAGIQA(config, prompters, pyramid, heads, familiarity)
 
 
 def _build_prompter(config: ModelConfig) -> nn.Module:
