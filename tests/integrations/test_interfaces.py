@@ -144,19 +144,6 @@ def test_a_frame_with_a_column_twice(scorer: Scorer) -> None:
         add_scores(frame, scorer)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames_say_what_is_unfamiliar(library: str, tmp_path: Path) -> None:
-    frames = pytest.importorskip(library)
-    config = small_config(prompting="none", fit="native", smallest_size=160, image_size=192)
-    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    files = [tmp_path / f"{side}.png" for side in (192, 128)]
-    for file in files:
-        Image.new("RGB", (int(file.stem),) * 2, "red").save(file)
-    rows = {"image": [*map(str, files), "missing.png"], "prompt": ["a fox"] * 3}
-    found = add_scores(frames.DataFrame(rows), scorer)
-    assert found["unfamiliar"].to_list() == [None, "size", None]
-
-
 def test_frame_keeps_its_index(scorer: Scorer, pictures: torch.Tensor) -> None:
     arrays = [(p.permute(1, 2, 0).numpy() * 255).astype(np.uint8) for p in pictures[:2]]
     found = add_scores(pd.DataFrame({"image": arrays}, index=[7, 3]), scorer, prompt=None)

@@ -80,3 +80,11 @@ def test_a_model_says_how_unlike_its_training_images_an_image_is():
     )["features"]
     each = [part({name: draw[name][:2] for name in part.names}) for draw in draws]
     torch.testing.assert_close(output.distance, torch.stack(each).mean(0))
+
+
+def test_an_image_smaller_than_all_trained_on_is_unfamiliar():
+    config = small_config(prompting="none", fit="native", image_size=192, smallest_size=160)
+    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    images = [np.zeros((side, side, 3), np.uint8) for side in (192, 128)]
+    large, small = (scorer(image, "a fox") for image in images)
+    assert (large.unfamiliar, small.unfamiliar) == ("", "size")

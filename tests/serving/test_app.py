@@ -126,18 +126,6 @@ def test_base64_may_have_line_breaks(start: str, written: Callable[[bytes], byte
     assert backend.seen == [(data, None)] * 2
 
 
-def test_an_answer_says_what_is_unfamiliar() -> None:
-    config = small_config(prompting="none", fit="native", smallest_size=160, image_size=192)
-    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
-    files = [io.BytesIO(), io.BytesIO()]
-    for side, file in zip((192, 128), files, strict=True):
-        Image.new("RGB", (side, side), "red").save(file, "PNG")
-    replica = BatchScorer(SimpleNamespace(load=lambda: scorer))  # type: ignore[arg-type]
-    large, small, bad = replica([*((file.getvalue(), "a fox") for file in files), (b"bad", "a")])
-    assert [row["unfamiliar"] for row in (large, small, bad)] == [None, "size", None]
-    assert set(large) == set(bad) == set(ANSWER)
-
-
 @pytest.mark.parametrize("ended", [2, TimeoutError()])
 def test_a_gateway_that_answers_no_more_is_one_sentence(ended: int | TimeoutError) -> None:
     def result(timeout_s: float) -> int:
