@@ -19,7 +19,7 @@ def crossdb(
     source: Annotated[
         str,
         typer.Argument(
-            help="What to test: a folder that diffagiqa train wrote, a model (folder or hub id), or a "
+            help="What to test: a folder that diffagiqa train wrote, a model (folder, hub id, or default), or a "
             "database to train on first.",
             callback=options.spelt_one,
         ),
@@ -49,6 +49,14 @@ def crossdb(
     unreadable: Annotated[
         str, options.data_option(help="At an image that cannot be read: stop or skip.")
     ] = "stop",
+    elements: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Explain so many images of each database that says which parts of its prompts are "
+            "shown (evalmuse-40k), and report whether the missing ones are named.",
+        ),
+    ] = 0,
     recipe: options.Recipe = None,
     change: options.Set = None,
 ) -> None:
@@ -65,6 +73,7 @@ def crossdb(
     from diffagiqa.data.databases.opening import open_databases
     from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.crossdb import Trained, cross_evaluate, render_cross
+    from diffagiqa.evaluation.elements import evaluate_elements, render_elements
     from diffagiqa.scorer import Scorer
     from diffagiqa.training.measures import RESAMPLES, predictions_csv
 
@@ -92,13 +101,19 @@ def crossdb(
         trained = _known_run(folder)
     else:
         trained, folder = Trained(source), Path()
-    model = str(folder / "best") if trains or (folder / "rows.csv").is_file() else source
+    model = str(folder / "best") if folder != Path() else None if source == "default" else source
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
     results = [
         cross_evaluate(scorer, database, trained, resamples=RESAMPLES, log=typer.echo)
         for database in opened
     ]
     text = render_cross(results, trained)
+    for database in opened if elements else ():
+        if "elements" in database.table:
+            found = evaluate_elements(
+                lambda image, prompt: scorer.explain(image, prompt).words, database, elements
+            )
+            text += f"\n## Missing parts of prompts in {database.name}\n\n{render_elements(found)}"
     typer.echo(text)
     report = out or folder / "crossdb.md"
     options.write(report, text)
