@@ -19,8 +19,8 @@ def crossdb(
     source: Annotated[
         str,
         typer.Argument(
-            help="What to test: a folder that diffagiqa train wrote, a model (folder, hub id, or default), or a "
-            "database to train on first.",
+            help="What to test: a folder that diffagiqa train wrote, a model (folder, hub id or "
+            "default), or a database to train on first.",
             callback=options.spelt_one,
         ),
     ],
@@ -74,6 +74,7 @@ def crossdb(
     from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.crossdb import Trained, cross_evaluate, render_cross
     from diffagiqa.evaluation.elements import evaluate_elements, render_elements
+    from diffagiqa.explain import explain
     from diffagiqa.scorer import Scorer
     from diffagiqa.training.measures import RESAMPLES, predictions_csv
 
@@ -111,7 +112,7 @@ def crossdb(
     for database in opened if elements else ():
         if "elements" in database.table:
             found = evaluate_elements(
-                lambda image, prompt: scorer.explain(image, prompt).words, database, elements
+                lambda image, prompt: explain(scorer, image, prompt).words, database, elements
             )
             text += f"\n## Missing parts of prompts in {database.name}\n\n{render_elements(found)}"
     typer.echo(text)
