@@ -276,6 +276,39 @@ def test_reproduce_goes_on_and_prints_what_was_not_run(folder: Path, tmp_path: P
         run(reproduce, *arguments)
 
 
+def test_one_model_under_several_splits(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "splits"
+    arguments = [*common(folder), "--out", out, "--repeats", "2", "--epochs", "1"]
+    arguments += ["--protocol", "prompt", "--protocol", "image", "--protocol", "generators"]
+    run(reproduce, *arguments)
+    table = (out / "protocols.md").read_text()
+    by_prompt, by_image, left_out = table.splitlines()[-3:]
+    assert by_prompt.startswith("| by prompt: no prompt on both sides | head-only | 2 | 0 % | ")
+    assert left_out.startswith(
+        "| leaving one generator out, and its test prompts | head-only | 2 | 0 % |"
+    )
+    shares = []
+    for i in range(2):
+        result = json.loads((out / "image" / "head-only" / f"0{i}" / "result.json").read_text())
+        rows = list(csv.DictReader((out / "image" / "head-only" / f"0{i}" / "rows.csv").open()))
+        trained = {prompt_key(row["prompt"]) for row in rows if row["part"] != "test"}
+        tested = [prompt_key(row["prompt"]) for row in rows if row["part"] == "test"]
+        assert result["split"]["seen"] == sum(prompt in trained for prompt in tested) > 0
+        assert result["split"]["test"] == len(tested)
+        shares.append(result["split"]["seen"] / len(tested))
+        left = json.loads((out / "generators" / "head-only" / f"0{i}" / "result.json").read_text())
+        assert left["split"]["kind"] == f"leaving out {'ab'[i]}"
+        assert left["split"]["new_generators"] == ["ab"[i]]
+    share = f"{100 * sum(shares) / 2:.0f} %"
+    assert f" | {share} | " in by_image
+    report = (out / "image" / "report.md").read_text()
+    assert f"* Split by image: on average {share} of the test rows have a prompt that is" in report
+    with pytest.raises(ConfigError, match="--split image and --protocol were given"):
+        run(reproduce, *arguments, "--split", "image")
+    with pytest.raises(ConfigError, match="ratings has no official split"):
+        run(reproduce, *arguments[:-6], "--protocol", "official")
+
+
 def test_ablation_table(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "ablation"
     run(

@@ -24,6 +24,15 @@ def reproduce(
             "--note", help="Line to add to the report's list of differences; may be repeated."
         ),
     ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        options.data_option(
+            "--protocol",
+            help="How to split: prompt, image, official or generators (each repeat leaves another one "
+            "out). May be repeated: each goes to a folder of its own in --out, and protocols.md compares "
+            "them. Default: --split.",
+        ),
+    ] = None,
     repeats: Annotated[
         int, typer.Option(min=0, help="Repeats with frozen prompters, each on a split of its own.")
     ] = 10,
@@ -57,10 +66,15 @@ def reproduce(
     An interrupted run continues when the same command is given again. The report says what was not
     run.
 
-    Example:
+    Examples:
         diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/agiqa-3k
+        diffagiqa reproduce agiqa-3k --root agiqa-3k/ --out runs/splits \\
+            --protocol prompt --protocol image \\
+            --protocol generators
     """
+    from diffagiqa.errors import ConfigError
     from diffagiqa.training.config import override
+    from diffagiqa.training.protocols import protocols_table
     from diffagiqa.training.report import differences, render
     from diffagiqa.training.reproduce import reproduce as run_all
 
@@ -73,15 +87,25 @@ def reproduce(
     config = options.configuration(databases, recipe, flags, change)
     full = override(config, dict(options.parse_pairs(full_change or [], "--full-set")))
     opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
-    done = run_all(
-        config, opened.rows, out, repeats=repeats, full_repeats=full_repeats, full_config=full,
-        official=opened.official, cache=cache, device=device, log=typer.echo,
-    )  # fmt: skip
-    text = render(
-        config,
-        opened.rows,
-        done,
-        [*differences(config, opened), *(note or [])],
-        options.command_line(),
-    )
-    options.write(report or out / "report.md", text)
+    if split is not None and protocol:
+        raise ConfigError(f"--split {split} and --protocol were given; expected one of them")
+    if report is not None and len(protocol or ()) > 1:
+        raise ConfigError("--report is one file, and several protocols have one each; leave it out")
+    by_protocol = {}
+    for name in protocol or [config.split]:
+        changed = {"split": name}
+        own, folder = override(config, changed), out / name if protocol else out
+        by_protocol[name] = done = run_all(
+            own, opened.rows, folder, repeats=repeats, full_repeats=full_repeats,
+            full_config=override(full, changed), official=opened.official,
+            cache=cache or out / "features", device=device, log=typer.echo,
+        )  # fmt: skip
+        notes = [*differences(own, opened), *(note or [])]
+        text = render(own, opened.rows, done, notes, options.command_line())
+        options.write(report or folder / "report.md", text)
+    if protocol:
+        options.write(
+            out / "protocols.md",
+            f"# One model under several splits\n\n```sh\n{options.command_line()}\n```\n\n"
+            f"{protocols_table(by_protocol, opened.rows.task_names)}\n",
+        )

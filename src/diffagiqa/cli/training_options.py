@@ -102,8 +102,8 @@ SplitOption = Annotated[
     str | None,
     data_option(
         "--split",
-        help="How to split: prompt (no prompt in two parts), image (at random), or official (as the "
-        "database says).",
+        help="How to split: prompt (no prompt in two parts), image (at random), official (as the "
+        "database says), or generators (one is left out, another by every seed).",
     ),
 ]
 Recipe = Annotated[

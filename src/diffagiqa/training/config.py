@@ -16,7 +16,7 @@ RECIPES = Path(__file__).parent / "recipes"
 Regression = Literal["mse", "huber", "l1"]
 Relation = Literal["none", "plcc", "margin", "fidelity"]
 Precision = Literal["auto", "float32", "bfloat16"]
-SplitBy = Literal["prompt", "image", "official"]
+SplitBy = Literal["prompt", "image", "official", "generators"]
 Unreadable = Literal["stop", "skip"]
 
 
@@ -31,7 +31,8 @@ class TrainingConfig:
     databases: tuple[str, ...] = ("agiqa-3k",)
     """Names of databases, or tables of ratings; several are mixed, each scale mapped to [0, 1]."""
     split: SplitBy = "prompt"
-    """"prompt": no prompt in two parts; "image": images at random; "official": as published."""
+    """"prompt": no prompt in two parts; "image": images at random; "official": as published;
+    "generators": one is left out of training, another by every seed, and tested on new prompts."""
     split_seed: int = 0
     """Of the random split."""
     test_fraction: float = 0.2

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases.opening import open_databases
-from diffagiqa.data.splits import PARTS, Split, official_split, prompt_key, random_split
+from diffagiqa.data.splits import (
+    PARTS,
+    Split,
+    leave_out_split,
+    official_split,
+    prompt_key,
+    random_split,
+)
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig, prompts_to_test
 from diffagiqa.training.data import Rows, make_rows
@@ -69,6 +76,11 @@ def _rated_split(
     if config.split != "official":
         # validation_fraction is a share of what is not test, random_split wants one of everything.
         share = config.validation_fraction * (1 - config.test_fraction)
+        if config.split == "generators":
+            split = leave_out_split(
+                rows.table(), None, config.test_fraction, config.split_seed, share
+            )
+            return positions(split, rows)
         split = random_split(
             rows.table(), config.test_fraction, config.split_seed, config.split, share,
             among=prompts_to_test(config),

@@ -19,6 +19,7 @@ from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Rows
 from diffagiqa.training.open_data import Opened
+from diffagiqa.training.protocols import facts_text
 from diffagiqa.training.reproduce import Repeats
 
 NAMES = {
@@ -163,6 +164,8 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
         f"* Loss {config.regression} + {config.relation_weight} x {config.relation}, AdamW, learning "
         f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters).",
     ]
+    if done:
+        lines.append(f"* {facts_text(done[0].results)}.".replace("* s", "* S", 1))
     for repeats in done:
         seconds = [result["seconds"] for result in repeats.results]
         epoch = float(np.median([result["seconds_per_epoch"] for result in repeats.results]))

@@ -27,6 +27,7 @@ from diffagiqa.training.features import CachedFeatures
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores, of_database
 from diffagiqa.training.open_data import make_split
 from diffagiqa.training.processes import Processes
+from diffagiqa.training.protocols import facts_of
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
 from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
@@ -165,6 +166,7 @@ def one_repeat(
         "split_seed": config.split_seed,
         "rows": {name: len(part) for name, part in split.items()},
         "prompts": {name: len({rows.prompts[row] for row in part}) for name, part in split.items()},
+        "split": asdict(facts_of(config, rows, split)),
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "seconds": time.perf_counter() - began,

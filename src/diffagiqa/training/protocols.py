@@ -1,0 +1,79 @@
+"""How results were split, and the same training under several splits side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from diffagiqa.data.splits import SplitFacts, generator_family, split_facts
+from diffagiqa.evaluation.protocol import AGREEMENT
+from diffagiqa.evaluation.tables import NAMES, markdown, number
+from diffagiqa.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from diffagiqa.data.samples import Sample
+    from diffagiqa.training.reproduce import Repeats
+
+PROTOCOLS = {
+    "prompt": "by prompt: no prompt on both sides",
+    "image": "by image: test prompts are in training",
+    "official": "as published",
+    "generators": "leaving one generator out, and its test prompts",
+}
+"""Values of ``TrainingConfig.split``; only "prompt" and "generators" test on new prompts for certain."""
+
+
+class Sampled(Protocol):
+    """Data that has a prompt and a sample per row."""
+
+    @property
+    def prompts(self) -> list[str]: ...
+
+    @property
+    def samples(self) -> Sequence[Sample]: ...
+
+
+def facts_of(
+    config: TrainingConfig, data: Sampled, parts: Mapping[str, Sequence[int]]
+) -> SplitFacts:
+    """The facts of the split that ``make_split`` made, which stand beside every result."""
+    generators = [sample.generator or "unknown" for sample in data.samples]
+    kind = config.split
+    if kind == "generators":
+        kind = f"leaving out {generator_family(generators[parts['test'][0]])}"  # type: ignore[assignment]
+    return split_facts(kind, data.prompts, generators, parts)
+
+
+def facts_text(results: Sequence[Mapping[str, Any]]) -> str:
+    """What the repeats of one protocol have in common: the sentence of the first, and the mean share."""
+    facts = [SplitFacts(**{**r["split"], "new_generators": ()}) for r in results if "split" in r]
+    if not facts:
+        return "how it was split was not noted"
+    share = float(np.mean([fact.seen / max(fact.test, 1) for fact in facts]))
+    kinds = sorted({fact.kind for fact in facts})
+    how = ", ".join(kinds) if len(kinds) > 1 else facts[0].sentence.partition(":")[0]
+    return (
+        f"{how}: on average {100 * share:.0f} % of the test rows have a prompt that is in training"
+    )
+
+
+def protocols_table(done: Mapping[str, Sequence[Repeats]], tasks: Sequence[str]) -> str:
+    """Median figures of every protocol, with the share of test rows whose prompt is in training."""
+    rows = []
+    for protocol, regimes in done.items():
+        for repeats in regimes:
+            facts = [r["split"] for r in repeats.results if "split" in r]
+            share = [f"{100 * np.mean([f['seen'] / max(f['test'], 1) for f in facts]):.0f} %"]
+            summary = repeats.summary.tasks
+            figures = [
+                number(summary[task][metric].median) if task in summary else number(None)
+                for task in tasks
+                for metric in AGREEMENT[:2]
+            ]
+            rows.append(
+                [PROTOCOLS[protocol], repeats.regime, str(len(repeats.results)), *share, *figures]
+            )
+    names = [f"{task} {NAMES[metric]}" for task in tasks for metric in AGREEMENT[:2]]
+    return markdown(["split", "regime", "repeats", "test prompts in training", *names], rows)
