@@ -69,7 +69,6 @@ CODES = {
     "ascii": b"ASCII\0\0\0" + INFOTEXT.encode(),
     "utf16_said_to_be_ascii": b"ASCII\0\0\0" + INFOTEXT.encode("utf-16-le"),
     "undefined": bytes(8) + INFOTEXT.encode(),
-    "jis": b"JIS\0\0\0\0\0" + INFOTEXT.encode("iso2022_jp"),
     "none": INFOTEXT.encode(),
     "string": INFOTEXT,
     "padded": b"ASCII\0\0\0" + INFOTEXT.encode() + bytes(9),

@@ -14,6 +14,8 @@ _MAX_SUBGRAPHS = 8  # one in another
 _MAX_NAME = 100  # characters
 _MUTED, _BYPASSED = 2, 4
 _WIDGETS = ("STRING", "INT", "FLOAT", "BOOLEAN", "COMBO")
+_SEEDS = ("fixed", "increment", "decrement", "randomize")  # what comes behind the value of a seed
+_LINK = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
 
 
 class Link(NamedTuple):
@@ -45,146 +47,139 @@ class Node:
 
 def api_nodes(graph: dict[str, Any]) -> dict[str, Node]:
     """The nodes of a graph in the API's form."""
-    nodes = {}
-    for name, node in graph.items():
-        if isinstance(node, dict) and isinstance(node.get("inputs"), dict):
-            inputs = {
-                str(key)[:_MAX_NAME]: _value(value, graph) for key, value in node["inputs"].items()
-            }
-            nodes[str(name)] = Node(str(node.get("class_type", ""))[:_MAX_NAME], inputs)
-    return nodes
+    raw = {
+        name: node for name, node in graph.items() if isinstance(_dict(node).get("inputs"), dict)
+    }
+    return {
+        name: Node(
+            str(node.get("class_type", ""))[:_MAX_NAME],
+            {key[:_MAX_NAME]: _value(value, raw) for key, value in node["inputs"].items()},
+        )
+        for name, node in raw.items()
+    }
 
 
-def _value(value: Any, graph: dict[str, Any]) -> Any:
+def _value(value: Any, nodes: dict[str, Any]) -> Any:
+    """A link to one of the nodes, lines of text as one text, anything else as it is."""
     if not isinstance(value, list):
         return value
-    if len(value) == 2 and isinstance(value[1], int) and str(value[0]) in graph:
+    if len(value) == 2 and isinstance(value[1], int) and str(value[0]) in nodes:
         return Link(str(value[0]), value[1])
     return "\n".join(value) if value and all(isinstance(line, str) for line in value) else value
 
 
 def editor_nodes(graph: dict[str, Any], limit: int) -> dict[str, Node]:
-    """The nodes of a graph in the editor's form, subgraphs unfolded, at most about ``limit``."""
-    listed = _dicts(_dict(graph.get("definitions")).get("subgraphs"))
-    blueprints = {str(part.get("id")): part for part in listed}
-    nodes: dict[str, Node] = {}
-    aliases: dict[Link, Link] = {}
-    setters: dict[str, Link] = {}
-    getters: list[tuple[str, str]] = []
-    pending = [(graph, "", 0)]
-    while pending and len(nodes) <= limit:
-        level, prefix, depth = pending.pop()
-        links = _links(level.get("links"), prefix, aliases)
-        for raw in _dicts(level.get("nodes"))[: limit + 1]:
+    """The nodes of a graph in the editor's form, subgraphs unfolded as far as ``limit`` nodes allow."""
+    unfolded = _Unfolded(graph)
+    pending, count = [(graph, "", 0)], 0
+    while pending and (count := count + len(_dicts(pending[-1][0].get("nodes")))) <= limit:
+        pending += unfolded.level(*pending.pop())
+    return unfolded.linked()
+
+
+class _Unfolded:
+    """Nodes by their full number, and the links that stand for other links."""
+
+    def __init__(self, graph: dict[str, Any]) -> None:
+        listed = _dicts(_dict(graph.get("definitions")).get("subgraphs"))
+        self.blueprints = {str(part.get("id")): part for part in listed}
+        self.nodes: dict[str, Node] = {}
+        self.aliases: dict[Link, Link] = {}
+        self.setters: dict[str, Link] = {}
+        self.getters: dict[Link, str] = {}
+
+    def level(self, level: dict[str, Any], prefix: str, depth: int) -> list[tuple[Any, str, int]]:
+        """Take in the nodes of one level, and say which levels are below."""
+        below = []
+        links = self._links(level.get("links"), prefix)
+        for raw in _dicts(level.get("nodes")):
             name, kind = f"{prefix}{raw.get('id')}"[-1000:], str(raw.get("type", ""))[:_MAX_NAME]
-            slots, outputs = _dicts(raw.get("inputs")), _dicts(raw.get("outputs"))
+            slots = _dicts(raw.get("inputs"))
+            outputs = tuple(str(output.get("type")) for output in _dicts(raw.get("outputs")))
             bound = {_name(s): links[str(s["link"])] for s in slots if str(s.get("link")) in links}
             inputs = _widgets(raw, slots)
-            if raw.get("mode") == _MUTED:
-                continue
+            label = str(next(iter(inputs.values()), ""))
             if raw.get("mode") == _BYPASSED:
+                # What comes out is what comes in: at the same place if of one type, else by the type.
+                types = [(str(slot.get("type")), bound.get(_name(slot))) for slot in slots]
+                through = {kind: link for kind, link in reversed(types) if link}
                 for place, output in enumerate(outputs):
-                    same = [
-                        s
-                        for s in slots[place : place + 1] + slots
-                        if s.get("type") == output.get("type")
-                    ]
-                    through = [bound[n] for s in same if (n := _name(s)) in bound]
-                    aliases |= {Link(name, place): link for link in through[:1]}
-            elif kind in blueprints:
+                    same = next((ln for k, ln in types[place : place + 1] if k == output), None)
+                    if link := same or through.get(output):
+                        self.aliases[Link(name, place)] = link
+            elif raw.get("mode") == _MUTED:
+                continue
+            elif kind in self.blueprints:
                 if depth < _MAX_SUBGRAPHS:
-                    pending.append((blueprints[kind], f"{name}:", depth + 1))
-                    _enter(raw, blueprints[kind], name, bound, nodes, aliases)
+                    below.append((self.blueprints[kind], f"{name}:", depth + 1))
+                    self._enter(raw, self.blueprints[kind], name, bound)
             elif re.search(r"(?i)(^|[\s_])set_?node$", kind):
-                setters |= {
-                    str(value): link
-                    for value in list(inputs.values())[:1]
-                    for link in bound.values()
-                }
+                self.setters |= dict.fromkeys((label,), next(iter(bound.values()), Link("", 0)))
             elif re.search(r"(?i)(^|[\s_])get_?node$", kind):
-                getters += [(name, str(value)) for value in list(inputs.values())[:1]]
+                self.getters[Link(name, 0)] = label
             else:
-                kinds = tuple(str(output.get("type")) for output in outputs)
-                nodes[name] = Node(kind, inputs, kinds, bound)
-    aliases |= {Link(name, 0): setters[key] for name, key in getters if key in setters}
-    for node in nodes.values():
-        for name, link in node.bound.items():
-            for _ in range(100):
-                link = aliases.get(link, link)
-            if link.node in nodes:
-                node.inputs[name] = link
-    return nodes
+                self.nodes[name] = Node(kind, inputs, outputs, bound)
+        return below
 
+    def _links(self, table: Any, prefix: str) -> dict[str, Link]:
+        """Links of one level by number; those to the subgraph's own outputs (node -20) are aliases."""
+        links = {}
+        for row in table if isinstance(table, list) else []:
+            row = [row.get(key) for key in _LINK] if isinstance(row, dict) else row
+            if isinstance(row, list) and len(row) >= 5 and isinstance(row[2], int):
+                link = links[str(row[0])] = Link(f"{prefix}{row[1]}", row[2])
+                if row[3] == -20 and isinstance(row[4], int):
+                    self.aliases[Link(prefix[:-1], row[4])] = link
+        return links
 
-def _links(table: Any, prefix: str, aliases: dict[Link, Link]) -> dict[str, Link]:
-    """Links of one level by number; those to the subgraph's own outputs become aliases."""
-    links = {}
-    for row in table if isinstance(table, list) else []:
-        if isinstance(row, dict):
-            row = [
-                row.get(k) for k in ("id", "origin_id", "origin_slot", "target_id", "target_slot")
-            ]
-        if isinstance(row, list) and len(row) >= 5 and isinstance(row[2], int):
-            link = links[str(row[0])] = Link(f"{prefix}{row[1]}", row[2])
-            if row[3] == -20 and isinstance(row[4], int):
-                aliases[Link(prefix[:-1], row[4])] = link
-    return links
-
-
-def _enter(
-    raw: dict[str, Any],
-    blueprint: dict[str, Any],
-    name: str,
-    bound: dict[str, Link],
-    nodes: dict[str, Node],
-    aliases: dict[Link, Link],
-) -> None:
-    """What reaches the inside of a subgraph (its node -10): links, and values set on the outside."""
-    slots = _dicts(blueprint.get("inputs"))
-    values = raw.get("widgets_values")
-    values = values if isinstance(values, list) else []
-    promoted = _dict(raw.get("properties")).get("proxyWidgets")
-    if isinstance(promoted, list) and len(promoted) == len(values):
-        keys = [
-            str(p[1]) if isinstance(p, list) and p[:1] == ["-1"] and len(p) == 2 else ""
-            for p in promoted
-        ]
-    else:
+    def _enter(self, raw: Any, blueprint: Any, name: str, bound: dict[str, Link]) -> None:
+        """What reaches the inside of a subgraph (its node -10): links, and values set on the outside."""
+        slots = _dicts(blueprint.get("inputs"))
+        values = raw.get("widgets_values")
+        values = values if isinstance(values, list) else []
+        promoted = _dict(raw.get("properties")).get("proxyWidgets")
         keys = [_name(slot) for slot in slots if str(slot.get("type")) in _WIDGETS]
-    given = dict(zip(keys, values, strict=False)) if len(keys) == len(values) else {}
-    names = [_name(slot) for slot in slots] or [f"#{n}" for n in range(len(values))]
-    given = given or {f"#{n}": value for n, value in enumerate(values)}
-    for place, key in enumerate(names):
-        entry = Link(f"{name}:-10", place)
-        if key in bound:
-            aliases[entry] = bound[key]
-        elif isinstance(value := given.get(key), str):
-            aliases[entry] = Link(f"{name}:-10:{place}", 0)
-            nodes[aliases[entry].node] = Node("", {"value": value})
+        if isinstance(promoted, list) and len(promoted) == len(values):  # [["-1", name], ...]
+            keys = [
+                str(p[1]) if isinstance(p, list) and p[:1] == ["-1"] and p[1:] else ""
+                for p in promoted
+            ]
+        names = [_name(slot) for slot in slots]
+        if not slots:
+            names = keys = [f"#{place}" for place in range(len(values))]
+        given = dict(zip(keys, values, strict=True)) if len(keys) == len(values) else {}
+        for place, key in enumerate(names):
+            inside = Link(f"{name}:-10", place)
+            if key in bound:
+                self.aliases[inside] = bound[key]
+            elif isinstance(value := given.get(key), str):
+                self.aliases[inside] = Link(f"{name}:-10:{place}", 0)
+                self.nodes[self.aliases[inside].node] = Node("", {"value": value})
+
+    def linked(self) -> dict[str, Node]:
+        """The nodes, with the links that lead to one of them as inputs."""
+        self.aliases |= {g: self.setters[k] for g, k in self.getters.items() if k in self.setters}
+        for node in self.nodes.values():
+            for name, link in node.bound.items():
+                steps = 0
+                while link in self.aliases and (steps := steps + 1) < 100:
+                    link = self.aliases[link]
+                if link.node in self.nodes:
+                    node.inputs[name] = link
+        return self.nodes
 
 
 def _widgets(raw: dict[str, Any], slots: list[dict[str, Any]]) -> dict[str, Any]:
     """A node's own values, named where the file names all of them."""
     values = raw.get("widgets_values")
     if isinstance(values, dict):
-        return {str(key)[:_MAX_NAME]: value for key, value in values.items()}
-    if not isinstance(values, list):
-        return {}
-    values = [_value(value, {}) for value in values]
+        return {key[:_MAX_NAME]: value for key, value in values.items()}
+    values = [_value(value, {}) for value in values] if isinstance(values, list) else []
     names = [_name(_dict(slot["widget"])) for slot in slots if "widget" in slot]
-    named: dict[str, Any] = {}
-    rest = list(values)
-    for name in names:
-        if rest:
-            named[name] = rest.pop(0)
-        if (
-            "seed" in name
-            and rest[:1]
-            and rest[0] in ("fixed", "increment", "decrement", "randomize")
-        ):
-            rest.pop(0)
-    if not rest and len(named) == len(names):
-        return named
+    if len(values) > len(names):
+        values = [v for n, v in enumerate(values) if v not in _SEEDS or n == 0]
+    if len(values) == len(names):
+        return dict(zip(names, values, strict=True))
     return {f"#{place}": value for place, value in enumerate(values)}
 
 

@@ -23,8 +23,8 @@ _PLAIN = ("prompt", "positive_prompt", "positive prompt", "parameters", "aipromp
 class Prompt(NamedTuple):
     """A prompt, cleaned, and its source: where it was found, in which format, and whether in doubt.
 
-    The source is one of "sidecar", "sidecar a1111", "png comfyui", "exif fooocus ambiguous", and so on,
-    or "none", with the text None.
+    The source is "sidecar", "sidecar a1111", "png comfyui", "exif fooocus ambiguous", and so on, or
+    "none" with the text None.
     """
 
     text: str | None
@@ -48,11 +48,8 @@ def find_prompt(
     Raises:
         PromptError: the prompt is too long, or the text file is in no encoding that can be told.
     """
-    if sidecar and image is not None:
-        beside = read_sidecar(os.fsdecode(image))
-        if beside is not None:
-            return beside
-    return prompt_from_image_bytes(data, limits)
+    beside = read_sidecar(os.fsdecode(image)) if sidecar and image is not None else None
+    return beside or prompt_from_image_bytes(data, limits)
 
 
 def read_sidecar(image: str) -> Prompt | None:
@@ -75,6 +72,15 @@ def read_sidecar(image: str) -> Prompt | None:
     return None
 
 
+def _in_store(location: str) -> bool:
+    import fsspec
+
+    with contextlib.suppress(Exception):  # the store's fault shows when the image is read
+        filesystem, path = fsspec.core.url_to_fs(location)
+        return bool(filesystem.isfile(path))
+    return False
+
+
 def sidecar_prompt(data: bytes, shown: str) -> Prompt:
     """The prompt in a text file: one of the known formats, else the whole text.
 
@@ -86,9 +92,8 @@ def sidecar_prompt(data: bytes, shown: str) -> Prompt:
         PromptError: it is too long or in no encoding that can be told.
     """
     text = _told(data, shown)
-    if (found := recognise(text)) is None:
-        return Prompt(clean_prompt(text), "sidecar")
-    return _prompt(Text("sidecar", "", text), found)
+    stated = recognise(text)
+    return _prompt("sidecar", stated) if stated else Prompt(clean_prompt(text), "sidecar")
 
 
 def plain_prompt(data: bytes, shown: str) -> str:
@@ -107,71 +112,52 @@ def _told(data: bytes, shown: str) -> str:
     return text
 
 
-def _in_store(location: str) -> bool:
-    import fsspec
-
-    with contextlib.suppress(Exception):  # the store's fault shows when the picture is read
-        filesystem, path = fsspec.core.url_to_fs(location)
-        return bool(filesystem.isfile(path))
-    return False
-
-
 def prompt_from_image_bytes(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Prompt:
     """The prompt in a file's metadata, else (None, "none"), also where metadata is broken.
 
     Raises:
         PromptError: it is too long.
     """
-    for source in (image_texts, hidden_texts):
+    for reader in (image_texts, hidden_texts):
         texts: list[Text] = []
         with contextlib.suppress(
             Exception
         ):  # what Pillow raises of broken files is not ours to say
-            texts.extend(source(data, limits))
-        if (found := best_prompt(texts)) is not None:
-            return found
+            texts.extend(reader(data, limits))
+        if (prompt := best_prompt(texts)) is not None:
+            return prompt
     return Prompt(None, "none")
 
 
 def best_prompt(texts: Iterable[Text]) -> Prompt | None:
-    """The prompt that the texts of a file hold: what states it, else what leads to it, a graph.
+    """The prompt in the texts of one file: what states it, else what leads to it, a graph.
 
     It is ambiguous where others of the same kind differ.
     """
     texts = list(texts)
-    found = [(text, prompt) for text in texts if (prompt := recognise(text.text))]
-    if not found:
+    stated = [(text.place, prompt) for text in texts if (prompt := recognise(text.text))]
+    if not stated:
         novelai = any(text.text.startswith("NovelAI") for text in texts)
-        plain = [
-            text
+        stated = [
+            (text.place, Recognised(text.text, "novelai" if novelai else "plain"))
             for text in texts
-            if text.name.casefold() in _PLAIN or (novelai and text.name == "Description")
-        ]
-        kind = "novelai" if novelai else "plain"
-        found = [
-            (text, Recognised(text.text, kind))
-            for text in plain
-            if text.text.strip()[:1] not in ("{", "[")
+            if (text.name.casefold() in _PLAIN or (novelai and text.name == "Description"))
+            and text.text.strip()[:1] not in ("{", "[")
         ]
     # An empty prompt beside another one is a saving node's that did not know better.
-    found.sort(key=lambda pair: (not pair[1].prompt.strip(), pair[1].format == "comfyui"))
-    if not found:
+    stated.sort(key=lambda item: (not item[1].prompt.strip(), item[1].format == "comfyui"))
+    if not stated:
         return None
-    text, best = found[0]
-    words = _words(best)
-    rivals = [
-        _words(prompt)
-        for _, prompt in found
-        if (prompt.format == "comfyui") == (best.format == "comfyui")
-    ]
-    differ = any(rival and rival not in words and words not in rival for rival in rivals)
-    return _prompt(text, best._replace(ambiguous=best.ambiguous or differ))
+    place, best = stated[0]
+    words = " ".join(best.prompt.split())
+    for _, rival in stated:
+        other = " ".join(rival.prompt.split())
+        alike = (rival.format == "comfyui") == (best.format == "comfyui")
+        if alike and other and other not in words and words not in other:
+            best = best._replace(ambiguous=True)
+    return _prompt(place, best)
 
 
-def _words(prompt: Recognised) -> str:
-    return " ".join(prompt.prompt.split())
-
-
-def _prompt(text: Text, found: Recognised) -> Prompt:
-    words = (text.place, found.format, "ambiguous" if found.ambiguous else "")
-    return Prompt(clean_prompt(found.prompt), " ".join(words).strip())
+def _prompt(place: str, stated: Recognised) -> Prompt:
+    source = f"{place} {stated.format}{' ambiguous' * stated.ambiguous}"
+    return Prompt(clean_prompt(stated.prompt), source)

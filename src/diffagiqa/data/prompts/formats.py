@@ -57,18 +57,9 @@ def _json(text: str) -> Any:
 
 _NEGATIVE = re.compile(r"(?i)negative[ _]?prompt *:")
 _KNOWN = frozenset(
-    (
-        "steps",
-        "sampler",
-        "seed",
-        "size",
-        "model",
-        "scheduler",
-        "cfg scale",
-        "guidance scale",
-        "model hash",
-    )
-)
+    ("steps", "sampler", "seed", "size", "model", "scheduler", "cfg scale", "guidance scale",
+     "model hash", "schedule type", "clip skip", "denoising strength")
+)  # fmt: skip
 
 
 def _settings(line: str) -> set[str]:
@@ -143,15 +134,11 @@ def _without_negative(prompt: str) -> str:
     return re.sub(r" ?\[[^\[\]]*\]", "", prompt)
 
 
-_DASH = r"\s(?:--|[\u2014\u2013])"  # phones make one dash of two
+_DASH = "[\u2014\u2013]"  # phones make one of two
 _SWITCH = re.compile(
-    _DASH
-    + r"(?:ar|aspect|v|version|niji|s|stylize|style|c|chaos|q|quality|no|seed|iw|[sco]ref|[sco]w|sv|p"
-    r"|profile|personalize|w|weird|stop|tile|r|repeat|raw|draft|fast|relax|turbo|hd|up\w+|test|video|exp|h)\b"
+    rf"\s(?:--[a-z]+\b|{_DASH}(?:ar|aspect|v|niji|s|stylize|style|c|chaos|q|no|iw|[sco]ref|seed|w|tile|p)\b)"
 )
-_PLAIN_SWITCH = re.compile(
-    _DASH + r"(?:ar|v|niji|stylize|s|style|chaos|q)\s+\S"
-)  # that no command has
+_OWN_SWITCH = re.compile(rf"\s(?:--|{_DASH})(?:ar|v|niji|stylize|s|style|chaos|q)\s+\S")
 _JOB = re.compile(r"Job ID: *[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -159,7 +146,7 @@ def _midjourney(text: str) -> Recognised | None:
     """Words, then switches, then the number of the job; addresses of images may stand before."""
     prompt, jobs = _JOB.subn("", text[:200_000])
     prompt, *switches = _SWITCH.split(" " + prompt, maxsplit=1)
-    if not jobs and not (switches and _PLAIN_SWITCH.search(text)):
+    if not jobs and not (switches and _OWN_SWITCH.search(text)):
         return None
     return Recognised(re.sub(r"^(?:\s*<?https?://\S+)+", "", prompt).strip(), "midjourney")
 

@@ -22,10 +22,10 @@ MAX_TEXT = 8_000_000  # bytes of one text; large ComfyUI graphs hold 1,000,000
 _MAX_TEXTS = 32_000_000  # bytes of all texts of a file, unpacked
 _PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+_XP_TAGS = range(0x9C9B, 0x9CA0)  # Windows: title, comment, author, keywords, subject
 _LATIN = frozenset(
     "\u201c\u201d\u2018\u2019\u2013\u2014\u2026«»°©®™€£·\xd7½¼²³¿¡•\xa0"
 )  # besides letters
-_XP_TAGS = range(0x9C9B, 0x9CA0)  # Windows: title, comment, author, keywords, subject
 
 
 class Text(NamedTuple):
@@ -43,7 +43,7 @@ class Text(NamedTuple):
 
 
 def decode_text(data: bytes, wide: bool = False) -> str | None:
-    r"""Bytes of unknown encoding as text: UTF-8, UTF-16 of either order or Latin; None for none of them.
+    r"""Bytes of unknown encoding as text: UTF-8, UTF-16 of either order, Latin; None for none of them.
 
     ``wide`` says that the bytes are declared to be UTF-16, which UTF-8 often is, too.
 
@@ -51,12 +51,13 @@ def decode_text(data: bytes, wide: bool = False) -> str | None:
     ('猫', 'café', None)
     """
     data = data[:MAX_TEXT]
+    even = data[: len(data) & ~1]
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return data[: len(data) & ~1].decode("utf-16", "replace").strip("\0")
-    high = data[0::2].count(0), data[1::2].count(0)  # zeros are the high bytes of ASCII
-    if 16 * max(high) > len(data) and max(high) > 8 * min(high):
-        order = "utf-16-be" if high[0] > high[1] else "utf-16-le"
-        return data[: len(data) & ~1].decode(order, "replace").strip("\0")
+        return even.decode("utf-16", "replace").strip("\0")
+    zeros = data[0::2].count(0), data[1::2].count(0)  # the high bytes of ASCII
+    if 16 * max(zeros) > len(data) and max(zeros) > 8 * min(zeros):
+        order = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+        return even.decode(order, "replace").strip("\0")
     data = data.strip(b"\0")
     with contextlib.suppress(UnicodeDecodeError):
         text, used = codecs.utf_8_decode(data, "strict", False)
@@ -69,8 +70,8 @@ def decode_text(data: bytes, wide: bool = False) -> str | None:
         text = data.decode("cp1252")
         # Other encodings' letters are pairs of such bytes, which no word in Latin letters is made of.
         runs = re.findall(r"[^\0-\x7f]+", text)
-        if all(len(run) < 4 and (len(run) == 1 or run.islower()) for run in runs) and not any(
-            letter not in _LATIN and not letter.isalpha() for letter in "".join(runs)
+        if all(len(run) == 1 or (len(run) < 4 and run.islower()) for run in runs) and all(
+            letter in _LATIN or letter.isalpha() for letter in "".join(runs)
         ):
             return text
     return None
@@ -85,33 +86,25 @@ def image_texts(data: bytes, limits: ImageLimits) -> Iterator[Text]:
         budget = _MAX_TEXTS
         for kind, chunk in png_chunks(data):
             for text in _png_texts(kind, chunk[8:-4]) if kind in _PNG_TEXTS else ():
-                budget -= len(text.text)
-                if budget < 0:
+                if (budget := budget - len(text.text)) < 0:
                     return
                 yield text
         return
     with without_warnings():
         image = open_pil(data, limits=limits)
-        segments = getattr(image, "applist", [])  # of a JPEG; ``info`` has the last comment only
-        comments = [body for kind, body in segments if kind == "COM"] or [image.info.get("comment")]
-        if image.format == "GIF":
-            comments += _gif_comments(data)
-        for comment in comments:
-            if isinstance(comment, bytes):
-                yield from _decoded("comment", "", comment)
+        segments = getattr(image, "applist", ())  # of a JPEG
+        comments = [body for kind, body in segments if kind == "COM"]
+        for comment in comments + list(_gif_comments(data) if image.format == "GIF" else ()):
+            yield from _decoded("comment", "", comment)
         with contextlib.suppress(
             Exception
         ):  # broken EXIF raises many things; the rest still counts
             yield from _exif_texts(image.getexif())
         yield from xmp_texts(image.info.get("xmp") or b"")
-        head = b"http://ns.adobe.com/xmp/extension/\0"  # what is over 64 kB, behind GUID and length
-        pieces = [body[len(head) + 36 :] for _, body in segments if body.startswith(head)]
-        if pieces:
-            yield from xmp_texts(b"".join(piece[4:] for piece in sorted(pieces)))
 
 
 def _gif_comments(data: bytes) -> Iterator[bytes]:
-    """Whatever looks like a comment, so those behind the first image, too; noise is no known format."""
+    """Whatever looks like a comment, also behind the first image; noise is no known format."""
     start = 0
     while (start := data.find(b"!\xfe", start) + 2) >= 2:
         parts = []
@@ -126,21 +119,15 @@ def _png_texts(kind: bytes, body: bytes) -> Iterator[Text]:
         yield from _exif_block(body)
         return
     keyword, _, rest = body.partition(b"\0")
-    packed = kind == b"zTXt"
-    if kind == b"iTXt":
-        packed = rest[:1] == b"\1"
-        rest = rest[2:].split(b"\0", 2)[-1]  # language and translated keyword
-    elif packed:
-        rest = rest[1:]
+    packed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")
+    # Before the text: the packing; in iTXt flag, packing, language and translated keyword.
+    rest = rest[2:].split(b"\0", 2)[-1] if kind == b"iTXt" else rest[packed:]
     text = _unpacked(rest) if packed else rest
     name = keyword.decode("latin-1")
-    if text is None or len(text) > MAX_TEXT:
-        return
     if name.startswith("Raw profile type"):  # ImageMagick's: name, length, then hexadecimal digits
         with contextlib.suppress(ValueError, IndexError):
             text = bytes.fromhex(text.split(None, 2)[2].decode("ascii"))
-            if name.endswith(("exif", "APP1")):
-                yield from _exif_block(text)
+            yield from _exif_block(text)
             yield from xmp_texts(text)
     elif name == "XML:com.adobe.xmp":
         yield from xmp_texts(text)
@@ -148,10 +135,10 @@ def _png_texts(kind: bytes, body: bytes) -> Iterator[Text]:
         yield from _decoded("png", name, text)
 
 
-def _unpacked(data: bytes, bits: int = zlib.MAX_WBITS) -> bytes | None:
+def _unpacked(data: bytes, bits: int = zlib.MAX_WBITS) -> bytes:
     with contextlib.suppress(zlib.error):
         return zlib.decompressobj(bits).decompress(data, MAX_TEXT + 1)
-    return None
+    return b""
 
 
 def _decoded(place: str, name: str, data: bytes) -> Iterator[Text]:
@@ -168,7 +155,7 @@ def _exif_block(data: bytes) -> Iterator[Text]:
 
 def _exif_texts(exif: Image.Exif) -> Iterator[Text]:
     tags = {**exif, **exif.get_ifd(_EXIF_IFD)}
-    # Its own tag first; ComfyUI and others write into arbitrary ones, and some both into IFD0.
+    # Its own tag first; ComfyUI and others write into any, and some write this one into IFD0.
     for tag in sorted(tags, key=lambda tag: tag != _USER_COMMENT):
         value: Any = tags[tag]
         if isinstance(value, str):
@@ -177,32 +164,24 @@ def _exif_texts(exif: Image.Exif) -> Iterator[Text]:
             continue
         if value.lstrip().startswith((b"<x:xmpmeta", b"<?xpacket")):
             yield from xmp_texts(value)
-        elif text := _exif_text(value, tag):
+            continue
+        code = value[:8]  # of the characters, which half of all writers get wrong
+        wide = code in (b"UNICODE\0", b"Unicode\0")
+        named = wide or code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8))
+        if text := decode_text(value[8:] if named else value, wide or tag in _XP_TAGS):
             yield Text("exif", str(tag), text)
-
-
-def _exif_text(value: bytes, tag: int) -> str | None:
-    """Text with or without the code for its characters, which half of all writers get wrong."""
-    code, body = value[:8], value[8:]
-    if code in (b"UNICODE\0", b"Unicode\0"):
-        return decode_text(body, wide=True)
-    if code == b"JIS\0\0\0\0\0":
-        for encoding in ("iso2022_jp", "cp932", "euc_jp"):
-            with contextlib.suppress(UnicodeDecodeError):
-                return body.decode(encoding)
-    return decode_text(body if code in (b"ASCII\0\0\0", bytes(8)) else value, wide=tag in _XP_TAGS)
 
 
 _STRUCTURE = ("xmpmeta", "RDF", "Description", "Alt", "Bag", "Seq", "li")
 
 
-def xmp_texts(packet: bytes | str) -> Iterator[Text]:
+def xmp_texts(packet: bytes) -> Iterator[Text]:
     """The properties of an XMP packet, from elements and attributes; none where it is broken.
 
     A packet that declares entities is not read, since these may grow without bound.
     """
-    text = decode_text(packet) if isinstance(packet, bytes) else packet
-    if not text or len(text) > MAX_TEXT or "<!" in text:
+    text = decode_text(packet)
+    if not text or len(packet) > MAX_TEXT or "<!" in text:
         return
     try:
         root = ElementTree.fromstring(text.strip("\0 \t\r\n\ufeff"))
@@ -239,10 +218,8 @@ def hidden_texts(data: bytes, limits: ImageLimits) -> Iterator[Text]:
         offset = start * 8 - first * height
         return np.packbits(bits[offset : offset + count * 8]).tobytes()
 
-    mark = read(0, 15)
-    size = int.from_bytes(read(15, 4), "big") // 8
+    mark, size = read(0, 15), int.from_bytes(read(15, 4), "big") // 8
     if mark in (b"stealth_pnginfo", b"stealth_pngcomp") and size <= alpha.size // 8:
-        text: bytes | None = read(19, size)
-        if mark.endswith(b"comp"):
-            text = _unpacked(text or b"", zlib.MAX_WBITS | 16)
-        yield from _decoded("alpha", "", text or b"")
+        body = read(19, size)
+        packed = mark.endswith(b"comp")
+        yield from _decoded("alpha", "", _unpacked(body, zlib.MAX_WBITS | 16) if packed else body)
