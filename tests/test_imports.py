@@ -23,6 +23,7 @@ RANK = {
     "backbones": 3,
     "model": 4,
     "accel": 5,
+    "dina": 5,
     "pretrained": 6,
     "convert": 7,
     "evaluation": 7,

@@ -44,7 +44,7 @@ def test_only_used_parts_are_loaded(reference: Path) -> None:
     assert len(mid.unet.up_blocks) == 0
     whole = load_backbone(str(reference / "backbone"), RELEASED_FEATURES)
     assert len(whole.unet.up_blocks) == 3
-    assert not hasattr(whole.vae_encoder, "decoder")
+    assert not hasattr(whole.image_encoder, "decoder")
 
 
 def test_weights_come_in_the_asked_type(reference: Path) -> None:
@@ -287,7 +287,7 @@ def test_shift_and_schedule_are_those_of_the_configuration(backbone_copy: Path) 
     betas = [0.5] * 60
     file.write_text(json.dumps(json.loads(file.read_text()) | {"trained_betas": betas}))
     loaded = load_backbone(str(backbone_copy), ("mid_block.attentions.0",))
-    assert loaded.shift_factor == 0.25
+    assert loaded.image_encoder.shift_factor == 0.25
     assert loaded.alphas_cumprod[:3].tolist() == [0.5, 0.25, 0.125]
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.backbones import text
+from diffagiqa.backbones.base import Prompts
 from diffagiqa.batches import PromptCache, stack_on
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
 from diffagiqa.model.config import TaskConfig
@@ -105,11 +106,15 @@ def test_a_stream_of_faults_is_not_held_back_for_a_full_batch(
 def test_the_prompts_used_last_are_kept() -> None:
     asked: list[list[str]] = []
 
-    def lengths(texts: Sequence[str]) -> list[int]:
+    def encoded(texts: Sequence[str]) -> list[Prompts]:
         asked.append(list(texts))
-        return [len(text) for text in texts]
+        return [Prompts(torch.tensor([len(text)]), torch.tensor([True])) for text in texts]
 
-    kept = PromptCache(lengths, size=2)  # type: ignore[arg-type]
+    cache = PromptCache(encoded, size=2 * torch.tensor([1]).nbytes)
+
+    def kept(texts: list[str]) -> list[int]:
+        return [int(prompt.text) for prompt in cache(texts)]
+
     assert kept(["a", "bb", "a"]) == [1, 2, 1]
     assert kept(["a"]) == [1]
     assert kept(["ccc", "a"]) == [3, 1]  # "bb" was used least recently

@@ -42,7 +42,7 @@ def stack_on(images: Sequence[Tensor], device: torch.device) -> Tensor:
 
 
 class PromptCache:
-    """Encoded prompts by their text; the least recently used are dropped first.
+    """Encoded prompts by their text, up to ``size`` bytes; the least recently used are dropped first.
 
     ``encode`` is called with the texts that are missing. Safe to call from several threads.
     """
@@ -62,7 +62,8 @@ class PromptCache:
             for text in distinct:
                 self._kept.move_to_end(text)
             found = [self._kept[text] for text in texts]
-            while len(self._kept) > self._size:
+            most = max(1, self._size // max(1, found[0].text.nbytes)) if found else 1
+            while len(self._kept) > most:
                 self._kept.popitem(last=False)
             return found
 
@@ -107,7 +108,8 @@ class BatchRunner:
 
     def __call__(self, images: Tensor, prompts: Prompts) -> ModelOutput:
         """(B, 3, H, W) on the device and B prompts -> their scores; a single image's by a CUDA graph."""
-        single = images.is_cuda and len(images) == 1 and not torch.is_grad_enabled()
+        single = images.is_cuda and len(images) == 1 and self.backbone.capturable
+        single = single and not torch.is_grad_enabled()
         device = self.backbone.device
         # Trainers call their rewards within their own autocast, which is none of a score's business.
         with current_device(device), exact_float32(device), without_autocast(device):
@@ -144,7 +146,7 @@ class BatchRunner:
             count = batch.stop - start
             if output is None:
                 # At most: another thread may have met the limit with a smaller batch meanwhile.
-                self.max_batch, self._full_batches = min(self.max_batch, count // 2), 0
+                self.max_batch, self._full_batches = max(1, min(self.max_batch, count // 2)), 0
                 continue
             self._full_batches += count == self.max_batch
             if self._full_batches >= GROW_AFTER:  # two threads may have counted at once
@@ -165,7 +167,7 @@ class BatchRunner:
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
-            if len(images) == 1:
+            if len(images) == 1 and not self.backbone.free_text_encoders():
                 height, width = images[0].shape[-2:]
                 raise DeviceError(
                     f"one image of {width} x {height} pixels does not fit the free memory of {device}; "
@@ -175,8 +177,9 @@ class BatchRunner:
         return None
 
     def release(self) -> None:
-        """Give back the memory that is only kept for speed: CUDA graphs, and freed blocks."""
+        """Give back the memory that is only kept for speed: CUDA graphs, text encoders, freed blocks."""
         self._graphs.clear()
+        self.backbone.free_text_encoders()
         release_memory(self.backbone.device)
 
 

@@ -1,20 +1,29 @@
-"""The checkpoint that the paper's authors released -> our model folder."""
+"""Published checkpoints, the paper's and DiNa-LRM's, -> our model folder."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
+from diffagiqa import dina
+from diffagiqa.backbones.adapter import copy_adapter
+from diffagiqa.backbones.tensors import read_state
 from diffagiqa.errors import WeightsError
 from diffagiqa.model.config import RELEASED_FEATURES, ModelConfig, TaskConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
-from diffagiqa.pretrained import load_strictly, named_backbone
+from diffagiqa.pretrained import (
+    adapter_of,
+    find_model,
+    load_model,
+    load_strictly,
+    named_backbone,
+    save_model,
+)
 
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 _HEADS = {
     "perception": ("fusion_quality", "quality_head"),
     "alignment": ("fusion_align", "align_head"),
@@ -34,7 +43,7 @@ class Conversion:
 def convert_released(
     checkpoint: str | Path,
     *,
-    backbone: str = "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    backbone: str = SD15,
     backbone_revision: str | None = None,
     tasks: tuple[str, ...] = ("perception",),
 ) -> Conversion:
@@ -44,7 +53,7 @@ def convert_released(
     "perception" is converted unless "alignment" is asked for (its head is in the file, but nothing
     says whether it was trained). Raises ``WeightsError`` naming missing and unexpected tensors.
     """
-    state = _read(Path(checkpoint))
+    state = read_state(Path(checkpoint), "the released .pth")
     unknown = [task for task in tasks if task not in _HEADS]
     if unknown or not tasks:
         raise WeightsError(
@@ -66,34 +75,34 @@ def convert_released(
     return Conversion(model.eval(), tuple(sorted(ignored)))
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    state: Any
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
+def convert_dina(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    backbone: str | None = None,
+    backbone_revision: str | None = None,
+) -> DiffAGIQA:
+    """DiNa-LRM's public layout, a folder or hub id, -> a model folder of ours with its adapter.
 
-            state = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"{file} cannot be read ({error.strerror or error})") from None
-    except Exception:  # hostile bytes make the unpickler raise far more than its own error
+    ``backbone``: default the one it names. Raises ``WeightsError`` for what is not understood.
+    """
+    source = find_model(str(folder))
+    if not dina.is_dina(source):
         raise WeightsError(
-            f"{file} is no plain state dict; expected the released .pth of tensors by name "
-            "(files that hold code are never unpickled)"
-        ) from None
-    if isinstance(state, dict) and set(state) == {"state_dict"}:
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(_is_plain(v) for v in state.values()):
-        raise WeightsError(f"{file} holds no state dict; expected dense tensors by name")
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def _is_plain(value: Any) -> bool:
-    """A dense tensor with its numbers in the file, not one number repeated to any size."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
-        return False
-    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+            f"{source} is no folder of DiNa-LRM; expected config.json, {dina.ADAPTER} and {dina.HEAD}"
+        )
+    model = load_model(source)
+    place = adapter_of(model.config, source)
+    assert place is not None
+    copy_adapter(place, Path(out) / "adapter")
+    model.config = replace(
+        model.config,
+        adapter="adapter",
+        backbone=named_backbone(backbone or model.config.backbone),
+        backbone_revision=backbone_revision,
+    )
+    save_model(model, out)
+    return model
 
 
 def _config_from_shapes(state: dict[str, Tensor], tasks: tuple[str, ...]) -> ModelConfig:

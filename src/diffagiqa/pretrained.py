@@ -14,9 +14,12 @@ from pathlib import Path
 
 import torch
 
-from diffagiqa import accel, checks
+from diffagiqa import accel, checks, dina
 from diffagiqa.accel.fold import fold
+from diffagiqa.backbones.adapter import WEIGHTS as ADAPTER_WEIGHTS
+from diffagiqa.backbones.adapter import copy_adapter
 from diffagiqa.backbones.base import Backbone
+from diffagiqa.backbones.folder import CONFIGS as BACKBONE_CONFIGS
 from diffagiqa.backbones.folder import find_backbone, load_backbone
 from diffagiqa.backbones.hub import fetch, is_hub_id
 from diffagiqa.backbones.tensors import read_tensors
@@ -28,8 +31,24 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 NOTICE = "NOTICE.txt"
 """What the model itself says that it is not good for; its scores do not depend on that."""
-PATTERNS = ["*.json", "*.safetensors", "backbone/**", "README.md", NOTICE]
+PATTERNS = [
+    "*.json",
+    "*.safetensors",
+    "backbone/**",
+    "adapter/*",
+    "README.md",
+    NOTICE,
+    *dina.PATTERNS,
+]
 """Of a hub repository, which may bring its backbone along; nothing but data is ever fetched."""
+SMALL = [
+    "*.json",
+    "README.md",
+    NOTICE,
+    "backbone/**/*.json",
+    "adapter/*.json",
+    f"{dina.ADAPTER}/*.json",
+]
 
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
@@ -71,15 +90,23 @@ def locate(
 
 
 def load_pretrained(
-    located: Located, device: torch.device, dtype: torch.dtype
+    located: Located, device: torch.device, dtype: torch.dtype, offload: bool = False
 ) -> tuple[DiffAGIQA, Backbone]:
     """The trained parts, folded for scoring, and the accelerated backbone, its weights in ``dtype``.
 
+    ``offload``: the backbone's weights wait in the CPU's memory.
     Raises ``WeightsError`` or ``BackboneError`` where files are missing or do not fit together.
     """
     config = located.config
     model = load_model(located.folder)
-    backbone = load_backbone(str(located.backbone), config.features, device=device, dtype=dtype)
+    backbone = load_backbone(
+        str(located.backbone),
+        config.features,
+        device=device,
+        dtype=dtype,
+        adapter=adapter_of(config, located.folder),
+        offload=offload,
+    )
     check_feature_channels(config, backbone)
     if accel.enabled():
         model = fold(model, backbone.dtype)
@@ -141,11 +168,15 @@ def load_model(folder: str | Path) -> DiffAGIQA:
     folder = Path(folder)
     with torch.device("meta"):  # no time on initial values, no second copy
         model = build_model(load_config(folder))
+    file = folder / (dina.HEAD if dina.is_dina(folder) else WEIGHTS)
     try:
-        tensors = dict(read_tensors(folder / WEIGHTS, torch.float32))
+        if dina.is_dina(folder):
+            tensors = dina.read_weights(folder)
+        else:
+            tensors = dict(read_tensors(file, torch.float32))
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{folder / WEIGHTS} cannot be read ({error})") from None
-    load_strictly(model, tensors, str(folder / WEIGHTS))
+        raise WeightsError(f"{file} cannot be read ({error})") from None
+    load_strictly(model, tensors, str(file))
     return model.eval()
 
 
@@ -171,10 +202,12 @@ def load_strictly(model: DiffAGIQA, tensors: dict[str, torch.Tensor], where: str
 
 
 def load_config(folder: str | Path) -> ModelConfig:
-    """The configuration of a model folder.
+    """The configuration of a model folder, ours or DiNa-LRM's.
 
     Raises ``WeightsError`` where it cannot be read, ``ConfigError`` where it is no valid one.
     """
+    if dina.is_dina(Path(folder)):
+        return dina.read_config(Path(folder))
     file = Path(folder) / CONFIG
     try:
         if file.stat().st_size > 1_000_000:
@@ -185,16 +218,52 @@ def load_config(folder: str | Path) -> ModelConfig:
     return ModelConfig.from_json(text)
 
 
-def find_model(name_or_path: str, revision: str | None = None) -> Path:
-    """The local folder of a trained model: a path, or a hub id fetched (or taken from the cache)."""
+@dataclass(frozen=True)
+class Outline:
+    """What a model folder says without its weights."""
+
+    tasks: tuple[str, ...]
+    backbone: str
+    revision: str | None
+    features: tuple[str, ...]
+    image_size: int
+    missing: tuple[str, ...]
+    """Files that it lacks."""
+
+
+def outline(folder: Path) -> Outline:
+    """Raises ``WeightsError`` or ``ConfigError`` where its configuration cannot be read."""
+    if dina.is_dina(folder):
+        backbone, features, _ = dina.read_layout(folder)
+        needed = [
+            dina.HEAD,
+            f"{dina.ADAPTER}/adapter_config.json",
+            f"{dina.ADAPTER}/{ADAPTER_WEIGHTS}",
+        ]
+        tasks, revision, size = (dina.TASK.name,), None, 1024
+    else:
+        config = load_config(folder)
+        backbone, features = backbone_reference(config, folder), config.features
+        needed = [WEIGHTS, *([f"{config.adapter}/{ADAPTER_WEIGHTS}"] if config.adapter else [])]
+        tasks, revision, size = config.task_names, config.backbone_revision, config.image_size
+    missing = tuple(file for file in needed if not (folder / file).is_file())
+    return Outline(tasks, backbone, revision, features, size, missing)
+
+
+def find_model(name_or_path: str, revision: str | None = None, *, weights: bool = True) -> Path:
+    """The local folder of a trained model: a path, or a hub id fetched (or taken from the cache).
+
+    Without ``weights`` only small files are fetched, and a folder of anything else is taken too.
+    """
     folder = Path(name_or_path).expanduser()
-    if (folder / CONFIG).is_file():
+    if (folder / CONFIG).is_file() or (folder.is_dir() and not weights):
         return folder
     if folder.exists() or not is_hub_id(name_or_path):
         raise WeightsError(
             f"{name_or_path} is no model folder; expected one with {CONFIG} and {WEIGHTS}"
         )
-    return fetch(name_or_path, revision, patterns=PATTERNS, what="model", error=WeightsError)
+    patterns = PATTERNS if weights else [*SMALL, *BACKBONE_CONFIGS]
+    return fetch(name_or_path, revision, patterns=patterns, what="model", error=WeightsError)
 
 
 def backbone_reference(config: ModelConfig, folder: str | Path) -> str:
@@ -209,6 +278,16 @@ def backbone_reference(config: ModelConfig, folder: str | Path) -> str:
     return config.backbone
 
 
+def adapter_of(config: ModelConfig, folder: str | Path) -> Path | None:
+    """The folder of the model's LoRA, None without one. Raises ``WeightsError`` for one elsewhere."""
+    if config.adapter is None:
+        return None
+    place = (Path(folder) / config.adapter).resolve()
+    if not place.is_relative_to(Path(folder).resolve()):
+        raise WeightsError(f"adapter {config.adapter} leads out of the model's folder {folder}")
+    return place
+
+
 def named_backbone(name_or_path: str) -> str:
     """A backbone's name as a configuration keeps it, where ``./`` is not the current folder.
 
@@ -220,7 +299,7 @@ def named_backbone(name_or_path: str) -> str:
 
 def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path) -> None:
     """Copy what lies in the model's ``folder`` beside its weights, if it does, to the ``other`` folder:
-    its backbone and its notice."""
+    its backbone, its adapter and its notice."""
     folder, other = Path(folder), Path(other)
     if folder.resolve() == other.resolve():
         return
@@ -228,6 +307,8 @@ def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path)
         place = Path(backbone_reference(config, folder))
         if place.is_dir():  # the scorer may have been given another one
             shutil.copytree(place, other / config.backbone, dirs_exist_ok=True)
+    if place := adapter_of(config, folder):
+        copy_adapter(place, other / str(config.adapter))
     if (folder / NOTICE).is_file():
         other.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / NOTICE, other / NOTICE)
@@ -240,7 +321,7 @@ def fingerprint(*folders: str | Path) -> str:
         files = sorted(
             file
             for file in Path(folder).rglob("*")
-            if file.suffix in (".json", ".safetensors", ".txt")
+            if file.suffix in (".json", ".safetensors", ".txt", ".pt")
             and file.name != NOTICE
             and file.is_file()
         )

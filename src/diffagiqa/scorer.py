@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from diffagiqa import checks
 from diffagiqa.accel import accelerate
-from diffagiqa.backbones.base import Backbone, Prompts
+from diffagiqa.backbones.base import CONDITION, TEXT, Backbone, Prompts
 from diffagiqa.backbones.folder import load_backbone
+from diffagiqa.backbones.prompt_store import PromptStore
 from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, one_each
@@ -32,7 +34,7 @@ from diffagiqa.errors import (
     ImageError,
     PromptError,
 )
-from diffagiqa.model.config import ModelConfig, shares_of
+from diffagiqa.model.config import ModelConfig, Pooling, shares_of
 from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.overlap import in_order
 from diffagiqa.pretrained import (
@@ -87,6 +89,7 @@ class Scorer:
         fingerprint: str = "",
         saved_in: Path | None = None,
         loader: Callable[[], Scorer] | None = None,
+        prompt_store: PromptStore | None = None,
     ) -> None:
         """Wrap a model built in memory; ``from_pretrained`` loads one.
 
@@ -99,6 +102,7 @@ class Scorer:
             fingerprint: identifies the weights in results.
             saved_in: the model's folder, needed for saving where ``model`` has been folded.
             loader: makes the same scorer in another process.
+            prompt_store: keeps encoded prompts on disk.
 
         Raises:
             ConfigError: an argument is not as expected.
@@ -116,8 +120,9 @@ class Scorer:
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
         self.runner = BatchRunner(self.model, backbone, self._seed)
-        self.prompts = PromptCache(self._encode, size=1024)
-        """Cleaned prompts -> encoded prompts; the 1024 last used are cached."""
+        self._prompt_store = prompt_store
+        self.prompts = PromptCache(self._encode, size=256 << 20)
+        """Cleaned prompts -> encoded prompts; the last used are cached, 256 MB of them."""
 
     @classmethod
     @torch.inference_mode(False)
@@ -132,6 +137,10 @@ class Scorer:
         seed: int = 0,
         batch_size: int | None = None,
         limits: ImageLimits = DEFAULT_LIMITS,
+        noise_draws: int | None = None,
+        timesteps: Sequence[int] | None = None,
+        offload: bool = False,
+        prompt_cache: str | Path | None = None,
     ) -> Scorer:
         """Load a trained model; without arguments, the one in the package.
 
@@ -146,6 +155,11 @@ class Scorer:
             seed: of the noise, 0 or more.
             batch_size: images per pass, halved when memory runs out; default: 8, on CUDA 32.
             limits: largest file and image accepted.
+            noise_draws: that a score is averaged over; default: as the model is configured.
+            timesteps: of the noise, that a score is averaged over; default: as the model is configured.
+            offload: keep the backbone's weights in the CPU's memory, and send them to the device layer
+                by layer: slow, for GPUs that do not hold them. Needs accelerate.
+            prompt_cache: folder that keeps encoded prompts for later runs.
 
         Raises:
             WeightsError: the model cannot be found or does not fit its configuration or backbone.
@@ -157,19 +171,29 @@ class Scorer:
             checks.whole("batch_size", batch_size, 1)
         chosen_device = choose_device(device)
         located = locate(name_or_path, backbone=backbone, revision=revision)
-        model, frozen = load_pretrained(located, chosen_device, choose_dtype(chosen_device, dtype))
+        config = averaging(located.config, noise_draws, timesteps)
+        chosen_dtype = choose_dtype(chosen_device, dtype)
+        model, frozen = load_pretrained(located, chosen_device, chosen_dtype, offload)
+        model.config = config
+        fingerprint, store = located.fingerprint, None
+        if prompt_cache is not None:
+            store = PromptStore(prompt_cache, f"{fingerprint} {config.long_prompts} {chosen_dtype}")
+        if config != located.config:  # other scores, so another name
+            fingerprint = hashlib.sha256((fingerprint + config.to_json()).encode()).hexdigest()[:16]
         return cls(
             model,
             frozen,
             seed=seed,
             batch_size=batch_size,
             limits=limits,
-            fingerprint=located.fingerprint,
+            fingerprint=fingerprint,
             saved_in=located.folder,
             loader=partial(
                 cls.from_pretrained, name_or_path, backbone=backbone, revision=revision, device=device,
-                dtype=dtype, seed=seed, batch_size=batch_size, limits=limits,
+                dtype=dtype, seed=seed, batch_size=batch_size, limits=limits, noise_draws=noise_draws,
+                timesteps=timesteps, offload=offload, prompt_cache=prompt_cache,
             ),
+            prompt_store=store,
         )  # fmt: skip
 
     @classmethod
@@ -179,6 +203,7 @@ class Scorer:
         backbone: str,
         config: ModelConfig | None = None,
         *,
+        pooling: Pooling = "pyramid",
         init_seed: int = 0,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
@@ -190,6 +215,8 @@ class Scorer:
             backbone: folder in diffusers format, or hub id.
             config: default: the paper's model with the backbone's own features, image size and timestep;
                 feature widths are read from the backbone.
+            pooling: without ``config``, "queries" takes DiNa-LRM's head in place of the pyramid, on
+                diffusion transformers.
             init_seed: of the trained parts' initial weights, 0 or more.
             device: as in ``from_pretrained``.
             dtype: as in ``from_pretrained``.
@@ -211,7 +238,7 @@ class Scorer:
             device=chosen_device,
             dtype=choose_dtype(chosen_device, dtype),
         )
-        config = config_for(frozen, config)
+        config = config_for(frozen, config, pooling)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             model = build_model(config)
@@ -506,9 +533,36 @@ class Scorer:
             "+".join(what for what, so in unlike.items() if so),
         )
 
+    def encode_ahead(self, prompts: Iterable[str]) -> None:
+        """Encode all prompts of a job, then give the text encoders' memory back before images come.
+
+        Worth it where text encoders are large, and with a ``prompt_cache`` for more prompts than memory
+        holds.
+
+        Raises:
+            PromptError: a prompt is no text, or too long.
+        """
+        for prompt in prompts:
+            self.prompts([clean_prompt(prompt)])
+        if not all(self.config.use_text and task.use_text for task in self.config.tasks):
+            self.backbone.no_text()
+        self.backbone.free_text_encoders()
+
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
     def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
+        store = self._prompt_store
+        if store is None:
+            return self._encode_now(prompts)
+        stored = {text: store.read(text, self.device) for text in prompts}
+        missing = [text for text, prompt in stored.items() if prompt is None]
+        if missing:
+            for text, prompt in zip(missing, self._encode_now(missing), strict=True):
+                store.write(text, prompt)
+                stored[text] = prompt
+        return [prompt for text in prompts if (prompt := stored[text]) is not None]
+
+    def _encode_now(self, prompts: Sequence[str]) -> list[Prompts]:
         try:
             with without_autocast(self.device):  # kept for callers without autocast, too
                 return self.backbone.encode_prompts(prompts, self.config.long_prompts)
@@ -521,13 +575,35 @@ class Scorer:
         )
 
 
-def config_for(backbone: Backbone, config: ModelConfig | None = None) -> ModelConfig:
+def averaging(
+    config: ModelConfig, noise_draws: int | None = None, timesteps: Sequence[int] | None = None
+) -> ModelConfig:
+    """``config`` with another number of noise draws, or other timesteps, that scores are averaged over.
+
+    Raises ``ConfigError`` where they are out of range.
+    """
+    if noise_draws is not None:
+        config = replace(config, noise_draws=checks.whole("noise_draws", noise_draws, 1))
+    if timesteps is not None:
+        first, *others = checks.several("timesteps", timesteps, "whole numbers from 0 to 999") or [
+            None
+        ]
+        config = replace(config, timestep=first, further_timesteps=tuple(others))
+    return config
+
+
+def config_for(
+    backbone: Backbone, config: ModelConfig | None = None, pooling: Pooling = "pyramid"
+) -> ModelConfig:
     """``config``, or the backbone's defaults, with the backbone's name and feature widths."""
     if config is None:
         own = backbone.defaults
+        features = own.features
+        if pooling == "queries":
+            features = (*features, *(name + TEXT for name in features), CONDITION)
         config = ModelConfig(
-            image_size=own.image_size, fit=own.fit, timestep=own.timestep,
-            features=own.features, feature_channels=backbone.feature_channels(own.features),
+            image_size=own.image_size, fit=own.fit, timestep=own.timestep, pooling=pooling,
+            features=features, feature_channels=backbone.feature_channels(features),
         )  # fmt: skip
     channels = backbone.feature_channels(config.features)
     return replace(config, backbone=named_backbone(backbone.name), feature_channels=channels)

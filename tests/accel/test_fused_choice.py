@@ -29,15 +29,15 @@ class OnGpu:
 
 
 def test_a_fused_network_is_the_same_on_a_cpu(backbone: StableDiffusion) -> None:
-    network = copy.deepcopy(backbone.vae_encoder)
+    network = copy.deepcopy(backbone.image_encoder.encoder)
     fuse(network)
     kinds = {type(module) for module in network.modules()}
     assert {FusedGroupNorm, FusedResnet} <= kinds
     assert not {torch.nn.GroupNorm, ResnetBlock2D} & kinds
-    assert network.state_dict().keys() == backbone.vae_encoder.state_dict().keys()
+    assert network.state_dict().keys() == backbone.image_encoder.encoder.state_dict().keys()
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(network(images), backbone.vae_encoder(images))
+        assert torch.equal(network(images), backbone.image_encoder.encoder(images))
 
 
 def test_kernels_are_used_on_a_gpu_until_they_are_switched_off() -> None:

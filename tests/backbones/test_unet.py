@@ -60,14 +60,14 @@ def test_walk_equals_the_library_forward(changes: dict[str, Any]) -> None:
     hooks = []
     for name in names[1:]:
         module = unet.get_submodule(name)
-        if ".attentions." in name:
+        if ".attentions." in name and ".transformer_blocks." not in name:
             module = module.transformer_blocks[0].ff.net[0]  # type: ignore[index, union-attr]
         hooks.append(module.register_forward_hook(keep(name)))
     unet(latents, 51, encoder_hidden_states=text)
     for hook in hooks:
         hook.remove()
 
-    walked = dict(walk_unet(unet, latents, 51, text))
+    walked = dict(walk_unet(unet, latents, 51, text, extras=names))
     assert list(walked) == names
     for name in names:
         wanted = seen[name]
@@ -93,12 +93,20 @@ def test_dropping_unused_modules_changes_no_feature() -> None:
 
 
 @pytest.mark.parametrize(
-    "last", ["mid_block.attentions.0", "down_blocks.1.attentions.1", "up_blocks.3.resnets.2"]
+    "last",
+    [
+        "mid_block.attentions.0",
+        "down_blocks.1.attentions.1",
+        "up_blocks.3.resnets.2",
+        "up_blocks.1.attentions.0.transformer_blocks.0",
+        "up_blocks.1.attentions.1.transformer_blocks.1.attn2",
+        "down_blocks.0.attentions.0.transformer_blocks.1.attn2.to_q",
+    ],
 )
 @torch.no_grad()
 def test_any_last_feature_can_be_the_end(last: str) -> None:
     latents, text = inputs()
-    whole, cut = small_unet(), small_unet()
+    whole, cut = (small_unet(transformer_layers_per_block=2) for _ in range(2))
     drop_unused(cut, (last,))
     wanted = unet_features(whole, latents, 51, text, (last,))
     assert torch.equal(unet_features(cut, latents, 51, text, (last,))[last], wanted[last])

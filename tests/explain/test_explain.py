@@ -53,12 +53,14 @@ def test_probabilities_are_those_of_the_attention_layer(backbone: StableDiffusio
     hidden = torch.randn(1, channels, 4, 4, generator=torch.Generator().manual_seed(0))
     text = encode_text(backbone, ["a red fox"])
     seen: dict[str, torch.Tensor] = {}
+    before = block.norm2.register_forward_pre_hook(lambda _, inputs: seen.update(tokens=inputs[0]))
     handle = block.attn2.register_forward_hook(
         lambda _, inputs, output: seen.update(input=inputs[0], output=output)
     )
     with torch.no_grad():
         transformer(hidden, encoder_hidden_states=text)
         handle.remove()
+        before.remove()
         attention = block.attn2
         query, key, value = (
             layer(x).unflatten(2, (attention.heads, -1)).transpose(1, 2)
@@ -68,7 +70,7 @@ def test_probabilities_are_those_of_the_attention_layer(backbone: StableDiffusio
         )  # fmt: skip
         weights = (query @ key.transpose(-1, -2) * attention.scale).softmax(-1)
         own = attention.to_out[0]((weights @ value).transpose(1, 2).flatten(2))
-        ours = cross_attention(transformer, hidden, text)
+        ours = cross_attention(block, seen["tokens"], text, hidden)
     torch.testing.assert_close(own, seen["output"], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(ours.flatten(2).transpose(1, 2), weights.mean(1))
 

@@ -60,7 +60,8 @@ def test_a_task_without_text_does_not_hear_the_prompt(backbone: StableDiffusion)
 def test_latents_by_hand(backbone: StableDiffusion) -> None:
     """A posterior of 2 +- 0.5 at 3 deviations, shifted and scaled, with noise of 4."""
     own = copy.deepcopy(backbone)
-    own.shift_factor, own.scaling_factor = 0.5, 0.2
+    encoder = own.image_encoder
+    encoder.shift_factor, encoder.scaling_factor = 0.5, 0.2
     own.alphas_cumprod = torch.tensor([0.64], dtype=torch.float64)
     mean, std, posterior, diffusion = (
         torch.full((1, 4, 2, 2), value) for value in (2.0, 0.5, 3.0, 4.0)
@@ -96,9 +97,9 @@ def test_pictures_are_encoded_in_pieces(
 ) -> None:
     images = torch.rand(5, 3, 64, 64)
     whole = backbone.encode_image(images)  # gradients are on: in one piece
-    monkeypatch.setattr("diffagiqa.backbones.unet.ENCODED_AT_ONCE", 2 * 64 * 64)
+    monkeypatch.setattr("diffagiqa.backbones.vae.ENCODED_AT_ONCE", 2 * 64 * 64)
     sizes = []
-    handle = backbone.vae_encoder.register_forward_pre_hook(
+    handle = backbone.image_encoder.encoder.register_forward_pre_hook(
         lambda _module, inputs: sizes.append(len(inputs[0]))
     )
     with torch.no_grad():

@@ -31,9 +31,11 @@ def accelerate(backbone: Backbone) -> Backbone:
     """
     from diffagiqa.backbones.unet import StableDiffusion
 
-    if enabled() and isinstance(backbone, StableDiffusion):
+    if not enabled() or backbone.execution_device is not None:  # weights come and go
+        return backbone
+    if isinstance(backbone, StableDiffusion):
         from diffagiqa.accel.fused import fuse_where_supported
 
-        for network in (backbone.unet, backbone.vae_encoder):
+        for network in (backbone.unet, backbone.image_encoder):
             fuse_where_supported(network, backbone.device)
     return backbone

@@ -32,7 +32,8 @@ def fold(model: DiffAGIQA, dtype: torch.dtype | None = None) -> DiffAGIQA:
     if dtype is not None:
         model.pyramid.to(dtype)
         for head in model.heads.values():
-            head.fusion.to(dtype)  # type: ignore[operator, union-attr]
+            if isinstance(head.fusion, nn.Module):  # queries work in float32
+                head.fusion.to(dtype)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 

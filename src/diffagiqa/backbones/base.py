@@ -16,6 +16,11 @@ from diffagiqa.errors import ConfigError
 Fit = Literal["resize", "crop", "pad", "native"]
 LongPrompts = Literal["truncate", "chunk", "released"]
 
+CONDITION = "condition"
+"""Feature of diffusion transformers, (B, C, 1, 1): what modulates every block."""
+TEXT = ".text"
+"""Ends the names of features of the text tokens, (B, C, 1, L)."""
+
 Encoded = tuple[Tensor, ...]
 """What ``encode_image`` makes of B images: tensors with the images first, so that a caller can index,
 repeat and join them without knowing what they are."""
@@ -80,12 +85,18 @@ class Backbone(nn.Module, ABC):
     defaults: Defaults
     side_multiple: int = 64
     """Both sides of the images that it takes are multiples of this, in pixels."""
+    licence: str = ""
+    """Of the weights that its class was published with; fine-tuned ones may have another."""
+    capturable: bool = False
+    """Whether its forward pass can be recorded as a CUDA graph."""
 
     def __init__(self, name: str = "") -> None:
         super().__init__()
         self.name = name
         self.checkpoint_activations = False
         """Recompute activations in the backward pass: less memory, more time (training only)."""
+        self.execution_device: torch.device | None = None
+        """Where it computes, if its weights wait in another memory."""
 
     def freeze(self) -> None:
         """No gradients for the parameters, evaluation mode: called once the parts are in place."""
@@ -103,8 +114,8 @@ class Backbone(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
-        return next(self.parameters()).device
+        """Where it computes."""
+        return self.execution_device or next(self.parameters()).device
 
     @abstractmethod
     def feature_names(self) -> list[str]:
@@ -126,6 +137,11 @@ class Backbone(nn.Module, ABC):
 
         An encoding does not depend on the prompts beside it.
         """
+
+    def free_text_encoders(self) -> bool:
+        """Give the memory of its text encoders back, if there is any to give; the next prompt reads them
+        anew."""
+        return False
 
     @abstractmethod
     def no_text(self, length: int | None = None) -> Prompts:

@@ -20,10 +20,12 @@ class Noise:
 
     posterior: Tensor | None
     diffusion: Tensor
+    timestep: int | None = None
+    """Where it is added; None: where the model's configuration says."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Noise:
         posterior = None if self.posterior is None else self.posterior.to(device, dtype)
-        return Noise(posterior, self.diffusion.to(device, dtype))
+        return Noise(posterior, self.diffusion.to(device, dtype), self.timestep)
 
     def repeat(self, times: int) -> Noise:
         """Noise that differs per image, ``times`` over; noise shared by all images stays (1, ...)."""
@@ -31,7 +33,7 @@ class Noise:
             return self
         each = (times, *[1] * (self.diffusion.ndim - 1))
         posterior = None if self.posterior is None else self.posterior.repeat(each)
-        return Noise(posterior, self.diffusion.repeat(each))
+        return Noise(posterior, self.diffusion.repeat(each), self.timestep)
 
     def of(self, rows: Sequence[int]) -> Noise:
         """Of noise that differs per image, that of some images."""

@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffagiqa.backbones import text
 from diffagiqa.backbones.base import Backbone, Defaults, Encoded, Prompts
 from diffagiqa.backbones.noise import Noise
-from diffagiqa.backbones.unet_walk import WORDS, feature_channels, feature_names, unet_features
-from diffagiqa.device import at_least_float32, ran_out_of_memory, release_memory
+from diffagiqa.backbones.unet_walk import (
+    BLOCKS,
+    QUERY,
+    WORDS,
+    feature_channels,
+    feature_names,
+    unet_features,
+)
+from diffagiqa.backbones.vae import ImageEncoder
+from diffagiqa.device import ran_out_of_memory, release_memory
 
 RELEASED_FEATURES = (
     "mid_block.attentions.0",
@@ -21,38 +29,31 @@ RELEASED_FEATURES = (
     "up_blocks.1.attentions.2",
     "up_blocks.2.attentions.0",
 )
-ENCODED_AT_ONCE = 512 * 512
-"""Pixels per pass of the VAE encoder on a CPU: its activations are the largest, and more images at a
-time make it no faster there."""
 
 
 class StableDiffusion(Backbone):
     """VAE encoder, text encoder and U-Net of one Stable Diffusion model."""
 
     defaults = Defaults(RELEASED_FEATURES)
+    licence = "CreativeML OpenRAIL-M (1.x) or OpenRAIL++-M (2.x)"
+    capturable = True
 
     def __init__(
         self,
         *,
-        vae_encoder: Any,
-        quant_conv: nn.Module | None,
+        image_encoder: ImageEncoder,
         unet: Any,
         text_encoder: Any,
         tokenizer: Any,
         alphas_cumprod: Tensor,
-        scaling_factor: float,
-        shift_factor: float = 0.0,
         name: str = "",
     ) -> None:
         super().__init__(name)
-        self.vae_encoder: Any = vae_encoder
-        self.quant_conv = quant_conv
+        self.image_encoder = image_encoder
         self.unet: Any = unet
         self.text_encoder: Any = text_encoder
         self.tokenizer = tokenizer
         self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)  # (T,)
-        self.scaling_factor = scaling_factor
-        self.shift_factor = shift_factor
         self._no_text: tuple[Any, Prompts] | None = None
         self.freeze()
 
@@ -62,7 +63,7 @@ class StableDiffusion(Backbone):
 
     @property
     def device(self) -> torch.device:
-        return next(self.unet.parameters()).device  # type: ignore[no-any-return]
+        return self.execution_device or next(self.unet.parameters()).device  # type: ignore[no-any-return]
 
     def feature_names(self) -> list[str]:
         return feature_names(self.unet)
@@ -71,26 +72,12 @@ class StableDiffusion(Backbone):
         return feature_channels(self.unet, names)
 
     def latent_shape(self, height: int, width: int) -> tuple[int, ...]:
-        scale = 2 ** (len(self.vae_encoder.down_blocks) - 1)  # 8 for Stable Diffusion
+        scale = self.image_encoder.scale
         return (int(self.unet.config.in_channels), height // scale, width // scale)
 
     def encode_image(self, images: Tensor) -> Encoded:
-        """(B, 3, H, W) about [-1, 1] -> posterior mean and standard deviation, (B, C, H/8, W/8) each.
-
-        Std is exp(0.5 * clamp(logvar, -30, 20)), as in latent diffusion's diagonal Gaussian.
-        """
-        images = images.to(next(self.vae_encoder.parameters()).dtype)
-        if self.checkpoint_activations and torch.is_grad_enabled():
-            moments = _checkpointed_encoder(self.vae_encoder, images)
-        elif images.device.type == "cpu" and not torch.is_grad_enabled():
-            pieces = images.split(max(1, ENCODED_AT_ONCE // images[0, 0].numel()))
-            moments = torch.cat([self.vae_encoder(piece) for piece in pieces])
-        else:
-            moments = self.vae_encoder(images)
-        if self.quant_conv is not None:
-            moments = self.quant_conv(moments)
-        mean, logvar = at_least_float32(moments).chunk(2, dim=1)
-        return mean, torch.exp(0.5 * logvar.clamp(-30.0, 20.0))
+        """Posterior mean and standard deviation, (B, C, H/8, W/8) each."""
+        return self.image_encoder(images, self.checkpoint_activations)  # type: ignore[no-any-return]
 
     def features(
         self,
@@ -113,8 +100,7 @@ class StableDiffusion(Backbone):
         z0 is the scaled posterior sample, or its mean where ``noise.posterior`` is None.
         """
         noise = noise.to(mean.device, mean.dtype)
-        sample = mean if noise.posterior is None else mean + std * noise.posterior
-        clean = (sample - self.shift_factor) * self.scaling_factor
+        clean = self.image_encoder.latents(mean, std, noise)
         signal = float(self.alphas_cumprod[timestep])
         return signal**0.5 * clean + (1 - signal) ** 0.5 * noise.diffusion
 
@@ -141,15 +127,16 @@ class StableDiffusion(Backbone):
                 self._no_text = (key, self.encode_prompts([""])[0])
         empty = self._no_text[1]
         times = (length or len(empty.text)) // len(empty.text)
-        return (
-            empty if times == 1 else Prompts(empty.text.repeat(times, 1), empty.words.repeat(times))
-        )
+        if times == 1:
+            return empty
+        return Prompts(empty.text.repeat(times, 1), empty.words.repeat(times), empty.pooled)
 
     def word_features(self, names: Sequence[str]) -> tuple[str, ...]:
         """Cross-attentions of all transformers up to the last of ``names``."""
         order = self.feature_names()
-        last = max(order.index(name) for name in names)
-        return tuple(name + WORDS for name in order[: last + 1] if ".attentions." in name)
+        computed = order[: max(order.index(name) for name in names) + 1]
+        first = f".{BLOCKS}.0{QUERY}"  # a transformer's first feature
+        return tuple(name.replace(first, WORDS) for name in computed if name.endswith(first))
 
     def word_positions(
         self, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str = "truncate"
@@ -158,20 +145,3 @@ class StableDiffusion(Backbone):
 
     def _hidden(self, ids: Tensor) -> Tensor:
         return self.text_encoder(ids)[0]  # type: ignore[no-any-return]  # (k,77) -> (k,77,D)
-
-
-def _checkpointed_encoder(encoder: Any, images: Tensor) -> Tensor:
-    """The VAE encoder's forward, each residual block recomputed in the backward pass."""
-    from torch.utils.checkpoint import checkpoint
-
-    def run(module: nn.Module, hidden: Tensor) -> Tensor:
-        return checkpoint(module, hidden, use_reentrant=False)  # type: ignore[no-any-return]
-
-    hidden = run(encoder.conv_in, images)
-    for block in encoder.down_blocks:
-        for resnet in block.resnets:
-            hidden = checkpoint(resnet, hidden, None, use_reentrant=False)
-        for downsampler in block.downsamplers or ():
-            hidden = run(downsampler, hidden)
-    hidden = run(encoder.mid_block, hidden)
-    return encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""``diffagiqa convert``: the released checkpoint -> a model folder."""
+"""``diffagiqa convert``: a published checkpoint -> a model folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,18 @@ from diffagiqa.data.wording import counted
 
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="The released checkpoint, .pth or .safetensors.")
+        str,
+        typer.Argument(
+            help="The released checkpoint, .pth or .safetensors; or a folder or hub id of DiNa-LRM."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Model folder to write.")],
     backbone: Annotated[
-        str, typer.Option(help="Stable Diffusion 1.5 in diffusers format, folder or hub id.")
-    ] = "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        str | None,
+        typer.Option(
+            help="Its backbone in diffusers format, folder or hub id. Default: the one it was trained on."
+        ),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Revision of a hub backbone, such as a commit.")
     ] = None,
@@ -28,17 +34,24 @@ def convert(
         ),
     ] = False,
 ) -> None:
-    """Convert the checkpoint of the paper's authors to a model folder.
+    """Convert a published checkpoint, the paper's or DiNa-LRM's, to a model folder.
 
-    Example:
+    Examples:
         diffagiqa convert released.pth models/released
+        diffagiqa convert liuhuohuo/DiNa-LRM-SD35M-12layers models/dina
     """
-    from diffagiqa.convert import convert_released
+    from diffagiqa.backbones.hub import is_hub_id
+    from diffagiqa.convert import SD15, convert_dina, convert_released
     from diffagiqa.pretrained import save_model
 
+    if Path(checkpoint).is_dir() or (is_hub_id(checkpoint) and not Path(checkpoint).exists()):
+        model = convert_dina(checkpoint, out, backbone=backbone, backbone_revision=revision)
+        count = sum(parameter.numel() for parameter in model.parameters())
+        typer.echo(f"{out}: {count / 1e6:.1f} M parameters for preference, and an adapter")
+        return
     tasks = ("perception", "alignment") if alignment else ("perception",)
     result = convert_released(
-        checkpoint, backbone=backbone, backbone_revision=revision, tasks=tasks
+        checkpoint, backbone=backbone or SD15, backbone_revision=revision, tasks=tasks
     )
     save_model(result.model, out)
     count = sum(parameter.numel() for parameter in result.model.parameters())

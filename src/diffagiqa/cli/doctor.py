@@ -9,44 +9,37 @@ import re
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
+from diffagiqa.cli.doctor_model import BAD, GOOD, MISSING, NOTE, Check, model_checks
 from diffagiqa.data.wording import counted
 
 FOR_DEVELOPERS = ("test", "docs")  # extras that users of the package do not need
-GOOD, NOTE = "ok", "note"  # note: usable, with something to know
-MISSING, BAD = "missing", "bad"  # missing: something optional; bad: scoring fails
 _NEEDED_DISK = 8e9  # bytes: Stable Diffusion 1.5 and room to work
-
-
-class Check(NamedTuple):
-    """One line of the report; ``advice`` is empty where there is nothing to do."""
-
-    topic: str
-    state: str
-    found: str
-    advice: str = ""
 
 
 def doctor(
     model: Annotated[
         str | None,
-        typer.Option(help="Model folder or hub id to check. Default: the model in the package."),
+        typer.Option(
+            help="Model or backbone to check, folder or hub id. Default: the model in the package."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
 ) -> None:
     """Check this installation: versions, device, number format, model, disk, and what is missing.
 
-    Nothing is downloaded. Exit code: 0 if pictures can be scored, 1 if not, 2 for wrong use.
+    Of a hub id only small files are fetched, no weights. Exit code: 0 if images can be scored, 1 if not,
+    2 for wrong use.
 
     Examples:
         diffagiqa doctor
         diffagiqa doctor --model runs/mine/best --json
+        diffagiqa doctor --model stabilityai/stable-diffusion-3.5-medium
     """
-    of_model = _model(model)
-    checks = [_python(), *_libraries(), *_device(), of_model, *_hub(), *_extras()]
+    checks = [_python(), *_libraries(), *_device(), *_models(model), *_hub(model), *_extras()]
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -89,10 +82,9 @@ def _device() -> list[Check]:
     from diffagiqa.device import choose_device, choose_dtype
 
     device = choose_device()
-    name, memory = platform.processor() or platform.machine(), _memory()
+    name, memory = platform.processor() or platform.machine(), _memory(device)
     if device.type == "cuda":
-        found = torch.cuda.get_device_properties(device)
-        name, memory = found.name, found.total_memory
+        name = torch.cuda.get_device_properties(device).name
     dtype = str(choose_dtype(device)).removeprefix("torch.")
     size = f", {memory / 1e9:.0f} GB" if memory else ""
     checks = [Check("device", GOOD, f"{device.type} ({name}{size}), computing in {dtype}")]
@@ -118,44 +110,17 @@ def _kernels(device: Any) -> Check:
     return Check("kernels", NOTE, f"PyTorch's own only: {fault}", advice)
 
 
-def _model(name: str | None) -> Check:
-    """What is said of the model."""
-    from diffagiqa.errors import DiffAGIQAError
+def _models(name: str | None) -> list[Check]:
+    if not _version("torch"):
+        return [Check("model", BAD, "not usable", "pip install torch")]
+    from diffagiqa.device import choose_device, choose_dtype
 
-    try:
-        from diffagiqa.backbones.folder import find_backbone
-        from diffagiqa.pretrained import (
-            DEFAULT_MODEL,
-            WEIGHTS,
-            backbone_reference,
-            find_model,
-            load_config,
-            read_notice,
-        )
-
-        folder = Path(name).expanduser() if name else DEFAULT_MODEL
-        if name and not folder.exists():
-            os.environ["HF_HUB_OFFLINE"] = "1"  # look, never fetch
-            folder = find_model(name)
-        config = load_config(folder)
-        if not (folder / WEIGHTS).is_file():
-            advice = "fetch or train the model anew"
-            return Check("model", BAD, f"{folder} lacks {WEIGHTS}", advice)
-        place = Path(backbone_reference(config, folder))
-        if not place.is_dir():
-            os.environ["HF_HUB_OFFLINE"] = "1"
-            place = find_backbone(str(place), config.backbone_revision)
-    except (DiffAGIQAError, ImportError) as error:
-        return Check("model", BAD, "not usable", str(error))
-    tasks = ", ".join(config.task_names)
-    size = sum(file.stat().st_size for file in place.rglob("*.safetensors")) / 1e6
-    found = f"{folder}: {tasks} at {config.image_size} pixels, backbone of {size:.0f} MB in {place}"
-    notice = read_notice(folder)
-    return Check("model", NOTE if notice else GOOD, found, notice)
+    device = choose_device()
+    return list(model_checks(name, choose_dtype(device), _memory(device)))
 
 
-def _hub() -> list[Check]:
-    """The hub cache: whether it holds the usual backbone, and whether there is room for one."""
+def _hub(model: str | None) -> list[Check]:
+    """The hub cache: whether it holds the usual backbone, unless a model is named, and how much room."""
     if not _version("huggingface_hub"):
         return []
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -164,6 +129,8 @@ def _hub() -> list[Check]:
 
     backbone = ModelConfig().backbone
     cache = Path(HF_HUB_CACHE).absolute()
+    if model is not None:
+        return [_disk(cache)]
     if (cache / f"models--{backbone.replace('/', '--')}").is_dir():
         return [Check("backbone", GOOD, f"{backbone} in {cache}"), _disk(cache)]
     advice = f"for models trained on it: hf download {backbone}, or --backbone FOLDER"
@@ -214,7 +181,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _memory() -> int:
+def _memory(device: Any) -> int:
+    """Bytes on a GPU, else of the machine."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -6,7 +6,7 @@ score (occlusion) or scaled to a largest magnitude of 1 (the gradient-based ones
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from diffagiqa import checks
 from diffagiqa.backbones.base import Prompts
+from diffagiqa.model.queries import QueryHead
 from diffagiqa.scorer import Scorer
 
 
@@ -70,22 +71,39 @@ def gradient_map(
 def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Tensor:
     """Grad-CAM (arXiv 1610.02391), negated: one forward pass.
 
-    The score is a function of the mean over positions of the head's fused map. A position's deviation
-    from the mean times the score's gradient is its share in the score, to first order. Mean over the
-    draws of noise.
+    The score is a function of the mean over positions of the head's fused map, or with queries of the
+    image tokens of every layer. A position's deviation from the mean times the score's gradient is its
+    share in the score, to first order. Mean over the draws of noise.
     """
     head: Any = scorer.model.heads[task]
     prompts = Prompts.stack(scorer.prompts([prompt]))
     with torch.no_grad():
         stages = scorer.runner.intermediates(image[None].to(scorer.device), prompts, until="fused")
-    shares = []
-    for fused in stages["fused"]:
-        maps = fused[task].float().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(head.regress(maps).sum(), maps)
-        deviation = (maps - maps.mean((2, 3), keepdim=True)).detach()
-        shares.append((deviation * gradient).sum(1, keepdim=True))
-    total = torch.stack(shares).mean(0)  # (1,1,P,P)
+    if isinstance(head, QueryHead):
+        index = scorer.model.pass_of[task]
+        draws = [_token_shares(head, passes[index]) for passes in stages["pyramid"]]
+    else:
+        draws = [_shares(head.regress, fused[task].float()) for fused in stages["fused"]]
+    total = torch.stack(draws).mean(0)  # (1,1,P,P)
     return _scaled(-F.interpolate(total, size=image.shape[-2:], mode="bilinear")[0, 0].cpu())
+
+
+def _shares(score: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+    """(1, C, h, w) -> (1, 1, h, w): what every position gives to the score, to first order."""
+    maps = maps.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(maps).sum(), maps)
+    deviation = (maps - maps.mean((2, 3), keepdim=True)).detach()
+    return (deviation * gradient).sum(1, keepdim=True)
+
+
+def _token_shares(head: QueryHead, features: Mapping[str, Tensor]) -> Tensor:
+    """``_shares`` of all layers of image tokens, added; (1, 1, h, w)."""
+    return sum(  # type: ignore[return-value]
+        _shares(
+            lambda maps, n=name: head.regress(head.fusion({**features, n: maps})), features[name]
+        )  # type: ignore[misc]
+        for name in head.image_names
+    )
 
 
 METHODS: dict[str, Callable[..., Tensor]] = {

@@ -12,13 +12,13 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from diffagiqa import checks
-from diffagiqa.backbones.base import Fit, LongPrompts
+from diffagiqa.backbones.base import CONDITION, TEXT, Fit, LongPrompts
 from diffagiqa.backbones.unet import RELEASED_FEATURES
 from diffagiqa.errors import ConfigError
 
 Posterior = Literal["sample", "mean"]
 Prompting = Literal["per_task", "shared", "none"]
-Pooling = Literal["pyramid", "plain"]
+Pooling = Literal["pyramid", "plain", "queries"]
 SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
 
 PROMPT_TASKS = ("alignment", "preference")
@@ -129,7 +129,10 @@ class ModelConfig:
     borders. "native" keeps the aspect ratio, shrinks images of more than image_size**2 pixels and
     enlarges none."""
     timestep: int = 51
-    """Of the noise and the U-Net, 0 to 999. The release asks for 50; its PNDM scheduler makes it 51."""
+    """Of the noise, 0 to 999. The release asks for 50; its PNDM scheduler makes it 51. With
+    flow matching, thousandths of the noise level."""
+    further_timesteps: tuple[int, ...] = ()
+    """Others that a score is averaged over as well, 0 to 16."""
     posterior: Posterior = "sample"
     """Of the VAE: a seeded "sample", or its "mean"."""
     noise_draws: int = 1
@@ -155,7 +158,17 @@ class ModelConfig:
     """Kernel size of a prompter, in pixels; odd."""
 
     pooling: Pooling = "pyramid"
-    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation)."""
+    """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "queries", for diffusion
+    transformers, DiNa-LRM's: learnt queries attend to image tokens, text tokens (features that end in
+    ``.text``) and know the feature ``condition``. Its scores have no limits, 0.5 is the middle."""
+    queries: int = 4
+    """With "queries": how many."""
+    query_width: int = 0
+    """Their channels; 0: as many as the image tokens have."""
+    query_heads: int = 8
+    """Heads of their attention; divides the width."""
+    adapter: str | None = None
+    """Folder of a LoRA in PEFT's format, inside the model's own; merged into the backbone."""
     pyramid_size: int = 32
     """Side of the pyramid's maps, in positions."""
     pyramid_channels: int = 256
@@ -208,6 +221,9 @@ class ModelConfig:
             ("attention_channels", 1, 8192),
             ("fusion_groups", 1, 8192),
             ("smallest_size", 0, 4096),
+            ("queries", 1, 1024),
+            ("query_width", 0, 65536),
+            ("query_heads", 1, 1024),
         ):
             check_range(name, getattr(self, name), low, high)
         if self.image_size % 32:
@@ -215,6 +231,9 @@ class ModelConfig:
         check_range("number of familiar_features", len(self.familiar_features), 0, 64)
         for name, most in (("tasks", 16), ("features", 64), ("pyramid_kernels", 16)):
             check_range(f"number of {name}", len(getattr(self, name)), 1, most)
+        check_range("number of further_timesteps", len(self.further_timesteps), 0, 16)
+        for timestep in self.further_timesteps:
+            check_range("further timestep", timestep, 0, 999)
         for name in ("feature_channels", "fusion_channels", "head_channels", "familiar_channels"):
             for width in getattr(self, name):
                 check_range(name, width, 1, 65536)
@@ -245,11 +264,27 @@ class ModelConfig:
             raise ConfigError(
                 f"doubtful names {', '.join(unknown)}; expected some of {', '.join(self.task_names)}"
             )
+        if self.pooling == "queries":
+            self._check_queries()
         wide, middle, _ = self.fusion_channels
         if wide % self.fusion_groups or middle % self.fusion_groups:
             raise ConfigError(
                 f"fusion_groups {self.fusion_groups} does not divide fusion_channels "
                 f"{wide} and {middle}"
+            )
+
+    def _check_queries(self) -> None:
+        images = [n for n in self.features if n != CONDITION and not n.endswith(TEXT)]
+        if CONDITION not in self.features or not images:
+            raise ConfigError(
+                f'pooling is "queries" and features are {", ".join(self.features)}; expected '
+                f"{CONDITION} and at least one layer of image tokens"
+            )
+        width = self.query_width or self.feature_channels[self.features.index(images[0])]
+        if width % self.query_heads or width % 4:
+            raise ConfigError(
+                f"queries have {width} channels and {self.query_heads} heads; expected a multiple of the "
+                "heads and of 4"
             )
 
     @property

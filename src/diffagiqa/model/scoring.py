@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from diffagiqa.model.familiarity import Familiarity
 from diffagiqa.model.head import ScoreHead
 from diffagiqa.model.prompter import NoPrompter, VisualPrompter
 from diffagiqa.model.pyramid import PlainPooling, Pyramid
+from diffagiqa.model.queries import AllTokens, QueryHead
 
 SHARED = "shared"
 
@@ -104,13 +105,20 @@ class DiffAGIQA(nn.Module):
 
     def score_stages(self, features: Features) -> Iterator[tuple[str, Any]]:
         """The trained end of ``stages``: what follows the features of one draw."""
-        dtype = next(self.pyramid.parameters()).dtype
-        levels = [features[name].to(dtype) for name in self.config.features]
-        maps = self.pyramid(levels).chunk(len(self.passes))  # (B,levels*channels,P,P) each
+        maps = self.per_pass(features)  # (B,levels*channels,P,P) each
         yield "pyramid", maps
         fused = {task: self.heads[task].fusion(maps[i]) for task, i in self.pass_of.items()}  # type: ignore[operator, union-attr]
         yield "fused", fused  # (B,C,P,P) each
         yield "scores", {task: self.heads[task].regress(fused[task]) for task in fused}  # type: ignore[operator, union-attr]
+
+    def per_pass(self, features: Features) -> Sequence[Any]:
+        """What the heads are given of every pass: maps of the pyramid, or with queries the features."""
+        levels = {name: features[name] for name in self.config.features}
+        if isinstance(self.pyramid, AllTokens):
+            return self.pyramid(levels, len(self.passes))  # type: ignore[no-any-return]
+        dtype = next(self.pyramid.parameters()).dtype
+        maps = self.pyramid([level.to(dtype) for level in levels.values()])
+        return maps.chunk(len(self.passes))  # type: ignore[no-any-return]
 
     def score_features(self, features: Features) -> dict[str, Tensor]:
         """Features of one draw, as ``stages`` gives them, -> scores by task, (B,) in [0, 1]."""
@@ -144,7 +152,10 @@ class DiffAGIQA(nn.Module):
         if noise is not None and len(passes) > 1:
             noise = noise.repeat(len(passes))
         names = tuple(dict.fromkeys((*config.features, *further)))
-        return backbone.features(encoded, prompts, noise, config.timestep, names)
+        timestep = config.timestep
+        if noise is not None and noise.timestep is not None:
+            timestep = noise.timestep
+        return backbone.features(encoded, prompts, noise, timestep, names)
 
 
 def mean_of(draws: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -164,7 +175,9 @@ def scoring_noise(
     shape = backbone.latent_shape(*(size or (config.image_size, config.image_size)))
     if shape is None:
         return [None]
-    return [draw_noise(seed, draw, shape, config.posterior) for draw in range(config.noise_draws)]
+    draws = [draw_noise(seed, draw, shape, config.posterior) for draw in range(config.noise_draws)]
+    timesteps = (config.timestep, *config.further_timesteps)
+    return [replace(draw, timestep=timestep) for timestep in timesteps for draw in draws]
 
 
 def build_model(config: ModelConfig) -> DiffAGIQA:
@@ -186,6 +199,8 @@ def _build_prompter(config: ModelConfig) -> nn.Module:
 
 
 def _build_pyramid(config: ModelConfig) -> nn.Module:
+    if config.pooling == "queries":
+        return AllTokens()
     if config.pooling == "plain":
         return PlainPooling(
             config.feature_channels, size=config.pyramid_size, channels=config.pyramid_channels
@@ -199,7 +214,14 @@ def _build_pyramid(config: ModelConfig) -> nn.Module:
     )
 
 
-def _build_head(config: ModelConfig) -> ScoreHead:
+def _build_head(config: ModelConfig) -> nn.Module:
+    if config.pooling == "queries":
+        return QueryHead(
+            dict(zip(config.features, config.feature_channels, strict=True)),
+            width=config.query_width,
+            queries=config.queries,
+            heads=config.query_heads,
+        )
     return ScoreHead(
         config.pyramid_channels * len(config.features),
         fusion_channels=config.fusion_channels,

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.noise import Noise
+from diffagiqa.backbones.pipelines import image_encoder
 from diffagiqa.backbones.sizes import sd15_unet, sd15_vae
 from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import drop_unused
@@ -161,9 +162,9 @@ def stable_diffusion_15(config: ModelConfig) -> Backbone:
     drop_unused(unet, config.features)
     vae.decoder = vae.post_quant_conv = None
     return StableDiffusion(
-        vae_encoder=vae.encoder.to(torch.bfloat16), quant_conv=vae.quant_conv.to(torch.bfloat16),
+        image_encoder=image_encoder(vae).to(torch.bfloat16),
         unet=unet.to(torch.bfloat16), text_encoder=None, tokenizer=None,
-        alphas_cumprod=torch.linspace(1, 0.01, 1000), scaling_factor=0.18215,
+        alphas_cumprod=torch.linspace(1, 0.01, 1000),
     )  # fmt: skip
 
 
