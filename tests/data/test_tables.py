@@ -634,7 +634,7 @@ def test_writer_faults(tmp_path, monkeypatch):
     with pytest.raises(TableError, match=r"r\.xlsx has no suffix of a format.*name it \.csv, \.js"):
         RowWriter("r.xlsx", COLUMNS)
     with (
-        pytest.raises(TableError, match=r"cannot be written \(.*\); check its folder and access"),
+        pytest.raises(TableError, match=r"cannot be written \(.*\); check its folder, its acc"),
         RowWriter(tmp_path / "no" / "r.csv", COLUMNS),
     ):
         pass
@@ -650,7 +650,7 @@ def test_writer_faults(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", refuse)
     with (
         pytest.raises(
-            TableError, match=r"cannot be written \(No space left on device\); check the"
+            TableError, match=r"cannot be written \(No space left on device\); check its"
         ),
         RowWriter(tmp_path / "r.parquet", COLUMNS) as rows,
     ):

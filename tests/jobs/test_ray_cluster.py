@@ -158,5 +158,5 @@ def test_a_service_that_does_not_start_is_one_sentence(
 ) -> None:
     assert command(["serve", "--model", str(tiny_model), "--port", "18766", "--replicas", "1"]) == 2
     said = capsys.readouterr().err
-    assert "the service did not start ('OSError: no\\x1b[0m port'); see ray's logs" in said
+    assert "the service did not start (OSError: no\\x1b[0m port); see ray's logs" in said
     assert "File x" not in said

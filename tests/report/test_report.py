@@ -259,12 +259,11 @@ def test_runs_that_share_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_no_half_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: str, data: bytes) -> None:
-        Path(path).write_bytes(data[:100])
+    def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run = read_run(table(tmp_path / "a.csv"))
-    monkeypatch.setattr("diffagiqa.jobs.folder.OutputFolder._write_local", staticmethod(full))
+    monkeypatch.setattr("os.fsync", full)
     (tmp_path / "out").mkdir()
     with pytest.raises(TableError, match="No space left"):
         write_report(run, tmp_path / "out" / "r.html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -123,11 +124,13 @@ def test_full_disk_keeps_the_old_model(tiny_disk: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_full_disk_keeps_the_old_state(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every write to /dev/full fails with ENOSPC, as on a full disk."""
     file = tmp_path / "state.pt"
     save_state({"step": 1}, file)
-    os.symlink("/dev/full", tmp_path / ".state.pt.partial")
+    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(int=0))
+    os.symlink("/dev/full", tmp_path / ".state.pt.00000000.part")
+    monkeypatch.setattr("diffagiqa.training.checkpoint.discard_parts", lambda file: None)
     with pytest.raises(
         TrainingError,
         match=r"disk is full.*the one written before is whole; free some space and go on",

@@ -8,12 +8,12 @@ import json
 import math
 import os
 import re
-import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from diffagiqa.data.samples import filesystem_of, local_path, printable, quoted, reason_of, suffix
+from diffagiqa.data.atomic import whole_file
+from diffagiqa.data.samples import printable, quoted, reason_of, suffix
 from diffagiqa.errors import TableError
 
 _FORMULA = re.compile("'*[=+@\t\r-]")
@@ -84,33 +84,34 @@ class RowWriter:
         self.path = os.fsdecode(path)
         self.columns = dict(columns)
         check_suffix(self.path)
-        local = local_path(self.path)
-        self._local = os.path.abspath(local) if local is not None else None
-        folder, _, name = (self._local or self.path).rpartition("/")
-        self._temporary = f"{folder}{_}.{name}.{uuid.uuid4().hex[:8]}.part"
         self._batch: list[dict[str, Any]] = []
+        self._file: Any = None
         self._parquet: Any = None
 
     def __enter__(self) -> RowWriter:
+        self._context = self._opened()
+        return self._context.__enter__()
+
+    def __exit__(self, *fault: Any) -> None:
+        self._context.__exit__(*fault)
+
+    @contextmanager
+    def _opened(self) -> Iterator[RowWriter]:
+        within = False
         try:
-            self._filesystem, _ = filesystem_of(self.path)
-            self._file: Any = self._filesystem.open(self._temporary, "wb")
+            with whole_file(self.path) as self._file:
+                if suffix(self.path) == ".csv":
+                    self._put(self.columns)
+                elif suffix(self.path) == ".parquet":
+                    self._parquet = self._parquet_writer()
+                within = True
+                yield self
+                within = False
+                if self._parquet is not None:
+                    self._flush()
+                    self._parquet.close()
         except Exception as fault:
-            raise TableError(
-                f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
-                "check its folder and access."
-            ) from fault
-        try:
-            if suffix(self.path) == ".csv":
-                self._put(self.columns)
-            elif suffix(self.path) == ".parquet":
-                self._parquet = self._parquet_writer()
-        except BaseException as fault:
-            self._discard()
-            if isinstance(fault, Exception):
-                raise self._unwritten(fault) from fault
-            raise
-        return self
+            raise fault if within or isinstance(fault, TableError) else self._unwritten(fault)  # noqa: B904
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; columns it lacks are empty, and a column of its own is a TableError."""
@@ -141,7 +142,7 @@ class RowWriter:
     def _unwritten(self, fault: Exception) -> TableError:
         return TableError(
             f"{printable(self.path)} cannot be written ({reason_of(fault)}); "
-            "check the space and access of its folder."
+            "check its folder, its access and the space there."
         )
 
     def _put(self, cells: Iterable[Any]) -> None:
@@ -163,37 +164,6 @@ class RowWriter:
         if self._batch:
             self._parquet.write_table(pa.Table.from_pylist(self._batch, self._parquet.schema))
             self._batch = []
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._discard()
-
-    def _discard(self) -> None:
-        """Remove what has not become the file: the block, or the writing of some bytes, failed."""
-        for opened in (self._parquet, self._file):
-            with suppress(Exception):
-                opened.close()
-        with suppress(Exception):
-            self._filesystem.rm(self._temporary)
-
-    def _finish(self) -> None:
-        try:
-            if self._parquet is not None:
-                self._flush()
-                self._parquet.close()
-            if self._local is not None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if self._local is not None:
-                os.replace(self._temporary, self._local)
-            else:
-                self._filesystem.mv(self._temporary, self.path)
-        except Exception as fault:
-            raise self._unwritten(fault) from fault
 
 
 def _plain(value: Any, kind: type) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import uuid
 from collections.abc import Iterator
 
+from diffagiqa.data.atomic import write_file
 from diffagiqa.data.samples import filesystem_of, local_path, printable, reason_of
 from diffagiqa.errors import TableError
 
@@ -14,8 +14,8 @@ from diffagiqa.errors import TableError
 class OutputFolder:
     """Reads, lists and writes the files of one folder by their names relative to it.
 
-    A local ``write`` survives a power cut: the file is flushed to the disk before it takes its name,
-    and the folder after it. Stores make an object visible when it is complete.
+    A local ``write`` survives a power cut (``data.atomic``). Stores make an object visible when it is
+    complete.
     """
 
     def __init__(self, location: str) -> None:
@@ -39,39 +39,11 @@ class OutputFolder:
                 self._filesystem.pipe_file(f"{self._root}/{name}", data)
                 return
             path = os.path.join(self.local, name)
-            temporary = f"{path}.{uuid.uuid4().hex[:8]}.part"
             try:
-                try:
-                    self._write_local(temporary, data)
-                except FileNotFoundError:
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    self._write_local(temporary, data)
-                os.replace(temporary, path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
-            self.sync(os.path.dirname(name))
-        except OSError as fault:
-            raise self._fault("written", fault) from fault
-
-    @staticmethod
-    def _write_local(path: str, data: bytes) -> None:
-        with open(path, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def sync(self, name: str = "") -> None:
-        """Make the names in a local folder durable."""
-        if self.local is None or os.name == "nt":
-            return
-        try:
-            handle = os.open(os.path.join(self.local, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+                write_file(path, data)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                write_file(path, data)
         except OSError as fault:
             raise self._fault("written", fault) from fault
 

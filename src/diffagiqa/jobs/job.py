@@ -8,10 +8,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from glob import escape, glob
 from typing import Any, Protocol
 
 from diffagiqa import __version__
+from diffagiqa.data.atomic import discard_parts
 from diffagiqa.data.folders import is_output
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import TABLE_SUFFIXES, local_path, printable, suffix
@@ -149,10 +149,8 @@ def open_journal(out: str, layout: Layout, facts: ModelFacts) -> Journal:
 
 
 def _into_one_file(out: str, journal: Journal) -> None:
-    if (local := local_path(out)) is not None:  # what a kill in the last moment left behind
-        folder, name = os.path.split(local)
-        for stale in glob(os.path.join(escape(folder), f".{escape(name)}.*.part")):
-            os.remove(stale)
+    if (local := local_path(out)) is not None:
+        discard_parts(local)
     with RowWriter(out, journal.columns) as writer:
         count = 0
         for row in journal.rows():

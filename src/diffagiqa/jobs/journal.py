@@ -245,7 +245,6 @@ class Journal:
                 totals.add_chunk(rows)
                 for row in rows:
                     writer.write(row)
-        self.folder.sync()
         manifest = totals.as_dict() | {"chunks": {str(c): chunks[c] for c in sorted(chunks)}}
         self.folder.write(f"{JOB}/{name}.json", json.dumps(manifest).encode())
         self._parts.add(part)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from diffagiqa.data.atomic import discard_parts, whole_file
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.pretrained import CONFIG, WEIGHTS, save_model
@@ -63,16 +64,10 @@ def save_folder(model: DiffAGIQA, folder: Path) -> None:
 
 def write_whole(file: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file so that at every moment the old or the new one is there, whole."""
-    partial = file.with_name(f".{file.name}.partial")
     with _whole(file):
-        try:
-            with partial.open("wb") as stream:
-                write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        discard_parts(file)
+        with whole_file(file) as stream:
+            write(stream)
 
 
 def write_text(file: Path, text: str) -> None:
