@@ -33,7 +33,7 @@ def test_accuracy_and_ties_by_hand() -> None:
     assert pair.accuracy == pytest.approx(0.5)
     text = "\n".join(pair_texts(found))
     assert "3 decided pairs of 1 prompt, no interval" in text
-    assert "1 tie apart: mean score difference 0.500, 0.400 in decided pairs" in text
+    assert "1 tie apart: mean score difference 0.5000, 0.4000 in decided pairs" in text
     assert "1 pair left out: an image has no score" in text
 
 

@@ -208,8 +208,8 @@ def pair_texts(found: PairEvaluation) -> list[str]:
         f"accuracy {shown(found.accuracy)} (chance 0.500)",
     ]
     if found.ties:
-        gaps = "" if found.tie_gap is None else f": mean score difference {found.tie_gap:.3f}"
-        beside = "" if found.gap is None else f", {found.gap:.3f} in decided pairs"
+        gaps = "" if found.tie_gap is None else f": mean score difference {found.tie_gap:.4f}"
+        beside = "" if found.gap is None else f", {found.gap:.4f} in decided pairs"
         lines.append(f"{counted(found.ties, 'tie')} apart{gaps}{beside if gaps else ''}")
     if found.unscored:
         lines.append(f"{counted(found.unscored, 'pair')} left out: an image has no score")
