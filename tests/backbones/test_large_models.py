@@ -13,7 +13,7 @@ from small_pipelines import small_pipeline
 
 from diffagiqa import Scorer
 from diffagiqa.backbones.base import CONDITION, TEXT, Prompts
-from diffagiqa.backbones.folder import find_backbone, load_backbone
+from diffagiqa.backbones.folder import backbone_defaults, find_backbone, load_backbone
 from diffagiqa.backbones.memory import weight_bytes
 from diffagiqa.backbones.noise import draw_noise
 from diffagiqa.explain import explain
@@ -150,12 +150,13 @@ def test_memory_is_what_the_loaded_weights_take(kind: str, folders: dict[str, Pa
 
 
 @pytest.mark.parametrize("kind", FEATURES)
-def test_defaults_are_features_of_the_class(kind: str) -> None:
+def test_defaults_are_features_of_the_class(kind: str, folders: dict[str, Path]) -> None:
     from diffagiqa.backbones.folder import PIPELINES
 
     (pipeline,) = [p for p in PIPELINES.values() if p.backbone.__name__ == kind]
     own = pipeline.backbone.defaults
     assert own.image_size == 1024
+    assert backbone_defaults(str(folders[kind])) == own
     assert all(
         name.startswith(("up_blocks", "transformer_blocks", "layers")) for name in own.features
     )

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from diffagiqa.backbones.base import Backbone
-from diffagiqa.backbones.compact import load_compact
+from diffagiqa.backbones.base import Backbone, Defaults
+from diffagiqa.backbones.compact import CompactBackbone, load_compact
 from diffagiqa.backbones.hub import fetch, is_hub_id
 from diffagiqa.backbones.parts import HOW, read_config
 from diffagiqa.backbones.pipelines import (
@@ -82,6 +82,12 @@ def load_backbone(
     if offload:
         options["offload"] = True
     return LOADERS[kind_of(folder)](folder, features, **options)
+
+
+def backbone_defaults(name_or_path: str, revision: str | None = None) -> Defaults:
+    """What a model on a backbone takes where nothing is said; reads no weights."""
+    kind = kind_of(find_backbone(name_or_path, revision, weights=False))
+    return PIPELINES[kind].backbone.defaults if kind in PIPELINES else CompactBackbone.defaults
 
 
 def kind_of(folder: Path) -> str:
