@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,16 +35,21 @@ Launch = Callable[[Any], Callable[[], list[Any]]]
 SMALL = 100_000_000
 """Parameters of a backbone whose passes are too short to be worth splitting over threads; Stable
 Diffusion 1.5 has a billion."""
+SHORT = 64
+"""Bytes of a prompt that every text encoder reads whole: a token has one or more, and their limits are
+77 tokens and more."""
+MOST_READ, MOST_WORDS = 8192, 512
+"""Characters and words of a prompt beyond which no text encoder with a limit reads."""
 MAX_AT_ONCE = 16
 """Batches at the same time: Python's lock keeps more threads from being of use."""
 
 
 _SAMPLE: dict[str, type] = {
-    "row": int, "image": str, "file": str, "prompt": str, "prompt_source": str,
+    "row": int, "image": str, "file": str, "prompt": str, "prompt_source": str, "prompt_read": str,
 }  # fmt: skip
 _DOUBT: dict[str, type] = {"doubtful": str, "unfamiliar": str}
 _RUN: dict[str, type] = {"seed": int, "model": str, "error": str}
-ANSWER = ("scores", "mos", "prompt", "prompt_source", *_DOUBT, *_RUN)
+ANSWER = ("scores", "mos", "prompt", "prompt_source", "prompt_read", *_DOUBT, *_RUN)
 """What a service says of an image: a row with its scores nested by task, see ``answer_of``."""
 
 
@@ -55,7 +61,12 @@ def score_columns(config: ModelConfig) -> dict[str, type]:
 
 
 def row_columns(config: ModelConfig) -> dict[str, type]:
-    """Columns of every output, in order: name -> type. A cell with nothing to say is empty (None)."""
+    """Columns of every output, in order: name -> type. A cell with nothing to say is empty (None).
+
+    ``image`` is the name that the user gave, ``file`` where the image lies from the output's folder;
+    ``prompt_source`` says where and in which format the prompt was found, ``prompt_read`` how much of it
+    the model reads where that is not all ("58 of 93 words").
+    """
     return _SAMPLE | score_columns(config) | _RUN
 
 
@@ -106,10 +117,22 @@ def score_row(scorer: Scorer, sample: Sample, score: Score | DiffAGIQAError | No
         return row | {"error": "it has no prompt, and every score of this model is about one."}
     if not all(math.isfinite(score[task.name]) for task in known):
         return row | {"error": "its score is not a finite number; score it with --dtype float32."}
+    row["prompt_read"] = words_read(scorer, sample.prompt or "")
     for task in known:
         row |= {task.name: score[task.name], f"{task.name}_mos": score.mos[task.name]}
     doubtful = [task.name for task in known if task.name in config.doubtful]
     return row | {"doubtful": "+".join(doubtful) or None, "unfamiliar": score.unfamiliar or None}
+
+
+def words_read(scorer: Scorer, prompt: str) -> str | None:
+    """How much of a prompt the model reads, "58 of 93 words"; None for all, or where it is not known."""
+    if len(prompt.encode()) < SHORT:
+        return None
+    words = [found.span() for found in re.finditer(r"\S+", prompt)]
+    near = [span for span in words[:MOST_WORDS] if span[1] <= MOST_READ]
+    positions = scorer.backbone.word_positions(prompt[:MOST_READ], near, scorer.config.long_prompts)
+    read = max((number for number, places in enumerate(positions, start=1) if places), default=0)
+    return f"{read} of {len(words)} words" if 0 < read < len(near) else None
 
 
 def seen_from(file: str | None, folder: str) -> str | None:

@@ -21,7 +21,7 @@ from pyarrow import parquet
 from diffagiqa.cli.main import run
 
 COLUMNS = [
-    "row", "image", "file", "prompt", "prompt_source", "perception", "alignment",
+    "row", "image", "file", "prompt", "prompt_source", "prompt_read", "perception", "alignment",
     "perception_mos", "alignment_mos", "doubtful", "unfamiliar", "seed", "model", "error",
 ]  # fmt: skip
 
@@ -285,6 +285,18 @@ def test_a_doubtful_score_is_said_in_the_row_and_the_summary(
     assert [row["doubtful"] for row in rows] == ["alignment", ""]  # c.png has no alignment
     assert "does not stand behind its alignment" in captured.err
     assert "alignment?" in captured.err
+
+
+def test_a_prompt_that_is_not_read_to_its_end_says_how_far(
+    tiny_model: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text encoder reads 77 tokens, two of which are no words."""
+    for prompt, read in (("a " * 75, ""), ("a " * 93, "75 of 93 words")):
+        assert score(tiny_model, folder / "a.png", "--prompt", prompt) == 0
+        captured = capsys.readouterr()
+        (row,) = csv.DictReader(captured.out.splitlines())
+        assert row["prompt_read"] == read
+        assert ("1 with a prompt that is not read to its end" in captured.err) == bool(read)
 
 
 @pytest.mark.parametrize("seed", ["-1", "9" * 20])

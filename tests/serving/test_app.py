@@ -522,7 +522,7 @@ def test_a_url_that_cannot_be_fetched_fails_alone(
     assert bad.pop("error").startswith("the URL cannot be fetched (")
     assert bad == {
         "scores": None, "mos": None, "prompt": "a fox\ufffd", "prompt_source": "argument",
-        "doubtful": None, "unfamiliar": None, "seed": None, "model": None,
+        "prompt_read": None, "doubtful": None, "unfamiliar": None, "seed": None, "model": None,
     }  # fmt: skip
 
 

@@ -152,6 +152,8 @@ class RowPrinter:
             value = row[task]
             cells += f"{'-' if value is None else f'{value:.3f}':>{width}}"
         line = Text(f"{cells}  {row['prompt_source']:<11}  {printable(row['image'])}")
+        if row["prompt_read"]:
+            line.append(f"  read {row['prompt_read']}", "yellow")
         if row["unfamiliar"]:
             line.append(f"  unfamiliar {row['unfamiliar']}", "yellow")
         if row["error"]:
@@ -201,6 +203,8 @@ def _print_summary(totals: Totals, config: ModelConfig, bar: Bar, out: str | Non
         about = [task.name for task in config.tasks if task.is_about_the_prompt]
         without = f", so without {' and '.join(about)}" if about else ""
         console.print(f"{totals.no_prompt:,} without a prompt{without}")
+    if totals.cut:
+        console.print(f"{totals.cut:,} with a prompt that is not read to its end (prompt_read)")
     if totals.unfamiliar:
         console.print(
             f"{totals.unfamiliar:,} unlike this model's training data (column unfamiliar); their scores "
@@ -222,6 +226,7 @@ def _summary(totals: Totals, facts: ModelFacts, bar: Bar, out: str) -> dict[str,
         "failed": totals.failed,
         "reused": bar.reused,
         "without_prompt": totals.no_prompt,
+        "prompts_cut": totals.cut,
         "unfamiliar": totals.unfamiliar,
         "passed_over": totals.passed_over,
         "seconds": round(bar.seconds, 3),

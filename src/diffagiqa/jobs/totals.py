@@ -11,13 +11,15 @@ from typing import Any
 class Totals:
     """Rows, failures and, per score column, number, sum, least and greatest.
 
-    ``passed_over`` counts files of the folders that are no rows, by suffix; a command fills it in.
+    ``cut`` are prompts that were not read to their end. ``passed_over`` counts files of the folders that
+    are no rows, by suffix; a command fills it in.
     """
 
     columns: tuple[str, ...]
     rows: int = 0
     failed: int = 0
     no_prompt: int = 0
+    cut: int = 0
     unfamiliar: int = 0
     chunks: int = 0
     scores: dict[str, list[float]] = field(default_factory=dict)
@@ -29,6 +31,7 @@ class Totals:
         for row in rows:
             self.rows += 1
             self.no_prompt += row.get("prompt_source") == "none" and not row.get("error")
+            self.cut += bool(row.get("prompt_read"))
             self.unfamiliar += bool(row.get("unfamiliar"))
             if row.get("error"):
                 self.failed += 1
@@ -40,7 +43,7 @@ class Totals:
     def add_part(self, part: Mapping[str, Any]) -> None:
         """Add what ``as_dict`` gave for a part."""
         self.chunks += len(part["chunks"])
-        for name in ("rows", "failed", "no_prompt", "unfamiliar"):
+        for name in ("rows", "failed", "no_prompt", "cut", "unfamiliar"):
             setattr(self, name, getattr(self, name) + int(part[name]))
         for name, (count, total, least, most) in part["scores"].items():
             self._add(name, count, total, least, most)
@@ -64,6 +67,7 @@ class Totals:
             "rows": self.rows,
             "failed": self.failed,
             "no_prompt": self.no_prompt,
+            "cut": self.cut,
             "unfamiliar": self.unfamiliar,
             "scores": self.scores,
             "errors": self.errors,

@@ -37,8 +37,9 @@ MOST_PATH, MOST_ERROR = 1000, 1000  # characters of an image's name and of a rea
 class Card:
     """One image in a gallery.
 
-    ``thumbnail`` is a data URI, "" where the image is not there; ``unfamiliar`` says what of it is
-    unlike the training data, "" where nothing is.
+    ``prompt_read`` says how much of the prompt the model reads, where that is not all. ``thumbnail`` is
+    a data URI, "" where the image is not there; ``unfamiliar`` says what of it is unlike the training
+    data, "" where nothing is.
     """
 
     image: str
@@ -46,6 +47,7 @@ class Card:
     scores: list[tuple[str, float]]
     thumbnail: str
     unfamiliar: str = ""
+    prompt_read: str = ""
 
     @property
     def short_prompt(self) -> str:
@@ -276,6 +278,7 @@ def _card(run: Run, row: pd.Series, finder: ImageFinder) -> Card:
         scores,
         thumbnail(finder.find(image, row.get("file"))),
         printable(flag) if isinstance(flag, str) else "",
+        printable(read) if isinstance(read := row.get("prompt_read"), str) else "",
     )
 
 
