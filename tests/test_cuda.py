@@ -71,7 +71,7 @@ def test_batches_keep_their_order_and_errors(
     pairs = [*zip(pictures, PROMPTS, strict=True)]
     pairs.insert(4, (b"no picture", "a fox"))  # type: ignore[arg-type]
     found = list(scorer.score_many(pairs))
-    assert "not a picture" in str(found.pop(4))
+    assert "not an image" in str(found.pop(4))
     table = [[one[task] for task in scorer.tasks] for one in found]  # type: ignore[index]
     np.testing.assert_allclose(table, wanted, rtol=0, atol=2e-4)
 

@@ -184,7 +184,7 @@ def current_device(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Pictures per forward pass to begin with; the scorer halves it where memory runs out."""
+    """Images per forward pass to begin with; the scorer halves it where memory runs out."""
     return 32 if device.type == "cuda" else 8
 
 

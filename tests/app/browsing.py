@@ -2,7 +2,7 @@
 
 Wanted: Chromium with its driver (Debian: apt-get install chromium chromium-driver) and selenium.
 With DIFFAGIQA_NEED_BROWSER=1 a machine without them fails instead of skipping. With
-DIFFAGIQA_SCREENSHOTS=docs/images, the pictures of docs/how-to/app.md and report.md are written there,
+DIFFAGIQA_SCREENSHOTS=docs/images, the images of docs/how-to/app.md and report.md are written there,
 with the embedded model in place of the small one of random weights.
 
 PYTEST_DONT_REWRITE: test files import it before pytest knows it as their plugin.
@@ -44,10 +44,10 @@ SCREENSHOTS = os.environ.get("DIFFAGIQA_SCREENSHOTS")
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Clean, damaged, wrong prompt, and one that is no picture."""
+    """Clean, damaged, wrong prompt, and one that is no image."""
     folder = tmp_path_factory.mktemp("files")
-    (folder / "bad.png").write_text("no picture")
-    return [*(e.path for e in write_examples(folder, 256)), str(folder / "bad.png")]
+    (folder / "bad.png").write_text("no image")
+    return [*(e.path for e in write_examples(folder)), str(folder / "bad.png")]
 
 
 @pytest.fixture(scope="session")

@@ -16,72 +16,90 @@ from diffagiqa.app.models import PACKAGED, Models
 from diffagiqa.errors import ImageError, WeightsError
 from diffagiqa.explain import Explanation
 from diffagiqa.explain.explanation import WordEffect
+from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.scorer import Score
 
 HOSTILE = "<script>alert(1)</script>"
+FULL = {"perception": 2.5, "alignment": 2.0}
 
 
 @pytest.fixture
 def bad(tmp_path: Path) -> str:
-    """A file that is no picture and whose name a spreadsheet would run."""
+    """A file that is no image and whose name a spreadsheet would run."""
     (tmp_path / "=bad.png").write_bytes(b"garbage\nand more")
     return str(tmp_path / "=bad.png")
 
 
 def test_prompt_comes_from_the_file(tmp_path: Path) -> None:
-    example = write_examples(tmp_path, 64)[0]
-    picture, prompt, source = actions.open_picture(example.path)
-    assert picture.shape == (64, 64, 3)
+    example = write_examples(tmp_path)[0]
+    image, prompt, source = actions.open_image(example.path)
+    assert image.shape[2] == 3
     assert (prompt, source) == (example.prompt, "png a1111")
     Image.new("RGB", (64, 64)).save(tmp_path / "bare.png")
-    assert actions.open_picture(str(tmp_path / "bare.png"))[1] == ""
+    assert actions.open_image(str(tmp_path / "bare.png"))[1] == ""
 
 
 def test_faults_name_the_file_and_not_the_server(small_scorer: Scorer, bad: str) -> None:
     for call in (
-        lambda: actions.open_picture(bad),
-        lambda: actions.score_picture(small_scorer, bad, "", False),
+        lambda: actions.open_image(bad),
+        lambda: actions.score_image(small_scorer, bad, "", False),
     ):
-        with pytest.raises(ImageError, match=r"^=bad\.png is not a picture.* 'garbage\.'"):
+        with pytest.raises(ImageError, match=r"^=bad\.png is not an image.* 'garbage\.'"):
             call()
     Path(bad).write_bytes(b"")
     with pytest.raises(ImageError, match=r"^=bad\.png is empty"):
-        actions.open_picture(bad)
+        actions.open_image(bad)
 
 
 def test_score_and_explain(small_scorer: Scorer, tmp_path: Path) -> None:
-    example = write_examples(tmp_path, 128)[0]
-    plain = actions.score_picture(small_scorer, example.path, example.prompt, False)
+    example = write_examples(tmp_path)[0]
+    plain = actions.score_image(small_scorer, example.path, example.prompt, False)
     assert plain.heat is None
     assert f"{small_scorer(example.path, example.prompt)['alignment']:.3f}" in plain.scores
-    assert markup.ALIGNMENT_CAVEAT not in plain.scores
-    found = actions.score_picture(small_scorer, example.path, example.prompt, True)
+    assert "doubtful" not in plain.scores
+    bare = actions.score_image(small_scorer, example.path, " ", False).scores
+    assert "No prompt, so no alignment." in bare
+    assert 'aria-label="alignment"' not in bare
+    found = actions.score_image(small_scorer, example.path, example.prompt, True)
     assert found.heat is not None
     assert found.words.count("<tr>") == len(found.attention) + 1 > 1
 
 
 def test_compare(small_scorer: Scorer, tmp_path: Path) -> None:
-    first, second, _ = (example.path for example in write_examples(tmp_path, 128))
-    both, said = actions.compare_pictures(small_scorer, [first, second], "a fox")
+    first, second, _ = (example.path for example in write_examples(tmp_path))
+    both, said = actions.compare_images(small_scorer, [first, second], "a fox")
     assert "alignment" in said
     assert f"{small_scorer(second, 'a fox')['perception']:.3f}" in both[1].scores
-    assert "alignment" not in actions.compare_pictures(small_scorer, [first, second], " ")[1]
+    assert "alignment" not in actions.compare_images(small_scorer, [first, second], " ")[1]
     for paths, message in (
-        ((first, None), "^picture B is missing; drop it above"),
-        ((None, None), "^pictures A and B are missing; drop them above"),
+        ((first, None), "^image B is missing; drop it above"),
+        ((None, None), "^images A and B are missing; drop them above"),
     ):
         with pytest.raises(ImageError, match=message):
-            actions.compare_pictures(small_scorer, paths, "")
+            actions.compare_images(small_scorer, paths, "")
 
 
 def test_nothing_hostile_becomes_markup() -> None:
-    score = Score({"perception": 0.5}, {"perception": 2.5})
+    config, score = ModelConfig(), Score({"perception": 0.5, "alignment": 0.4}, FULL)
     assert "<script" not in markup.message_html(HOSTILE)
-    assert "empty prompt" in markup.score_html(score, False)
-    flagged = markup.score_html(Score({"perception": 0.5}, {"perception": 2.5}, HOSTILE))
+    flagged = markup.score_html(config, replace(score, unfamiliar=HOSTILE))
     assert "the scores mean little" in flagged
     assert "<script" not in flagged
-    assert "Unlike" not in markup.score_html(score)
+    assert "Unlike" not in markup.score_html(config, score)
+    told = markup.score_html(replace(config, notice=HOSTILE), score)
+    assert "&lt;script" in told
+    assert "<script" not in told
+
+
+def test_a_doubtful_score_is_marked_and_decides_nothing() -> None:
+    config = replace(ModelConfig(), doubtful=("alignment",))
+    scores = [Score({"perception": 0.5, "alignment": value}, FULL) for value in (0.1, 0.9)]
+    said = markup.score_html(config, scores[0])
+    assert 'alignment <span class="doubt">doubtful</span>' in said
+    assert "does not stand behind its alignment" in said
+    verdict = markup.better_html(config, *scores)
+    assert "<b>alignment</b>" not in verdict
+    assert "<b>perception</b>: about equal" in verdict
 
 
 def test_words_are_told_without_double_negatives() -> None:
@@ -91,8 +109,8 @@ def test_words_are_told_without_double_negatives() -> None:
         WordEffect("fox", 2, 5, -0.0127, flat, 0.3),
         WordEffect("red", 6, 9, 0.0001, flat),
     )
-    picture = np.zeros((8, 8, 3), np.uint8)
-    found = Explanation(picture, "", {}, "perception", "activation", flat, words)
+    image = np.zeros((8, 8, 3), np.uint8)
+    found = Explanation(image, "", {}, "perception", "activation", flat, words)
     said = markup.words_html(found)
     assert "<script" not in said
     cells = "90%</td><td>falls by 0.013", "30%</td><td>rises by 0.013", "not known</td><td>stays"
@@ -105,7 +123,8 @@ def test_words_are_told_without_double_negatives() -> None:
     [(0.2, "A is better by 0.300"), (0.51, "B is better by 0.010"), (0.506, "about equal")],
 )
 def test_a_small_gap_is_about_equal(other: float, said: str) -> None:
-    assert said in markup.better_html(Score({"p": 0.5}, {}), Score({"p": other}, {}))
+    config = ModelConfig(tasks=(TaskConfig("p"),))
+    assert said in markup.better_html(config, Score({"p": 0.5}, {}), Score({"p": other}, {}))
 
 
 def test_only_offered_models_are_loaded(small_scorer: Scorer) -> None:
@@ -128,6 +147,6 @@ def test_only_offered_models_are_loaded(small_scorer: Scorer) -> None:
 
 def test_examples_are_the_same_each_time(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
-    first, second = write_examples(tmp_path, 64), write_examples(tmp_path / "b", 64)
+    first, second = write_examples(tmp_path), write_examples(tmp_path / "b")
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(np.asarray(Image.open(one.path)), np.asarray(Image.open(other.path)))

@@ -10,21 +10,21 @@ import pytest
 from PIL import Image
 
 from diffagiqa import Scorer
-from diffagiqa.app.batch import columns_shown, row_shown, score_files
+from diffagiqa.app.batch import columns_shown, failed_first, row_shown, score_files
 from diffagiqa.app.examples import write_examples
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS
-from diffagiqa.errors import ImageError, PromptError
+from diffagiqa.errors import ImageError, PromptError, TableError
 from diffagiqa.report import read_run
 from diffagiqa.rows import row_columns
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[str]:
-    """A picture with its prompt, one without, one that is no picture."""
+    """An image with its prompt, one without, one that is no image."""
     Image.new("RGB", (64, 64)).save(tmp_path / "bare.png")
-    (tmp_path / "=bad.png").write_text("no picture")
+    (tmp_path / "=bad.png").write_text("no image")
     return [
-        write_examples(tmp_path, 128)[0].path,
+        write_examples(tmp_path)[0].path,
         *(str(tmp_path / n) for n in ("bare.png", "=bad.png")),
     ]
 
@@ -44,9 +44,9 @@ def test_rows_and_remarks(small_scorer: Scorer, paths: list[str], tmp_path: Path
     assert shown[0]["remark"] == ""
     assert (shown[1]["alignment"], shown[1]["remark"]) == (None, "no prompt, so no alignment")
     assert shown[2]["alignment"] is None
-    assert "is not a picture" in shown[2]["remark"]
-    unlike = row_shown(small_scorer, rows[0] | {"unfamiliar": "picture+prompt"})[-1]
-    assert unlike == "picture and prompt unlike the training data: the scores mean little"
+    assert "is not an image" in shown[2]["remark"]
+    unlike = row_shown(small_scorer, rows[0] | {"unfamiliar": "image+prompt"})[-1]
+    assert unlike == "image and prompt unlike the training data: the scores mean little"
 
 
 def test_the_prompt_of_files_that_hold_none(
@@ -104,7 +104,29 @@ def test_no_server_path_is_told(small_scorer: Scorer, paths: list[str], tmp_path
 
 
 def test_how_many(small_scorer: Scorer, paths: list[str], tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no pictures yet"):
+    with pytest.raises(ImageError, match="no images yet"):
         next(score_files(small_scorer, [], "", tmp_path / "s.csv"))
     with pytest.raises(ImageError, match="this page takes 500"):
         next(score_files(small_scorer, paths[:1] * 501, "", tmp_path / "s.csv"))
+
+
+def test_prompts_of_text_files_and_of_a_table(
+    small_scorer: Scorer, paths: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "texts").mkdir()  # a browser's files may lie anywhere
+    (tmp_path / "texts" / "bare.txt").write_text("a black square")
+    (tmp_path / "texts" / "clean.png.txt").write_text("a wolf")
+    dropped = [*paths, *map(str, (tmp_path / "texts").iterdir())]
+    rows = next(score_files(small_scorer, dropped, "", tmp_path / "s.csv"))
+    assert [row["prompt"] for row in rows[:2]] == ["a wolf", "a black square"]
+    assert [row["prompt_source"] for row in rows[:2]] == ["sidecar", "sidecar"]
+    assert [row["image"] for row in failed_first(rows)] == ["=bad.png", "clean.png", "bare.png"]
+    table = tmp_path / "texts" / "prompts.csv"
+    table.write_text("image,prompt\nbare.png,a black hole\n")
+    rows = next(score_files(small_scorer, [*dropped, str(table)], "", tmp_path / "s.csv"))
+    assert [row["prompt"] for row in rows[:2]] == ["a wolf", "a black hole"]
+    with pytest.raises(TableError, match="2 tables of prompts"):
+        next(score_files(small_scorer, [*paths, str(table), str(table)], "", tmp_path / "s.csv"))
+    table.write_text("image,prompt\nother.png,a fox\n")
+    with pytest.raises(TableError, match="has a prompt for none of the images"):
+        list(score_files(small_scorer, [*paths, str(table)], "", tmp_path / "s.csv"))

@@ -30,7 +30,7 @@ pytestmark = NEEDS_BROWSER
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A picture without a prompt in its metadata."""
+    """An image without a prompt in its metadata."""
     path = tmp_path_factory.mktemp("bare") / "bare.png"
     Image.new("RGB", (64, 64)).save(path)
     return str(path)
@@ -42,7 +42,7 @@ def prompt_of(browser: Any) -> str:
 
 def test_score_and_explain(browser: Any, address: str, files: list[str]) -> None:
     open_page(browser, address)
-    drop(browser, "#picture", files[1])
+    drop(browser, "#image", files[1])
     until(browser, prompt_of)
     assert "Prompt found in the file" in until(browser, lambda b: texts(b, "#note"))
     find(browser, "#score").click()
@@ -54,39 +54,39 @@ def test_score_and_explain(browser: Any, address: str, files: list[str]) -> None
     keep(browser, "app/explain.png")
 
 
-def test_a_new_picture_clears_what_the_old_one_left(
+def test_a_new_image_clears_what_the_old_one_left(
     browser: Any, address: str, files: list[str], bare: str
 ) -> None:
     open_page(browser, address)
-    drop(browser, "#picture", files[1])
+    drop(browser, "#image", files[1])
     until(browser, prompt_of)
     explain(browser)
-    clear(browser, "#picture")
+    clear(browser, "#image")
     until(browser, lambda b: not texts(b, "#scores, #words, #heat, #seen"))
-    assert prompt_of(browser) == ""  # it came from the picture
-    drop(browser, "#picture", bare)
+    assert prompt_of(browser) == ""  # it came from the image
+    drop(browser, "#image", bare)
     until(browser, lambda b: "No prompt in the file: type" in texts(b, "#note"))
     find(browser, "#prompt textarea").send_keys("a black square")
     explain(browser, tick=False)
-    clear(browser, "#picture")
+    clear(browser, "#image")
     until(browser, lambda b: not texts(b, "#scores, #words, #heat, #seen"))
-    drop(browser, "#picture", bare)
+    drop(browser, "#image", bare)
     until(browser, lambda b: "the one above stays" in texts(b, "#note"))
     assert prompt_of(browser) == "a black square"
 
 
 def test_bad_file_is_said_in_words(browser: Any, address: str, files: list[str]) -> None:
     open_page(browser, address)
-    drop(browser, "#picture", files[3])
+    drop(browser, "#image", files[3])
     said = until(browser, lambda b: texts(b, "[role=alert]"))
-    assert said.startswith("bad.png is not a picture")
+    assert said.startswith("bad.png is not an image")
     assert "Traceback" not in browser.page_source
 
 
-def test_no_picture_is_said_in_words(browser: Any, address: str) -> None:
+def test_no_image_is_said_in_words(browser: Any, address: str) -> None:
     open_page(browser, address)
     find(browser, "#score").click()
-    assert "no picture yet" in until(browser, lambda b: texts(b, "[role=alert]"))
+    assert "no image yet" in until(browser, lambda b: texts(b, "[role=alert]"))
 
 
 def test_batch_with_download(browser: Any, address: str, files: list[str]) -> None:
@@ -99,8 +99,8 @@ def test_batch_with_download(browser: Any, address: str, files: list[str]) -> No
     assert button.rect["y"] + button.rect["height"] < 800  # in sight, however many files
     button.click()
     until(browser, lambda b: "bad.png" in texts(b, "#table"))
-    until(browser, lambda b: f"{len(many)} of {len(many)} pictures done" in texts(b, "#status"))
-    assert "is not a picture" in texts(browser, "#table")
+    until(browser, lambda b: f"{len(many)} of {len(many)} images done" in texts(b, "#status"))
+    assert "is not an image" in texts(browser, "#table")
     link = until(browser, lambda b: b.find_element("css selector", "#csv a").get_attribute("href"))
     assert link.endswith("scores.csv")
     keep(browser, "app/batch.png")
@@ -109,20 +109,20 @@ def test_batch_with_download(browser: Any, address: str, files: list[str]) -> No
 def test_side_by_side(browser: Any, address: str, files: list[str], bare: str) -> None:
     open_page(browser, address)
     tab(browser, "Side by side")
-    drop(browser, "#picture-A", files[0])
+    drop(browser, "#image-A", files[0])
     prompt = find(browser, "#prompt-of-both textarea")
     until(browser, lambda _: prompt.get_attribute("value"))
     find(browser, "#compare").click()
-    until(browser, lambda b: "picture B is missing" in texts(b, "#verdict"))
-    drop(browser, "#picture-B", files[1])
+    until(browser, lambda b: "image B is missing" in texts(b, "#verdict"))
+    drop(browser, "#image-B", files[1])
     until(browser, lambda b: not texts(b, "#verdict"))
     find(browser, "#compare").click()
     until(browser, lambda b: "perception" in texts(b, "#verdict"))
-    seen = browser.find_elements("css selector", "img[alt^='Picture ']")
+    seen = browser.find_elements("css selector", "img[alt^='Image ']")
     assert len([image for image in seen if image.is_displayed()]) == 4  # as they are, and maps
     keep(browser, "app/side-by-side.png")
-    clear(browser, "#picture-A")
-    clear(browser, "#picture-B")
+    clear(browser, "#image-A")
+    clear(browser, "#image-B")
     until(browser, lambda _: not prompt.get_attribute("value"))
     until(browser, lambda b: not texts(b, "#verdict, #scores-A, #scores-B"))
 
@@ -141,7 +141,7 @@ def test_keyboard_alone_scores(browser: Any, address: str, files: list[str]) -> 
     from selenium.webdriver.common.keys import Keys
 
     open_page(browser, address)
-    drop(browser, "#picture", files[0])
+    drop(browser, "#image", files[0])
     until(browser, prompt_of)
     for _ in range(40):
         browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -154,29 +154,27 @@ def test_keyboard_alone_scores(browser: Any, address: str, files: list[str]) -> 
 
 @pytest.fixture(scope="module")
 def report(small_scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of synthetic pictures in two groups, one damaged, one prompt hostile, one row bad."""
+    """A page of synthetic images in two groups, one damaged, one prompt hostile, one row bad."""
     import pandas as pd
 
+    from diffagiqa.assets import demo_images
     from diffagiqa.report import read_run, write_report
-    from diffagiqa.synth import made_sample
-    from diffagiqa.synth.defects import damage
 
     folder = tmp_path_factory.mktemp("report")
     scorer = Scorer.from_pretrained() if SCREENSHOTS else small_scorer
     rows: list[dict[str, Any]] = []
-    for group, severities in (("clean", {}), ("damaged", {"low detail": 0.5, "sensor noise": 0.4})):
-        (folder / group).mkdir()
-        made = [made_sample(0, index, 256) for index in range(16 if SCREENSHOTS else 3)]
-        pictures = [damage(one.image, severities, (0, i))[0] for i, one in enumerate(made)]
-        scores = scorer(pictures, [one.caption for one in made])
-        for index, (sample, picture, score) in enumerate(zip(made, pictures, scores, strict=True)):
-            Image.fromarray(picture).save(folder / group / f"{index}.png")
-            row = {"image": f"{group}/{index}.png", "prompt": sample.caption, **score.scores}
-            rows.append(row | {"unfamiliar": score.unfamiliar})
+    for number, demo in enumerate(demo_images()):
+        (folder / demo.condition).mkdir(exist_ok=True)
+        with Image.open(demo.path) as image:
+            image.convert("RGB").resize((256, 256)).save(folder / demo.condition / f"{number}.png")
+        name = f"{demo.condition}/{number}.png"
+        score = scorer(str(folder / name), demo.prompt)
+        row = {"image": name, "prompt": demo.prompt, **score.scores}
+        rows.append(row | {"unfamiliar": score.unfamiliar})
     if not SCREENSHOTS:
         rows[0]["prompt"] = "<script>document.title='x'</script>"
-        Image.new("RGB", (15, 200)).save(folder / "clean" / "0.png")
-    rows.append({"image": "damaged/bad.png", "prompt": "", "error": "bad.png is no picture"})
+        Image.new("RGB", (15, 200)).save(folder / rows[0]["image"])
+    rows.append({"image": "damaged/bad.png", "prompt": "", "error": "bad.png is no image"})
     pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
     run = read_run(folder / "scores.csv")
     return write_report(run, folder / "r.html", root=folder, title="A run", each=8)
@@ -211,4 +209,4 @@ def test_report_on_a_phone(browser: Any, report: Path) -> None:
         """)
     assert wide <= 390
     assert small >= 12
-    assert all(0.95 < shape < 1.05 for shape in frames)  # tall pictures, too, stand in a square
+    assert all(0.95 < shape < 1.05 for shape in frames)  # tall images, too, stand in a square

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from browsing import (
     NEEDS_BROWSER,
     drop,
@@ -27,14 +26,14 @@ def results(browser: Any, address: str, files: list[str], theme: str = "light") 
     """The empty page, then each tab once its results are there; the name of what is shown."""
     open_page(browser, address, theme)
     yield "empty"
-    drop(browser, "#picture", files[1])
+    drop(browser, "#image", files[1])
     until(browser, lambda b: find(b, "#prompt textarea").get_attribute("value"))
     explain(browser)
-    yield "one picture"
+    yield "one image"
     tab(browser, "Side by side")
-    drop(browser, "#picture-A", files[0])
-    drop(browser, "#picture-B", files[1])
-    until(browser, lambda b: len(b.find_elements("css selector", "img[alt^='Picture ']")) >= 2)
+    drop(browser, "#image-A", files[0])
+    drop(browser, "#image-B", files[1])
+    until(browser, lambda b: len(b.find_elements("css selector", "img[alt^='Image ']")) >= 2)
     find(browser, "#compare").click()
     until(browser, lambda b: "perception" in texts(b, "#verdict"))
     yield "side by side"
@@ -78,29 +77,19 @@ return seen.filter(e => e.matches('.wide') ? e.scrollWidth > e.clientWidth : cov
 """
 
 
-def test_everything_has_a_name(browser: Any, address: str, files: list[str]) -> None:
-    """Fields and buttons for a screen reader, pictures too."""
+def test_names_contrast_and_nothing_cut(browser: Any, address: str, files: list[str]) -> None:
+    """Fields, buttons and images have names for a screen reader; text is 4.5 to 1 against its ground or
+    more (WCAG 2.2, 1.4.3); the table of words is seen whole, and no label lies on an image."""
     for where in results(browser, address, files):
-        assert browser.execute_script(NAMELESS) == [], where
+        for check in (NAMELESS, LOW_CONTRAST, CUT):
+            assert browser.execute_script(check) == [], where
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_contrast(browser: Any, address: str, files: list[str], theme: str) -> None:
-    """WCAG 2.2, 1.4.3: text against the ground it stands on, 4.5 to 1 or more."""
-    for where in results(browser, address, files, theme):
-        assert browser.execute_script(LOW_CONTRAST) == [], where
-
-
-def test_nothing_is_cut_or_covered(browser: Any, address: str, files: list[str]) -> None:
-    """The table of words is seen whole, and no label lies on a picture."""
-    for where in results(browser, address, files):
-        assert browser.execute_script(CUT) == [], where
-
-
-def test_phone(browser: Any, address: str, files: list[str]) -> None:
-    """No sideways scrolling at 390 pixels."""
+def test_dark_theme_on_a_phone(browser: Any, address: str, files: list[str]) -> None:
+    """Contrast, and no sideways scrolling at 390 pixels."""
     with phone(browser):
-        for where in results(browser, address, files):
+        for where in results(browser, address, files, "dark"):
+            assert browser.execute_script(LOW_CONTRAST) == [], where
             wide = browser.execute_script("return document.documentElement.scrollWidth")
             assert wide <= 390, where
 
@@ -108,7 +97,7 @@ def test_phone(browser: Any, address: str, files: list[str]) -> None:
 def test_limits_are_said(browser: Any, address: str) -> None:
     open_page(browser, address)
     said = until(browser, lambda b: texts(b, "body"))
-    assert "up to 50 MB and a picture 50 million pixels" in said
+    assert "up to 50 MB and an image 50 million pixels" in said
 
 
 def test_nothing_else_is_asked(browser: Any, address: str) -> None:

@@ -31,10 +31,10 @@ def test_what_was_handed_in_goes_with_the_page(tmp_path: Path) -> None:
         assert process.stdout is not None
         address = process.stdout.readline().split()[1]
         answer = httpx.post(
-            f"{address.rstrip('/')}/gradio_api/upload", files={"files": ("a.png", b"a picture")}
+            f"{address.rstrip('/')}/gradio_api/upload", files={"files": ("a.png", b"an image")}
         )
         kept = Path(answer.json()[0])
-        assert kept.read_bytes() == b"a picture"
+        assert kept.read_bytes() == b"an image"
         assert list(tmp_path.glob("diffagiqa-*/*"))
     finally:
         process.send_signal(signal.SIGTERM)

@@ -182,7 +182,7 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{folder}/*.webp"], "holds no picture"),
+        (["{folder}/*.webp"], "holds no image"),
         (["{folder}", "--prompt", "a", "--prompts", "b.txt"], "give one of the two"),
         (["{folder}", "--shard", "4/4", "--out", "{folder}/new"], "expected i/n"),
         (["{folder}", "--shard", "0/4"], "--shard goes with --out; name a file or folder"),

@@ -361,7 +361,7 @@ def test_a_table_without_prompts(tmp_path: Path) -> None:
         path, TableColumns(prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)})
     )
     assert [sample.prompt for sample in database.samples()] == ["", ""]
-    assert any("no row has a prompt, so every picture goes with" in note for note in database.notes)
+    assert any("no row has a prompt, so every image goes with" in note for note in database.notes)
 
 
 def test_workbooks_say_which_extra_they_need(
@@ -448,9 +448,9 @@ def test_one_message_names_everything_wrong(tmp_path: Path) -> None:
     assert "AttnGAN_normal_002.jpg" in message
     assert "perception runs from 0.5 to 9, outside its scale of 0 to 5" in message
     assert "1 row has no prompt: row 2" in message
-    assert "1 picture cannot be read: AttnGAN_normal_003.jpg" in message
+    assert "1 image cannot be read: AttnGAN_normal_003.jpg" in message
     assert "--allow-partial leaves out rows without an image" in message
-    assert "--unreadable skip leaves out rows whose picture cannot be read" in message
+    assert "--unreadable skip leaves out rows whose image cannot be read" in message
 
 
 def test_missing_files_may_be_left_out_with_a_note(tmp_path: Path) -> None:
@@ -469,15 +469,15 @@ def test_unreadable_pictures_may_be_left_out_with_a_note(tmp_path: Path) -> None
     cut = tmp_path / "images" / "AttnGAN_normal_002.jpg"
     cut.write_bytes(cut.read_bytes()[:-100])
     with pytest.raises(
-        DatabaseError, match=r"1 picture cannot be read: AttnGAN_normal_002.jpg; --unr"
+        DatabaseError, match=r"1 image cannot be read: AttnGAN_normal_002.jpg; --unr"
     ):
         load_database("agiqa-3k", tmp_path)
     (tmp_path / "images" / "AttnGAN_normal_001.jpg").unlink()
-    with pytest.raises(DatabaseError, match="--unreadable skip leaves out rows whose picture"):
+    with pytest.raises(DatabaseError, match="--unreadable skip leaves out rows whose image"):
         load_database("agiqa-3k", tmp_path, allow_partial=True)
     database = load_database("agiqa-3k", tmp_path, allow_partial=True, skip_unreadable=True)
     assert len(database) == 10
-    assert "1 of 11 rows is left out: their pictures cannot be read" in database.notes
+    assert "1 of 11 rows is left out: their images cannot be read" in database.notes
 
 
 def test_no_image_at_all_is_never_a_partial_database(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_message_of_a_cut_file(tmp_path):
     path = tmp_path / "cat.png"
     path.write_bytes(encoded()[:-200])
     with pytest.raises(
-        ImageError, match=r"cat\.png is damaged or cut short \(.+\); make or copy the picture again"
+        ImageError, match=r"cat\.png is damaged or cut short \(.+\); make or copy the image again"
     ):
         decode_image(path)
 
@@ -223,13 +223,13 @@ def test_message_of_a_cut_file(tmp_path):
     ("source", "message"),
     [
         (b"", r"the image data is empty \(0 bytes\); make or copy"),
-        (b"hello, world", r"not a picture.*starts with 'hello, w'; give one of PNG, JPEG"),
+        (b"hello, world", r"not an image.*starts with 'hello, w'; give one of PNG, JPEG"),
         (b"hi\n\x00\xff there", r"starts with 'hi\.\.\. th'; give"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-        (encoded(kind="ICO"), "not a picture"),
-        (encoded(kind="PPM"), "not a picture"),
-        (3, "found int where a picture was expected; give a path, bytes"),
-        (None, "found NoneType where a picture was expected"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (encoded(kind="ICO"), "not an image"),
+        (encoded(kind="PPM"), "not an image"),
+        (3, "found int where an image was expected; give a path, bytes"),
+        (None, "found NoneType where an image was expected"),
         (io.StringIO("text"), "the file is open as text; open it in binary mode"),
         ("no/such/cat.png", r"no/such/cat\.png does not exist; check the path"),
         ("evil\x1b[2J.png", r"evil\\x1b\[2J.png does not exist"),
@@ -245,17 +245,17 @@ def test_message_of_a_cut_file(tmp_path):
         ("file://elsewhere/cat.png", "names the machine 'elsewhere' in a file URL"),
         ("file://[x/cat.png", r"is no URL \(Invalid IPv6 URL\); write file:///"),
         ("memory://no/such.png", "does not exist"),
-        (np.zeros((2, 2, 2), np.uint8), r"the array has shape \(2, 2, 2\); give one picture as"),
+        (np.zeros((2, 2, 2), np.uint8), r"the array has shape \(2, 2, 2\); give one image as"),
         (np.zeros((3, 8, 8), np.uint8), r"has shape \(3, 8, 8\)"),
-        (np.zeros((0, 4, 3), np.uint8), "the array is 4 x 0; a picture needs at least one pixel"),
+        (np.zeros((0, 4, 3), np.uint8), "the array is 4 x 0; an image needs at least one pixel"),
         (np.zeros((2, 2), np.int64), "is of type int64; give uint8, or float"),
         (np.array(["x"]), "has shape"),
         (np.full((2, 2), np.nan), r"holds values from nan to nan; give float in \[0, 1\]"),
         (np.full((2, 2), 255.0), "holds values from 255 to 255"),
         (np.full((2, 2), -0.1), "holds values from -0.1 to -0.1"),
-        (torch.zeros(1, 3, 4, 4), r"the tensor has shape \(1, 3, 4, 4\); give one picture as"),
+        (torch.zeros(1, 3, 4, 4), r"the tensor has shape \(1, 3, 4, 4\); give one image as"),
         (torch.zeros(8, 8, 3), r"the tensor has shape \(8, 8, 3\)"),
-        (Image.new("RGB", (0, 3)), "the PIL image is 0 x 3; a picture needs at least one pixel"),
+        (Image.new("RGB", (0, 3)), "the PIL image is 0 x 3; an image needs at least one pixel"),
     ],
 )
 def test_faults(source, message):

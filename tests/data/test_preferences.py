@@ -271,7 +271,7 @@ def test_a_cell_without_an_image_cannot_be_used(tmp_path: Path) -> None:
     row = {"caption": "a cat", "jpg_0": b"", "jpg_1": png(1), "label_0": 1.0}
     file = pick_a_pic(tmp_path, [row, row | {"caption": "b", "jpg_0": None}])
     report = check_database(read_database("pick-a-pic", tmp_path), decode=True)
-    assert any("2 pictures cannot be read" in error for error in report.errors)
+    assert any("2 images cannot be read" in error for error in report.errors)
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(DatabaseError, match=r"parquet cannot be read"):
         read_database("pick-a-pic", tmp_path)

@@ -139,7 +139,7 @@ def test_patterns(tmp_path):
 
 @pytest.mark.parametrize("item", ["{}", "{}/*.png"])
 def test_nothing_found(tmp_path, item):
-    with pytest.raises(TableError, match=r"holds no picture; expected files in \.png, \.jpg"):
+    with pytest.raises(TableError, match=r"holds no image; expected files in \.png, \.jpg"):
         list(find_files(item.format(tmp_path)))
 
 
@@ -166,7 +166,7 @@ def test_stores():
     assert read_location(next(iter(find_files(at))), 9) == b"1"
     assert list(find_files(f"{at}/a.png")) == [f"{at}/a.png"]
     assert list(find_files(f"{at}/odd")) == ["memory:///v1.5/pictures.d/odd"]
-    with pytest.raises(TableError, match="holds no picture"):
+    with pytest.raises(TableError, match="holds no image"):
         list(find_files("memory://empty"))
 
 
@@ -184,7 +184,7 @@ def test_a_pattern_in_a_store_matches_no_output():
     assert found("*", "x.csv") == ["a.png", "scores", "x.csvs"]
     assert found("*/*", "x.csv") == ["scores/part-00000.csv"]
     assert found("*", "scores/") == ["a.png", "x.csv", "x.csv.job", "x.csvs"]
-    with pytest.raises(TableError, match="holds no picture"):
+    with pytest.raises(TableError, match="holds no image"):
         found("*.csv", "x.csv")
 
 
@@ -248,7 +248,7 @@ def test_members_over_the_limits(tmp_path):
 
 def test_text_without_a_picture(tmp_path):
     (found,) = entries(tmp_path / "s.tar", shard_of(("a.txt", b"a cat")))
-    assert found.error == "a has a text and no picture; add one with its key."
+    assert found.error == "a has a text and no image; add one with its key."
 
 
 def test_cut_shard_gives_what_came_before(tmp_path):

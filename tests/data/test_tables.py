@@ -418,7 +418,7 @@ def test_missing_table(tmp_path):
 
 
 def test_wrong_use():
-    with pytest.raises(TableError, match="no input was given; give pictures"):
+    with pytest.raises(TableError, match="no input was given; give images"):
         read_samples([])
     with pytest.raises(TableError, match="a prompt and a prompts file were given; give one"):
         read_samples(["a.png"], prompt="x", prompts_file="y")

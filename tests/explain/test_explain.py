@@ -266,7 +266,7 @@ def test_the_command_warns_as_score_does(
         unfamiliar="picture",
     )  # fmt: skip
     _show(found)
-    assert "unfamiliar picture" in capsys.readouterr().out
+    assert "unfamiliar image" in capsys.readouterr().out
 
 
 def test_wrong_method_and_task(scorer: Scorer, made: Drawn) -> None:

@@ -313,6 +313,6 @@ def test_what_fuzzing_has_found(case: Path) -> None:
 def test_a_picture_that_is_no_picture_says_so() -> None:
     sample = Sample("x.png", None, "none", 0, data=b"\0" * 100)
     scorer: Any = Decoding()
-    assert "not a picture" in str(decode_sample(scorer, sample)[0].error)
+    assert "not an image" in str(decode_sample(scorer, sample)[0].error)
     with pytest.raises(ImageError):
         decode_image(png_bomb(20_000), LIMITS)

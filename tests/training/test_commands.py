@@ -205,7 +205,7 @@ def test_pictures_cut_short_are_left_out_on_demand(folder: Path, tmp_path: Path)
     ):
         run(train, *arguments)
     text = run(train, *arguments, "--unreadable", "skip")
-    assert "note: 1 of 40 rows is left out: their pictures cannot be read" in text
+    assert "note: 1 of 40 rows is left out: their images cannot be read" in text
     assert "ratings: 39 rows" in text
 
 

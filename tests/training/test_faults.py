@@ -153,7 +153,7 @@ def test_damaged_state(tmp_path: Path) -> None:
 def test_unreadable_picture(tmp_path: Path, backbone: Backbone, frozen: bool) -> None:
     """Found before training starts; or left out, and said."""
     rows = made_up_rows(tmp_path / "pictures", 12)
-    (tmp_path / "pictures" / "004.png").write_bytes(b"not a picture")
+    (tmp_path / "pictures" / "004.png").write_bytes(b"not an image")
     config = small_config(epochs=1, freeze_prompters=frozen)
     with pytest.raises(TrainingError, match=r"row 4 cannot be read: .*004.png.*--unreadable skip"):
         train(config, rows, thirds(12), tmp_path / "stops", backbone=backbone, log=QUIET)

@@ -1,4 +1,4 @@
-"""What the page does with one picture or two: files and prompts -> HTML and pictures."""
+"""What the page does with one image or two: files and prompts -> HTML and images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from diffagiqa.app import markup
-from diffagiqa.app.models import LIMITS, has_caveat
+from diffagiqa.app.models import LIMITS
 from diffagiqa.data.images import decode_image, read_image_bytes
 from diffagiqa.data.prompts import find_prompt
 from diffagiqa.data.samples import printable
@@ -24,7 +24,7 @@ LETTERS = "AB"
 
 @dataclass(frozen=True)
 class Shown:
-    """What one scored picture puts on the page.
+    """What one scored image puts on the page.
 
     Attributes:
         scores: HTML.
@@ -39,15 +39,15 @@ class Shown:
     attention: list[tuple[np.ndarray, str]] = field(default_factory=list)
 
 
-def open_picture(path: str) -> tuple[np.ndarray, str, str]:
+def open_image(path: str) -> tuple[np.ndarray, str, str]:
     """A dropped file -> (H, W, 3) uint8, the prompt found in it or "", and where that was.
 
     Raises:
-        ImageError: it is no picture that can be read.
+        ImageError: it is no image that can be read.
     """
-    data, picture = _read(path)
+    data, image = _read(path)
     prompt, source = find_prompt(None, data, sidecar=False)
-    return picture, prompt or "", source
+    return image, prompt or "", source
 
 
 def own_name(text: str, path: str) -> str:
@@ -64,7 +64,7 @@ def _read(path: str) -> tuple[bytes, np.ndarray]:
         raise ImageError(own_name(str(fault), path)) from None
 
 
-def score_picture(
+def score_image(
     scorer: Scorer, path: str | None, prompt: str, explain: bool, method: str = "activation"
 ) -> Shown:
     """Score, and with ``explain`` say why.
@@ -74,17 +74,12 @@ def score_picture(
         PromptError: the prompt is too long.
     """
     if not path:
-        raise ImageError("there is no picture yet; drop one, or choose an example")
-    picture = _read(path)[1]
-    caveat = has_caveat(scorer)
-    scores = markup.score_html(
-        scorer(picture, prompt),
-        bool(prompt.strip()),
-        markup.ALIGNMENT_CAVEAT if caveat else "",
-    )
+        raise ImageError("there is no image yet; drop one, or choose an example")
+    image = _read(path)[1]
+    scores = markup.score_html(scorer.config, scorer(image, prompt), bool(prompt.strip()))
     if not explain:
         return Shown(scores)
-    found: Explanation = explain_image(scorer, picture, prompt, method=method)
+    found: Explanation = explain_image(scorer, image, prompt, method=method)
     return Shown(
         scores,
         overlay(found.image, visible(found.quality_map)),
@@ -93,10 +88,10 @@ def score_picture(
     )
 
 
-def compare_pictures(
+def compare_images(
     scorer: Scorer, paths: Sequence[str | None], prompt: str
 ) -> tuple[list[Shown], str]:
-    """Two pictures of one prompt, each with its map, and which is better, HTML.
+    """Two images of one prompt, each with its map, and which is better, HTML.
 
     Raises:
         ImageError: a file is missing (which is said) or cannot be read.
@@ -105,18 +100,15 @@ def compare_pictures(
     if missing := [letter for letter, path in zip(LETTERS, paths, strict=True) if not path]:
         many = len(missing) > 1
         raise ImageError(
-            f"picture{'s' * many} {' and '.join(missing)} {'are' if many else 'is'} missing; "
+            f"image{'s' * many} {' and '.join(missing)} {'are' if many else 'is'} missing; "
             f"drop {'them' if many else 'it'} above"
         )
-    pictures = [_read(path)[1] for path in paths if path]
+    images = [_read(path)[1] for path in paths if path]
     has_prompt = bool(prompt.strip())
-    first, second = scorer(pictures, prompt)
+    first, second = scorer(images, prompt)
     both = []
-    for picture, score in zip(pictures, (first, second), strict=True):
-        found: Explanation = explain_image(
-            scorer, picture, prompt, method="activation", words=False
-        )
+    for image, score in zip(images, (first, second), strict=True):
+        found: Explanation = explain_image(scorer, image, prompt, method="activation", words=False)
         heat = overlay(found.image, visible(found.quality_map))
-        both.append(Shown(markup.score_html(score, has_prompt), heat))
-    caveat = markup.ALIGNMENT_CAVEAT if has_caveat(scorer) else ""
-    return both, markup.better_html(first, second, has_prompt, caveat)
+        both.append(Shown(markup.score_html(scorer.config, score, has_prompt), heat))
+    return both, markup.better_html(scorer.config, first, second, has_prompt)

@@ -1,4 +1,4 @@
-"""The tab of many pictures: a table, and the same as a CSV."""
+"""The tab of many images: a table, and the same as a CSV."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffagiqa.app.batch import MOST, columns_shown, row_shown, score_files
-from diffagiqa.app.markup import ALIGNMENT_CAVEAT, message_html, progress_html
-from diffagiqa.app.models import Models, has_caveat
+from diffagiqa.app.batch import (
+    MOST,
+    TABLES,
+    columns_shown,
+    failed_first,
+    image_files,
+    row_shown,
+    score_files,
+)
+from diffagiqa.app.markup import message_html, progress_html
+from diffagiqa.app.models import Models
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DiffAGIQAError
-from diffagiqa.rows import Row
+from diffagiqa.rows import Row, notice_of
 
 
 def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
     """Lay the tab out."""
     files = gr.File(
-        label=f"Picture files (up to {MOST})", file_count="multiple",
-        file_types=list(IMAGE_SUFFIXES), height=240, elem_id="many",
+        label=f"Image files (up to {MOST}); with them .txt files of their names, or a table, of prompts",
+        file_count="multiple", file_types=[*IMAGE_SUFFIXES, ".txt", *TABLES], height=240,
+        elem_id="many",
     )  # fmt: skip
-    prompt = gr.Textbox(label="Prompt of files that hold none")
+    prompt = gr.Textbox(label="Prompt of images that come without one")
     button = gr.Button("Score all", variant="primary", elem_id="score-all")
     status = gr.HTML(elem_id="status")
     table = gr.Dataframe(
@@ -33,7 +42,7 @@ def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
 
     def score_all(paths: list[str] | None, text: str, model: str) -> Iterator[list[Any]]:
         hidden = gr.update(value=None, visible=False)
-        total = len(paths or [])
+        total = len(image_files(paths or []))
         if total:  # the model may have to be loaded first: say at once that something goes on
             yield [progress_html(0, total), hidden, hidden]
         out = Path(tempfile.mkdtemp(dir=folder)) / "scores.csv"
@@ -47,11 +56,10 @@ def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
             yield [message_html(str(error)), hidden, hidden]
             return
         failed = sum(bool(row["error"]) for row in rows)
-        caveat = ALIGNMENT_CAVEAT if has_caveat(scorer) else ""
         columns = columns_shown(scorer)
-        value = {"headers": columns, "data": [row_shown(scorer, row) for row in rows]}
+        value = {"headers": columns, "data": [row_shown(scorer, row) for row in failed_first(rows)]}
         yield [
-            progress_html(total, total, failed, caveat),
+            progress_html(len(rows), len(rows), failed, notice_of(scorer.config)),
             gr.update(value=value, visible=True, column_widths=_widths(columns)),
             gr.update(value=str(out), visible=True),
         ]  # fmt: skip
@@ -63,6 +71,6 @@ def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
 
 
 def _widths(columns: list[str]) -> list[int]:
-    """Pixels of each column: those of scores narrow, the page's 1100 for all where there are two."""
-    wide = {"image": 210, "prompt": 270, "remark": 390}
-    return [wide.get(name, 115) for name in columns]
+    """Pixels of each column: names and two scores fit a phone's 390."""
+    wide = {"image": 150, "prompt": 300, "remark": 400}
+    return [wide.get(name, 95) for name in columns]

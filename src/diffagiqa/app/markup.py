@@ -8,17 +8,15 @@ from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
 from diffagiqa.explain import Explanation
 from diffagiqa.explain.explanation import WordEffect
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.rows import notice_of
 from diffagiqa.scorer import Score
 
 HINTS = {
-    "perception": "how good the picture looks",
+    "perception": "how good the image looks",
     "alignment": "how well it shows the prompt",
 }
 ABOUT_EQUAL = 0.01  # a smaller difference means nothing
-ALIGNMENT_CAVEAT = (
-    "The model in the package hardly reads the prompts of real pictures: "
-    "their alignment says little."
-)
 
 
 def hint_html(text: str) -> str:
@@ -31,18 +29,22 @@ def message_html(text: str) -> str:
     return f'<p class="fault" role="alert">{html.escape(printable(text))}</p>'
 
 
-def score_html(score: Score, has_prompt: bool = True, caveat: str = "") -> str:
+def score_html(config: ModelConfig, score: Score, has_prompt: bool = True) -> str:
     """Scores as bars with their numbers, which a screen reader says as they stand."""
     parts = []
-    for task, value in score.scores.items():
-        name = html.escape(task)
-        hint = html.escape(HINTS.get(task, ""))
+    for task in config.tasks:
+        if task.is_about_the_prompt and not has_prompt:
+            parts.append(hint_html(f"No prompt, so no {task.name}."))
+            continue
+        value, name = score[task.name], html.escape(task.name)
+        doubt = ' <span class="doubt">doubtful</span>' if task.name in config.doubtful else ""
+        hint = html.escape(HINTS.get(task.name, ""))
         parts.append(
             f'<div class="score" role="group" aria-label="{name}">'
-            f'<div class="line"><span class="task">{name}</span><b>{value:.3f}</b></div>'
+            f'<div class="line"><span class="task">{name}{doubt}</span><b>{value:.3f}</b></div>'
             f'<div class="bar" aria-hidden="true"><i style="width:{100 * value:.1f}%"></i></div>'
             f'<div class="hint">{hint}{"; " if hint else ""}'
-            f"as a mean opinion score {score.mos[task]:.2f}</div></div>"
+            f"as a mean opinion score {score.mos[task.name]:.2f}</div></div>"
         )
     if score.unfamiliar:
         what = html.escape(score.unfamiliar.replace("+", " and "))
@@ -50,23 +52,21 @@ def score_html(score: Score, has_prompt: bool = True, caveat: str = "") -> str:
             f'<p class="flag">Unlike what this model was trained on ({what}): '
             "the scores mean little.</p>"
         )
-    if not has_prompt:
-        parts.append(hint_html("Scored against the empty prompt: the alignment means nothing."))
-    return f'<div class="scores">{"".join(parts)}{hint_html(caveat)}</div>'
+    return f'<div class="scores">{"".join(parts)}{hint_html(notice_of(config))}</div>'
 
 
-def better_html(first: Score, second: Score, has_prompt: bool = True, caveat: str = "") -> str:
-    """Which of two is better, task by task; without a prompt, nothing of alignment."""
+def better_html(config: ModelConfig, first: Score, second: Score, has_prompt: bool = True) -> str:
+    """Which of two is better, by every score that the model stands behind."""
     lines = []
-    for task in first.scores:
-        if task == "alignment" and not has_prompt:
+    for task in config.tasks:
+        if task.name not in config.trusted or (task.is_about_the_prompt and not has_prompt):
             continue
-        gap = round(second[task] - first[task], 3)
+        gap = round(second[task.name] - first[task.name], 3)
         said = f"{'B' if gap > 0 else 'A'} is better by {abs(gap):.3f}"
         if abs(gap) < ABOUT_EQUAL:
             said = "about equal"
-        lines.append(f"<li><b>{html.escape(task)}</b>: {said}</li>")
-    return f'<ul class="sentence">{"".join(lines)}</ul>{hint_html(caveat if has_prompt else "")}'
+        lines.append(f"<li><b>{html.escape(task.name)}</b>: {said}</li>")
+    return f'<ul class="sentence">{"".join(lines)}</ul>{hint_html(notice_of(config))}'
 
 
 def words_html(found: Explanation) -> str:
@@ -94,11 +94,11 @@ def _effect(word: WordEffect) -> str:
     return f"{'falls' if word.drop > 0 else 'rises'} by {change:.3f}" if change else "stays"
 
 
-def progress_html(done: int, total: int, failed: int = 0, caveat: str = "") -> str:
-    """How far a run over many pictures has come, for the eye and for a screen reader."""
-    said = f"{done} of {counted(total, 'picture')} done" + (f", {failed} failed" if failed else "")
+def progress_html(done: int, total: int, failed: int = 0, notice: str = "") -> str:
+    """How far a run over many images has come, for the eye and for a screen reader."""
+    said = f"{done} of {counted(total, 'image')} done" + (f", {failed} failed" if failed else "")
     return (
         f'<p class="sentence" role="status">{said}</p>'
         f'<div class="bar" aria-hidden="true"><i style="width:{100 * done / total:.1f}%"></i></div>'
-        f"{hint_html(caveat)}"
+        f"{hint_html(notice)}"
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 from diffagiqa.data.images import ImageLimits
 from diffagiqa.errors import WeightsError
-from diffagiqa.pretrained import DEFAULT_MODEL
 from diffagiqa.scorer import Scorer
 
 PACKAGED = "in the package"
@@ -17,13 +16,8 @@ LIMITS = ImageLimits(max_bytes=50_000_000, max_pixels=50_000_000)
 
 
 def load(name: str | None, **options: Any) -> Scorer:
-    """A model that takes pictures up to this page's limits."""
+    """A model that takes images up to this page's limits."""
     return Scorer.from_pretrained(name, limits=LIMITS, **options)
-
-
-def has_caveat(scorer: Scorer) -> bool:
-    """Whether this is the model in the package, while that has a notice of what it is not good for."""
-    return scorer.saved_in == DEFAULT_MODEL and bool(scorer.notice)
 
 
 class Models:

@@ -1,4 +1,4 @@
-"""The page in Gradio: one picture, two side by side, many. No font, script or count leaves it."""
+"""The page in Gradio: one image, two side by side, many. No font, script or count leaves it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from diffagiqa.app.many import many
 from diffagiqa.app.models import LIMITS, Models
-from diffagiqa.app.one_picture import one_picture
+from diffagiqa.app.one_image import one_image
 from diffagiqa.app.side_by_side import side_by_side
 from diffagiqa.errors import MissingExtraError
 from diffagiqa.jobs.ray_cluster import check_port
 
 TITLE = "diffagiqa"
 INTRO = (
-    "# Score AI-generated pictures\n"
-    "How good does a picture look, and does it show what its prompt asked for? "
-    "Scores go from 0 to 1. Pictures stay on the machine that runs this page. "
-    f"A file may have up to {LIMITS.max_bytes // 10**6} MB and a picture "
+    "# Score AI-generated images\n"
+    "How good does an image look, and does it show what its prompt asked for? "
+    "Scores go from 0 to 1. Images stay on the machine that runs this page. "
+    f"A file may have up to {LIMITS.max_bytes // 10**6} MB and an image "
     f"{LIMITS.max_pixels // 10**6} million pixels."
 )
 LIMITS_NOTE = (
@@ -28,7 +28,7 @@ LIMITS_NOTE = (
     "Do not use them to judge people or their work."
 )
 KEPT = (3600, 24 * 3600)
-"""Seconds between looks for old pictures that were handed in, and how old one may get; all of them
+"""Seconds between looks for old images that were handed in, and how old one may get; all of them
 go when the page is closed."""
 
 
@@ -45,8 +45,8 @@ def build_page(models: Models) -> Any:
         chooser = gr.Dropdown(
             models.names, value=models.names[0], label="Model", visible=len(models.names) > 1
         )
-        with gr.Tab("One picture"):
-            one_picture(gr, models, chooser, folder)
+        with gr.Tab("One image"):
+            one_image(gr, models, chooser, folder)
         with gr.Tab("Side by side"):
             side_by_side(gr, models, chooser)
         with gr.Tab("Many"):

@@ -24,9 +24,9 @@ def app(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
 ) -> None:
-    """Serve a web page: drop pictures on it, see scores, heat maps, missing words and tables.
+    """Serve a web page: drop images on it, see scores, heat maps, missing words and tables.
 
-    Pictures stay on this machine. The page has no password: keep it on 127.0.0.1, or put it behind a
+    Images stay on this machine. The page has no password: keep it on 127.0.0.1, or put it behind a
     server that asks for one.
 
     Examples:

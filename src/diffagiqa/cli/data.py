@@ -46,12 +46,12 @@ def check(
     root: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of the database, or of a table's pictures (by default the table's own).",
+            help="Folder of the database, or of a table's images (by default the table's own).",
             show_default=False,
         ),
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Open every picture, not only those that look damaged.")
+        bool, typer.Option("--decode", help="Open every image, not only those that look damaged.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     *,
@@ -132,7 +132,7 @@ def _show(report: CheckReport, database: Database, decoded: bool) -> None:
         remarks.add_row(Text("error", "bold red"), Text(_sentence(error)))
     if report.usable:
         rest = (
-            "" if decoded else " Only pictures that looked damaged were opened; --decode opens all."
+            "" if decoded else " Only images that looked damaged were opened; --decode opens all."
         )
         remarks.add_row(Text("result", "bold green"), f"It can be used.{rest}")
     else:

@@ -1,4 +1,4 @@
-"""``diffagiqa evaluate``: how well one model agrees with the people who rated a table of pictures."""
+"""``diffagiqa evaluate``: how well one model agrees with the people who rated a table of images."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def evaluate(
     table: Annotated[
         Path,
         typer.Argument(
-            help="Table of rated pictures: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default with "
+            help="Table of rated images: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default with "
             "the columns Image, Prompt and MOS."
         ),
     ],
     root: Annotated[
-        Path | None, options.data_option(help="Folder of the pictures. Default: the table's.")
+        Path | None, options.data_option(help="Folder of the images. Default: the table's.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Report to write, .csv, .jsonl or .parquet.")] = Path(
         "report.csv"
@@ -70,7 +70,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Score a table of rated pictures; print SRCC, PLCC and other figures with their intervals.
+    """Score a table of rated images; print SRCC, PLCC and other figures with their intervals.
 
     The report holds the rows of the table and the columns predicted_score, in units of the ratings
     (with several labels TASK_predicted for each), and error.
@@ -265,7 +265,7 @@ def _show(
 
     if rated.prompt is None:
         typer.echo(
-            "note: no column of prompts was found, so pictures were scored against the empty prompt; "
+            "note: no column of prompts was found, so images were scored against the empty prompt; "
             "name it by --prompt-column"
         )
     for task, found in evaluation.tasks.items():

@@ -24,11 +24,11 @@ class Method(str, Enum):
 
 
 def explain(
-    image: Annotated[Path, typer.Argument(help="The picture.")],
+    image: Annotated[Path, typer.Argument(help="The image.")],
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="What was asked for. Default: from a .txt file beside the picture, or its metadata."
+            help="What was asked for. Default: from a .txt file beside the image, or its metadata."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Figure to write, .png, .svg or .pdf.")] = None,
@@ -41,7 +41,7 @@ def explain(
     backbone: options.Backbone = None,
     device: options.Device = None,
 ) -> None:
-    """Show where one picture loses quality, and which words of its prompt it does not show.
+    """Show where one image loses quality, and which words of its prompt it does not show.
 
     Activation takes one pass of the model, gradient 6, occlusion 65; docs/how-to/explain.md says how far
     to trust each.

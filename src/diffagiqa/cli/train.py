@@ -23,7 +23,7 @@ def train(
     columns: TableColumns,
     allow_partial: options.AllowPartial = False,
     unreadable: Annotated[
-        str | None, options.data_option(help="At a picture that cannot be read: stop or skip.")
+        str | None, options.data_option(help="At an image that cannot be read: stop or skip.")
     ] = None,
     split: options.SplitOption = None,
     recipe: options.Recipe = None,
@@ -66,7 +66,7 @@ def train(
         str | None, options.config_option(help="auto, float32 or bfloat16.")
     ] = None,
     flip: Annotated[
-        bool | None, options.config_option("--flip/--no-flip", help="Mirror pictures at random.")
+        bool | None, options.config_option("--flip/--no-flip", help="Mirror images at random.")
     ] = None,
     seed: options.Seed = None,
 ) -> None:

@@ -129,7 +129,7 @@ ImageSize = Annotated[
 ]
 Features = Annotated[str | None, config_option(help="U-Net features to use, separated by commas.")]
 Epochs = Annotated[int | None, config_option(help="Most epochs to train for.")]
-BatchSize = Annotated[int | None, config_option(help="Pictures per step, over all processes.")]
+BatchSize = Annotated[int | None, config_option(help="Images per step, over all processes.")]
 Seed = Annotated[
     int | None, config_option(help="Seed of the weights, the order, the noise and the split.")
 ]

@@ -1,4 +1,4 @@
-"""What an input stands for: the pictures of a folder or a pattern, here or in a store."""
+"""What an input stands for: the images of a folder or a pattern, here or in a store."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _FILE_SUFFIXES = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ".tar")
 
 
 def find_files(item: str, recursive: bool = True, out: str | None = None) -> Iterator[str]:
-    """The files an input stands for: itself, the pictures of a folder, the matches of a pattern.
+    """The files an input stands for: itself, the images of a folder, the matches of a pattern.
 
     A pattern does not match what is written to ``out`` (``is_output``), and litter is passed over. Of a
     pattern, and of a folder in a store, all names are held to put them in order.
@@ -100,7 +100,7 @@ def find_files(item: str, recursive: bool = True, out: str | None = None) -> Ite
         yield file
     if empty:
         expected = ", ".join(IMAGE_SUFFIXES)
-        raise TableError(f"{printable(item)} holds no picture; expected files in {expected}.")
+        raise TableError(f"{printable(item)} holds no image; expected files in {expected}.")
 
 
 def _matches(pattern: str) -> Iterator[str]:
@@ -131,8 +131,8 @@ def _place(location: str) -> str:
     return f"{protocol(location)}://{location.partition('://')[2].strip('/')}"
 
 
-def _files_in_store(url: str, recursive: bool, pictures: bool = True) -> Iterator[str]:
-    """Pictures below a URL, or itself where it is a file; else all files below it."""
+def _files_in_store(url: str, recursive: bool, images: bool = True) -> Iterator[str]:
+    """Images below a URL, or itself where it is a file; else all files below it."""
     import fsspec
 
     try:
@@ -140,10 +140,10 @@ def _files_in_store(url: str, recursive: bool, pictures: bool = True) -> Iterato
         if has_magic(path):
             names = filesystem.glob(path)
         elif filesystem.isfile(path):
-            names = [path] if pictures else []
+            names = [path] if images else []
         else:
             names = filesystem.find(path, maxdepth=None if recursive else 1)
-            if pictures:
+            if images:
                 names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
         files = sorted(filesystem.unstrip_protocol(name) for name in names)
     except Exception as fault:
@@ -182,7 +182,7 @@ def _files_below(item: str, recursive: bool) -> Iterator[str]:
         return (name for name in _matches(path) if has_magic(path) and holds_litter(name, named))
     if is_web(item) or has_magic(item) or item.lower().endswith(_FILE_SUFFIXES):
         return iter(())
-    return _files_in_store(item, recursive, pictures=False)
+    return _files_in_store(item, recursive, images=False)
 
 
 def passed_over_sentence(counts: Mapping[str, int]) -> str:

@@ -1,13 +1,13 @@
-"""Any picture -> RGB array (H, W, 3) uint8, and array or tensor -> square tensor in [0, 1].
+"""Any image -> RGB array (H, W, 3) uint8, and array or tensor -> square tensor in [0, 1].
 
 The rules, each held by a test:
 
-* One picture per file: the first frame of an animation, the default image of an APNG.
+* One image per file: the first frame of an animation, the default image of an APNG.
 * The orientation in EXIF is applied. Colour profiles are not: values are taken as sRGB.
 * Transparent pixels are laid on white, as browsers and papers show them. A BMP whose alpha is 0
   everywhere is opaque: programs that know no alpha leave its byte at 0.
 * Grey becomes three equal channels; 16 bits are scaled by 1/257, never clipped; CMYK is converted.
-* Size and pixel count are checked before pixels are decoded; 1 x 1 and 10:1 pictures are scored.
+* Size and pixel count are checked before pixels are decoded; 1 x 1 and 10:1 images are scored.
 * Only the formats of ``FORMATS`` are tried: other decoders of Pillow start programs (EPS) or are
   seldom tested against hostile files.
 * No image is refused for its metadata: where a PNG's text or profile is too large or damaged, it is
@@ -49,7 +49,7 @@ ImageSource: TypeAlias = Union[
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # what a PNG is decoded from
-_ORIENTATION = 0x0112  # EXIF tag; value -> what turns the stored picture upright
+_ORIENTATION = 0x0112  # EXIF tag; value -> what turns the stored image upright
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -80,13 +80,13 @@ DEFAULT_LIMITS = ImageLimits()
 
 
 def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> np.ndarray:
-    """A picture as RGB, uint8, (H, W, 3), by the rules above; ImageError where none applies.
+    """An image as RGB, uint8, (H, W, 3), by the rules above; ImageError where none applies.
 
     Args:
         source: path, ``file://`` URL or store URL; the file's bytes or an open binary file; a PIL
             image; an array (H, W) or (H, W, 1|3|4); a tensor (1|3|4, H, W). Arrays and tensors are
             uint8, uint16, bool, or float in [0, 1] (rounded to 8 bits).
-        limits: largest file and picture.
+        limits: largest file and image.
 
     >>> decode_image(np.full((2, 3), 0.5, np.float32)).shape
     (2, 3, 3)
@@ -98,7 +98,7 @@ def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> n
         _check_dense(source, "the tensor")
         if source.ndim != 3 or source.shape[0] not in (1, 3, 4):
             raise ImageError(
-                f"the tensor has shape {tuple(source.shape)}; give one picture as (3, H, W)."
+                f"the tensor has shape {tuple(source.shape)}; give one image as (3, H, W)."
             )
         rows = source.detach().cpu().permute(1, 2, 0)
         rows = rows.float() if rows.is_floating_point() else rows  # numpy has no bfloat16
@@ -135,11 +135,11 @@ def read_image_bytes(source: Any, limits: ImageLimits = DEFAULT_LIMITS) -> bytes
         data = read_limited(source, shown, limits.max_bytes, ImageError)
     else:
         raise ImageError(
-            f"found {type(source).__name__} where a picture was expected; "
+            f"found {type(source).__name__} where an image was expected; "
             "give a path, bytes, an open file, a PIL image, an array or a tensor."
         )
     if not data:
-        raise ImageError(f"{shown} is empty (0 bytes); make or copy the picture again.")
+        raise ImageError(f"{shown} is empty (0 bytes); make or copy the image again.")
     return data
 
 
@@ -152,7 +152,7 @@ def open_pil(
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
         raise ImageError(
-            f"{shown} is not a picture, or its header is damaged: it starts with "
+            f"{shown} is not an image, or its header is damaged: it starts with "
             f"'{_beginning(data)}'; "
             f"give one of {', '.join(FORMATS)}."
         ) from None
@@ -202,7 +202,7 @@ def _name(source: Any) -> str:
 def _check_size(size: tuple[int, int], shown: str, limits: ImageLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise ImageError(f"{shown} is {width} x {height}; a picture needs at least one pixel.")
+        raise ImageError(f"{shown} is {width} x {height}; an image needs at least one pixel.")
     if width * height > limits.max_pixels:
         _too_large(shown, width * height, limits)
 
@@ -217,7 +217,7 @@ def _too_large(shown: str, pixels: int | None, limits: ImageLimits) -> Any:
 
 def _undecodable(shown: str, fault: Exception) -> ImageError:
     return ImageError(
-        f"{shown} is damaged or cut short ({reason_of(fault)}); make or copy the picture again."
+        f"{shown} is damaged or cut short ({reason_of(fault)}); make or copy the image again."
     )
 
 
@@ -265,7 +265,7 @@ def _from_array(values: np.ndarray, shown: str, limits: ImageLimits | None) -> n
         values = values[:, :, None]
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
         raise ImageError(
-            f"{shown} has shape {values.shape}; give one picture as (H, W), (H, W, 3) or (H, W, 4)."
+            f"{shown} has shape {values.shape}; give one image as (H, W), (H, W, 3) or (H, W, 4)."
         )
     if limits is not None:
         _check_size((values.shape[1], values.shape[0]), shown, limits)
@@ -312,11 +312,11 @@ def fit_image(
 ) -> torch.Tensor:
     """Bring an image to the model's size: float32 in [0, 1], (3, size, size), or (..., 3, size, size).
 
-    Bilinear, with antialiasing where it shrinks; a picture of the right size is left untouched.
+    Bilinear, with antialiasing where it shrinks; an image of the right size is left untouched.
     The same operation serves arrays and tensors, and gradients pass through it.
 
     * ``resize`` (default) scales both sides. It is the method's own rule, and the network sees the
-      whole picture, without which alignment cannot be judged; shapes are stretched.
+      whole image, without which alignment cannot be judged; shapes are stretched.
     * ``crop`` takes the middle square: shapes are kept, content at the ends is lost.
     * ``pad`` keeps both and adds mid-grey borders, which the network has never seen.
     * ``native`` gives (3, h, w): the aspect ratio is kept up to rounding both sides to a ``multiple``,
@@ -368,10 +368,10 @@ def fit_image(
 
 
 def check_batch(images: torch.Tensor) -> None:
-    """Raise ``ImageError`` where a tensor is no batch of pictures: (B, 3, H, W), uint8 or about [0, 1].
+    """Raise ``ImageError`` where a tensor is no batch of images: (B, 3, H, W), uint8 or about [0, 1].
 
-    A picture on its way through an optimiser may leave [0, 1] by three quarters; one in [-1, 1] or up
-    to 255 would be scored as something else. On a GPU this waits for the pictures.
+    An image on its way through an optimiser may leave [0, 1] by three quarters; one in [-1, 1] or up
+    to 255 would be scored as something else. On a GPU this waits for the images.
     """
     import torch
 
@@ -409,7 +409,7 @@ def _scale(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     import torch
 
     # Bilinear scaling is separable: columns strip by strip, then rows. Equal to the call above, and
-    # a picture of 100 million pixels costs 40 MB of floats instead of 1.2 GB.
+    # an image of 100 million pixels costs 40 MB of floats instead of 1.2 GB.
     strips = [
         _interpolate(_unit(strip), strip.shape[-2], columns)
         for strip in image.split(_STRIP_ROWS, dim=-2)

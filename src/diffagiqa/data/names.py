@@ -75,7 +75,7 @@ def _in_other_letters(path: str) -> str | None:
 
 
 class NameIndex:
-    """Names of pictures, found as they are given, else by the parts they share from the end.
+    """Names of images, found as they are given, else by the parts they share from the end.
 
     >>> index = NameIndex(["a/cat.png", "b/cat.png", "dog.png"])
     >>> index.find("in/b/cat.png"), index.find("in/dog.png"), index.find("fox.png")

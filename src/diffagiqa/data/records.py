@@ -300,7 +300,7 @@ def _parquet_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
     # The buffer makes it read pages as they are needed, not row groups whole.
     with ParquetFile(file, buffer_size=1 << 20) as table:
         _check_header(table.schema_arrow.names, shown)
-        for batch in table.iter_batches(batch_size=64):  # rows; they may hold the pictures
+        for batch in table.iter_batches(batch_size=64):  # rows; they may hold the images
             try:
                 rows = batch.to_pylist()
             except (ValueError, OverflowError):  # some text is not UTF-8, or a date not Python's

@@ -1,4 +1,4 @@
-"""A sample is one picture to score; this module says what it holds and where its bytes lie.
+"""A sample is one image to score; this module says what it holds and where its bytes lie.
 
 Locations are local paths, ``file://`` URLs, or URLs of the stores in ``STORES``, opened by fsspec; web
 addresses of hosts that the user allows (``data.web``). Others and chained URLs (``simplecache::...``)
@@ -41,7 +41,7 @@ STORES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row: a picture, its prompt, and what else its table said about it.
+    """One row: an image, its prompt, and what else its table said about it.
 
     Attributes:
         image: the row's key as the user gave it: a path, a URL, or ``shard.tar::member``.
@@ -49,10 +49,10 @@ class Sample:
         prompt_source: where the prompt came from.
         row: position in the run, from 0.
         labels: opinion scores by task name, in the database's own scale.
-        generator: name of the model that made the picture, where known.
+        generator: name of the model that made the image, where known.
         extra: the other columns of the row.
         location: where the bytes are, if not at ``image`` (a path relative to a table's folder).
-        data: the file's bytes, for members of shards and tables that hold the pictures.
+        data: the file's bytes, for members of shards and tables that hold the images.
         error: why this row cannot be scored; such a row is reported, never raised.
 
     >>> Sample("cat.png", "a cat", "argument", 0).source
@@ -176,7 +176,7 @@ def open_location(
 
 
 def _fetch(url: str) -> BinaryIO:
-    """A picture or shard as a stream; a table, whose readers go back and forth, through a file."""
+    """An image or shard as a stream; a table, whose readers go back and forth, through a file."""
     stream = open_web(url)
     if suffix(urlsplit(url).path) not in TABLE_SUFFIXES:
         return stream
@@ -234,9 +234,9 @@ def reason_of(fault: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
-    """One picture of a tar shard, or one fault: the member's name, its bytes, the texts beside it.
+    """One image of a tar shard, or one fault: the member's name, its bytes, the texts beside it.
 
-    ``texts`` maps "txt", "json" and "cls" to the bytes of the members with the picture's key.
+    ``texts`` maps "txt", "json" and "cls" to the bytes of the members with the image's key.
     """
 
     name: str
@@ -248,11 +248,11 @@ class ShardEntry:
 def read_shard(
     shard: str, max_bytes: int, max_text: int, hosts: Collection[str] = ()
 ) -> Iterator[ShardEntry]:
-    """Pictures of a WebDataset shard in its order, each with the texts that follow or precede it.
+    """Images of a WebDataset shard in its order, each with the texts that follow or precede it.
 
     Members are grouped by their name up to the first dot of its last part. The tar is read as a
     stream and nothing is unpacked to disk, so names cannot lead anywhere; links and devices are
-    passed over. A second picture under one key starts a new entry. Faults become entries, and
+    passed over. A second image under one key starts a new entry. Faults become entries, and
     after damage to the tar itself nothing more is read.
     """
     key, entry = None, None
@@ -266,26 +266,26 @@ def read_shard(
                 folder, name = posixpath.split(member.name)
                 stem, _, suffixes = name.partition(".")
                 kind = suffixes.rpartition(".")[2].lower()
-                picture = f".{kind}" in IMAGE_SUFFIXES
-                if not member.isreg() or not stem or not (picture or kind in _TEXTS):
+                image = f".{kind}" in IMAGE_SUFFIXES
+                if not member.isreg() or not stem or not (image or kind in _TEXTS):
                     continue
                 if holds_litter(member.name):
                     continue
-                if (folder, stem) != key or (picture and entry and entry.data is not None):
+                if (folder, stem) != key or (image and entry and entry.data is not None):
                     if entry:
                         yield _complete(entry)
                     key, entry = (folder, stem), ShardEntry(posixpath.join(folder, stem))
                 assert entry is not None
-                most = max_bytes if picture else max_text
+                most = max_bytes if image else max_text
                 if member.size > most:
                     fault = f"{printable(member.name)} holds {counted(member.size, 'byte')}"
                     fault += f", and the limit is {most:,}; leave it out or raise the limit."
                     entry = replace(entry, error=fault)
-                    entry = replace(entry, name=member.name) if picture else entry
+                    entry = replace(entry, name=member.name) if image else entry
                     continue
                 body = tar.extractfile(member)
                 data = body.read() if body else b""
-                if picture:
+                if image:
                     entry = replace(entry, name=member.name, data=data)
                 else:
                     entry.texts[kind] = data
@@ -307,5 +307,5 @@ def _complete(entry: ShardEntry) -> ShardEntry:
     if entry.data is not None or entry.error:
         return entry
     return replace(
-        entry, error=f"{printable(entry.name)} has a text and no picture; add one with its key."
+        entry, error=f"{printable(entry.name)} has a text and no image; add one with its key."
     )

@@ -1,8 +1,8 @@
 """Inputs -> samples, one after the other at flat memory.
 
-An input is a picture, a folder, a pattern (``out/*.png``), a table or a tar shard, on this machine
+An input is an image, a folder, a pattern (``out/*.png``), a table or a tar shard, on this machine
 or in a store that fsspec knows. A fault of one row travels in its sample; a fault of a whole input
-(no such column, no picture in the folder) raises a TableError.
+(no such column, no image in the folder) raises a TableError.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ def read_samples(
 ) -> Iterator[Sample]:
     """Samples of all inputs, in the order given, numbered from 0.
 
-    Pictures themselves are not opened: whether they exist and can be read shows when they are
+    Images themselves are not opened: whether they exist and can be read shows when they are
     scored. Samples without a prompt have ``prompt_source`` "none"; ``prompts.find_prompt`` looks
     further once the bytes are there.
 
     Args:
-        inputs: pictures, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx) and tar shards.
+        inputs: images, folders, patterns, tables (CSV, TSV, JSONL, JSON, Parquet, xlsx) and tar shards.
         prompt: the prompt of every sample; goes before all others.
         prompts_file: one prompt per line in the order of the samples (a blank line gives none), or
             a table with image and prompt columns, matched by the image's name as given, else by the
@@ -68,7 +68,7 @@ def read_samples(
         root: folder that the tables' images are in, by default the folder of each table. Relative
             names must not leave it; full paths and URLs are taken only where no root is given.
         recursive: whether folders are searched below their first level.
-        limits: largest picture in a shard.
+        limits: largest image in a shard.
         out: file or folder that the results are written to, which no pattern matches.
 
     Raises:
@@ -76,7 +76,7 @@ def read_samples(
     """
     names = [os.fsdecode(item) for item in inputs]
     if not names:
-        raise TableError("no input was given; give pictures, folders, tables or tar shards.")
+        raise TableError("no input was given; give images, folders, tables or tar shards.")
     if prompt is not None and prompts_file is not None:
         raise TableError("a prompt and a prompts file were given; give one of the two.")
     columns = Columns(image_column, prompt_column, root=root)
@@ -201,7 +201,7 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
             checked = True
         of_row = columns.of(record)
         value = _cell(record, of_row[0])
-        name, data = (value["path"], value["bytes"]) if _is_picture(value) else (value, None)
+        name, data = (value["path"], value["bytes"]) if _is_image(value) else (value, None)
         if isinstance(value, bytes):
             name, data = None, value
         sample = _bare(f"{table}:{number}")
@@ -220,8 +220,8 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
         yield sample, record
 
 
-def _is_picture(value: Any) -> bool:
-    """Whether a cell is a picture as Hugging Face's datasets keep it."""
+def _is_image(value: Any) -> bool:
+    """Whether a cell is an image as Hugging Face's datasets keep it."""
     return isinstance(value, dict) and value.keys() == {"bytes", "path"}
 
 
@@ -260,7 +260,7 @@ def _matched(samples: Iterator[Sample], reader: TableReader, columns: Columns) -
     """
     exact: dict[str, Sample] = {}
     for given, _ in table_samples(reader, columns):
-        if given.error and given.image.startswith(f"{reader.location}:"):  # it names no picture
+        if given.error and given.image.startswith(f"{reader.location}:"):  # it names no image
             raise TableError(given.error)
         known = exact.setdefault(given.image, given)
         if known.prompt != given.prompt:

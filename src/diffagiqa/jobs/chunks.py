@@ -13,7 +13,7 @@ from diffagiqa.errors import ConfigError, PromptError
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows ``index * chunk_rows`` and following; ``digest`` says which pictures and prompts."""
+    """Rows ``index * chunk_rows`` and following; ``digest`` says which images and prompts."""
 
     index: int
     digest: str
@@ -75,9 +75,9 @@ def chunks_of(samples: Iterable[Sample], rows: int, share: Share) -> Iterator[Ch
 
 
 def _with_sidecar(sample: Sample) -> Sample:
-    """The sample with the prompt beside its picture, so that the digest shows where that changed.
+    """The sample with the prompt beside its image, so that the digest shows where that changed.
 
-    On this machine alone: in a store every look is a request, and is made where the picture is read.
+    On this machine alone: in a store every look is a request, and is made where the image is read.
     """
     place = sample.location or sample.image
     open_to_one = sample.prompt is None and sample.error is None and sample.data is None

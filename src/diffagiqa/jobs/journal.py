@@ -170,7 +170,7 @@ class Journal:
         return Done(self.share, self.chunks_per_part, frozenset(self._parts), chunks)
 
     def check(self, chunk: int, digest: str) -> None:
-        """Raise ConfigError where a finished chunk held other pictures or prompts than now."""
+        """Raise ConfigError where a finished chunk held other images or prompts than now."""
         part = self.share.part_of(chunk, self.chunks_per_part)
         if part in self._parts:
             if self._manifest is None or self._manifest[0] != part:

@@ -30,7 +30,7 @@ class RayEngine:
     """Scores on a Ray cluster: ``address`` joins one, None starts one on this machine.
 
     ``workers``: "4", or "1:16" to grow and shrink with the work; default: 1 to as many as the
-    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots). ``threads`` decode pictures
+    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots). ``threads`` decode images
     for each; default: 4.
     """
 

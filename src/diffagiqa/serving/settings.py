@@ -17,14 +17,14 @@ class ServiceSettings:
 
     Attributes:
         max_queue: requests that may wait or be worked on; the next one is told 429.
-        max_images: pictures per request.
+        max_images: images per request.
         max_body: bytes of a request's body.
-        limits: bytes and pixels of one picture.
+        limits: bytes and pixels of one image.
         timeout: seconds for one request, from its first byte to its answer.
-        batch_size, batch_wait: pictures per forward pass, and seconds to wait for it to fill.
-        retries: how often a picture goes to another replica after one died with it.
+        batch_size, batch_wait: images per forward pass, and seconds to wait for it to fill.
+        retries: how often an image goes to another replica after one died with it.
         api_keys: keys of which a client must show one; empty asks for none.
-        url_hosts: hosts that pictures may be fetched from by URL; empty fetches nothing.
+        url_hosts: hosts that images may be fetched from by URL; empty fetches nothing.
         drain: seconds that open requests get to end after a request to stop.
     """
 

@@ -60,7 +60,7 @@ class CheckReport:
         official: rows per part of the official split; empty without one.
         errors: why it cannot be used as it is; a whole database has none.
         notes: what a reader of its figures must know: parts missing, duplicates, missing labels.
-        unreadable: paths of the pictures that were opened and cannot be read.
+        unreadable: paths of the images that were opened and cannot be read.
     """
 
     name: str
@@ -93,7 +93,7 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
     """Verify counts, names, files, labels and duplicates; nothing is raised, everything is listed.
 
     Args:
-        decode: open every picture too (about 5 ms each), not only those that are suspiciously small
+        decode: open every image too (about 5 ms each), not only those that are suspiciously small
             or do not end as their format does, as a copy that was cut short.
     """
     table = database.table
@@ -101,12 +101,12 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
     errors = [*_missing(database), *_outside(summaries), *_empty(database, summaries)]
     notes = [*database.notes, *_counts(database), *_labels(summaries, len(table))]
     notes += [*_without_prompts(database), *_names(database), *_duplicates(database)]
-    unreadable, plain = _pictures(database, decode)
+    unreadable, plain = _images(database, decode)
     if unreadable:
         names = table.loc[table["path"].isin(unreadable), "image"].drop_duplicates().tolist()
-        errors.append(f"{counted(len(unreadable), 'picture')} cannot be read: {_some(names)}")
+        errors.append(f"{counted(len(unreadable), 'image')} cannot be read: {_some(names)}")
     if plain:
-        are = counted(len(plain), "picture is", "pictures are")
+        are = counted(len(plain), "image is", "images are")
         notes.append(f"{are} of one colour only: {_some(plain)}")
     counts = table["generator"].value_counts()
     parts = database.official_splits or {}
@@ -192,7 +192,7 @@ def _without_prompts(database: Database) -> list[str]:
     if not len(database) or not _blank(database).all():
         return []
     return [
-        "no row has a prompt, so every picture goes with the empty one, and no split can be by prompt"
+        "no row has a prompt, so every image goes with the empty one, and no split can be by prompt"
     ]
 
 
@@ -245,8 +245,8 @@ def _duplicates(database: Database) -> list[str]:
     ]
 
 
-def _pictures(database: Database, decode: bool) -> tuple[list[str], list[str]]:
-    """Paths of pictures that cannot be read, and names of those of one colour."""
+def _images(database: Database, decode: bool) -> tuple[list[str], list[str]]:
+    """Paths of images that cannot be read, and names of those of one colour."""
     table = database.table[database.table["path"].notna()].drop_duplicates("path")
     files = [database.root / path for path in table["path"]]
     # NaN, which is below no limit, for cells of tables: they would have to be read to know.

@@ -76,7 +76,7 @@ def load_database(
     A table that lists fewer rows than the distribution (some prompts, one part of the split) is a
     partial database: it loads, and ``notes`` say so. A table that lists images which are not there is
     an error, unless ``allow_partial``: then those rows go, and ``notes`` say so too. So it is with
-    pictures that cannot be read, and ``skip_unreadable``.
+    images that cannot be read, and ``skip_unreadable``.
 
     Args:
         name: a key of ``DATABASES``, such as "agiqa-3k".
@@ -97,14 +97,14 @@ def verified(database: Database, allow_partial: bool, skip_unreadable: bool) -> 
     report = check_database(database)
     if skip_unreadable and report.unreadable:
         read = ~database.table["path"].isin(report.unreadable).to_numpy()
-        database = _only(database, read, "pictures cannot be read")
+        database = _only(database, read, "images cannot be read")
         report = check_database(database)
     if report.errors:
         remedies = []
         if database.table["path"].isna().any():
             remedies.append("--allow-partial leaves out rows without an image")
         if report.unreadable:
-            remedies.append("--unreadable skip leaves out rows whose picture cannot be read")
+            remedies.append("--unreadable skip leaves out rows whose image cannot be read")
         raise DatabaseError(
             f"{database.name} in {database.root} cannot be used: "
             f"{'; '.join([*report.errors, *remedies])}"

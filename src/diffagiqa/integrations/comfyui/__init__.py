@@ -1,4 +1,4 @@
-"""ComfyUI nodes: load a model, score a batch, keep the best pictures.
+"""ComfyUI nodes: load a model, score a batch, keep the best images.
 
 Link this folder into ``ComfyUI/custom_nodes`` with ``diffagiqa`` installed in ComfyUI's environment;
 ``python -m diffagiqa.integrations.comfyui`` prints the folder. Nothing of ComfyUI is imported.

@@ -1,11 +1,11 @@
-"""The tab of one picture: its scores, where quality is lost, which words seem missing."""
+"""The tab of one image: its scores, where quality is lost, which words seem missing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from diffagiqa.app.actions import open_picture, score_picture
+from diffagiqa.app.actions import open_image, score_image
 from diffagiqa.app.examples import write_examples
 from diffagiqa.app.markup import message_html
 from diffagiqa.app.models import Models
@@ -15,16 +15,16 @@ from diffagiqa.errors import DiffAGIQAError
 METHODS = {"fast": "activation", "gradient": "gradient", "occlusion (slow)": "occlusion"}
 
 
-def one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
+def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
     """Lay the tab out."""
-    from_file = gr.State("")  # the prompt that the present picture brought with it
+    from_file = gr.State("")  # the prompt that the present image brought with it
     with gr.Row():
         with gr.Column(min_width=300):
             file = gr.File(
-                label="Picture file", file_types=list(IMAGE_SUFFIXES), height=120, elem_id="picture"
+                label="Image file", file_types=list(IMAGE_SUFFIXES), height=120, elem_id="image"
             )
             shown = gr.Image(
-                label="Picture", alt_text="The picture", interactive=False, height=330,
+                label="Image", alt_text="The image", interactive=False, height=330,
                 buttons=["fullscreen"], visible=False, elem_classes="framed",
             )  # fmt: skip
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="prompt")
@@ -37,8 +37,8 @@ def one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
         with gr.Column(min_width=300):
             scores = gr.HTML(label="Scores", elem_id="scores")
             heat = gr.Image(
-                label="Where this picture loses quality most",
-                alt_text="The picture in grey, bright where quality is lost most",
+                label="Where this image loses quality most",
+                alt_text="The image in grey, bright where quality is lost most",
                 interactive=False, height=390, buttons=["download", "fullscreen"], visible=False,
                 elem_id="heat", elem_classes="framed",
             )  # fmt: skip
@@ -53,24 +53,24 @@ def one_picture(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
     nothing = ["", hidden, "", hidden]
 
     def opened(path: str | None, text: str, before: str) -> list[Any]:
-        # What the former picture brought goes with it; what somebody typed stays.
+        # What the former image brought goes with it; what somebody typed stays.
         typed = "" if text == before else text
         if not path:
             return [hidden, typed, "", "", *nothing]
         try:
-            picture, found, source = open_picture(path)
+            image, found, source = open_image(path)
         except DiffAGIQAError as error:
             return [hidden, typed, "", "", message_html(str(error)), *nothing[1:]]
-        said = "No prompt in the file: type the one that the picture was made from."
+        said = "No prompt in the file: type the one that the image was made from."
         if found:
             said = f"Prompt found in the file ({source}). Change it if it is wrong."
         elif typed.strip():
             said = "No prompt in the file: the one above stays. Change it if it is wrong."
-        return [gr.update(value=picture, visible=True), found or typed, said, found, *nothing]
+        return [gr.update(value=image, visible=True), found or typed, said, found, *nothing]
 
     def score(path: str | None, text: str, explain: bool, how: str, model: str) -> list[Any]:
         try:
-            found = score_picture(models.get(model), path, text, explain, METHODS[how])
+            found = score_image(models.get(model), path, text, explain, METHODS[how])
         except DiffAGIQAError as error:
             return [message_html(str(error)), *nothing[1:]]
         return [
