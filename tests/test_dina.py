@@ -18,7 +18,8 @@ from diffagiqa import Scorer
 from diffagiqa.backbones.base import Prompts
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.cli.main import app
-from diffagiqa.errors import DiffAGIQAError
+from diffagiqa.errors import ConfigError, DiffAGIQAError
+from diffagiqa.jobs.model_spec import ModelSpec
 
 DINA = Path(__file__).parent / "reference_dina"
 BACKBONE = str(DINA / "backbone")
@@ -105,6 +106,24 @@ def test_several_draws_and_timesteps_are_averaged(scorer: Scorer) -> None:
     assert len(draws.runner.noises(64, 64)) == 2
     assert len({both.fingerprint, draws.fingerprint, scorer.fingerprint}) == 3
     assert load(seed=1)(image, "")["preference"] != early
+    spec = ModelSpec(str(DINA / "checkpoint_folder"), BACKBONE, timesteps=(100, 400))
+    assert spec.describe().fingerprint == both.fingerprint  # a driver names it without loading it
+
+
+def test_the_command_scores_with_it(scorer: Scorer, tmp_path: Path) -> None:
+    arguments = ["score", str(DINA / "image0.png"), "--prompt", "a fox", "--json", "--quiet",
+                 "--model", str(DINA / "checkpoint_folder"), "--backbone", BACKBONE]  # fmt: skip
+    options = ["--device", "cpu", "--dtype", "float32", "--prompt-cache", str(tmp_path)]
+    result = CliRunner().invoke(app, [*arguments, *options])
+    assert result.exit_code == 0, result.output
+    row = json.loads(result.stdout.splitlines()[0])
+    wanted = scorer(DINA / "image0.png", "a fox")
+    assert row["preference"] == pytest.approx(wanted["preference"], abs=1e-6)
+    assert row["preference_mos"] == pytest.approx(wanted.mos["preference"], abs=1e-6)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    wrong = CliRunner().invoke(app, [*arguments, "--timesteps", "early"])
+    assert isinstance(wrong.exception, ConfigError)
+    assert "write whole numbers" in str(wrong.exception)
 
 
 def test_converted_it_is_a_model_folder_with_the_same_scores(

@@ -9,7 +9,8 @@ import errno
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -61,11 +62,31 @@ class Located:
     folder: Path
     config: ModelConfig
     backbone: Path
+    changed: bool = False
+    """Whether the configuration is another than the folder's."""
 
     @property
     def fingerprint(self) -> str:
-        """Of both folders: 16 hex digits."""
-        return fingerprint(self.folder, self.backbone)
+        """Of both folders and what was changed: 16 hex digits."""
+        digits = fingerprint(self.folder, self.backbone)
+        if not self.changed:
+            return digits
+        return hashlib.sha256((digits + self.config.to_json()).encode()).hexdigest()[:16]
+
+    def averaged(
+        self, noise_draws: int | None = None, timesteps: Sequence[int] | None = None
+    ) -> Located:
+        """With scores averaged over another number of noise draws, or other timesteps.
+
+        Raises ``ConfigError`` where they are out of range.
+        """
+        config = self.config
+        if noise_draws is not None:
+            config = replace(config, noise_draws=checks.whole("noise_draws", noise_draws, 1))
+        if timesteps is not None:
+            first, *others = checks.several("timesteps", timesteps, "whole numbers from 0 to 999")
+            config = replace(config, timestep=first, further_timesteps=tuple(others))
+        return replace(self, config=config, changed=config != self.config)
 
 
 def locate(

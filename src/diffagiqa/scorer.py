@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -171,15 +170,14 @@ class Scorer:
             checks.whole("batch_size", batch_size, 1)
         chosen_device = choose_device(device)
         located = locate(name_or_path, backbone=backbone, revision=revision)
-        config = averaging(located.config, noise_draws, timesteps)
+        located = located.averaged(noise_draws, timesteps)
         chosen_dtype = choose_dtype(chosen_device, dtype)
         model, frozen = load_pretrained(located, chosen_device, chosen_dtype, offload)
-        model.config = config
+        model.config = located.config
         fingerprint, store = located.fingerprint, None
         if prompt_cache is not None:
-            store = PromptStore(prompt_cache, f"{fingerprint} {config.long_prompts} {chosen_dtype}")
-        if config != located.config:  # other scores, so another name
-            fingerprint = hashlib.sha256((fingerprint + config.to_json()).encode()).hexdigest()[:16]
+            long = located.config.long_prompts
+            store = PromptStore(prompt_cache, f"{fingerprint} {long} {chosen_dtype}")
         return cls(
             model,
             frozen,
@@ -573,23 +571,6 @@ class Scorer:
             f"a prompt does not fit the free memory of {self.device}; "
             "free some, or use another --device"
         )
-
-
-def averaging(
-    config: ModelConfig, noise_draws: int | None = None, timesteps: Sequence[int] | None = None
-) -> ModelConfig:
-    """``config`` with another number of noise draws, or other timesteps, that scores are averaged over.
-
-    Raises ``ConfigError`` where they are out of range.
-    """
-    if noise_draws is not None:
-        config = replace(config, noise_draws=checks.whole("noise_draws", noise_draws, 1))
-    if timesteps is not None:
-        first, *others = checks.several("timesteps", timesteps, "whole numbers from 0 to 999") or [
-            None
-        ]
-        config = replace(config, timestep=first, further_timesteps=tuple(others))
-    return config
 
 
 def config_for(

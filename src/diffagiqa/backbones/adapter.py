@@ -77,7 +77,8 @@ def _scale(folder: Path) -> float:
         raise WeightsError(
             f"{file} uses {', '.join(used)}, which is not understood; merge the adapter with PEFT"
         )
-    rank, alpha = config.get("r"), config.get("lora_alpha")
+    rank: Any = config.get("r")
+    alpha: Any = config.get("lora_alpha")
     numbers = (isinstance(value, (int, float)) and value > 0 for value in (rank, alpha))
     if not all(numbers):
         raise WeightsError(

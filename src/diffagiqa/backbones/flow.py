@@ -92,7 +92,8 @@ class FlowTransformer(Backbone):
         names: Sequence[str],
     ) -> dict[str, Tensor]:
         assert noise is not None
-        latents = self.noisy_latents(*encoded, noise, timestep)
+        mean, std = encoded
+        latents = self.noisy_latents(mean, std, noise, timestep)
         return self.walked(latents, prompts, self.sigma(timestep), names)
 
     def walked(

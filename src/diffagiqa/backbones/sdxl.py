@@ -59,7 +59,8 @@ class StableDiffusionXL(StableDiffusion):
     ) -> dict[str, Tensor]:
         assert noise is not None
         assert prompts.pooled is not None
-        latents = self.noisy_latents(*encoded, noise, timestep)
+        mean, std = encoded
+        latents = self.noisy_latents(mean, std, noise, timestep)
         return unet_features(
             self.unet,
             latents,

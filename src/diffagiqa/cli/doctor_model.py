@@ -90,7 +90,7 @@ def memory_check(sums: dict[str, int], dtype: str, there: float) -> Check:
     if max(kept, text) + WORKING < there:
         advice = "not both at once: encode all prompts first (Scorer.encode_ahead)"
         return Check("memory", NOTE, found, advice)
-    advice = "use bfloat16, a smaller backbone, or offload=True (docs/which-model.md)"
+    advice = "use bfloat16, a smaller backbone, or --offload (docs/which-model.md)"
     return Check("memory", BAD, found, advice)
 
 

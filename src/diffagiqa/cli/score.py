@@ -40,6 +40,10 @@ def score(
     dtype: model_options.Dtype = "auto",
     seed: model_options.Seed = 0,
     batch_size: options.BatchSize = None,
+    noise_draws: options.NoiseDraws = None,
+    timesteps: options.Timesteps = None,
+    offload: options.Offload = False,
+    prompt_cache: options.PromptCache = None,
     chunk_rows: options.ChunkRows = None,
     part_rows: options.PartRows = None,
     shard: options.Shard = "0/1",
@@ -73,7 +77,10 @@ def score(
         tuple(names), prompt, prompts, image_column, prompt_column, root, recursive, need_prompt,
         limits, out,
     )  # fmt: skip
-    spec = ModelSpec(model, backbone, revision, device, dtype, seed, batch_size, limits)
+    spec = ModelSpec(
+        model, backbone, revision, device, dtype, seed, batch_size, limits, noise_draws,
+        options.whole_numbers("--timesteps", timesteps), offload, prompt_cache,
+    )  # fmt: skip
     job = JobOptions(
         format, shard, chunk_rows, part_rows, restart, decoders, engine, workers, ray_address
     )

@@ -60,6 +60,27 @@ BatchSize = Annotated[
     ),
 ]
 
+NoiseDraws = Annotated[
+    int | None,
+    model_options.model_option(min=1, max=64, help="Draws of noise to average over."),
+]
+Timesteps = Annotated[
+    str | None,
+    model_options.model_option(
+        help="Timesteps of the noise to average over, separated by commas, such as 100,400."
+    ),
+]
+Offload = Annotated[
+    bool,
+    model_options.model_option(
+        "--offload", help="Keep the backbone's weights in the CPU's memory: slow, for small GPUs."
+    ),
+]
+PromptCache = Annotated[
+    str | None,
+    model_options.model_option(help="Folder that keeps encoded prompts for later runs."),
+]
+
 ChunkRows = Annotated[
     int | None,
     _large(min=1, help="Rows that are saved at a time. Default: one batch on a CPU, else four."),
@@ -84,3 +105,15 @@ RayAddress = Annotated[
     str | None,
     _large(help="With ray: address of the cluster to join. Default: a new one on this machine."),
 ]
+
+
+def whole_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    """``"100,400"`` -> ``(100, 400)``; None where nothing was given."""
+    if text is None:
+        return None
+    from diffagiqa.errors import ConfigError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{flag} is {text}; write whole numbers, such as 100,400") from None

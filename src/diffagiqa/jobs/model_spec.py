@@ -24,6 +24,10 @@ class ModelSpec:
     seed: int = 0
     batch_size: int | None = None
     limits: ImageLimits = DEFAULT_LIMITS
+    noise_draws: int | None = None
+    timesteps: tuple[int, ...] | None = None
+    offload: bool = False
+    prompt_cache: str | None = None
 
     def load(self) -> Scorer:
         """The model, on its device and ready to score."""
@@ -38,6 +42,10 @@ class ModelSpec:
             seed=self.seed,
             batch_size=self.batch_size,
             limits=self.limits,
+            noise_draws=self.noise_draws,
+            timesteps=self.timesteps,
+            offload=self.offload,
+            prompt_cache=self.prompt_cache,
         )
 
     def describe(self) -> ModelFacts:
@@ -45,6 +53,7 @@ class ModelSpec:
         from diffagiqa.pretrained import locate
 
         located = locate(self.model, backbone=self.backbone, revision=self.revision)
+        located = located.averaged(self.noise_draws, self.timesteps)
         return ModelFacts(located.config, located.fingerprint, self.seed)
 
 
