@@ -105,10 +105,13 @@ def evaluate_pairs(
         if not len(values):
             return Figure(None)
         low, high = None, None
-        if resamples and len(set(units)) >= MIN_GROUPS:
+        number_of = np.unique(units, return_inverse=True)[1]
+        sums, counts = np.bincount(number_of, values), np.bincount(number_of)
+        if resamples and len(sums) >= MIN_GROUPS:  # whole prompts are resampled by their sums
             low, high = bootstrap_interval(
-                np.mean, values, resamples=resamples, seed=seed, groups=units
-            )
+                lambda total, count: float(total.sum() / count.sum()), sums, counts,
+                resamples=resamples, seed=seed,
+            )  # fmt: skip
         return Figure(float(values.mean()), low, high)
 
     whole = [i for i, group in enumerate(groups) if np.isfinite(scores[list(group.rows)]).all()]
