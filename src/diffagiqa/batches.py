@@ -27,7 +27,7 @@ from diffagiqa.device import (
     without_autocast,
 )
 from diffagiqa.errors import DeviceError
-from diffagiqa.model.scoring import DiffAGIQA, ModelOutput, scoring_noise
+from diffagiqa.model.scoring import DiffAGIQA, ModelOutput, mean_of, scoring_noise
 
 GROW_AFTER = 64
 """Batches of the largest size that fitted, after which twice the size is tried again."""
@@ -130,6 +130,21 @@ class BatchRunner:
                 if stage == until and len(values[stage]) == len(noises):
                     break
         return values
+
+    def with_prompts(self, image: Tensor, prompts: Sequence[Prompts]) -> list[dict[str, Tensor]]:
+        """One image (1, 3, H, W) on the device and several prompts -> its scores with each, (1,) by task.
+
+        The image is encoded once.
+        """
+        device, model, backbone = self.backbone.device, self.model, self.backbone
+        noises, results = self.noises(*image.shape[-2:]), []
+        with current_device(device), exact_float32(device), without_autocast(device):
+            encoded = backbone.encode_image(model.prompt(image))
+            for prompt in prompts:
+                batch = Prompts.stack([prompt])
+                draws = [model.features(encoded, batch, backbone, noise) for noise in noises]
+                results.append(mean_of([model.score_features(features) for features in draws]))
+        return results
 
     def queue(
         self, images: Sequence[Tensor], prompts: Sequence[Prompts]

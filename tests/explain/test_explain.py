@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from conftest import encode_text, small_config
+from conftest import encode_text, small_config, spread_out
 from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.assets import demo_images
+from diffagiqa.backbones.base import Prompts
+from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.backbones.text import token_ids
 from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import cross_attention, unet_features
@@ -24,8 +25,10 @@ from diffagiqa.errors import ConfigError
 from diffagiqa.explain import Explanation, WordEffect, explain
 from diffagiqa.explain.explanation import word_maps
 from diffagiqa.explain.figures import overlay, visible
-from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map
+from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map, window_map
 from diffagiqa.explain.words import split_words, without
+from diffagiqa.model.config import ModelConfig
+from diffagiqa.model.scoring import build_model
 
 
 class Drawn(NamedTuple):
@@ -135,7 +138,7 @@ def test_leaving_out(prompt: str, word: str, left: str) -> None:
 
 
 def test_windows_cover_every_pixel_once() -> None:
-    torch.testing.assert_close(_windows(64, 8).sum(0), torch.ones(64, 64))
+    torch.testing.assert_close(_windows(64, 96, 8).sum(0), torch.ones(64, 96))
 
 
 def test_blur_keeps_a_plain_picture() -> None:
@@ -143,7 +146,7 @@ def test_blur_keeps_a_plain_picture() -> None:
     torch.testing.assert_close(blurred(plain, 4.0), plain)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["occlusion", "gradient", "activation"])
 def test_maps(method: str, scorer: Scorer, made: Drawn) -> None:
     image = scorer.prepare(made.image)
     options = {"occlusion": {"cells": 2}, "gradient": {"steps": 2}}.get(method, {})
@@ -209,46 +212,77 @@ def test_missing_words_are_named() -> None:
     assert Explanation(image, "", {}, "perception", "gradient", blank, ()).sentence == ""
 
 
-def words_of(*chances: float) -> tuple[WordEffect, ...]:
-    return tuple(
-        WordEffect(text, 0, 1, 0.1, np.zeros((4, 4)), chance)
-        for text, chance in zip("abcde", chances, strict=False)
-    )
-
-
 @pytest.mark.parametrize(
-    ("chances", "sentence"),
+    ("drops", "sentence"),
     [
-        ((0.9, 0.2), "'b' seems not to be shown."),
-        ((0.4, 0.3, 0.2), "'c', 'b' and 'a' seem not to be shown."),
-        ((0.4, 0.3, 0.2, 0.1, 0.45), "'d', 'c', 'b' and 2 more words seem not to be shown."),
-        ((0.4, 0.3, 0.2, 0.1), "'d', 'c', 'b' and 1 more word seem not to be shown."),
-        ((0.9, 0.8), "No word of the prompt seems to be missing."),
+        ((0.1, -0.2), "'b' seems not to be shown."),
+        ((-0.1, -0.2, -0.3), "'c', 'b' and 'a' seem not to be shown."),
+        ((-0.2, -0.3, -0.4, -0.5, -0.1), "'d', 'c', 'b' and 2 more words seem not to be shown."),
+        ((-0.2, -0.3, -0.4, -0.5), "'d', 'c', 'b' and 1 more word seem not to be shown."),
+        ((0.1, 0.2), "No word of the prompt seems to be missing."),
+        ((0.0, 0.0), "This model's alignment score does not depend on the words of the prompt."),
     ],
 )
-def test_the_sentence_counts_what_it_does_not_name(
-    chances: tuple[float, ...], sentence: str
-) -> None:
-    found = Explanation(
-        np.zeros((4, 4, 3), np.uint8), "p", {}, "perception", "gradient", np.zeros((4, 4)),
-        words_of(*chances),
-    )  # fmt: skip
+def test_the_sentence_counts_what_it_does_not_name(drops: tuple[float, ...], sentence: str) -> None:
+    found = explanation_of(*drops)
     assert found.sentence == sentence
-    said = replace(found, doubtful=True).sentence
-    assert "not to be shown" not in said
-    assert said.endswith(
-        "It hardly reads the prompts of real images, so this says next to nothing about them."
+    assert "not to be shown" not in replace(found, doubtful=True).sentence
+
+
+def explanation_of(*drops: float) -> Explanation:
+    """Of a black image whose words, a, b, ..., change the score by so much."""
+    blank = np.zeros((4, 4), np.float32)
+    words = tuple(
+        WordEffect(text, 0, 1, drop, blank) for text, drop in zip("abcdefg", drops, strict=False)
     )
+    image, scores = np.zeros((4, 4, 3), np.uint8), {"perception": 0.25}
+    return Explanation(image, "a b", scores, "perception", "gradient", blank, words)
 
 
-def test_a_model_with_a_notice_claims_nothing(tiny_model: Path, tmp_path: Path) -> None:
-    noted = tmp_path / "noted"
-    shutil.copytree(tiny_model, noted)
-    (noted / "NOTICE.txt").write_text("small")
+def test_doubt_is_said_in_figure_and_words() -> None:
+    pytest.importorskip("matplotlib")
+    sure = explanation_of(0.1, -0.2)
+    assert sure.warnings == ()
+    assert sure.alt_text.startswith("An image for the prompt \u201ca b\u201d: perception 0.25.")
+    found = replace(sure, unfamiliar="image+size", doubtful=True)
+    assert len(found.warnings) == 3
+    title = found.figure().get_suptitle()
+    for warning in found.warnings:
+        assert warning in found.alt_text
+        assert warning in title.replace("\n", " ")
+        assert warning not in sure.figure().get_suptitle()
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+@pytest.mark.parametrize("size", [(64, 64), (32, 160), (160, 32)])
+def test_figures_hold_any_image_and_number_of_words(count: int, size: tuple[int, int]) -> None:
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(0)
+    words = tuple(
+        WordEffect(f"word{i}", 0, 1, float(rng.normal()), rng.random(size)) for i in range(count)
+    )
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    found = Explanation(image, "p " * 300, {}, "perception", "gradient", rng.random(size), words)
+    figure = found.figure()
+    figure.canvas.draw()
+    # Nothing is drawn beyond the edges, or squeezed to nothing by the layout.
+    width, height = figure.get_size_inches() * figure.dpi
+    axes = [axis for part in figure.subfigs for axis in part.axes if axis.axison or axis.images]
+    for axis in axes:
+        box = axis.get_tightbbox()
+        assert -2 <= box.x0 < box.x1 <= width + 2
+        assert -2 <= box.y0 < box.y1 <= height + 2
+        assert min(axis.bbox.width, axis.bbox.height) > 12
+    named = {label.get_text() for axis in axes for label in axis.get_yticklabels()}
+    assert {word.text for word in words} <= named
+
+
+def test_a_doubtful_alignment_score_is_said(tiny_model: Path) -> None:
+    scorer = Scorer.from_pretrained(tiny_model, device="cpu", dtype="float32")
     image = np.zeros((64, 64, 3), np.uint8)
-    for folder, doubtful in ((tiny_model, False), (noted, True)):
-        scorer = Scorer.from_pretrained(folder, device="cpu", dtype="float32")
-        assert explain(scorer, image, "a fox", words=False).doubtful is doubtful
+    assert not explain(scorer, image, "a fox", words=False).doubtful
+    scorer.model.config = replace(scorer.config, doubtful=("alignment",))
+    assert explain(scorer, image, "a fox", words=False).doubtful
 
 
 def test_the_command_warns_as_score_does(
@@ -263,14 +297,16 @@ def test_the_command_warns_as_score_does(
     assert "--out why.png draws" in said
     found = Explanation(
         np.zeros((4, 4, 3), np.uint8), "p", {}, "perception", "gradient", np.zeros((4, 4)), (),
-        unfamiliar="picture",
+        unfamiliar="image",
     )  # fmt: skip
     _show(found)
-    assert "unfamiliar image" in capsys.readouterr().out
+    assert "Unlike the images this model was trained on" in capsys.readouterr().out
 
 
 def test_wrong_method_and_task(scorer: Scorer, made: Drawn) -> None:
-    with pytest.raises(ConfigError, match="expected one of occlusion, gradient, activation"):
+    with pytest.raises(
+        ConfigError, match="expected one of occlusion, gradient, activation, windows"
+    ):
         explain(scorer, made.image, method="magic")
     with pytest.raises(
         ConfigError, match="task is 'beauty'; expected one of perception, alignment"
@@ -312,3 +348,64 @@ def test_a_single_place_can_be_seen_and_hides_no_other() -> None:
     values[100, 20] = 0.5
     assert visible(values)[100, 20] > 0.4
     assert not visible(np.full((128, 128), -1.0)).any()
+
+
+@pytest.fixture(scope="module")
+def windowed() -> Scorer:
+    """Untrained heads on the package's backbone."""
+    backbone = load_backbone("compact")
+    names = ("detail.3", "detail.5.std", "fit.words")
+    config = ModelConfig(
+        backbone="compact", fit="native", image_size=256, features=names, prompting="none",
+        feature_channels=backbone.feature_channels(names), pyramid_size=2, pyramid_channels=8,
+        pyramid_kernels=(1,), attention_channels=1, fusion_channels=(16, 8, 8), head_channels=(8, 8),
+    )  # fmt: skip
+    return spread_out(Scorer(build_model(config).eval(), backbone))
+
+
+def test_windows_are_scored_alone(windowed: Scorer) -> None:
+    """With one window, and it the whole image, the score is the image's own; the map is flat."""
+    image = torch.rand(3, 96, 160, generator=torch.Generator().manual_seed(0))
+    found = window_map(windowed, image, "a fox", "perception", windows=3)
+    assert found.shape == (96, 160)
+    assert found.std() > 0
+    encoded = windowed.backbone.encode_image(2 * image[None] - 1)
+    whole = windowed.backbone.crop(encoded, 0.0, 0.0, 1.0)
+    assert all(torch.equal(one, other) for one, other in zip(whole, encoded, strict=True))
+    quarter = windowed.backbone.crop(encoded, 0.5, 0.75, 0.25)
+    for part, maps in zip(quarter, encoded, strict=True):
+        assert part.shape[2] == max(1, round(maps.shape[2] / 4))
+    prompts = Prompts.stack(windowed.prompts(["a fox"]))
+    corner = windowed.backbone.crop(encoded, 0.75, 0.75, 0.25)
+    with torch.no_grad():
+        features = windowed.model.features(corner, prompts, windowed.backbone, None)
+        score = windowed.model.score_features(features)["perception"]
+    assert found[-1, -1] - found[0, 0] == pytest.approx(
+        float(first_window(windowed, encoded, prompts) - score), abs=1e-5
+    )
+
+
+def first_window(scorer: Scorer, encoded: tuple[torch.Tensor, ...], prompts: Prompts) -> float:
+    with torch.no_grad():
+        corner = scorer.backbone.crop(encoded, 0.0, 0.0, 0.25)
+        features = scorer.model.features(corner, prompts, scorer.backbone, None)
+        return float(scorer.model.score_features(features)["perception"])
+
+
+def test_every_word_is_explained_from_one_encoding(windowed: Scorer) -> None:
+    """The drops are differences of plain scores, and each word has a map of its own."""
+    image = torch.rand(3, 128, 160, generator=torch.Generator().manual_seed(1))
+    found = explain(windowed, image, "a red fox on the moon")
+    assert [word.text for word in found.words] == ["red", "fox", "moon"]
+    assert found.map_method == "windows"
+    for word in found.words:
+        left = without(found.prompt, split_words(found.prompt)[found.words.index(word)])
+        expected = found.scores["alignment"] - windowed(image, left)["alignment"]
+        assert word.drop == pytest.approx(expected, abs=1e-5)
+        assert word.attention.shape == (128, 160)
+        assert word.attention.std() > 0
+
+
+def test_without_windows_another_method_is_named(scorer: Scorer, made: Drawn) -> None:
+    with pytest.raises(ConfigError, match="has no windows; use --method activation"):
+        window_map(scorer, scorer.prepare(made.image), "", "perception")

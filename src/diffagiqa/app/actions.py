@@ -65,7 +65,7 @@ def _read(path: str) -> tuple[bytes, np.ndarray]:
 
 
 def score_image(
-    scorer: Scorer, path: str | None, prompt: str, explain: bool, method: str = "activation"
+    scorer: Scorer, path: str | None, prompt: str, explain: bool, method: str | None = None
 ) -> Shown:
     """Score, and with ``explain`` say why.
 
@@ -108,7 +108,7 @@ def compare_images(
     first, second = scorer(images, prompt)
     both = []
     for image, score in zip(images, (first, second), strict=True):
-        found: Explanation = explain_image(scorer, image, prompt, method="activation", words=False)
+        found: Explanation = explain_image(scorer, image, prompt, words=False)
         heat = overlay(found.image, visible(found.quality_map))
         both.append(Shown(markup.score_html(scorer.config, score, has_prompt), heat))
     return both, markup.better_html(scorer.config, first, second, has_prompt)

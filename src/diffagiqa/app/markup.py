@@ -74,11 +74,10 @@ def words_html(found: Explanation) -> str:
     if not found.words:
         return ""
     missing = "finds little of it" if found.doubtful else "seems missing"
-    heads = ("word", "chance it is shown", "without it, alignment", missing)
+    heads = ("word", "without it, alignment", missing)
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(word.text)}</th>'
-        f"<td>{'not known' if word.shown is None else f'{word.shown:.0%}'}</td>"
         f"<td>{_effect(word)}</td><td>{'yes' if found.lacks(word) else ''}</td></tr>"
         for word in found.words
     )

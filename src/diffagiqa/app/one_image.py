@@ -12,7 +12,9 @@ from diffagiqa.app.models import Models
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DiffAGIQAError
 
-METHODS = {"fast": "activation", "gradient": "gradient", "occlusion (slow)": "occlusion"}
+METHODS: dict[str, str | None] = {
+    "fast": None, "gradient": "gradient", "occlusion (slow)": "occlusion",
+}  # fmt: skip
 
 
 def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:

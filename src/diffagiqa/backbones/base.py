@@ -90,6 +90,9 @@ class Backbone(nn.Module, ABC):
     capturable: bool = False
     """Whether its forward pass can be recorded as a CUDA graph."""
 
+    has_windows: bool = False
+    """Whether ``crop`` can cut windows out of encoded images."""
+
     def __init__(self, name: str = "") -> None:
         super().__init__()
         self.name = name
@@ -166,6 +169,14 @@ class Backbone(nn.Module, ABC):
         Nothing after the last feature wanted is computed. ``noise`` of one draw, for all images or one
         for each. Raises ``ConfigError`` for a name that it lacks.
         """
+
+    def crop(self, encoded: Encoded, top: float, left: float, share: float) -> Encoded:
+        """About what ``encode_image`` makes of windows of the images, where ``has_windows``.
+
+        ``top``, ``left``: the windows' upper left corner; ``share``: their sides; all as shares of the
+        images' sides.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no windows")
 
     def word_features(self, names: Sequence[str]) -> tuple[str, ...]:
         """Further names, computed no later than ``names``, that give a map for every token, (B, L, h, w):

@@ -39,7 +39,7 @@ FIT = {
 }
 """Channels of the maps of fit."""
 EACH_WORD = "fit.each_word"
-"""Fit of every position with every row of ``Prompts.text``, (B, L, h, w)."""
+"""Cosines of every position with every row of ``Prompts.text``, (B, L, h, w)."""
 MOST_TOKENS = 256
 """Of a prompt: MiniLM was trained on texts up to this length."""
 MINILM: dict[str, Any] = {
@@ -61,6 +61,7 @@ class CompactBackbone(Backbone):
     """Two small networks and the space in which they meet."""
 
     side_multiple = MULTIPLE
+    has_windows = True
     defaults = Defaults(
         features=("whole.7", "detail.3", "detail.5", "detail.7", "fit.prompt", "fit.words"),
         fit="native",
@@ -166,6 +167,17 @@ class CompactBackbone(Backbone):
             maps += [torch.cat([named[stage] for named in passes]) for stage in CHANNELS]
         return tuple(maps)
 
+    def crop(self, encoded: Encoded, top: float, left: float, share: float) -> Encoded:
+        """The maps of windows of the images; but their edges have seen what lies beyond."""
+        parts = []
+        for maps in encoded:
+            sides = maps.shape[2:]
+            high, wide = (max(1, round(share * side)) for side in sides)
+            row = min(round(top * sides[0]), sides[0] - high)
+            column = min(round(left * sides[1]), sides[1] - wide)
+            parts.append(maps[:, :, row : row + high, column : column + wide])
+        return tuple(parts)
+
     def features(
         self,
         encoded: Encoded,
@@ -207,7 +219,7 @@ class CompactBackbone(Backbone):
     def _fit(self, name: str, stages: dict[str, Tensor], prompts: Prompts) -> Tensor:
         whole, detail = stages[f"whole.{HEAD}"], stages[f"detail.{HEAD}"]
         if name == EACH_WORD:
-            spots = self.fit.positions(detail, "detail").mean(1)  # (B,384,h,w)
+            spots = F.normalize(self.fit.positions(detail, "detail").mean(1), dim=1)  # (B,384,h,w)
             return torch.einsum("bchw,blc->blhw", spots, self.fit.words(prompts.text))
         assert prompts.pooled is not None
         sentence = self.fit.sentence(prompts.pooled)  # (B,384)

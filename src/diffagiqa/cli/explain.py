@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Method(str, Enum):
     """How the map is made."""
 
+    WINDOWS = "windows"
     OCCLUSION = "occlusion"
     GRADIENT = "gradient"
     ACTIVATION = "activation"
@@ -33,9 +34,12 @@ def explain(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Figure to write, .png, .svg or .pdf.")] = None,
     method: Annotated[
-        Method,
-        typer.Option(help="How the map is made: by occlusion, integrated gradients, or Grad-CAM."),
-    ] = Method.ACTIVATION,
+        Method | None,
+        typer.Option(
+            help="How the map is made: scores of windows, Grad-CAM, integrated gradients, or occlusion. "
+            "Default: windows where the backbone has them, else activation."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
     model: options.Model = None,
     backbone: options.Backbone = None,
@@ -43,8 +47,8 @@ def explain(
 ) -> None:
     """Show where one image loses quality, and which words of its prompt it does not show.
 
-    Activation takes one pass of the model, gradient 6, occlusion 65; docs/how-to/explain.md says how far
-    to trust each.
+    Windows and activation take one pass of the model, gradient 6, occlusion 65; docs/how-to/explain.md
+    says how far to trust each.
 
     Examples:
         diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
@@ -61,10 +65,11 @@ def explain(
     if prompt is None:
         prompt = find_prompt(image, read_image_bytes(image))[0] or ""
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
-    with _working(method):
-        found = explain_image(scorer, image, prompt, method=method.value)
+    with _working():
+        found = explain_image(scorer, image, prompt, method=method and method.value)
     if out is not None:
-        found.figure().savefig(out, dpi=140)
+        key = "Subject" if out.suffix.lower() == ".pdf" else "Description"
+        found.figure().savefig(out, dpi=140, metadata={key: found.alt_text})
     if as_json:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
         return
@@ -72,11 +77,11 @@ def explain(
     typer.echo(f"figure in {out}" if out else "--out why.png draws the map and the words")
 
 
-def _working(method: Method) -> Any:
-    """A spinner on a terminal's standard error while the map is made; else nothing."""
+def _working() -> Any:
+    """A spinner on a terminal's standard error while the explanation is made; else nothing."""
     from rich.console import Console
 
-    return Console(stderr=True).status(f"the map by {method.value}, and the words of the prompt")
+    return Console(stderr=True).status("the map, and the words of the prompt")
 
 
 def _show(found: Explanation) -> None:
@@ -88,21 +93,12 @@ def _show(found: Explanation) -> None:
     console.print(Text(", ".join(f"{task} {value:.3f}" for task, value in found.scores.items())))
     if not found.prompt:
         console.print("no prompt, scored against the empty one: alignment means nothing")
-    if found.unfamiliar:
-        console.print(
-            Text(
-                f"unfamiliar {found.unfamiliar}: unlike what this model was trained on; its scores "
-                "mean little",
-                "yellow",
-            )
-        )
+    for warning in found.warnings:
+        console.print(Text(warning, "yellow"))
     if found.words:
-        known = found.words[0].shown is not None
-        columns = ["word", *(["chance it is shown"] if known else []), "alignment lost without it"]
-        table = Table(*columns, box=None, pad_edge=False)
+        table = Table("word", "alignment lost without it", box=None, pad_edge=False)
         for word in found.words:
-            chance = [] if word.shown is None else [f"{word.shown:.0%}"]
-            table.add_row(Text(word.text), *chance, f"{word.drop:+.3f}")
+            table.add_row(Text(word.text), f"{word.drop:+.3f}")
         console.print(table)
         console.print(Text(found.sentence))
     x, y = found.worst_place

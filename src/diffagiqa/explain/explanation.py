@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from diffagiqa import checks
 from diffagiqa.backbones.base import Prompts
 from diffagiqa.data.prompts import clean_prompt
-from diffagiqa.explain.spatial import METHODS, quality_map
+from diffagiqa.explain.spatial import METHODS, default_method, quality_map
 from diffagiqa.explain.words import Word, split_words, without
 from diffagiqa.scorer import Score, Scorer, check_scorer
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MISSING_ABOVE = 0.01  # below it, leaving out a word without meaning does as much
-MISSING_BELOW = 0.5  # probability that a word is shown
 NAMED = 3  # words in the sentence
-DOUBT = " It hardly reads the prompts of real images, so this says next to nothing about them."
 MAP_TASK, WORD_TASK = "perception", "alignment"
 
 
@@ -36,10 +34,8 @@ class WordEffect:
         start, end: its position: ``prompt[start:end]``.
         drop: by how much the alignment score falls when the word is left out, in [-1, 1]. Below 0, the
             image suits the prompt better without the word.
-        attention: (S, S) in [0, 1]: with ``shown``, how much each position looks like the word; else the
-            share of its cross-attention that goes to the word's tokens. Zeros for a word beyond the
-            text encoder's limit.
-        shown: the probability that the image shows the word, for models with word evidence; else None.
+        attention: (H, W): how much each position looks at, or like, the word. Zeros for a word
+            that is not read, and where the backbone has no such maps.
     """
 
     text: str
@@ -47,12 +43,11 @@ class WordEffect:
     end: int
     drop: float
     attention: np.ndarray = field(repr=False)
-    shown: float | None = None
 
     @property
     def rank(self) -> float:
-        """``shown``, else ``drop``: the lower, the more likely the word is missing."""
-        return self.drop if self.shown is None else self.shown
+        """The lower, the more likely the word is missing."""
+        return self.drop
 
 
 @dataclass(frozen=True)
@@ -60,17 +55,17 @@ class Explanation:
     """Why one image has its scores.
 
     Attributes:
-        image: (S, S, 3) uint8, as the model saw it.
+        image: (H, W, 3) uint8, as the model saw it.
         prompt: as it was scored.
         scores: by task, in [0, 1].
         map_task, map_method: which score ``quality_map`` explains, and by which method.
-        quality_map: (S, S) float32, above 0 where the image lowers that score: in units of the score
-            ("occlusion"), or scaled to a largest magnitude of 1 ("gradient", "activation").
+        quality_map: (H, W) float32, above 0 where the image lowers that score: in units of the score
+            ("windows", "occlusion"), or scaled to a largest magnitude of 1 ("gradient", "activation").
         words: in the order of the prompt; empty without a prompt.
         missing_above: a word counts as missing if leaving it out raises the alignment score by more
-            than this; with ``WordEffect.shown``, if that is below 0.5.
+            than this.
         unfamiliar: what is unlike the training data, so that the scores mean little; see ``Score``.
-        doubtful: the model has a notice of its limits; ``sentence`` then claims nothing.
+        doubtful: the model does not stand behind its alignment score; the sentence then claims nothing.
     """
 
     image: np.ndarray = field(repr=False)
@@ -87,12 +82,11 @@ class Explanation:
     @property
     def missing(self) -> tuple[WordEffect, ...]:
         """Words that the image seems not to show, the most likely first."""
-        found = [word for word in self.words if self.lacks(word)]
-        return tuple(sorted(found, key=lambda word: word.rank))
+        return tuple(sorted(filter(self.lacks, self.words), key=lambda word: word.rank))
 
     def lacks(self, word: WordEffect) -> bool:
         """Whether the image seems not to show this word."""
-        return -word.drop > self.missing_above if word.shown is None else word.shown < MISSING_BELOW
+        return -word.drop > self.missing_above
 
     @property
     def sentence(self) -> str:
@@ -102,17 +96,34 @@ class Explanation:
         """
         if not self.words:
             return ""
-        if all(word.shown is None and abs(word.drop) < 1e-6 for word in self.words):
+        if all(abs(word.drop) < 1e-6 for word in self.words):
             return "This model's alignment score does not depend on the words of the prompt."
         missing = self.missing
         if not missing:
-            return "No word of the prompt seems to be missing." + DOUBT * self.doubtful
+            return "No word of the prompt seems to be missing."
         names = [f"'{word.text}'" for word in missing[:NAMED]]
         if self.doubtful:
-            return f"The model finds least of {_listed(names)}.{DOUBT}"
+            return (
+                f"The model finds least of {_listed(names)}, but its alignment score is doubtful."
+            )
         if more := len(missing[NAMED:]):
             names.append(f"{more} more word{'s' * (more > 1)}")
         return f"{_listed(names)} {'seem' if len(names) > 1 else 'seems'} not to be shown."
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against believing the scores, in short sentences; often none."""
+        said = {
+            "image": "Unlike the images this model was trained on: its scores mean little.",
+            "size": "Smaller than the images this model was trained on: its scores mean little.",
+        }
+        found = [
+            said.get(what, f"Unfamiliar {what}.")
+            for what in filter(None, self.unfamiliar.split("+"))
+        ]
+        if self.doubtful:
+            found.append("This model's alignment score is doubtful.")
+        return tuple(found)
 
     @property
     def worst_place(self) -> tuple[float, float]:
@@ -121,8 +132,29 @@ class Explanation:
         row, column = np.unravel_index(int(self.quality_map.argmax()), (height, width))
         return float(column) / width, float(row) / height
 
+    @property
+    def alt_text(self) -> str:
+        """What ``figure`` shows, in words, for those who do not see it."""
+        scores = ", ".join(f"{task} {value:.2f}" for task, value in self.scores.items())
+        x, y = self.worst_place
+        column = ("left", "middle", "right")[min(2, int(3 * x))]
+        row = ("upper", "middle", "lower")[min(2, int(3 * y))]
+        where = "middle" if row == column else f"{row} {column}"
+        prompt = (
+            f" for the prompt \u201c{self.prompt}\u201d" if self.prompt else " without a prompt"
+        )
+        parts = [
+            f"An image{prompt}: {scores}.",
+            f"It loses most of its {self.map_task} in the {where}.",
+            self.sentence,
+            *self.warnings,
+        ]
+        return " ".join(filter(None, parts))
+
     def figure(self, most_words: int = 6) -> Figure:
-        """Image, map and up to ``most_words`` words as a matplotlib figure.
+        """Image, map, a bar for every word, and maps of up to ``most_words``, as a matplotlib figure.
+
+        ``alt_text`` says the same in words.
 
         Raises:
             ConfigError: ``most_words`` is no whole number of 0 or more.
@@ -141,10 +173,11 @@ class Explanation:
             "scores": dict(self.scores),
             "worst_place": {"x": round(x, 3), "y": round(y, 3)},
             "words": [
-                {"word": w.text, "start": w.start, "end": w.end, "drop": w.drop, "shown": w.shown}
-                for w in self.words
+                {"word": w.text, "start": w.start, "end": w.end, "drop": w.drop} for w in self.words
             ],
             "missing": [word.text for word in self.missing],
+            "sentence": self.sentence,
+            "warnings": list(self.warnings),
             "doubtful": self.doubtful,
             "unfamiliar": self.unfamiliar,
         }
@@ -155,21 +188,23 @@ def explain(
     image: Any,
     prompt: str = "",
     *,
-    method: str = "activation",
+    method: str | None = None,
     words: bool = True,
     missing_above: float = MISSING_ABOVE,
 ) -> Explanation:
     """Explain the scores of one image.
 
-    Costs a pass for the scores, one per word, and for the map 65 passes ("occlusion"), 6 forward and
-    backward passes ("gradient") or one ("activation").
+    Costs a pass for the scores, one per word from the encoded image on, and for the map 65 passes
+    ("occlusion"), 6 forward and backward passes ("gradient"), one ("activation"), or one and 81 of
+    pyramid and heads ("windows").
 
     Args:
         scorer: the model.
         image: path, bytes, PIL image, array or tensor, as for ``Scorer``.
         prompt: what was asked for.
-        method: of the map, "occlusion", "gradient" or "activation"; docs/how-to/explain.md says how
-            faithful each is.
+        method: of the map, "windows", "activation", "gradient" or "occlusion";
+            docs/how-to/explain.md says how faithful each is. Default: "windows" where the backbone
+            has them, else "activation".
         words: explain the words too.
         missing_above: see ``Explanation``.
 
@@ -180,10 +215,11 @@ def explain(
         DeviceError: the image does not fit into memory.
     """
     check_scorer(scorer)
+    method = method or default_method(scorer)
     checks.one_of("method", method, METHODS)  # before any of it is computed
     checks.flag("words", words)
     checks.number("missing_above", missing_above)
-    pixels = scorer.prepare(image)  # (3,S,S)
+    pixels = scorer.prepare(image)  # (3,H,W)
     prompt = clean_prompt(prompt)
     task = MAP_TASK if MAP_TASK in scorer.tasks else scorer.tasks[0]
     (judged,) = scorer.score_prepared([(pixels, prompt)])
@@ -192,37 +228,33 @@ def explain(
     scores = dict(judged.scores)
     effects: tuple[WordEffect, ...] = ()
     if words and WORD_TASK in scorer.tasks and scorer.config.use_text:
-        effects = tuple(_word_effects(scorer, pixels, prompt, scores[WORD_TASK]))
+        effects = tuple(_word_effects(scorer, pixels, prompt))
     lost = quality_map(scorer, pixels, prompt, task, method)
     shown = (pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     return Explanation(
         shown, prompt, scores, task, method, lost.numpy(), effects, missing_above,
-        judged.unfamiliar, bool(scorer.notice),
+        judged.unfamiliar, WORD_TASK in scorer.config.doubtful,
     )  # fmt: skip
 
 
-def word_drops(
-    scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word], whole: float
-) -> list[float]:
+@torch.inference_mode()
+def word_drops(scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Word]) -> list[float]:
     """For each word, the alignment score minus the alignment score without the word, in [-1, 1].
 
-    ``pixels`` (3, S, S) in [0, 1]; ``whole``: the alignment score with the whole prompt.
+    ``pixels`` (3, H, W) in [0, 1], as ``Scorer.prepare`` gives them. The image is encoded once.
     """
-    pairs: list[Any] = [(pixels, clean_prompt(without(prompt, word))) for word in words]
-    drops: list[float] = []
-    for start in range(0, len(pairs), scorer.batch_size):
-        for found in scorer.score_prepared(pairs[start : start + scorer.batch_size]):
-            drops.append(whole - found[WORD_TASK])  # type: ignore[index]
-    return drops
+    texts = [prompt, *(clean_prompt(without(prompt, word)) for word in words)]
+    image = pixels[None].to(scorer.device)
+    found = scorer.runner.with_prompts(image, scorer.prompts(texts))
+    whole, *rest = (float(scores[WORD_TASK]) for scores in found)
+    return [whole - score for score in rest]
 
 
-def _word_effects(
-    scorer: Scorer, pixels: torch.Tensor, prompt: str, whole: float
-) -> list[WordEffect]:
+def _word_effects(scorer: Scorer, pixels: torch.Tensor, prompt: str) -> list[WordEffect]:
     words = split_words(prompt)
     if not words:
         return []
-    drops = word_drops(scorer, pixels, prompt, words, whole)
+    drops = word_drops(scorer, pixels, prompt, words)
     seen = word_maps(scorer, pixels, prompt, words)
     return [
         WordEffect(word.text, word.start, word.end, drop, attention)

@@ -1,11 +1,14 @@
 """Explanations drawn: overlays that stay readable without colour vision and in grey.
 
-Colour: cividis, made for colour-vision deficiency (Nuñez et al., PLoS ONE 2018), over a greyed picture;
+Colour: cividis, made for colour-vision deficiency (Nuñez et al., PLoS ONE 2018), over a greyed image;
 the strongest place is also framed by a line, so colour is never the only sign.
 """
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +18,12 @@ from diffagiqa.errors import MissingExtraError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from diffagiqa.explain.explanation import Explanation
+    from diffagiqa.explain.explanation import Explanation, WordEffect
 
 FRAMED = 0.6  # of the strongest place
+COLUMN = 3.0  # inches
+BARS = 14  # in one column
+MOST_PROMPT = 400  # characters
 FALL, RISE = "#0072B2", "#D55E00"  # Okabe-Ito blue and vermillion
 
 
@@ -31,9 +37,9 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def visible(values: np.ndarray) -> np.ndarray:
-    """A map (S, S) as heat in [0, 1]: what is above 0, each place widened to S / 16 pixels.
+    """A map (H, W) as heat in [0, 1]: what is above 0, each place widened to a sixteenth of the side.
 
-    Maps are often a few single places, too small to be seen beside a picture. 1 is what one pixel in
+    Maps are often a few single places, too small to be seen beside a image. 1 is what one pixel in
     500 reaches, so that one outlier hides less of the rest; zeros stay zeros.
     """
     from scipy import ndimage
@@ -46,7 +52,7 @@ def visible(values: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """(S, S, 3) uint8 and (S, S) in [0, 1] -> (S, S, 3) uint8: cividis over the greyed picture."""
+    """(H, W, 3) uint8 and (H, W) in [0, 1] -> (H, W, 3) uint8: cividis over the greyed image."""
     try:
         from matplotlib import colormaps
     except ImportError:
@@ -69,71 +75,96 @@ def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> 
 
 
 def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
-    """Above: picture, map, bars of the words. Below: where the words that matter most are found."""
-    words = sorted(found.words, key=lambda word: word.rank)
-    shown = sorted(words[:most_words], key=lambda word: word.start)
-    columns = max(3, len(shown)) if shown else 2
-    figure = new_figure(2.6 * columns, 6.8 if shown else 4.0)
+    """Above: image, map, bars of the words. Below: where the words that matter most are found.
+
+    Warnings stand above them all; the prompt is wrapped, and cut after ``MOST_PROMPT`` characters.
+    """
+    with_maps = [word for word in found.words if word.attention.max() > word.attention.min()]
+    strongest = sorted(with_maps, key=lambda word: -abs(word.drop))[:most_words]
+    shown = sorted(strongest, key=lambda word: word.start)
+    bars = max(1, math.ceil(len(found.words) / BARS))  # columns of bars
+    columns = 2 + bars if found.words else 2
+    height, width = found.image.shape[:2]
+    side = min(max(COLUMN * height / width, 1.8), 6.0)  # of an image, inches
+    upper = side + 0.9
+    if found.words:
+        upper = max(upper, 0.9 + 0.21 * min(BARS, len(found.words)))
+    below = max(len(shown), columns)  # images in the lower row
+    lower = 0.7 + side * columns / below if shown else 0.0
+    title = _title(found, int(15 * COLUMN * columns))
+    figure = new_figure(COLUMN * columns, upper + lower + 0.22 * (1 + title.count("\n")))
     rows: Any = figure.subfigures(
-        2 if shown else 1, 1, squeeze=False, height_ratios=[1.35, 1] if shown else None
+        2 if shown else 1, 1, squeeze=False, height_ratios=[upper, lower] if shown else None
     )[:, 0]
-    axes = rows[0].subplots(1, 3 if shown else 2)
+    axes = rows[0].subplots(1, columns, squeeze=False)[0]
     scores = ", ".join(f"{task} {value:.2f}" for task, value in found.scores.items())
     axes[0].imshow(found.image)
     axes[0].set_title(scores, fontsize=10, parse_math=False)
     axes[0].set_axis_off()
-    title = f"what lowers {found.map_task}"
-    draw_overlay(axes[1], found.image, visible(found.quality_map), title)
+    draw_overlay(axes[1], found.image, visible(found.quality_map), f"what lowers {found.map_task}")
     for axis in axes[:2]:
-        axis.set_anchor("N")  # the scale below takes room from one of them
+        axis.set_anchor("N")
     _colour_scale(rows[0], axes[1])
+    for i, axis in enumerate(axes[2:]):
+        _word_bars(axis, found, found.words[i * BARS : (i + 1) * BARS])
     if shown:
-        _word_bars(axes[2], found)
-        below = np.atleast_1d(rows[1].subplots(1, len(shown)))
-        for axis, word in zip(below, shown, strict=True):
-            draw_overlay(axis, found.image, contrast(word.attention), word.text)
-        rows[1].suptitle("where the model finds a word, least to most in each picture", fontsize=10)
-    figure.suptitle(_shortened(found.prompt, 30 * columns), fontsize=10, parse_math=False)
+        lower_axes = rows[1].subplots(1, below, squeeze=False)[0]
+        for axis in lower_axes[len(shown) :]:
+            axis.set_axis_off()
+        for axis, word in zip(lower_axes, shown, strict=False):
+            draw_overlay(axis, found.image, contrast(word.attention), _shortened(word.text, 18))
+        rows[1].suptitle("where the model finds a word, least to most in each image", fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 
+def _title(found: Explanation, line: int) -> str:
+    """Prompt and warnings, in lines of so many characters."""
+    prompt = _shortened(found.prompt, MOST_PROMPT) or "without a prompt"
+    warnings = [f"Caution: {warning}" for warning in found.warnings]
+    return "\n".join(text for part in (*warnings, prompt) for text in textwrap.wrap(part, line))
+
+
 def _colour_scale(figure: Any, axis: Any) -> None:
-    """What colour and line mean, below the map; the same holds for the pictures of the words."""
+    """What colour and line mean, below the map; the same holds for the images of the words."""
     from matplotlib.cm import ScalarMappable
 
     scale = figure.colorbar(
-        ScalarMappable(cmap="cividis"), ax=axis, location="bottom", ticks=[0, FRAMED, 1],
-        aspect=30, pad=0.02,
+        ScalarMappable(cmap="cividis"), cax=axis.inset_axes((0, -0.1, 1, 0.04)),
+        orientation="horizontal", ticks=[0, FRAMED, 1],
     )  # fmt: skip
     scale.ax.set_xticklabels(["nothing", "framed from here", "most"], fontsize=8)
 
 
 def contrast(attention: np.ndarray) -> np.ndarray:
-    """An attention map from its least to its largest value, as 0 .. 1."""
-    low, high = float(attention.min()), float(attention.max())
-    return (attention - low) / (high - low) if high > low else np.zeros_like(attention)
+    """A map of a word, smoothed over a thirty-second of the side, from least to most as 0 .. 1."""
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(attention, max(attention.shape) / 32)
+    low, high = float(smooth.min()), float(smooth.max())
+    return (smooth - low) / (high - low) if high > low else np.zeros_like(smooth)
 
 
-def _word_bars(axis: Any, found: Explanation) -> None:
-    known = found.words[0].shown is not None
-    missing = [found.lacks(word) if known else word.drop < 0 for word in found.words]
-    lengths = [word.rank for word in found.words]
-    places = range(len(lengths))
-    bars = axis.barh(places, lengths, color=[RISE if lacks else FALL for lacks in missing])
+def _word_bars(axis: Any, found: Explanation, words: Sequence[WordEffect]) -> None:
+    """Bars of some of the words, in the order of the prompt, all on one scale."""
+    missing = [found.lacks(word) for word in words]
+    bars = axis.barh(
+        range(len(words)), [word.drop for word in words],
+        color=[RISE if lacks else FALL for lacks in missing],
+    )  # fmt: skip
     for bar, lacks in zip(bars, missing, strict=True):
         if lacks:
             bar.set_hatch("//")
-    axis.set_yticks(places, [_shortened(word.text, 24) for word in found.words], parse_math=False)
-    axis.invert_yaxis()
-    axis.axvline(0.5 if known else 0, color="black", linewidth=0.8)
+    names = [_shortened(word.text, 18) for word in words]
+    axis.set_yticks(range(len(words)), names, parse_math=False)
+    rows = max(4, min(BARS, len(found.words)))  # in every column as many: bars of one thickness
+    axis.set_ylim(rows - 0.5, -0.5)
+    reach = 1.1 * max(found.missing_above, *(abs(word.drop) for word in found.words))
+    axis.set_xlim(-reach, reach)
+    axis.axvline(0, color="black", linewidth=0.8)
     hatched = "the model finds little of it" if found.doubtful else "seems not to be shown"
     axis.set_title(f"words of the prompt\n(hatched: {hatched})", fontsize=10)
-    axis.set_xlabel(
-        "chance that the picture shows it, 0 to 1" if known else "alignment lost without the word",
-        fontsize=9,
-    )
-    if known:
-        axis.set_xlim(0, 1)
+    axis.set_xlabel("alignment lost without the word", fontsize=9)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
 

@@ -13,7 +13,7 @@ PHRASES = (
 # Grammar only: leaving them out says nothing about the picture.
 SILENT = frozenset(
     {"a", "an", "the", "of", "and", "with", "is", "are", "that", "this", "there", "it", "its", "to",
-     "at", "by", "for", "from", "as", "or", "be", "has", "having"}
+     "at", "by", "for", "from", "as", "or", "be", "has", "having", "in", "on", "out", "into"}
 )  # fmt: skip
 _WORD = re.compile(r"[^\W_]+(?:['\u2019\-][^\W_]+)*")
 
@@ -30,7 +30,7 @@ def split_words(prompt: str) -> list[Word]:
     """Words and phrases that claim something, in the order of the text.
 
     >>> [word.text for word in split_words("a red fox to the left of the cup, in oil")]
-    ['red', 'fox', 'to the left of', 'cup', 'in', 'oil']
+    ['red', 'fox', 'to the left of', 'cup', 'oil']
     """
     pattern = "|".join(re.escape(phrase) for phrase in sorted(PHRASES, key=len, reverse=True))
     found, place = [], 0
