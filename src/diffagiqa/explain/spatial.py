@@ -101,8 +101,9 @@ def _token_shares(head: QueryHead, features: Mapping[str, Tensor]) -> Tensor:
     """``_shares`` of all layers of image tokens, added; (1, 1, h, w)."""
     return sum(  # type: ignore[return-value]
         _shares(
-            lambda maps, n=name: head.regress(head.fusion({**features, n: maps})), features[name]
-        )  # type: ignore[misc]
+            lambda maps, n=name: head.regress(head.fusion({**features, n: maps})),  # type: ignore[misc]
+            features[name],
+        )
         for name in head.image_names
     )
 
