@@ -104,6 +104,13 @@ def _parquet() -> bytes:
     return out.getvalue()
 
 
+_XMP = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><r:RDF xmlns:r='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
+    b"<r:Description r:about='' xmlns:q='http://ns.adobe.com/xap/1.0/' q:Rating='3' "
+    b"xmlns:d='urn:x-diffagiqa:scores:1.0/' d:a='&lt;'><d:b>1</d:b></r:Description></r:RDF></x:xmpmeta>"
+)
+
+
 @cache  # it holds the time of its making, and hypothesis asks for the same bytes again
 def _workbook() -> bytes:
     out = io.BytesIO()
@@ -118,6 +125,8 @@ def seeds() -> dict[str, list[bytes]]:
     return {
         "image": pictures,
         "metadata": pictures,
+        "tag": pictures,
+        "xmp": [_XMP],
         "graph": [json.dumps(GRAPH).encode(), json.dumps(EDITOR).encode()],
         "sidecar": [
             "a cat\nNegative prompt: b\nSteps: 20, Seed: 1".encode("utf-16"),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from diffagiqa.data.cells import cell_number, cell_text
+from diffagiqa.data.embedding import is_simple, read_packet, with_packet
 from diffagiqa.data.images import ImageLimits, decode_image
 from diffagiqa.data.prompts import (
     MAX_PROMPT_CHARACTERS,
@@ -25,6 +26,7 @@ from diffagiqa.data.records import read_frame
 from diffagiqa.data.results import guard_cell
 from diffagiqa.data.samples import TABLE_SUFFIXES, Sample
 from diffagiqa.data.tables import read_samples
+from diffagiqa.data.xmp import add_properties, remove_properties
 from diffagiqa.errors import ConfigError, DiffAGIQAError, ImageError, PromptError
 from diffagiqa.model.config import ModelConfig
 
@@ -70,6 +72,27 @@ def graph(data: bytes) -> None:
     """ComfyUI's graphs, and the other formats in JSON."""
     found = recognise(data.decode("utf-8", "surrogateescape"))
     assert found is None or isinstance(found.prompt, str)
+
+
+def tag(data: bytes) -> None:
+    """An image file with a packet of XMP, and without it."""
+    try:
+        tagged = with_packet(data, add_properties(read_packet(data), 3, {"perception": "0.5"}))
+        packet = read_packet(tagged)
+        assert packet is not None
+        with_packet(tagged, remove_properties(packet), is_simple(data))
+    except ImageError as fault:
+        _check_sentence(fault)
+
+
+def xmp(data: bytes) -> None:
+    """A packet of XMP, which comes back as it was."""
+    try:
+        bare = remove_properties(data)
+        assert bare is not None
+        assert remove_properties(add_properties(bare, 3, {"perception": '<&">'})) == bare
+    except ImageError as fault:
+        _check_sentence(fault)
 
 
 def prompt(data: bytes) -> None:
@@ -159,6 +182,8 @@ def _check_prompt(text: str | None) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "image": image,
+    "tag": tag,
+    "xmp": xmp,
     "metadata": metadata,
     "graph": graph,
     "sidecar": sidecar,

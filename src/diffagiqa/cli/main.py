@@ -27,6 +27,7 @@ from diffagiqa.cli.report import report
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.score import score
 from diffagiqa.cli.serve import serve
+from diffagiqa.cli.tag import tag
 from diffagiqa.cli.train import train
 from diffagiqa.errors import DiffAGIQAError
 
@@ -64,7 +65,7 @@ app.callback(cls=Group, help=help_text(diffagiqa))(diffagiqa)
 
 PANELS = {
     "Score": (demo, score, serve),
-    "Look": (web_page, report, rank, compare, explain),
+    "Look": (web_page, report, rank, compare, tag, explain),
     "Train and evaluate": (train, evaluate, reproduce, ablate, crossdb),
     "Make": (convert,),
     "This installation": (doctor, bench),
