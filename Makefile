@@ -33,7 +33,7 @@ docs: setup
 # Where there is a GPU, `make test` runs them on it.
 kernels: setup
 	$(BIN)/python -m pip install --quiet triton
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/model/test_fused.py
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/accel/test_fused.py
 
 audit: setup
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

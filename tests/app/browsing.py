@@ -35,8 +35,7 @@ DRIVER = shutil.which("chromedriver")
 NEEDED = os.environ.get("DIFFAGIQA_NEED_BROWSER") == "1"
 ABSENT = not (BROWSER and DRIVER)
 NEEDS_BROWSER = [
-    pytest.mark.skipif(ABSENT and not NEEDED, reason="no Chromium with its driver is installed"),
-    pytest.mark.slow,
+    pytest.mark.skipif(ABSENT and not NEEDED, reason="no Chromium with its driver is installed")
 ]
 WAIT = 180  # seconds, for a loaded machine
 SCREENSHOTS = os.environ.get("DIFFAGIQA_SCREENSHOTS")

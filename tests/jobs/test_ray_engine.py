@@ -136,6 +136,7 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
     assert rows == [row for row in whole if row["row"] >= 12 and row["row"] // 4 != 4]
 
 
+@pytest.mark.slow
 def test_faults_on_workers_are_one_sentence(cluster: Any, spec: ModelSpec, tmp_path: Path) -> None:
     table = make_table(tmp_path / "table.jsonl", 3)
     table.write_text('{"picture": "a.png"}\n')
