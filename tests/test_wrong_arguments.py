@@ -190,16 +190,22 @@ def test_a_numbered_cpu_is_the_cpu(tiny_model: Path) -> None:
         (lambda: Scorer.untrained("x", small_config(), init_seed="a"), "init_seed is 'a'; "),  # type: ignore[arg-type]
         (lambda: ImageLimits(max_bytes="5"), "max_bytes is '5'; expected a whole number of 1"),  # type: ignore[arg-type]
         (lambda: ImageLimits(max_pixels=2.5), "max_pixels is 2.5; "),  # type: ignore[arg-type]
-        (lambda: small_config(noise_draws=0), "noise_draws is 0; expected 1 to 64"),
-        (lambda: small_config(noise_draws=2.5), "ModelConfig.noise_draws is 2.5; expected a value"),
-        (lambda: small_config(image_size="512"), "ModelConfig.image_size is '512'; expected a val"),
-        (lambda: small_config(use_text="no"), "ModelConfig.use_text is 'no'; expected a value li"),
-        (lambda: small_config(tasks=("perception",)), "ModelConfig.tasks is ('perception',); "),
-        (lambda: small_config(features=(1,) * 5), "ModelConfig.features is (1, 1, 1, 1, 1); "),
-        (lambda: small_config(backbone=None), "ModelConfig.backbone is None; "),
-        (lambda: ModelConfig.from_json(ODD), "config.json is not valid JSON"),
-        (lambda: TaskConfig(ODD), "TaskConfig.name is None; expected a value like 'text'"),
-        (lambda: TaskConfig("a", "0", 5), "TaskConfig.mos_min is '0'; "),  # type: ignore[arg-type]
+        (
+            lambda: small_config(noise_draws=0),
+            "noise_draws is 0; expected greater than or equal to 1",
+        ),
+        (lambda: small_config(noise_draws=2.5), "noise_draws is 2.5; expected a valid integer"),
+        (lambda: small_config(image_size="512"), "image_size is '512'; expected a valid"),
+        (lambda: small_config(use_text="no"), "use_text is 'no'; expected a valid boolean"),
+        (
+            lambda: small_config(tasks=("perception",)),
+            "tasks.0 is 'perception'; expected an instance of",
+        ),
+        (lambda: small_config(features=(1,) * 5), "features.0 is 1; expected a valid string"),
+        (lambda: small_config(backbone=None), "backbone is None; expected a valid string"),
+        (lambda: ModelConfig.from_json(ODD), "config.json is None; expected a text"),
+        (lambda: TaskConfig(ODD), "name is None; expected a valid string"),
+        (lambda: TaskConfig("a", "0", 5), "mos_min is '0'; expected a valid number"),  # type: ignore[arg-type]
     ],
 )
 def test_making(make: Callable[[], object], expected: str) -> None:

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from diffagiqa import accel, checks, dina
 from diffagiqa.accel.fold import fold
@@ -32,6 +34,8 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 NOTICE = "NOTICE.txt"
 """What the model itself says that it is not good for; its scores do not depend on that."""
+TRAINING_IMAGES = "training_images.txt"
+"""Of the images that the model was trained on and chosen by: perceptual hashes, one a line."""
 PATTERNS = [
     "*.json",
     "*.safetensors",
@@ -39,6 +43,7 @@ PATTERNS = [
     "adapter/*",
     "README.md",
     NOTICE,
+    TRAINING_IMAGES,
     *dina.PATTERNS,
 ]
 """Of a hub repository, which may bring its backbone along; nothing but data is ever fetched."""
@@ -142,6 +147,19 @@ def check_feature_channels(config: ModelConfig, backbone: Backbone) -> None:
             f"backbone {backbone.name} gives features of {channels} channels; the model was trained on "
             f"{config.feature_channels}, so give the backbone it names, {config.backbone}"
         )
+
+
+def training_images(folder: str | Path) -> NDArray[np.uint64]:
+    """Perceptual hashes (``data.image_hash``) of the images that the model in a folder was trained on.
+
+    Empty where it does not say. Raises ``WeightsError`` where the file holds anything else.
+    """
+    file = Path(folder) / TRAINING_IMAGES
+    try:
+        lines = file.read_text(encoding="utf-8").split() if file.is_file() else []
+        return np.array([int(line, 16) for line in lines], np.uint64)
+    except (OSError, ValueError, OverflowError) as error:
+        raise WeightsError(f"{file} holds no hashes of 16 hex digits ({error})") from None
 
 
 def read_notice(folder: Path) -> str:
@@ -330,9 +348,10 @@ def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path)
             shutil.copytree(place, other / config.backbone, dirs_exist_ok=True)
     if place := adapter_of(config, folder):
         copy_adapter(place, other / str(config.adapter))
-    if (folder / NOTICE).is_file():
-        other.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / NOTICE, other / NOTICE)
+    for name in (NOTICE, TRAINING_IMAGES):
+        if (folder / name).is_file():
+            other.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, other / name)
 
 
 def fingerprint(*folders: str | Path) -> str:
@@ -343,7 +362,7 @@ def fingerprint(*folders: str | Path) -> str:
             file
             for file in Path(folder).rglob("*")
             if file.suffix in (".json", ".safetensors", ".txt", ".pt")
-            and file.name != NOTICE
+            and file.name not in (NOTICE, TRAINING_IMAGES)
             and file.is_file()
         )
         for file in files:

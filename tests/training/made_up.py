@@ -18,11 +18,11 @@ from PIL import Image
 
 from diffagiqa.data.samples import Sample
 from diffagiqa.model.config import ModelConfig
+from diffagiqa.training.augmented import with_augmentations
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows, make_rows
+from diffagiqa.training.data import TrainingData, make_data
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import train
-from diffagiqa.training.unrated import with_unrated
 
 BACKBONE = str(Path(__file__).parents[1] / "reference" / "backbone")
 
@@ -51,6 +51,8 @@ def small_config(model: dict[str, object] | None = None, **changes: object) -> T
         "backbone_dtype": "float32",
         "ema": 0.9,
         "patience": 0,
+        "min_steps": 0,
+        "folds": 0,
         "model": small_model(**(model or {})),
     }
     return TrainingConfig(**(settings | changes))  # type: ignore[arg-type]
@@ -80,8 +82,8 @@ def make_pictures(folder: Path, count: int) -> list[Sample]:
 SCALES = {"perception": (0.0, 5.0), "alignment": (1.0, 10.0)}
 
 
-def made_up_rows(folder: Path, count: int) -> Rows:
-    return make_rows({"made-up": (make_pictures(folder, count), SCALES)})
+def made_up_rows(folder: Path, count: int) -> TrainingData:
+    return make_data({"made-up": (make_pictures(folder, count), SCALES)})
 
 
 def thirds(count: int) -> dict[str, list[int]]:
@@ -116,7 +118,7 @@ if __name__ == "__main__":
         die_while_saving(int(number))
     config = TrainingConfig.from_json(Path(sys.argv[1]).read_text())
     count = int(sys.argv[3])
-    rows = with_unrated(made_up_rows(Path(sys.argv[2]), count), config)
+    rows = with_augmentations(made_up_rows(Path(sys.argv[2]), count), config)
     train(config, rows, thirds(count), sys.argv[4], device="cpu")
     own = Processes("cpu")
     print(f"process {own.rank} of {own.count}")

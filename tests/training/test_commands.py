@@ -15,20 +15,24 @@ import pandas as pd
 import pytest
 import torch
 import typer
-from made_up import made_up_rows, make_pictures, small_config
+from made_up import BACKBONE, made_up_rows, make_pictures, small_config
 from PIL import Image
 from typer.testing import CliRunner
 
+from diffagiqa import Scorer
+from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.cli.ablate import ablate
 from diffagiqa.cli.crossdb import crossdb
 from diffagiqa.cli.reproduce import reproduce
 from diffagiqa.cli.train import train
-from diffagiqa.cli.training_options import parse_pairs, parse_scales
+from diffagiqa.cli.training_options import configuration, parse_pairs, parse_scales
 from diffagiqa.data.columns import TableColumns
+from diffagiqa.data.image_hash import perceptual_hashes
 from diffagiqa.data.splits import Split, prompt_key
 from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
 from diffagiqa.evaluation.correlations import rmse, srcc
 from diffagiqa.evaluation.protocol import Evaluation
+from diffagiqa.pretrained import DEFAULT_MODEL, training_images
 from diffagiqa.training import measures
 from diffagiqa.training.ablation import ablate as run_variants
 from diffagiqa.training.ablation import variants
@@ -165,6 +169,90 @@ def test_crossdb_trains_and_tests_on_ratings_and_choices(folder: Path, tmp_path:
     assert report in again
     scored = pd.read_csv(tmp_path / "run" / "crossdb-choices.csv")
     assert scored["preference_predicted"].between(0, 1).all()
+
+
+def test_few_ratings_are_cross_validated(folder: Path, tmp_path: Path) -> None:
+    """Every row is tested once, by a model that has not seen its prompt; the model learns from all."""
+    out = tmp_path / "run"
+    arguments = [*common(folder), "--set", "folds=3", "--epochs", "1", "--out", out]
+    text = run(train, *arguments, "--set", "min_steps=12")
+    assert re.search(
+        r"a test part of \d rows says little: .* 3-fold .* learns from all 40 rows", text
+    )
+    assert "held-out rows, cross-validated:" in text
+    assert "the mean rating for every image: RMSE" in text
+    tested = pd.read_csv(out / "test.csv")
+    assert sorted(tested["image"]) == sorted(pd.read_csv(folder / "ratings.csv")["file"])
+    assert Evaluation.load(out / "test.json").tasks["perception"].rows == COUNT
+    split = Split.load(out / "split.json")
+    assert (len(split.train), len(split.test)) == (COUNT, 0)
+    (row,) = csv.DictReader((out / "metrics.csv").open())
+    assert row["validation"] == "0.0"
+    # 40 rows make 5 batches of 8: three passes of them, for 12 steps.
+    assert torch.load(out / "state.pt")["progress"]["step"] == 15
+    # What the model has seen lies beside its weights, and few predictions of a rough start warn.
+    hashes = training_images(out / "best")
+    assert set(hashes) == set(perceptual_hashes(map(str, (folder / "pictures").iterdir())))
+    assert "warning: nine in ten predictions of perception lie in" in text
+
+
+def test_a_start_from_the_package_s_model(folder: Path, tmp_path: Path) -> None:
+    """A table of one's own without any recipe; its scores need not be those of the start."""
+    table = folder / "few.csv"
+    frame = pd.read_csv(folder / "ratings.csv").rename(columns={"fit": "charm"})
+    frame[["file", "prompt", "mos", "charm"]].head(12).to_csv(table, index=False)
+    out = tmp_path / "run"
+    text = run(
+        train, table, "--label", "perception=mos", "--label", "charm=charm", "--scale",
+        "perception=0:5", "--scale", "charm=1:10", "--image-column", "file", "--device", "cpu",
+        "--set", "min_steps=4", "--epochs", "1", "--set", "folds=2", "--out", out,
+    )  # fmt: skip
+    assert "12 rows" in text
+    start = json.loads((DEFAULT_MODEL / "config.json").read_text())
+    made = json.loads((out / "best" / "config.json").read_text())
+    assert (made["backbone"], made["features"]) == (start["backbone"], start["features"])
+    assert [task["name"] for task in made["tasks"]] == ["perception", "charm"]
+    scorer = Scorer.from_pretrained(out / "best", device="cpu")
+    assert 0 < scorer(next((folder / "pictures").iterdir()), "thing 0")["charm"] < 1
+
+
+def test_a_named_backbone_brings_its_defaults(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"model.backbone": BACKBONE, "model.timestep": 101}
+    config = configuration([str(folder / "ratings.csv")], None, given, ["model.pyramid_size=8"])
+    defaults = StableDiffusion.defaults
+    assert (config.init, config.model.backbone) == (None, BACKBONE)
+    assert (config.model.image_size, config.model.fit) == (512, "resize")
+    assert (config.model.features, config.model.timestep) == (defaults.features, 101)
+    assert config.model.pyramid_size == 8
+    said = capsys.readouterr().out
+    assert "image_size 512; fit resize; features mid_block" in said
+    assert "timestep" not in said
+    compact = configuration([str(folder / "ratings.csv")], None, {"model.backbone": "compact"}, [])
+    assert (compact.init, compact.model.backbone) == ("default", "compact")
+    chosen = configuration(["agiqa-3k"], None, {"init": "default"}, [])
+    assert chosen.model.backbone == "compact"
+    assert configuration(["agiqa-3k"], None, {}, []).model == TrainingConfig().model
+
+
+def test_choices_are_learnt_from_a_table(folder: Path, tmp_path: Path) -> None:
+    table = folder / "choices.csv"
+    names = pd.read_csv(folder / "ratings.csv")["file"]
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["prompt", "image_a", "image_b", "preferred"])
+        for i in range(0, COUNT, 2):
+            writer.writerow([f"thing {i}", names[i], names[i + 1], ["a", "b", "tie"][i // 2 % 3]])
+    recipe = ["--recipe", folder / "recipe.json", "--device", "cpu", "--epochs", "1"]
+    text = run(train, table, *recipe, "--set", "test_fraction=0.4", "--out", tmp_path / "run")
+    assert "choices: 40 rows, 20 prompts, tasks preference" in text
+    assert re.search(r"test part, pairs by preference:\n  \d+ decided pairs? of \d+ prompts", text)
+    assert re.search(r"validation  preference pairs \d", text)
+    found = json.loads((tmp_path / "run" / "test-pairs.json").read_text())["preference"]
+    assert found["pairs"] + found["ties"] == 8
+    tested = pd.read_csv(tmp_path / "run" / "test.csv")
+    assert tested["preference_predicted"].between(0, 1).all()
 
 
 def test_written_predictions_keep_their_ranks() -> None:
@@ -430,7 +518,7 @@ def test_resuming_on_other_labels_is_refused(folder: Path, tmp_path: Path) -> No
     before = {file.name: file.read_bytes() for file in out.glob("*.*")}
     swapped = [str(one).replace("perception=mos", "perception=fit") for one in common(folder)]
     swapped = [one.replace("perception=0:5", "perception=0:10") for one in swapped]
-    with pytest.raises(DiffAGIQAError, match=r"other pictures, labels or parts than rows\.csv"):
+    with pytest.raises(DiffAGIQAError, match=r"other images, labels or parts than rows\.csv"):
         run(train, *swapped, "--out", out, "--resume")
     assert {file.name: file.read_bytes() for file in out.glob("*.*")} == before
     assert "best epoch" in run(train, *common(folder), "--out", out, "--resume")

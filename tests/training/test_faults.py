@@ -16,8 +16,8 @@ from made_up import made_up_rows, small_config, thirds
 from diffagiqa.backbones.base import Backbone
 from diffagiqa.errors import TrainingError
 from diffagiqa.pretrained import load_model, save_model
-from diffagiqa.training import loop
 from diffagiqa.training.checkpoint import load_state, save_folder, save_state
+from diffagiqa.training.objective import Objective
 from diffagiqa.training.train import initial_model, make_model, train
 
 QUIET = lambda text: None  # noqa: E731
@@ -28,7 +28,7 @@ def test_nan_loss_keeps_the_checkpoint(
 ) -> None:
     rows = made_up_rows(tmp_path / "pictures", 12)
     config = small_config(epochs=3)
-    whole, calls = loop.objective, 0
+    whole, calls = Objective.__call__, 0
 
     def breaks_in_the_second_epoch(*arguments):  # type: ignore[no-untyped-def]
         nonlocal calls
@@ -36,8 +36,8 @@ def test_nan_loss_keeps_the_checkpoint(
         loss = whole(*arguments)
         return loss * float("nan") if calls == 4 else loss
 
-    monkeypatch.setattr(loop, "objective", breaks_in_the_second_epoch)
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 3 \(epoch 1; first pictures"):
+    monkeypatch.setattr(Objective, "__call__", breaks_in_the_second_epoch)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 3 \(epoch 1; first images"):
         train(config, rows, thirds(12), tmp_path / "run", backbone=backbone, log=QUIET)
     assert load_state(tmp_path / "run" / "state.pt")["progress"]["epoch"] == 1
     assert load_model(tmp_path / "run" / "best").config.task_names == rows.task_names
@@ -160,7 +160,7 @@ def test_unreadable_picture(tmp_path: Path, backbone: Backbone, frozen: bool) ->
     said: list[str] = []
     config = replace(config, unreadable="skip")
     train(config, rows, thirds(12), tmp_path / "skips", backbone=backbone, log=said.append)
-    assert "train: 1 of 8 rows left out, their pictures unreadable" in said
+    assert "train: 1 of 8 rows left out, their images unreadable" in said
 
 
 def test_a_picture_that_breaks_while_training(tmp_path: Path, backbone: Backbone) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import threading
 import time
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,32 +23,30 @@ from diffagiqa.errors import TrainingError
 from diffagiqa.model.pyramid import pool_to
 from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
 from diffagiqa.training import features as cache_module
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features, open_features
-from diffagiqa.training.processes import Processes
-from diffagiqa.training.sources import (
+from diffagiqa.training.inputs import (
     SCORING_SEED,
-    FeatureSource,
-    ImageSource,
-    autocast,
+    FeatureInputs,
+    ImageInputs,
     only_features,
 )
+from diffagiqa.training.processes import Processes
 from diffagiqa.training.train import make_model
 
 QUIET = lambda text: None  # noqa: E731
-PLAIN = autocast(torch.device("cpu"), "float32")
 NAME = "mid_block.attentions.0"
 OPTIONS = CacheOptions(draws=2, mirrored=True, dtype="float32")
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Rows:
+def rows(tmp_path: Path) -> TrainingData:
     return made_up_rows(tmp_path / "pictures", 7)
 
 
 @pytest.fixture
-def model(rows: Rows, backbone: Backbone, request: pytest.FixtureRequest) -> DiffAGIQA:
+def model(rows: TrainingData, backbone: Backbone, request: pytest.FixtureRequest) -> DiffAGIQA:
     """With both branches, and prompters that do change the picture."""
     config = small_config(getattr(request, "param", {}))
     built = make_model(config, rows.tasks, backbone, QUIET).eval()
@@ -65,7 +63,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("model", [{}, {"pooling": "plain"}, {"fit": "native"}], indirect=True)
 def test_scores_from_the_cache_are_those_from_pictures(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     said: list[str] = []
     cached_features(
@@ -73,23 +71,23 @@ def test_scores_from_the_cache_are_those_from_pictures(
     )
     assert "make 0.0" in said[0]
     assert "GB are free" in said[0]
-    pictures = ImageSource(rows, model.config, backbone, PLAIN)
+    pictures = ImageInputs(rows, model.config, backbone)
     wanted = pictures.scores(model, [5, 0, 6], None)
     for limit in (0, 1 << 30):  # mapped from disk, and in memory
         opened = open_features(tmp_path / "cache", in_memory=limit)
         assert isinstance(opened.maps[NAME], torch.Tensor) == bool(limit)
-        source = opened.source(rows, PLAIN, model.config)
+        source = opened.inputs(rows, model.config)
         found = source.scores(model, [5, 0, 6], None)
         for task in rows.task_names:
             torch.testing.assert_close(found[task], wanted[task], rtol=1e-5, atol=1e-6)
 
 
 def test_mirrored_views_are_the_mirrored_picture(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     maps = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET).maps
     assert maps[NAME].shape[:3] == (7, 4, 2)  # 2 draws, each mirrored too; 2 passes
-    pictures = ImageSource(rows, model.config, backbone, PLAIN)
+    pictures = ImageInputs(rows, model.config, backbone)
     images = torch.stack(pictures.images([4])).flip(3)
     prompts = Prompts.stack(pictures.prompts([4]))
     noises = scoring_noise(model.config, backbone, SCORING_SEED)
@@ -104,13 +102,13 @@ def test_mirrored_views_are_the_mirrored_picture(
 
 
 def test_fewer_draws_than_the_model_averages_are_refused(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     """Else mirrored pictures would stand for draws."""
     found = cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
-    found.source(rows, PLAIN, replace(model.config, noise_draws=2))
+    found.inputs(rows, replace(model.config, noise_draws=2))
     with pytest.raises(TrainingError, match=r"holds 2 noise draws .* averages 3; cache them anew"):
-        found.source(rows, PLAIN, replace(model.config, noise_draws=3))
+        found.inputs(rows, replace(model.config, noise_draws=3))
 
 
 def test_views_follow_the_step() -> None:
@@ -118,11 +116,11 @@ def test_views_follow_the_step() -> None:
     features = torch.arange(4.0).reshape(1, 4, 1, 1, 1, 1).expand(64, -1, -1, -1, -1, -1)
 
     class Reads:
-        def score_features(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {"view": features["a"].flatten()}
+        def score_stages(self, features: dict[str, torch.Tensor]) -> dict[str, Any]:
+            return {"scores": {"view": features["a"].flatten()}, "fused": {}}
 
     may = torch.arange(64) % 2 == 0
-    source = FeatureSource({"a": features}, PLAIN, mirrored=may)
+    source = FeatureInputs({"a": features}, mirrored=may)
     step = Step(0, 3, 64, 0, 64)
     views = source.scores(Reads(), range(64), step)["view"]  # type: ignore[arg-type]
     assert set(views[may].tolist()) == {0, 1, 2, 3}
@@ -133,7 +131,7 @@ def test_views_follow_the_step() -> None:
 
 def test_goes_on_after_a_stop(
     tmp_path: Path,
-    rows: Rows,
+    rows: TrainingData,
     model: DiffAGIQA,
     backbone: Backbone,
     monkeypatch: pytest.MonkeyPatch,
@@ -163,7 +161,7 @@ def test_goes_on_after_a_stop(
 
 
 def test_processes_share_the_shards_that_all_of_them_miss(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     """One that comes late lists what the others do, though they could have written some by then."""
     both = threading.Barrier(2, timeout=60)
@@ -188,7 +186,7 @@ def test_processes_share_the_shards_that_all_of_them_miss(
 
 @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
 def test_damage_is_found(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone, damage: str
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone, damage: str
 ) -> None:
     cached_features(tmp_path / "cache", rows, model, backbone, OPTIONS, log=QUIET)
     shard = tmp_path / "cache" / "shard-00001.safetensors"
@@ -207,15 +205,15 @@ def test_damage_is_found(
 
 
 def test_another_model_or_other_pictures_are_refused(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
-    def again(rows: Rows = rows, options: CacheOptions = OPTIONS) -> None:
+    def again(rows: TrainingData = rows, options: CacheOptions = OPTIONS) -> None:
         cached_features(tmp_path / "cache", rows, model, backbone, options, log=QUIET)
 
     again()
     with pytest.raises(TrainingError, match="differ from this run's in options"):
         again(options=replace(OPTIONS, draws=1))
-    with pytest.raises(TrainingError, match="differ from this run's in pictures"):
+    with pytest.raises(TrainingError, match="differ from this run's in images"):
         again(rows=replace(rows, samples=rows.samples[::-1]))
     model.config = replace(model.config, timestep=200)
     with pytest.raises(TrainingError, match="differ from this run's in model"):
@@ -227,7 +225,7 @@ def test_another_model_or_other_pictures_are_refused(
 
 
 def test_pictures_count_by_their_contents(
-    tmp_path: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone
+    tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     """A picture of the same name and size is another; the same picture elsewhere is not."""
 
@@ -244,23 +242,17 @@ def test_pictures_count_by_their_contents(
     again(kept_in("one", 10))
     again(kept_in("moved", 10))
     with pytest.raises(
-        TrainingError, match="differ from this run's in pictures; give another --cache"
+        TrainingError, match="differ from this run's in images; give another --cache"
     ):
         again(kept_in("other", 200))
     shutil.rmtree(tmp_path / "one")
-    with pytest.raises(TrainingError, match="differ from this run's in pictures"):
+    with pytest.raises(TrainingError, match="differ from this run's in images"):
         again([replace(rows.samples[0], image=str(tmp_path / "one/first.bmp")), *rows.samples[1:]])
-
-    spec = json.loads((tmp_path / "cache" / "spec.json").read_text())
-    del spec["pictures_by"]  # as before pictures counted by their contents
-    (tmp_path / "cache" / "spec.json").write_text(json.dumps(spec))
-    with pytest.raises(TrainingError, match="by name and size alone; give another --cache folder"):
-        again(rows.samples)
 
 
 def test_no_room(
     tmp_path: Path,
-    rows: Rows,
+    rows: TrainingData,
     model: DiffAGIQA,
     backbone: Backbone,
     monkeypatch: pytest.MonkeyPatch,

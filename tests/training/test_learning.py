@@ -20,12 +20,12 @@ from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import data_order, make_rows, may_flip
+from diffagiqa.training.data import data_order, make_data, may_flip
 from diffagiqa.training.determinism import Step
-from diffagiqa.training.loop import correlations, predict
+from diffagiqa.training.inputs import FeatureInputs, ImageInputs, Outputs
 from diffagiqa.training.measures import predictions
-from diffagiqa.training.sources import FeatureSource, ImageSource, autocast
 from diffagiqa.training.train import initial_model, make_model, train, train_heads
+from diffagiqa.training.validation import agreement, predict
 
 QUIET = lambda text: None  # noqa: E731
 
@@ -121,7 +121,7 @@ def test_mixed_databases_with_missing_labels(tmp_path: Path, backbone: Backbone)
         Sample(s.image, s.prompt, "table", s.row, {"perception": 20 * s.labels["perception"]})
         for s in make_pictures(tmp_path / "b", 12)
     ]
-    rows = make_rows({"a": (first, SCALES), "b": (second, {"perception": (0.0, 100.0)})})
+    rows = make_data({"a": (first, SCALES), "b": (second, {"perception": (0.0, 100.0)})})
     assert rows.labels[:12, 0].tolist() == pytest.approx(rows.labels[12:, 0].tolist())
     assert rows.labels[12:, 1].isnan().all()
     assert [(t.mos_min, t.mos_max) for t in rows.tasks] == [(0.0, 1.0), (1.0, 10.0)]
@@ -135,13 +135,13 @@ def test_labels_off_the_scale_are_refused() -> None:
     with pytest.raises(
         TrainingError, match=r"row 3 \(x.png\): perception is 7.0, and the scale is"
     ):
-        make_rows({"a": ([sample], SCALES)})
+        make_data({"a": ([sample], SCALES)})
     samples = [replace(sample, labels={"perception": value}) for value in (-0.1, 5.1)]
-    assert make_rows({"a": (samples, SCALES)}, ["perception"]).labels.flatten().tolist() == [0, 1]
+    assert make_data({"a": (samples, SCALES)}, ["perception"]).labels.flatten().tolist() == [0, 1]
     with pytest.raises(TrainingError, match="no labelled row"):
-        make_rows({"a": ([Sample("x.png", "", "table", 0)], SCALES)})
+        make_data({"a": ([Sample("x.png", "", "table", 0)], SCALES)})
     with pytest.raises(TrainingError, match="no database has labels of beauty"):
-        make_rows({"a": ([sample], SCALES)}, ["beauty"])
+        make_data({"a": ([sample], SCALES)}, ["beauty"])
 
 
 def test_train_heads_on_arrays_learns_and_repeats() -> None:
@@ -154,7 +154,7 @@ def test_train_heads_on_arrays_learns_and_repeats() -> None:
     split = thirds(90)
     first = train_heads(features, labels, split, config, tasks=tasks, log=QUIET)
     again = train_heads(features, labels, split, config, tasks=tasks, log=QUIET)
-    assert first.best_srcc > 0.7
+    assert first.best_validation > 0.7
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
 
@@ -178,11 +178,11 @@ def test_the_first_of_the_best_epochs_is_kept(monkeypatch: pytest.MonkeyPatch) -
         return {}
 
     monkeypatch.setattr("diffagiqa.training.loop.predict", record)
-    monkeypatch.setattr("diffagiqa.training.loop.correlations", lambda *_: {"srcc": next(found)})
+    monkeypatch.setattr("diffagiqa.training.loop.agreement", lambda *_: {"validation": next(found)})
     fitted = train_heads(
         features, labels, thirds(60), config, tasks=config.model.tasks[:1], log=QUIET
     )
-    assert (fitted.best_epoch, fitted.best_srcc) == (1, 0.9)
+    assert (fitted.best_epoch, fitted.best_validation) == (1, 0.9)
     for name, value in fitted.model.state_dict().items():
         assert torch.equal(value, seen[1][name]), name
     assert any(not torch.equal(value, seen[3][name]) for name, value in seen[1].items())
@@ -213,17 +213,17 @@ def test_an_epoch_takes_every_row_once_in_pieces_of_their_own(
     features, labels, config = arrays(epochs=1, accumulation=2)
     taken: list[int] = []
     numbers: list[int] = []
-    scores = FeatureSource.scores
+    outputs = FeatureInputs.outputs
 
     def record(
-        self: FeatureSource, model: DiffAGIQA, rows: Sequence[int], step: Step | None
-    ) -> dict[str, torch.Tensor]:
+        self: FeatureInputs, model: DiffAGIQA, rows: Sequence[int], step: Step | None
+    ) -> Outputs:
         if step is not None:
             taken.extend(rows)
             numbers.append(step.number)
-        return scores(self, model, rows, step)
+        return outputs(self, model, rows, step)
 
-    monkeypatch.setattr(FeatureSource, "scores", record)
+    monkeypatch.setattr(FeatureInputs, "outputs", record)
     split = thirds(60)
     train_heads(features, labels, split, config, tasks=config.model.tasks[:1], log=QUIET)
     assert sorted(taken) == split["train"]
@@ -250,11 +250,11 @@ def test_pictures_are_mirrored_sideways_but_where_the_prompt_names_a_side(
             seen.append(images)
             yield "features", {}
 
-        def score_features(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {}
+        def score_stages(self, features: dict[str, torch.Tensor]) -> dict[str, Any]:
+            return {"scores": {}, "fused": {}}
 
     config = small_config().model
-    source = ImageSource(rows, config, backbone, autocast(torch.device("cpu"), "float32"))
+    source = ImageInputs(rows, config, backbone, "float32")
     source.scores(Sees(), range(16), Step(0, 0, 16, 0, 16))  # type: ignore[arg-type]
     mirrored = []
     for found, plain in zip(seen[0], source.images(range(16)), strict=True):
@@ -277,8 +277,7 @@ def test_validation_is_what_the_scorer_gives(tmp_path: Path, backbone: Backbone)
     """The loop's scores of pictures equal the Scorer's, batch by batch."""
     rows = made_up_rows(tmp_path, 5)
     model = make_model(small_config(), rows.tasks, backbone, QUIET).eval()
-    arithmetic = autocast(torch.device("cpu"), "float32")
-    source = ImageSource(rows, model.config, backbone, arithmetic)
+    source = ImageInputs(rows, model.config, backbone)
     found = predict(model, source, range(5), batch_size=2)
     scorer = Scorer(model, backbone)
     wanted = scorer([s.image for s in rows.samples], rows.prompts)
@@ -301,7 +300,7 @@ def test_images_and_prompts_of_several_sizes_share_a_batch(
     rows = replace(rows, samples=samples)
     config = small_config({"fit": "native", "long_prompts": "chunk"}, epochs=1)
     model = make_model(config, rows.tasks, backbone, QUIET).eval()
-    source = ImageSource(rows, model.config, backbone, autocast(torch.device("cpu"), "float32"))
+    source = ImageInputs(rows, model.config, backbone, "float32")
     with torch.no_grad():
         together = source.scores(model, range(6), None)
         alone = [source.scores(model, [row], None) for row in range(6)]
@@ -316,13 +315,13 @@ def test_images_and_prompts_of_several_sizes_share_a_batch(
 def test_correlations_are_within_databases() -> None:
     samples = [Sample("x", "", "table", i, {"perception": v}) for i, v in enumerate([1, 2, 3])]
     scales = {"perception": (0.0, 5.0)}
-    rows = make_rows({"a": (samples, scales), "b": (samples, scales)})
+    rows = make_data({"a": (samples, scales), "b": (samples, scales)})
     scores = {"perception": torch.tensor([0.1, 0.2, 0.3, 0.9, 0.7, 0.8])}
-    found = correlations(scores, rows, range(6))
+    found = agreement(scores, rows, range(6))
     second = stats.spearmanr([0.9, 0.7, 0.8], [1, 2, 3]).statistic
-    assert found["srcc"] == pytest.approx((1 + second) / 2)
+    assert found["validation"] == pytest.approx((1 + second) / 2)
     constant = {"perception": torch.full((6,), 0.5)}
-    assert correlations(constant, rows, range(6))["srcc"] == 0.0
+    assert agreement(constant, rows, range(6))["validation"] == 0.0
 
 
 def test_mirroring_spares_sides() -> None:

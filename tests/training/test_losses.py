@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -21,8 +22,8 @@ from diffagiqa.training.losses import (
     check_weights,
     fidelity_loss,
     margin_loss,
-    objective,
     plcc_loss,
+    ratings_loss,
 )
 
 SCORES = torch.tensor([0.1, 0.7, 0.4, 0.9, 0.35])
@@ -68,7 +69,7 @@ def test_fidelity_pair_by_pair() -> None:
 def test_regression_by_hand(regression: str, by_hand: float) -> None:
     config = TrainingConfig(regression=regression, relation="none")  # type: ignore[arg-type]
     scores, labels = torch.tensor([0.5, 0.5]), torch.tensor([0.45, 0.8])[:, None]
-    loss = objective({"a": scores}, labels, torch.zeros(2), ("a",), config)
+    loss = ratings_loss({"a": scores}, labels, torch.zeros(2), ("a",), config)
     assert float(loss) == pytest.approx(config.regression_weight * by_hand)
 
 
@@ -80,12 +81,12 @@ def test_missing_labels_take_no_part(regression: str, relation: str) -> None:
     scores = {"a": SCORES.clone().requires_grad_(), "b": SCORES.flip(0).clone().requires_grad_()}
     labels = torch.stack([LABELS, torch.tensor([NAN, 0.3, NAN, 0.8, 0.15])], 1)
     sources = torch.zeros(5, dtype=torch.long)
-    loss = objective(scores, labels, sources, ("a", "b"), config)
+    loss = ratings_loss(scores, labels, sources, ("a", "b"), config)
     loss.backward()
     known = [1, 3, 4]
     alone = {"a": SCORES, "b": SCORES.flip(0)[known]}
-    first = objective({"a": alone["a"]}, labels[:, :1], sources, ("a",), config)
-    second = objective({"b": alone["b"]}, labels[known, 1:], sources[known], ("b",), config)
+    first = ratings_loss({"a": alone["a"]}, labels[:, :1], sources, ("a",), config)
+    second = ratings_loss({"b": alone["b"]}, labels[known, 1:], sources[known], ("b",), config)
     assert loss.item() == pytest.approx((first + second).item(), abs=1e-6)
     assert scores["b"].grad is not None
     assert scores["b"].grad[[0, 2]].tolist() == [0, 0]
@@ -93,7 +94,7 @@ def test_missing_labels_take_no_part(regression: str, relation: str) -> None:
 
 
 def test_no_label_at_all_gives_zero() -> None:
-    loss = objective(
+    loss = ratings_loss(
         {"a": SCORES}, torch.full((5, 1), NAN), torch.zeros(5), ("a",), TrainingConfig()
     )
     assert float(loss) == 0.0
@@ -105,8 +106,8 @@ def test_databases_are_not_ranked_against_each_other() -> None:
     scores = torch.tensor([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
     labels = torch.tensor([0.7, 0.8, 0.9, 0.1, 0.2, 0.3])[:, None]
     sources = torch.tensor([0, 0, 0, 1, 1, 1])
-    apart = objective({"a": scores}, labels, sources, ("a",), config)
-    as_one = objective({"a": scores}, labels, torch.zeros(6), ("a",), config)
+    apart = ratings_loss({"a": scores}, labels, sources, ("a",), config)
+    as_one = ratings_loss({"a": scores}, labels, torch.zeros(6), ("a",), config)
     assert float(apart) == pytest.approx(0, abs=1e-6)
     assert float(as_one) > 0.5
 
@@ -117,7 +118,7 @@ def test_databases_count_by_their_rows_and_a_lone_row_has_no_order() -> None:
     scores = torch.tensor([0.1, 0.2, 0.3, 0.9, 0.8, 0.5])
     labels = torch.tensor([0.1, 0.2, 0.3, 0.1, 0.2, 0.9])[:, None]
     sources = torch.tensor([0, 0, 0, 1, 1, 2])
-    loss = objective({"a": scores}, labels, sources, ("a",), config)
+    loss = ratings_loss({"a": scores}, labels, sources, ("a",), config)
     assert float(loss) == pytest.approx(0.5 * (3 * 0 + 2 * 1) / 5, abs=1e-6)
 
 
@@ -135,7 +136,7 @@ def test_no_loss_is_read_before_it_is_whole(relation: str) -> None:
     labels = torch.stack([LABELS, LABELS], 1)
     scores = {"a": SCORES, "b": SCORES}
     with NoNumberRead():
-        objective(scores, labels, torch.tensor([0, 0, 0, 1, 1]), ("a", "b"), config)
+        ratings_loss(scores, labels, torch.tensor([0, 0, 0, 1, 1]), ("a", "b"), config)
 
 
 def test_every_loss_can_be_configured() -> None:
@@ -147,14 +148,33 @@ def test_task_weights() -> None:
     labels = torch.stack([LABELS, LABELS], 1)
     sources = torch.zeros(5, dtype=torch.long)
     config = TrainingConfig(task_weights=(1.0, 0.0))
-    both = objective({"a": SCORES, "b": SCORES * 0}, labels, sources, ("a", "b"), config)
-    one = objective({"a": SCORES}, labels[:, :1], sources, ("a",), TrainingConfig())
+    both = ratings_loss({"a": SCORES, "b": SCORES * 0}, labels, sources, ("a", "b"), config)
+    one = ratings_loss({"a": SCORES}, labels[:, :1], sources, ("a",), TrainingConfig())
     assert float(both) == pytest.approx(float(one))
+
+
+def test_databases_count_by_their_weights() -> None:
+    """A weight of 2 is every row of that database twice; a weight of 0 leaves it out."""
+    scores, labels = SCORES[:4], LABELS[:4, None]
+    sources = torch.tensor([0, 0, 1, 1])
+    twice = torch.tensor([0, 1, 2, 2, 3, 3])
+    for relation in ("none", "plcc"):
+        config = TrainingConfig(relation=relation)  # type: ignore[arg-type]
+        weighted = replace(config, database_weights=(1.0, 2.0))
+        found = ratings_loss({"a": scores}, labels, sources, ("a",), weighted)
+        wanted = ratings_loss({"a": scores[twice]}, labels[twice], sources[twice], ("a",), config)
+        assert float(found) == pytest.approx(float(wanted), abs=1e-6)
+        alone = replace(config, database_weights=(1.0, 0.0))
+        found = ratings_loss({"a": scores}, labels, sources, ("a",), alone)
+        wanted = ratings_loss({"a": scores[:2]}, labels[:2], sources[:2], ("a",), config)
+        assert float(found) == pytest.approx(float(wanted), abs=1e-6)
 
 
 def test_task_weights_are_as_many_as_the_tasks() -> None:
     with pytest.raises(ConfigError, match="expected one each for perception, alignment"):
-        check_weights(["perception", "alignment"], TrainingConfig(task_weights=(1.0,)))
+        check_weights(["perception", "alignment"], ["a"], TrainingConfig(task_weights=(1.0,)))
+    with pytest.raises(ConfigError, match=r"database_weights are .* expected one each for a, b"):
+        check_weights(["perception"], ["a", "b"], TrainingConfig(database_weights=(1.0,)))
 
 
 @pytest.mark.parametrize("loss", [plcc_loss, margin_loss, fidelity_loss])

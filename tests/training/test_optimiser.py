@@ -8,7 +8,12 @@ import torch
 from made_up import small_config
 
 from diffagiqa.model.scoring import build_model
-from diffagiqa.training.optimiser import EMA, make_optimiser, trained_parameters
+from diffagiqa.training.optimiser import (
+    averaged,
+    make_optimiser,
+    make_schedule,
+    trained_parameters,
+)
 
 
 def test_matrices_of_the_heads_alone_decay_and_prompters_have_their_own_rate() -> None:
@@ -30,15 +35,34 @@ def test_matrices_of_the_heads_alone_decay_and_prompters_have_their_own_rate() -
 
 
 def test_averages_follow_fast_at_first_and_then_at_their_rate() -> None:
-    """(1 + step) / (10 + step) of the old value stay after a step, and never more than the decay."""
+    """After n updates (1 + n) / (10 + n) of the old value stays, and never more than the decay."""
     model = build_model(small_config().model)
-    ema = EMA(model, 0.9)
-    norm, own = (m.heads["alignment"].fusion[0][1] for m in (model, ema.model))  # type: ignore[index, union-attr]
+    average = averaged(model, 0.9)
+    norm, mean = (m.heads["alignment"].fusion[0][1] for m in (model, average.module))  # type: ignore[index, union-attr]
     value = 0.0
-    for step, kept in ((1, 2 / 11), (2, 3 / 12), (1000, 0.9)):
+    for step, left in ((1, 0.0), (2, 2 / 11), (3, 3 / 12), (4, 4 / 13)):  # the first is taken whole
         norm.running_mean.fill_(step)
         norm.num_batches_tracked.fill_(step)
-        ema.update(model, step)
-        value = kept * value + (1 - kept) * step
-        torch.testing.assert_close(own.running_mean, torch.full_like(own.running_mean, value))
-        assert int(own.num_batches_tracked) == step
+        average.update_parameters(model)
+        value = left * value + (1 - left) * step
+        torch.testing.assert_close(mean.running_mean, torch.full_like(mean.running_mean, value))
+        assert int(mean.num_batches_tracked) == step
+    average.n_averaged.fill_(1000)
+    norm.running_mean.fill_(9)
+    average.update_parameters(model)
+    value = 0.9 * value + 0.1 * 9
+    torch.testing.assert_close(mean.running_mean, torch.full_like(mean.running_mean, value))
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+
+
+def test_rates_rise_and_fall() -> None:
+    config = small_config(lr_heads=1.0, lr_prompters=0.1, warmup=0.2)
+    optimiser = make_optimiser(build_model(config.model), config)
+    schedule = make_schedule(optimiser, config, 10)
+    rates = []
+    for _ in range(11):
+        rates.append([group["lr"] for group in optimiser.param_groups])
+        optimiser.step()
+        schedule.step()
+    assert [round(rate[0], 3) for rate in rates][::2] == [0.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+    assert all(rate[2] == 0.1 * rate[0] for rate in rates)

@@ -13,10 +13,10 @@ from diffagiqa.backbones.base import Backbone
 from diffagiqa.model.scoring import build_model
 from diffagiqa.training.determinism import Step
 from diffagiqa.training.features import CacheOptions, cached_features
-from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
+from diffagiqa.training.inputs import FeatureInputs, ImageInputs, Inputs
 
-LOW = autocast(torch.device("cpu"), "bfloat16")
-FULL = autocast(torch.device("cpu"), "float32")
+LOW = "bfloat16"
+FULL = "float32"
 
 
 def test_scores_of_validation_are_those_of_float32(tmp_path: Path, backbone: Backbone) -> None:
@@ -29,12 +29,12 @@ def test_scores_of_validation_are_those_of_float32(tmp_path: Path, backbone: Bac
     )
     every = list(range(12))
 
-    def score(source: Source, step: Step | None) -> np.ndarray:
+    def score(source: Inputs, step: Step | None) -> np.ndarray:
         with torch.no_grad():
             return source.scores(model, every, step)["perception"].double().numpy()
 
-    pictures = {kind: ImageSource(rows, model.config, backbone, kind) for kind in (LOW, FULL)}
-    features = {kind: FeatureSource(kept.maps, kind) for kind in (LOW, FULL)}
+    pictures = {kind: ImageInputs(rows, model.config, backbone, kind) for kind in (LOW, FULL)}
+    features = {kind: FeatureInputs(kept.maps, kind) for kind in (LOW, FULL)}
     step = Step(0, 3, 12, 0, 12)
     for sources in (pictures, features):
         np.testing.assert_array_equal(score(sources[LOW], None), score(sources[FULL], None))

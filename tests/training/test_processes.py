@@ -13,18 +13,23 @@ import torch
 from made_up import made_up_rows, small_config, thirds
 from safetensors.torch import load_file
 
+from diffagiqa.training.augmented import with_augmentations
 from diffagiqa.training.train import train
-from diffagiqa.training.unrated import with_unrated
 
 COUNT = 12
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     config = small_config(
-        epochs=2, batch_size=4, relation="fidelity", lr_heads=1e-2, naming_weight=0.1, damaged=0.5
+        epochs=2,
+        batch_size=4,
+        relation="fidelity",
+        lr_heads=1e-2,
+        generator_weight=0.1,
+        damaged=0.5,
     )
     pictures = tmp_path / "pictures"
-    rows = with_unrated(made_up_rows(pictures, COUNT), config)
+    rows = with_augmentations(made_up_rows(pictures, COUNT), config)
     (tmp_path / "config.json").write_text(config.to_json())
     # accelerate launch starts one process on a CPU, however many are asked for. Standalone: its port
     # is bound by who uses it.

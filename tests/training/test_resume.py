@@ -26,7 +26,7 @@ def _one_thread() -> None:
 
 
 def test_kill_and_resume(tmp_path: Path) -> None:
-    config = small_config(epochs=3, checkpoint_every=1, naming_weight=0.1)
+    config = small_config(epochs=3, checkpoint_every=1, generator_weight=0.1)
     pictures, run = tmp_path / "pictures", tmp_path / "run"
     (tmp_path / "config.json").write_text(config.to_json())
     fourth = "4"  # checkpoint, in the second epoch
@@ -47,8 +47,8 @@ def test_kill_and_resume(tmp_path: Path) -> None:
     first, second = (torch.load(f / "state.pt") for f in (run, tmp_path / "whole"))
     assert_equal(first["optimiser"], second["optimiser"])
     assert_equal(first["model"], second["model"])
-    assert_equal(first["naming"], second["naming"])
-    assert first["naming"]
+    assert_equal(first["classifier"], second["classifier"])
+    assert first["classifier"]
     assert first["progress"] == second["progress"]
     tables = [list(csv.DictReader((f / "metrics.csv").open())) for f in (run, tmp_path / "whole")]
     for row in (*tables[0], *tables[1]):

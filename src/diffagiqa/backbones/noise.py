@@ -39,7 +39,7 @@ class Noise:
         """Of noise that differs per image, that of some images."""
         index = torch.as_tensor(rows)
         posterior = None if self.posterior is None else self.posterior[index]
-        return Noise(posterior, self.diffusion[index])
+        return Noise(posterior, self.diffusion[index], self.timestep)
 
 
 def draw_noise(

@@ -131,21 +131,21 @@ def _train(
     """Train on one database, or go on where that stopped, and say what was trained on."""
     from diffagiqa.data.image_hash import perceptual_hashes
     from diffagiqa.evaluation.crossdb import Trained
+    from diffagiqa.training.augmented import with_augmentations
     from diffagiqa.training.checkpoint import STATE
     from diffagiqa.training.open_data import make_split, prompts_of
     from diffagiqa.training.train import train
-    from diffagiqa.training.unrated import with_unrated
 
     flags = {"model.backbone": backbone, "unreadable": unreadable}
     config = options.configuration([source], recipe, flags, change)
     opened = options.open_rows([source], roots, columns, allow_partial, unreadable)
-    rows = with_unrated(opened.rows, config)
+    rows = with_augmentations(opened.rows, config)
     parts = make_split(config, rows, opened.official)
     train(
         config, rows, parts, folder, device=device, resume=(folder / STATE).is_file(),
         log=typer.echo,
     )  # fmt: skip
-    seen = [r for r in (*parts["train"], *parts["validation"]) if r < len(rows.rated)]
+    seen = [r for r in (*parts["train"], *parts["validation"]) if r < len(rows.originals)]
     return Trained(
         " + ".join(rows.names),
         frozenset(prompts_of(rows, seen)),

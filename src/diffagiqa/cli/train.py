@@ -21,6 +21,7 @@ def train(
     root: options.Root = None,
     *,
     columns: TableColumns,
+    pairs: options.Pairs = None,
     allow_partial: options.AllowPartial = False,
     unreadable: Annotated[
         str | None, options.data_option(help="At an image that cannot be read: stop or skip.")
@@ -39,7 +40,10 @@ def train(
         ),
     ] = None,
     init: Annotated[
-        str | None, options.config_option(help="Trained model to start from, folder or hub id.")
+        str | None,
+        options.config_option(
+            help="Trained model to start from: folder, hub id or default; none for random weights."
+        ),
     ] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
@@ -73,7 +77,9 @@ def train(
     """Train a scorer on one or more rated databases, or on a table of your own ratings.
 
     The test part of the split is scored once, by the epoch that was best on the validation part;
-    test.csv holds its scores. An interrupted run continues with --resume, even if it was killed.
+    test.csv holds its scores. Where it would have fewer than 30 rows and features are cached, figures
+    are of a cross-validation, and the model learns from all rows. An interrupted run continues with
+    --resume, even if it was killed.
     For several processes or machines: accelerate launch -m diffagiqa.cli.main train ...
 
     Examples:
@@ -83,12 +89,10 @@ def train(
             --scale perception=1:5 --out runs/mine
     """
     from diffagiqa.data.wording import counted
-    from diffagiqa.evaluation.tables import figure_texts, intervals_text
-    from diffagiqa.training.measures import evaluate_databases, predictions, predictions_csv
+    from diffagiqa.training.augmented import with_augmentations
     from diffagiqa.training.open_data import make_split, prompts_of
-    from diffagiqa.training.processes import Processes
-    from diffagiqa.training.train import train as run_training
-    from diffagiqa.training.unrated import with_unrated
+    from diffagiqa.training.outcome import train_and_test
+    from diffagiqa.training.run_folder import check_free
 
     flags = {
         "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
@@ -99,29 +103,18 @@ def train(
         "unreadable": unreadable, "seed": seed, "split_seed": seed,
         "split": options.split_of(split, columns.split),
     }  # fmt: skip
+    check_free(out, resume)
     config = options.configuration(databases, recipe, flags, change)
-    opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
-    rows = with_unrated(opened.rows, config)
-    parts = make_split(config, rows, opened.official)
-    prompts = len(prompts_of(rows, parts["test"]))
+    opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable, pairs)
+    data = with_augmentations(opened.rows, config)
+    parts = make_split(config, data, opened.official)
+    prompts = len(prompts_of(data, parts["test"]))
     tested = f" ({counted(prompts, 'prompt')})" if prompts else ""
     typer.echo(", ".join(f"{name} {len(part)}" for name, part in parts.items()) + tested)
-    fitted = run_training(
-        config, rows, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
+    outcome = train_and_test(
+        config, data, parts, out, cache=cache, device=device, resume=resume, log=typer.echo
     )
-    if not Processes(device).main:
-        return
-    typer.echo(f"best epoch {fitted.best_epoch}, model in {out / 'best'}")
-    several = len(opened.rows.names) > 1
-    evaluations = evaluate_databases(fitted.test_scores, opened.rows, fitted.test_rows)
-    for name, found in evaluations.items():
-        typer.echo(f"test part of {name}:" if several else "test part:")
-        for task, figures in found.tasks.items():
-            over = intervals_text(figures, found.settings["by"])
-            typer.echo(f"  {task}, {over}: {'  '.join(figure_texts(figures))}")
-    frame = predictions(fitted.test_scores, opened.rows, fitted.test_rows)
-    options.write(out / "test.csv", predictions_csv(frame))
-    for name, found in evaluations.items():
-        file = out / (f"test-{name}.json" if several else "test.json")
-        found.save(file)
-        typer.echo(f"written: {file}")
+    for line in outcome.texts if outcome else ():
+        typer.echo(line)
+    for name, text in outcome.files.items() if outcome else ():
+        options.write(out / name, text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError
 
 if TYPE_CHECKING:
+    from diffagiqa.model.config import ModelConfig
     from diffagiqa.training.config import TrainingConfig
     from diffagiqa.training.open_data import Opened
 
@@ -109,8 +111,8 @@ SplitOption = Annotated[
 Recipe = Annotated[
     str | None,
     config_option(
-        help="Recipe to start from: a JSON file, a database's name, embedded, mixed or small. "
-        "Default: the first database's, if there is one."
+        help="Recipe to start from: a JSON file, a database's name, mixed, or few. Default: the first "
+        "database's, if there is one; few for a table of your own."
     ),
 ]
 Set = Annotated[
@@ -122,12 +124,17 @@ Set = Annotated[
     ),
 ]
 BackboneOption = Annotated[
-    str | None, config_option(help="Stable Diffusion model, folder or hub id, or embedded.")
+    str | None,
+    config_option(
+        help="Frozen model: folder, hub id or compact; it brings its image size and features."
+    ),
 ]
 ImageSize = Annotated[
     int | None, config_option(help="Side of the images in pixels, a multiple of 64.")
 ]
-Features = Annotated[str | None, config_option(help="U-Net features to use, separated by commas.")]
+Features = Annotated[
+    str | None, config_option(help="The backbone's features to use, separated by commas.")
+]
 Epochs = Annotated[int | None, config_option(help="Most epochs to train for.")]
 BatchSize = Annotated[int | None, config_option(help="Images per step, over all processes.")]
 Seed = Annotated[
@@ -154,14 +161,60 @@ def split_of(split: str | None, column: str | None) -> str | None:
 def configuration(
     databases: list[str], recipe: str | None, flags: dict[str, Any], changes: list[str] | None
 ) -> TrainingConfig:
-    """The recipe, changed by the options that were given, then by ``--set``."""
+    """The recipe, changed by the options that were given, then by ``--set``.
+
+    Where the recipe says nothing of the model, it is that of ``init``. A backbone that is named brings
+    its defaults, which are printed.
+    """
+    from diffagiqa.data.databases import DATABASES
+    from diffagiqa.model.config import ModelConfig
     from diffagiqa.training.config import TrainingConfig, load_recipe, override, recipe_names
 
-    name = recipe or (databases[0] if databases[0] in recipe_names() else None)
+    tables = all(name not in DATABASES for name in databases)
+    name = recipe or next(
+        (n for n in databases[:1] if n in recipe_names()), "few" if tables else None
+    )
     config = load_recipe(name) if name else TrainingConfig()
     given = {key: value for key, value in flags.items() if value is not None}
-    values = {"databases": list(databases), **given, **parse_pairs(changes or [], "--set")}
-    return override(config, values)
+    given |= parse_pairs(changes or [], "--set")
+    of_recipe = config.model
+    init = given.get("init", config.init)
+    layers = config.init if init == "none" else init
+    if layers is not None and of_recipe == ModelConfig():
+        config = replace(config, model=_model_of(layers))
+    backbone = given.get("model.backbone")
+    if backbone and backbone != config.model.backbone:
+        config = replace(config, init=None, model=_on_backbone(of_recipe, backbone, given))
+    return override(config, {"databases": list(databases), **given})
+
+
+def _model_of(init: str) -> ModelConfig:
+    """The configuration of a trained model."""
+    from diffagiqa.pretrained import load_config
+    from diffagiqa.training.run_folder import init_folder
+
+    return load_config(init_folder(init))
+
+
+def _on_backbone(model: ModelConfig, backbone: str, given: Mapping[str, Any]) -> ModelConfig:
+    """A model with the defaults of a backbone, as far as no option says otherwise; prints them."""
+    from diffagiqa.backbones.folder import backbone_defaults
+
+    defaults = backbone_defaults(backbone, given.get("model.backbone_revision"))
+    asked = {
+        name: given.get(f"model.{name}") for name in ("image_size", "fit", "timestep", "features")
+    }
+    said = [
+        f"{name} {value if isinstance(value, (int, str)) else ', '.join(value)}"
+        for name, chosen in asked.items()
+        if chosen is None and (value := getattr(defaults, name))
+    ]
+    typer.echo(f"{backbone}: {'; '.join(said)} (its defaults; others by --set model.KEY=VALUE)")
+    return replace(
+        model, backbone=backbone, image_size=defaults.image_size, fit=defaults.fit,
+        timestep=defaults.timestep, features=defaults.features,
+        feature_channels=(1,) * len(defaults.features),  # until the backbone is read
+    )  # fmt: skip
 
 
 def table_columns(
@@ -202,13 +255,13 @@ def with_columns(command: Callable[..., None]) -> Callable[..., None]:
 
 def open_rows(
     databases: list[str], root: list[str] | None, columns: TableColumns, allow_partial: bool,
-    unreadable: str,
+    unreadable: str, pairs: str | None = None,
 ) -> Opened:  # fmt: skip
     """Open and check the databases, and print what is unusual about them."""
     from diffagiqa.training.open_data import open_data, prompts_of
 
     opened = open_data(
-        databases, root or [], own=columns, allow_partial=allow_partial,
+        databases, root or [], own=columns, pairs=pair_columns(pairs), allow_partial=allow_partial,
         skip_unreadable=unreadable == "skip",
     )  # fmt: skip
     rows = opened.rows

@@ -6,64 +6,29 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from diffagiqa import checks
 from diffagiqa.backbones.base import CONDITION, TEXT, Fit, LongPrompts
 from diffagiqa.backbones.unet import RELEASED_FEATURES
 from diffagiqa.errors import ConfigError
+from diffagiqa.model.checked import checked, from_json
 
 Posterior = Literal["sample", "mean"]
 Prompting = Literal["per_task", "shared", "none"]
 Pooling = Literal["pyramid", "plain", "queries"]
+Channels = Annotated[int, Field(ge=1, le=65_536)]
+Kernel = Annotated[int, Field(ge=1, le=31)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Timestep = Annotated[int, Field(ge=0, le=999)]
 SD15_FEATURE_CHANNELS = (5120, 5120, 5120, 5120, 2560)
-
 PROMPT_TASKS = ("alignment", "preference")
 
 
-def check_types(config: Any) -> None:
-    """Raise ``ConfigError`` where a field of a configuration is not of its annotated type."""
-    annotated = get_type_hints(type(config))
-    for field in dataclasses.fields(config):
-        kind, value = annotated[field.name], getattr(config, field.name)
-        if not _is_of(value, kind):
-            raise ConfigError(
-                f"{type(config).__name__}.{field.name} is {repr(value)[:80]}; "
-                f"expected {_expected(field, kind)}"
-            )
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of an annotated type; an int will do as a float, a bool not as a number."""
-    inner = get_args(kind)
-    if get_origin(kind) is Literal:
-        return value in inner
-    if get_origin(kind) is UnionType:
-        return any(_is_of(value, one) for one in inner)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, tuple):
-            return False
-        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        return len(value) == len(kinds) and all(map(_is_of, value, kinds))
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def _expected(field: dataclasses.Field[Any], kind: Any) -> str:
-    """What a field may hold, in a sentence."""
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(get_args(kind))}"
-    if dataclasses.is_dataclass(kind):
-        return f"a {field.type}"
-    example = "text" if field.default is dataclasses.MISSING else field.default
-    return str(field.type) if example in (None, ()) else f"a value like {example!r}"
-
-
-@dataclass(frozen=True)
+@checked
 class TaskConfig:
     """One score: its name, and the scale of the mean opinion scores (MOS) it was trained on.
 
@@ -83,11 +48,8 @@ class TaskConfig:
     """False gives the backbone the empty prompt for this score, so that no prompt can change it."""
 
     def __post_init__(self) -> None:
-        check_types(self)
         if not self.name.isidentifier():
             raise ConfigError(f"task name {self.name!r} is not an identifier such as 'perception'")
-        if not (math.isfinite(self.mos_min) and math.isfinite(self.mos_max)):
-            raise ConfigError(f"task {self.name!r} has a MOS scale that is not finite")
         if self.mos_min >= self.mos_max:
             raise ConfigError(
                 f"task {self.name!r} has MOS scale {self.mos_min}..{self.mos_max}; "
@@ -104,7 +66,7 @@ class TaskConfig:
         return self.mos_min + score * (self.mos_max - self.mos_min)
 
 
-@dataclass(frozen=True)
+@checked
 class ModelConfig:
     """Everything that decides a score, apart from weights, seed and device.
 
@@ -114,7 +76,10 @@ class ModelConfig:
         ConfigError: a value is of the wrong type or out of range, or values contradict each other.
     """
 
-    tasks: tuple[TaskConfig, ...] = (TaskConfig("perception"), TaskConfig("alignment"))
+    tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1, max_length=16)] = (
+        TaskConfig("perception"),
+        TaskConfig("alignment"),
+    )
     """The scores, 1 to 16."""
 
     backbone: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -122,20 +87,20 @@ class ModelConfig:
     backbone_revision: str | None = None
     """Branch, tag or commit of the backbone on the hub; None: the hub's default."""
 
-    image_size: int = 512
+    image_size: Annotated[int, Field(ge=64, le=4096, multiple_of=32)] = 512
     """Side of the square that images are fitted to, in pixels; a multiple of 32, 64 to 4096."""
     fit: Fit = "resize"
     """How images get that size: "resize" distorts those that are not square, "crop" cuts, "pad" adds
     borders. "native" keeps the aspect ratio, shrinks images of more than image_size**2 pixels and
     enlarges none."""
-    timestep: int = 51
+    timestep: Timestep = 51
     """Of the noise, 0 to 999. The release asks for 50; its PNDM scheduler makes it 51. With
     flow matching, thousandths of the noise level."""
-    further_timesteps: tuple[int, ...] = ()
+    further_timesteps: Annotated[tuple[Timestep, ...], Field(max_length=16)] = ()
     """Others that a score is averaged over as well, 0 to 16."""
     posterior: Posterior = "sample"
     """Of the VAE: a seeded "sample", or its "mean"."""
-    noise_draws: int = 1
+    noise_draws: Annotated[int, Field(ge=1, le=64)] = 1
     """Draws of noise that a score is averaged over, 1 to 64."""
     long_prompts: LongPrompts = "truncate"
     """Over 77 tokens: "truncate"; "chunk" encodes pieces and joins them; "released" as the authors'
@@ -143,54 +108,59 @@ class ModelConfig:
     use_text: bool = True
     """False gives the backbone the empty prompt for every score (the paper's ablation)."""
 
-    features: tuple[str, ...] = RELEASED_FEATURES
+    features: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] = RELEASED_FEATURES
     """Names of the backbone's features, 1 to 64. Of a U-Net, diffusers' names: ``*.attentions.*`` is the
     GEGLU output of its first transformer block, ``*.resnets.*`` the module's output, ``latents`` the
     U-Net's input."""
-    feature_channels: tuple[int, ...] = SD15_FEATURE_CHANNELS
+    feature_channels: tuple[Channels, ...] = SD15_FEATURE_CHANNELS
     """Channels of each of ``features``."""
 
     prompting: Prompting = "per_task"
     """Visual prompters: one "per_task", one "shared" by all, or "none"."""
-    prompter_channels: int = 6
+    prompter_channels: Annotated[int, Field(ge=1, le=1024)] = 6
     """Hidden channels of a prompter."""
-    prompter_kernel: int = 5
+    prompter_kernel: Kernel = 5
     """Kernel size of a prompter, in pixels; odd."""
 
     pooling: Pooling = "pyramid"
     """"pyramid" is the paper's; "plain" a 1x1 convolution per level (ablation); "queries", for diffusion
     transformers, DiNa-LRM's: learnt queries attend to image tokens, text tokens (features that end in
     ``.text``) and know the feature ``condition``. Its scores have no limits, 0.5 is the middle."""
-    queries: int = 4
+    queries: Annotated[int, Field(ge=1, le=1024)] = 4
     """With "queries": how many."""
-    query_width: int = 0
+    query_width: Annotated[int, Field(ge=0, le=65_536)] = 0
     """Their channels; 0: as many as the image tokens have."""
-    query_heads: int = 8
+    query_heads: Annotated[int, Field(ge=1, le=1024)] = 8
     """Heads of their attention; divides the width."""
     adapter: str | None = None
     """Folder of a LoRA in PEFT's format, inside the model's own; merged into the backbone."""
-    pyramid_size: int = 32
+    pyramid_size: Annotated[int, Field(ge=1, le=256)] = 32
     """Side of the pyramid's maps, in positions."""
-    pyramid_channels: int = 256
+    pyramid_channels: Channels = 256
     """Channels of a level."""
-    pyramid_kernels: tuple[int, ...] = (1, 3, 5, 7)
+    pyramid_kernels: Annotated[tuple[Kernel, ...], Field(min_length=1, max_length=16)] = (
+        1,
+        3,
+        5,
+        7,
+    )
     """Kernel sizes of a level's parallel convolutions; odd."""
-    attention_channels: int = 32
+    attention_channels: Channels = 32
     """Query and key channels of a level's self-attention."""
-    fusion_channels: tuple[int, int, int] = (512, 256, 128)
+    fusion_channels: tuple[Channels, Channels, Channels] = (512, 256, 128)
     """Channels of a head's three fusion convolutions."""
-    fusion_groups: int = 4
+    fusion_groups: Channels = 4
     """Groups of the second one; divides the first two of ``fusion_channels``."""
-    head_channels: tuple[int, int] = (256, 128)
+    head_channels: tuple[Channels, Channels] = (256, 128)
     """Hidden widths of a head's MLP."""
-    head_dropout: tuple[float, float] = (0.5, 0.3)
+    head_dropout: tuple[Rate, Rate] = (0.5, 0.3)
     """Dropout after each hidden layer, in [0, 1)."""
 
-    familiar_features: tuple[str, ...] = ()
+    familiar_features: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Names of features whose statistics tell unfamiliar images; none: the model cannot."""
-    familiar_channels: tuple[int, ...] = ()
+    familiar_channels: tuple[Channels, ...] = ()
     """Channels of each of ``familiar_features``."""
-    smallest_size: int = 0
+    smallest_size: Annotated[int, Field(ge=0, le=4096)] = 0
     """Root of the pixel count of the smallest images trained on; smaller ones are unfamiliar, too."""
 
     doubtful: tuple[str, ...] = ()
@@ -200,8 +170,9 @@ class ModelConfig:
     """What the model is not good for, in a sentence or two."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        self._check_ranges()
+        for kernel in (self.prompter_kernel, *self.pyramid_kernels):
+            if kernel % 2 == 0:
+                raise ConfigError(f"kernel size {kernel} is even; expected an odd one")
         self._check_layers()
         use_text = {self.use_text and task.use_text for task in self.tasks}
         if self.long_prompts == "released" and len(use_text) > 1:
@@ -209,40 +180,6 @@ class ModelConfig:
                 'long_prompts is "released" and only some tasks use the text; expected all or none of '
                 'them, as its long prompts have any length, or long_prompts "chunk"'
             )
-
-    def _check_ranges(self) -> None:
-        for name, low, high in (
-            ("image_size", 64, 4096),
-            ("timestep", 0, 999),
-            ("noise_draws", 1, 64),
-            ("prompter_channels", 1, 1024),
-            ("pyramid_size", 1, 256),
-            ("pyramid_channels", 1, 8192),
-            ("attention_channels", 1, 8192),
-            ("fusion_groups", 1, 8192),
-            ("smallest_size", 0, 4096),
-            ("queries", 1, 1024),
-            ("query_width", 0, 65536),
-            ("query_heads", 1, 1024),
-        ):
-            check_range(name, getattr(self, name), low, high)
-        if self.image_size % 32:
-            raise ConfigError(f"image_size is {self.image_size}; expected a multiple of 32")
-        check_range("number of familiar_features", len(self.familiar_features), 0, 64)
-        for name, most in (("tasks", 16), ("features", 64), ("pyramid_kernels", 16)):
-            check_range(f"number of {name}", len(getattr(self, name)), 1, most)
-        check_range("number of further_timesteps", len(self.further_timesteps), 0, 16)
-        for timestep in self.further_timesteps:
-            check_range("further timestep", timestep, 0, 999)
-        for name in ("feature_channels", "fusion_channels", "head_channels", "familiar_channels"):
-            for width in getattr(self, name):
-                check_range(name, width, 1, 65536)
-        for kernel in (self.prompter_kernel, *self.pyramid_kernels):
-            if not (1 <= kernel <= 31 and kernel % 2):
-                raise ConfigError(f"kernel size {kernel} is not odd and between 1 and 31")
-        for rate in self.head_dropout:
-            if not 0 <= rate < 1:
-                raise ConfigError(f"dropout {rate} is not in [0, 1)")
 
     def _check_layers(self) -> None:
         """Raise where names or widths that belong together do not fit."""
@@ -311,50 +248,7 @@ class ModelConfig:
         Raises:
             ConfigError: it is no valid JSON object, a key is unknown, or a value is not as expected.
         """
-        try:
-            values = json.loads(text)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"config.json is not valid JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise ConfigError("config.json holds no JSON object")
-        return from_dict(cls, values)
-
-
-def from_dict(cls: type[Any], values: dict[str, Any]) -> Any:
-    """Build a configuration dataclass from plain JSON values; unknown and missing keys are an error."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise ConfigError(
-            f"unknown configuration key {', '.join(unknown)}; known are {', '.join(fields)}"
-        )
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ConfigError(
-            f"{cls.__name__} lacks {', '.join(missing)}; name it in the configuration"
-        )
-    return cls(**{name: _from_json(name, value) for name, value in values.items()})
-
-
-def _from_json(name: str, value: Any) -> Any:
-    """A value of JSON as the field ``name`` holds it: objects in ``tasks``, tuples for lists."""
-    if name == "tasks" and isinstance(value, list):
-        if not all(isinstance(task, dict) for task in value):
-            raise ConfigError("tasks must be a list of objects with name, mos_min and mos_max")
-        return tuple(from_dict(TaskConfig, task) for task in value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Raise ``ConfigError`` where ``value`` is not within ``low`` and ``high``, both included."""
-    if not low <= value <= high:
-        raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+        return from_json(cls, text, "config.json")
 
 
 def shares_of(tasks: Sequence[str], weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -17,13 +17,13 @@ from diffagiqa.data.splits import Split
 from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.tables import markdown
 from diffagiqa.model.config import ModelConfig
+from diffagiqa.training.augmented import with_augmentations
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.reproduce import Log, Repeats, repeat, shared_features
 from diffagiqa.training.results import RESULT
 from diffagiqa.training.train import open_backbone
-from diffagiqa.training.unrated import with_unrated
 
 TIMESTEPS = (1, 51, 101, 201, 401)
 DRAWS = 4
@@ -75,7 +75,7 @@ def variants(base: ModelConfig, timesteps: Sequence[int] = TIMESTEPS) -> list[Va
 
 
 def ablate(
-    config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 3, full: bool = False,
+    config: TrainingConfig, rows: TrainingData, folder: Path, *, repeats: int = 3, full: bool = False,
     timesteps: Sequence[int] = TIMESTEPS, only: Sequence[str] = (), official: Split | None = None,
     device: str | None = None, log: Log = print,
 ) -> str:  # fmt: skip
@@ -90,7 +90,7 @@ def ablate(
     known = variants(config.model, timesteps)
     wanted = _wanted(known, only, full)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = with_unrated(rows, config)
+    rows = with_augmentations(rows, config)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     table: list[tuple[Variant, Repeats | None]] = []
@@ -144,14 +144,14 @@ def _finished(folder: Path) -> int:
 
 
 def render_ablation(
-    config: TrainingConfig, rows: Rows, table: Sequence[tuple[Variant, Repeats | None]]
+    config: TrainingConfig, rows: TrainingData, table: Sequence[tuple[Variant, Repeats | None]]
 ) -> str:
     """Median SRCC and PLCC on the test parts by task; what was not run is printed as not run."""
     tasks = rows.task_names
     head = [
         f"# Ablation on {' + '.join(rows.names)}",
         "",
-        f"{len(rows)} pictures, split by {config.split}, {config.model.image_size} x "
+        f"{len(rows)} images, split by {config.split}, {config.model.image_size} x "
         f"{config.model.image_size} pixels; median over repeats [lowest, highest].",
         "",
     ]

@@ -11,31 +11,31 @@ from diffagiqa.backbones.base import Backbone
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 
 
 def cache_spec(
-    rows: Rows, model: DiffAGIQA, backbone: Backbone, options: dict[str, Any], identity: str
+    data: TrainingData, model: DiffAGIQA, backbone: Backbone, options: dict[str, Any], identity: str
 ) -> dict[str, Any]:
     """All that decides the features; two caches with equal specs hold equal features.
 
-    Pictures count by their contents: a file may be moved, and one that was made anew is another.
+    Images count by their contents: a file may be moved, and one that was made anew is another.
     """
     config = model.config
     keys = (
-        "image_size", "fit", "timestep", "posterior", "long_prompts", "use_text", "features", "prompting"
+        "image_size", "fit", "timestep", "further_timesteps", "posterior", "long_prompts", "use_text",
+        "features", "prompting",
     )  # fmt: skip
     prompters = hashlib.sha256()
     for tensor in model.prompters.state_dict().values():
         prompters.update(tensor.cpu().numpy().tobytes())
-    pictures = hashlib.sha256()
-    damages = rows.damages
-    for row, (contents, prompt) in enumerate(zip(rows.picture_hashes, rows.prompts, strict=True)):
-        pictures.update(f"{contents}\0{prompt}{damages.get(row, '')}\n".encode())
+    images = hashlib.sha256()
+    damages = data.damages
+    for row, (contents, prompt) in enumerate(zip(data.image_hashes, data.prompts, strict=True)):
+        images.update(f"{contents}\0{prompt}{damages.get(row, '')}\n".encode())
     spec = {
-        "rows": len(rows),
-        "pictures": pictures.hexdigest(),
-        "pictures_by": "contents",
+        "rows": len(data),
+        "images": images.hexdigest(),
         "backbone": identity or backbone.name,
         "backbone_dtype": str(backbone.dtype),
         "prompters": prompters.hexdigest(),
@@ -58,11 +58,6 @@ def check_spec(folder: Path, spec: dict[str, Any]) -> None:
         return
     except (OSError, ValueError) as error:
         raise TrainingError(f"{folder}/spec.json cannot be read ({error})") from None
-    if "pictures_by" not in found:
-        raise TrainingError(
-            f"{folder} was written by an older version, which knew pictures by name and size alone; "
-            "give another --cache folder or delete this one"
-        )
     changed = [key for key in spec if spec[key] != found.get(key)]
     if changed:
         raise TrainingError(

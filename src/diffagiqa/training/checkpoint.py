@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from diffagiqa.data.atomic import discard_parts, whole_file
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
-from diffagiqa.pretrained import CONFIG, WEIGHTS, save_model
+from diffagiqa.pretrained import CONFIG, TRAINING_IMAGES, WEIGHTS, save_model
 
 STATE = "state.pt"
 
@@ -42,21 +44,31 @@ def load_state(file: Path, instead: str = "start again in another folder") -> di
         raise TrainingError(f"{file} is damaged ({str(error)[:200]}); {instead}") from None
 
 
-def save_folder(model: DiffAGIQA, folder: Path) -> None:
-    """Write a model folder (``Scorer.from_pretrained`` reads it), replacing an older one at once."""
+def save_folder(
+    model: DiffAGIQA, folder: Path, training_images: NDArray[np.uint64] | None = None
+) -> None:
+    """Write a model folder (``Scorer.from_pretrained`` reads it), replacing an older one at once.
+
+    ``training_images``: perceptual hashes of what the model has seen.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
     with _whole(folder):
         shutil.rmtree(partial, ignore_errors=True)
         try:
             save_model(model, partial)
-            for name in (CONFIG, WEIGHTS):
+            files = [CONFIG, WEIGHTS]
+            if training_images is not None:
+                files.append(TRAINING_IMAGES)
+                text = "".join(f"{image:016x}\n" for image in training_images.tolist())
+                (partial / TRAINING_IMAGES).write_text(text, encoding="utf-8")
+            for name in files:
                 with (partial / name).open("rb+") as stream:
                     os.fsync(stream.fileno())
             if not folder.exists():
                 os.replace(partial, folder)
                 return
             # The configuration is the same all run long, so replacing the weights is the one change.
-            for name in (CONFIG, WEIGHTS):
+            for name in files:
                 os.replace(partial / name, folder / name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Databases -> rows to train on: labels in [0, 1] by task, NaN where missing; order; mirroring.
+"""Databases -> what to train on: images, labels in [0, 1] by task, preferences; order and mirroring.
 
 Augmentation is horizontal mirroring only. It moves every pixel and changes none, so quality stays;
 it would change what "left" and "right" in a prompt mean, so such rows are never mirrored. Blur, noise,
@@ -15,13 +15,20 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffagiqa.data.preferences import (
+    PREFERENCE,
+    Pairs,
+    PreferenceGroup,
+    pairs_of,
+    renumbered,
+)
 from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import ImageError, PromptError, TrainingError
@@ -36,7 +43,7 @@ _SIDES = re.compile(r"\b(left|right|leftmost|rightmost|clockwise|counterclockwis
 
 @dataclass(frozen=True)
 class Damage:
-    """What was done to a picture: a defect of ``training.damages`` at a severity in (0, 1]."""
+    """What was done to an image: a defect of ``training.damages`` at a severity in (0, 1]."""
 
     defect: str
     severity: float
@@ -52,17 +59,25 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Of a row that nobody rated: the rows whose picture and whose prompt it has."""
+class Augmentation:
+    """Of a row that nobody rated: the rows whose image and whose prompt it has."""
 
-    picture: int
+    image: int
     prompt: int
     damage: Damage | None = None
 
 
+class Labelled(NamedTuple):
+    """One database: its images, the MOS scale of each task, and preferences between the images."""
+
+    samples: Sequence[Sample]
+    scales: Scales
+    groups: Sequence[PreferenceGroup] = ()
+
+
 @dataclass(frozen=True)
-class Rows:
-    """Pictures with their labels: what every part of training works on.
+class TrainingData:
+    """Images with their labels, one per row: what every part of training works on.
 
     Attributes:
         samples: one per row; prompts are set and clean.
@@ -70,6 +85,8 @@ class Rows:
         tasks: names and MOS scales, in the order of the columns.
         sources: (N,) number of the database that a row is from.
         names: the databases' names, in the order of those numbers.
+        groups: preferences between rows.
+        augmentations: of the rows at the end that nobody rated.
     """
 
     samples: tuple[Sample, ...]
@@ -77,8 +94,8 @@ class Rows:
     tasks: tuple[TaskConfig, ...]
     sources: Tensor
     names: tuple[str, ...]
-    origins: tuple[Origin, ...] = ()
-    """Of the rows at the end that nobody rated (``unrated``)."""
+    groups: tuple[PreferenceGroup, ...] = ()
+    augmentations: tuple[Augmentation, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,7 +105,7 @@ class Rows:
         return [sample.prompt or "" for sample in self.samples]
 
     @cached_property
-    def picture_hashes(self) -> tuple[str, ...]:
+    def image_hashes(self) -> tuple[str, ...]:
         """SHA-256 of each row's file, "unreadable" without one; every file is read once for all who ask.
 
         0.4 s for the 2390 JPEG of AGIQA-3K.
@@ -103,12 +120,18 @@ class Rows:
 
         sources = dict.fromkeys(sample.source for sample in self.samples)  # copies share a file
         with ThreadPoolExecutor(4) as pool:
-            found = dict(zip(sources, pool.map(hashed, sources), strict=True))
-        return tuple(found[sample.source] for sample in self.samples)
+            hashes = dict(zip(sources, pool.map(hashed, sources), strict=True))
+        return tuple(hashes[sample.source] for sample in self.samples)
 
     @property
     def task_names(self) -> tuple[str, ...]:
         return tuple(task.name for task in self.tasks)
+
+    @cached_property
+    def rated_tasks(self) -> list[str]:
+        """The tasks that some row has a rating of."""
+        rated = (~self.labels.isnan()).any(0).tolist()
+        return [task for task, known in zip(self.task_names, rated, strict=True) if known]
 
     def table(self) -> pd.DataFrame:
         """Image (with the database's name, where there are several), prompt and generator."""
@@ -127,82 +150,110 @@ class Rows:
         )
 
     @property
-    def rated(self) -> Rows:
+    def originals(self) -> TrainingData:
         """The rows that people rated."""
-        count = len(self) - len(self.origins)
+        count = len(self) - len(self.augmentations)
         return replace(
             self,
             samples=self.samples[:count],
             labels=self.labels[:count],
             sources=self.sources[:count],
-            origins=(),
+            augmentations=(),
         )
 
     @property
-    def unrated(self) -> dict[int, Origin]:
-        """The rows that nobody rated, and where they come from."""
-        return dict(enumerate(self.origins, len(self) - len(self.origins)))
+    def augmented(self) -> dict[int, Augmentation]:
+        """The rows that nobody rated, and what they are made of."""
+        return dict(enumerate(self.augmentations, len(self) - len(self.augmentations)))
 
     @property
     def damages(self) -> dict[int, Damage]:
-        """Of the rows whose picture is a damaged copy."""
-        return {row: origin.damage for row, origin in self.unrated.items() if origin.damage}
+        """Of the rows whose image is a damaged copy."""
+        return {row: made.damage for row, made in self.augmented.items() if made.damage}
 
-    def without_labels(self, rows: Sequence[int]) -> Rows:
-        """The same rows, with the labels of some taken away: they no longer count."""
+    @cached_property
+    def pairs(self) -> Pairs:
+        """All pairs of the groups, in rows."""
+        return pairs_of(self.groups)
+
+    def groups_within(self, rows: Sequence[int]) -> list[PreferenceGroup]:
+        """The groups whose images are all among some rows."""
+        known = set(rows)
+        return [group for group in self.groups if known.issuperset(group.rows)]
+
+    def without(self, rows: Sequence[int]) -> TrainingData:
+        """The same rows, with the labels and preferences of some taken away: they no longer count."""
         labels = self.labels.clone()
         labels[list(rows)] = float("nan")
-        return replace(self, labels=labels)
+        gone = set(rows)
+        left = {row: row for row in range(len(self)) if row not in gone}
+        return replace(self, labels=labels, groups=renumbered(self.groups, left))
+
+    def counting(self, rows: Sequence[int]) -> list[int]:
+        """Those of some rows that have a rating or are in a group."""
+        compared = {row for group in self.groups for row in group.rows}
+        rated = (~self.labels.isnan()).any(1).tolist()
+        return [row for row in rows if rated[row] or row in compared]
 
 
-def make_rows(
-    databases: Mapping[str, tuple[Sequence[Sample], Scales]], tasks: Sequence[str] | None = None
-) -> Rows:
-    """Join databases, given by name as (samples, MOS scale by task).
+def make_data(
+    databases: Mapping[str, Labelled | tuple[Sequence[Sample], Scales]],
+    tasks: Sequence[str] | None = None,
+) -> TrainingData:
+    """Join databases, given by name.
 
-    ``tasks``: which to learn, in this order; default is every task found. A task whose scale is the
-    same in all databases keeps it for the scores that users see; otherwise those are in 0..1.
-    Rows without a label of any task are left out.
+    ``tasks``: which to learn, in this order; default is every rated one, and those that are compared
+    by themselves. Comparisons of "preference" beside ratings teach the mean of the rated scores, and make
+    a score of their own where nothing is rated. A task whose scale is the same in all databases keeps it
+    for the scores that users see; otherwise those are in 0..1. Rows without any label are left out.
     """
-    names = tuple(databases)
-    found = list(dict.fromkeys(task for _, scales in databases.values() for task in scales))
-    wanted = list(tasks or found)
-    missing = [task for task in wanted if task not in found]
-    if missing:
+    joined = {name: Labelled(*database) for name, database in databases.items()}
+    rated = dict.fromkeys(task for database in joined.values() for task in database.scales)
+    compared = dict.fromkeys(g.task for database in joined.values() for g in database.groups)
+    known = list(rated | compared)
+    wanted = list(
+        tasks or (task for task in known if task in rated or task != PREFERENCE or not rated)
+    )
+    if missing := [task for task in wanted if task not in known]:
         raise TrainingError(
-            f"no database has labels of {', '.join(missing)}; found are {', '.join(found)}"
+            f"no database has labels of {', '.join(missing)}; found are {', '.join(known)}"
         )
     samples: list[Sample] = []
     labels: list[list[float]] = []
     sources: list[int] = []
-    for number, name in enumerate(names):
-        rows, scales = databases[name]
-        for sample in rows:
-            values = [_label(sample, task, scales, name) for task in wanted]
-            if all(math.isnan(value) for value in values):
+    groups: list[PreferenceGroup] = []
+    for number, (name, database) in enumerate(joined.items()):
+        positions: dict[int, int] = {}
+        chosen = [g for g in database.groups if g.task in wanted or g.task == PREFERENCE]
+        in_groups = {row for group in chosen for row in group.rows}
+        for position, sample in enumerate(database.samples):
+            values = [_label(sample, task, database.scales, name) for task in wanted]
+            if all(map(math.isnan, values)) and position not in in_groups:
                 continue
             try:
                 prompt = clean_prompt(sample.prompt or "")
             except PromptError as error:
                 raise TrainingError(f"{name}, row {sample.row} ({sample.image}): {error}") from None
+            positions[position] = len(samples)
             samples.append(replace(sample, prompt=prompt))
             labels.append(values)
             sources.append(number)
+        groups += renumbered(chosen, positions)
     if not samples:
         raise TrainingError(
-            f"{', '.join(names)} hold no labelled row; there is nothing to train on"
+            f"{', '.join(joined)} hold no labelled row; there is nothing to train on"
         )
-    every = [scales for _, scales in databases.values()]
-    configs = tuple(
-        TaskConfig(task, *_common_scale([scales[task] for scales in every if task in scales]))
-        for task in wanted
-    )
-    return Rows(
+    configs = []
+    for task in wanted:
+        scales = {d.scales[task] for d in joined.values() if task in d.scales}
+        configs.append(TaskConfig(task, *(scales.pop() if len(scales) == 1 else (0.0, 1.0))))
+    return TrainingData(
         tuple(samples),
         torch.tensor(labels, dtype=torch.float32),
-        configs,
+        tuple(configs),
         torch.tensor(sources),
-        names,
+        tuple(joined),
+        tuple(groups),
     )
 
 
@@ -221,18 +272,21 @@ def _label(sample: Sample, task: str, scales: Scales, name: str) -> float:
     return min(max(score, 0.0), 1.0)
 
 
-def _common_scale(scales: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    return scales[0] if len(set(scales)) == 1 else (0.0, 1.0)
-
-
-def data_order(seed: int, epoch: int, rows: Sequence[int]) -> list[int]:
+def data_order(
+    seed: int, epoch: int, rows: Sequence[int], groups: Sequence[PreferenceGroup] = ()
+) -> list[int]:
     """The rows in the order of one epoch: a function of seed and epoch.
+
+    The images of a group stay together, so that a batch holds their pairs (but for those that its end
+    cuts); an image of several groups comes once with each.
 
     >>> data_order(0, 1, [4, 5, 6]) == data_order(0, 1, [4, 5, 6])
     True
     """
-    shuffled = np.random.default_rng([seed, epoch]).permutation(len(rows))
-    return [rows[i] for i in shuffled]
+    compared = {row for group in groups for row in group.rows}
+    units = [group.rows for group in groups] + [(row,) for row in rows if row not in compared]
+    shuffled = np.random.default_rng([seed, epoch]).permutation(len(units))
+    return [row for i in shuffled for row in units[i]]
 
 
 def may_flip(prompt: str) -> bool:

@@ -1,4 +1,4 @@
-"""The feature cache: what the frozen parts give for every picture, computed once, kept on disk.
+"""The feature cache: what the frozen parts give for every image, computed once, kept on disk.
 
 ``spec.json`` says what was computed from what; ``shard-00000.safetensors`` holds the features of
 ``SHARD_ROWS`` rows, by name, (rows, views, passes, C, h, w), already averaged to the pyramid's size
@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,9 @@ from diffagiqa.model.pyramid import pool_to
 from diffagiqa.model.scoring import DiffAGIQA, scoring_noise
 from diffagiqa.training.cache_spec import cache_spec, check_spec, pooled_to
 from diffagiqa.training.checkpoint import write_whole
-from diffagiqa.training.data import Rows, may_flip
+from diffagiqa.training.data import TrainingData, may_flip
+from diffagiqa.training.inputs import SCORING_SEED, FeatureInputs, ImageInputs
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.sources import SCORING_SEED, Autocast, FeatureSource, ImageSource
 
 SHARD_ROWS = 256
 IN_MEMORY = 4 << 30
@@ -61,56 +60,60 @@ class CachedFeatures:
     damaged: int = 0
     """So many of the last rows are damaged copies."""
 
-    def source(
-        self, rows: Rows, arithmetic: Autocast, config: ModelConfig, device: torch.device | str = "cpu"
-    ) -> FeatureSource:  # fmt: skip
+    def inputs(
+        self, data: TrainingData, config: ModelConfig, precision: str = "float32",
+        device: torch.device | str = "cpu",
+    ) -> FeatureInputs:  # fmt: skip
         """Scores from these features; a model of fewer levels takes those it names."""
-        missing = [name for name in config.features if name not in self.maps]
-        if missing:
+        if missing := [name for name in config.features if name not in self.maps]:
             raise TrainingError(f"the feature cache lacks {', '.join(missing)}; cache them anew")
         if self.options.draws < config.noise_draws:
             raise TrainingError(
-                f"the feature cache holds {self.options.draws} noise draws of a picture, and the model "
+                f"the feature cache holds {self.options.draws} noise draws of an image, and the model "
                 f"averages {config.noise_draws}; cache them anew"
             )
-        mirrored = torch.tensor([may_flip(prompt) for prompt in rows.prompts])
-        return FeatureSource(
+        mirrored = torch.tensor([may_flip(prompt) for prompt in data.prompts])
+        return FeatureInputs(
             {name: self.maps[name] for name in config.features},
-            arithmetic,
+            precision,
             device=device,
             mirrored=mirrored if self.options.mirrored else None,
-            scoring_draws=config.noise_draws,
+            scoring_views=[
+                timestep * self.options.draws + draw
+                for timestep in range(1 + len(config.further_timesteps))
+                for draw in range(config.noise_draws)
+            ],
         )
 
 
 def cached_features(
-    folder: Path, rows: Rows, model: DiffAGIQA, backbone: Backbone, options: CacheOptions,
+    folder: Path, data: TrainingData, model: DiffAGIQA, backbone: Backbone, options: CacheOptions,
     *, identity: str = "", processes: Processes | None = None, batch_size: int = 8,
     workers: int = 2, log: Callable[[str], None] = print,
 ) -> CachedFeatures:  # fmt: skip
     """Compute what is missing in the cache, check what is there, and open it.
 
     ``identity`` names the backbone's weights (``weights.folder.fingerprint``). Raises
-    ``TrainingError`` where the folder holds features of other pictures or another model, where a
+    ``TrainingError`` where the folder holds features of other images or another model, where a
     shard is damaged, or where the disk has no room, the last before anything is computed.
     """
     processes = processes or Processes(backbone.device)
     folder.mkdir(parents=True, exist_ok=True)
     model = model.to(backbone.device).eval()
-    spec = cache_spec(rows, model, backbone, options.__dict__, identity)
+    spec = cache_spec(data, model, backbone, options.__dict__, identity)
     check_spec(folder, spec)
-    source = ImageSource(rows, model.config, backbone, nullcontext, workers=workers)
-    starts = range(0, len(rows), SHARD_ROWS)
+    inputs = ImageInputs(data, model.config, backbone, workers=workers)
+    starts = range(0, len(data), SHARD_ROWS)
     missing = [start for start in starts if not _mark(folder, start).is_file()]
     processes.barrier()  # else one lists what is missing while another writes it, and shares differ
     if missing:
-        _announce(folder, len(rows), missing, model, source, options, log)
+        _announce(folder, len(data), missing, model, inputs, options, log)
         if processes.main:
             write_whole(folder / "spec.json", lambda f: f.write(_text(spec)))
     began = time.perf_counter()
     for done, start in enumerate(missing[processes.rank :: processes.count], 1):
-        own = range(start, min(start + SHARD_ROWS, len(rows)))
-        _write_shard(folder, own, model, source, options, batch_size)
+        chosen = range(start, min(start + SHARD_ROWS, len(data)))
+        _write_shard(folder, chosen, model, inputs, options, batch_size)
         seconds = (time.perf_counter() - began) / done * len(missing) / processes.count
         log(f"features: shard {done} of {len(missing)} written, about {seconds:.0f} s in all")
     processes.barrier()
@@ -149,7 +152,7 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> CachedFeatures:
 
 
 class _Stacked:
-    """Shards that look like one tensor to ``FeatureSource``: ``shape`` and ``[rows, views]``."""
+    """Shards that look like one tensor to ``FeatureInputs``: ``shape`` and ``[rows, views]``."""
 
     def __init__(self, parts: Sequence[Tensor]) -> None:
         self.parts = parts
@@ -169,22 +172,22 @@ class _Stacked:
 
 @torch.inference_mode()
 def _compute(
-    model: DiffAGIQA, source: ImageSource, images: Sequence[Tensor], rows: Sequence[int],
+    model: DiffAGIQA, inputs: ImageInputs, images: Sequence[Tensor], rows: Sequence[int],
     options: CacheOptions,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Features of some pictures (3, H, W), by name, (B, views, passes, C, h, w)."""
-    config, dtype = source.config, DTYPES[options.dtype]
-    prompts = source.prompts(rows)
-    # Draw j of the scoring seed, the same for every picture: view 0 is what the Scorer sees.
+    """Features of some images (3, H, W), by name, (B, views, passes, C, h, w)."""
+    config, dtype = inputs.config, DTYPES[options.dtype]
+    prompts = inputs.prompts(rows)
+    # Draw j of the scoring seed, the same for every image: view 0 is what the Scorer sees.
     wanted = replace(config, noise_draws=options.draws)
 
     def noises(size: tuple[int, int], _: Sequence[int]) -> Sequence[Noise | None]:
-        return scoring_noise(wanted, source.backbone, SCORING_SEED, size)
+        return scoring_noise(wanted, inputs.backbone, SCORING_SEED, size)
 
     views: list[dict[str, Tensor]] = []
     for mirrored in (False, True) if options.mirrored else (False,):
         turned = [image.flip(2) for image in images] if mirrored else images
-        for features in source.features(model, turned, prompts, noises):
+        for features in inputs.features(model, turned, prompts, noises):
             views.append({name: _pooled(maps, config) for name, maps in features.items()})
     by_name = {
         name: torch.stack(
@@ -211,26 +214,26 @@ def _pooled(maps: Tensor, config: ModelConfig) -> Tensor:
 
 
 def _write_shard(
-    folder: Path, rows: range, model: DiffAGIQA, source: ImageSource, options: CacheOptions, batch: int
+    folder: Path, rows: range, model: DiffAGIQA, inputs: ImageInputs, options: CacheOptions, batch: int
 ) -> None:  # fmt: skip
     from safetensors.torch import save
 
     parts: list[dict[str, Tensor]] = []
     unreadable: list[int] = []
-    size = source.config.image_size
+    size = inputs.config.image_size
     for first in range(rows.start, rows.stop, batch):
         chosen = range(first, min(first + batch, rows.stop))
-        source.prefetch([*chosen, *range(chosen.stop, min(chosen.stop + batch, rows.stop))])
+        inputs.prefetch([*chosen, *range(chosen.stop, min(chosen.stop + batch, rows.stop))])
         images = []
         for row in chosen:
             try:
-                images += source.images([row])
+                images += inputs.images([row])
             except TrainingError:
                 if not options.skip_unreadable:
                     raise
                 unreadable.append(row)
                 images.append(torch.zeros(3, size, size))
-        parts.append(_compute(model, source, images, chosen, options))
+        parts.append(_compute(model, inputs, images, chosen, options))
     data = save({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     write_whole(_shard(folder, rows.start), lambda stream: stream.write(data))
     mark = {"sha256": hashlib.sha256(data).hexdigest(), "rows": len(rows), "unreadable": unreadable}
@@ -238,17 +241,17 @@ def _write_shard(
 
 
 def _announce(
-    folder: Path, rows: int, missing: Sequence[int], model: DiffAGIQA, source: ImageSource,
+    folder: Path, rows: int, missing: Sequence[int], model: DiffAGIQA, inputs: ImageInputs,
     options: CacheOptions, log: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Say how large the cache becomes, and stop where the disk has no room for it."""
-    size = source.config.image_size
-    one = _compute(model, source, [torch.zeros(3, size, size)], [0], options)
+    size = inputs.config.image_size
+    one = _compute(model, inputs, [torch.zeros(3, size, size)], [0], options)
     each = sum(maps.nbytes for maps in one.values())
     needed = each * min(rows, len(missing) * SHARD_ROWS)
     free = shutil.disk_usage(folder).free
     log(
-        f"features: {counted(rows, 'picture')} of {each / 1e6:.3f} MB ("
+        f"features: {counted(rows, 'image')} of {each / 1e6:.3f} MB ("
         f"{counted(options.draws, 'noise draw')}{', mirrored too' if options.mirrored else ''}, "
         f"{options.dtype}) make "
         f"{rows * each / 1e9:.2f} GB in {folder}; {needed / 1e9:.2f} GB are to be written, "

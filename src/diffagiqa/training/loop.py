@@ -12,30 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import TrainingError
-from diffagiqa.evaluation.correlations import plcc, srcc
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows, data_order
-from diffagiqa.training.determinism import Step, seed_dropout, set_step
-from diffagiqa.training.losses import objective
-from diffagiqa.training.naming import Naming
+from diffagiqa.training.data import TrainingData, data_order
+from diffagiqa.training.determinism import Step, seed_dropout
+from diffagiqa.training.generators import GeneratorClassifier, generators_of
+from diffagiqa.training.inputs import Inputs
+from diffagiqa.training.objective import Objective
 from diffagiqa.training.optimiser import (
-    EMA,
-    lr_factor,
+    averaged,
     make_optimiser,
-    set_lr,
+    make_schedule,
     trained_parameters,
 )
-from diffagiqa.training.ordering import Ordering
-from diffagiqa.training.processes import Processes, interleave, share_batch_norm
+from diffagiqa.training.processes import Processes, share_batch_norm
 from diffagiqa.training.run_folder import Parts, RunFolder
-from diffagiqa.training.sources import Source
+from diffagiqa.training.validation import agreement, can_be_ranked, predict
 
 LOG_EVERY = 60.0
 """Seconds between two lines about an epoch."""
@@ -58,233 +55,233 @@ class Progress:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best model of a run, its validation SRCC (mean over tasks), and one mapping per epoch."""
+    """The best model of a run, its validation (see ``validate``), and one mapping per epoch."""
 
     model: DiffAGIQA
-    best_srcc: float
+    best_validation: float
     best_epoch: int
     history: list[dict[str, float]]
     test_scores: dict[str, list[float]] = field(default_factory=dict)
     """Scores in [0, 1] of ``split["test"]`` by the best model, by task; empty without a test part."""
     test_rows: list[int] = field(default_factory=list)
-    """Those rows; pictures that could not be read are not among them."""
+    """Those rows; images that could not be read are not among them."""
 
 
 def fit(
-    model: DiffAGIQA, source: Source, rows: Rows, split: Parts, config: TrainingConfig, *,
+    model: DiffAGIQA, inputs: Inputs, data: TrainingData, split: Parts, config: TrainingConfig, *,
     processes: Processes | None = None, run: RunFolder | None = None, resume: bool = False,
     log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip
-    """Train ``model`` on ``split["train"]``, stop early by the SRCC on ``split["validation"]``.
+    """Train ``model`` on ``split["train"]``; the epoch that is best on ``split["validation"]`` counts.
 
-    ``source`` turns rows into scores; ``run`` is where checkpoints and metrics go (None keeps all in
+    ``inputs`` turns rows into scores; ``run`` is where checkpoints and metrics go (None keeps all in
     memory). Raises ``TrainingError`` on a loss that is not finite, a full disk or an unreadable
-    picture; the checkpoints written before stay whole.
+    image; the checkpoints written before stay whole.
     """
-    processes = processes or Processes()
-    model = model.to(processes.device)
-    seed_dropout(model)
-    if processes.count > 1:
-        share_batch_norm(model)
-    ema = EMA(model, config.ema)
-    naming = None
-    if config.naming_weight:
-        naming = Naming(model, rows, split["train"], config.seed).to(processes.device)
-    loss_of = MicroBatchLoss(model, source, rows, config, processes, naming)
-    optimiser = make_optimiser(model, config, naming)
-    parameters = trained_parameters(model) + (trained_parameters(naming) if naming else [])
-    progress = Progress()
-    history: list[dict[str, float]] = []
-    best: dict[str, Tensor] | None = None
-    if resume and run is not None:
-        progress, history = _restore(run.load(), model, ema, optimiser, naming)
+    trainer = Trainer(model, inputs, data, split, config, processes or Processes(), run, log)
+    if resume:
+        trainer.restore()
+    while not trainer.finished:
+        trainer.train_epoch()
+        trainer.validate()
+    return trainer.fitted()
 
-    batch_size = _effective_batch_size(config, len(split["train"]), processes)
-    batches = len(split["train"]) // batch_size  # the rest of an epoch waits: its order changes
-    micro_batch = batch_size // config.accumulation
-    first, last = processes.share(micro_batch)
-    total_steps = config.epochs * batches
-    ranked = _can_be_ranked(rows, split["validation"])
-    if split["validation"] and not ranked:
-        log(
-            "validation: fewer than three rows or equal labels have no order, so the last epoch counts; "
-            "give it more rows"
+
+class Trainer:
+    """The state of a run, and what happens in an epoch; ``fit`` says in which order."""
+
+    def __init__(
+        self, model: DiffAGIQA, inputs: Inputs, data: TrainingData, split: Parts,
+        config: TrainingConfig, processes: Processes, run: RunFolder | None, log: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.inputs, self.data, self.config = inputs, data, config
+        self.processes, self.run, self.log = processes, run, log
+        self.validation = split["validation"]
+        self.train, self.groups = split["train"], data.groups_within(split["train"])
+        self.model = model.to(processes.device)
+        seed_dropout(self.model)
+        if processes.count > 1:
+            share_batch_norm(self.model)
+        self.average = averaged(self.model, config.ema) if config.ema else None
+        self.classifier = self._classifier()
+        self.objective = Objective(self.model, inputs, data, config, processes, self.classifier)
+        self.optimiser = make_optimiser(self.model, config, self.classifier)
+        layers = [self.model, *([self.classifier] if self.classifier else [])]
+        self.parameters = [parameter for part in layers for parameter in trained_parameters(part)]
+
+        rows = len(data_order(config.seed, 0, self.train, self.groups))
+        self.batch_size = _effective_batch_size(config, rows, processes)
+        batches = rows // self.batch_size
+        self.passes = max(1, math.ceil(config.min_steps / (config.epochs * batches)))
+        """Over the training rows in an epoch; the rest of the last one waits: its order changes."""
+        self.batches = self.passes * batches
+        self.schedule = make_schedule(self.optimiser, config, config.epochs * self.batches)
+        self.progress = Progress()
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] | None = None
+        self.can_choose = can_be_ranked(data, self.validation)
+        if self.validation and not self.can_choose:
+            log(
+                "validation: fewer than three rows or equal labels have no order, so the last epoch "
+                "counts; give it more rows"
+            )
+
+    @property
+    def validated_model(self) -> DiffAGIQA:
+        """The one that is validated and saved: the averaged one, if there is one."""
+        return self.average.module if self.average else self.model  # type: ignore[return-value]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the last ``patience`` ones were no better."""
+        progress, patience = self.progress, self.config.patience
+        return progress.epoch >= self.config.epochs or bool(
+            patience and progress.waited >= patience
         )
 
-    def checkpoint() -> None:
-        if run is not None and processes.main:
-            run.save(_state(progress, history, model, ema, optimiser, naming), ema.model)
-
-    for epoch in range(progress.epoch, config.epochs):
-        if _finished(progress, config):
-            break
-        started = logged = time.perf_counter()
-        order = data_order(config.seed, epoch, split["train"])
-        model.train()
-        for batch in range(progress.batch, batches):
-            set_lr(optimiser, lr_factor(progress.step, total_steps, config.warmup))
-            losses: list[tuple[list[int], Tensor]] = []
-            for part in range(config.accumulation):
-                start = batch * batch_size + part * micro_batch
-                stop = start + micro_batch
-                chosen = order[start:stop]
-                source.prefetch(order[stop + first : stop + last])
-                number = progress.step * config.accumulation + part
-                loss = loss_of(chosen, Step(config.seed, number, micro_batch, first, last))
-                if loss.requires_grad:  # a micro-batch may hold no label at all
-                    (loss / config.accumulation).backward()
-                losses.append((chosen, loss.detach()))
-            processes.sum_gradients(parameters)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-            values, length = _to_floats([loss for _, loss in losses], norm)
-            for (chosen, _), value in zip(losses, values, strict=True):
-                _check_finite(value, "loss", progress, chosen, rows)
-                progress.loss_sum += value / config.accumulation
-            _check_finite(length, "gradient", progress, chosen, rows)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-            progress.step += 1
-            progress.batch = batch + 1
-            ema.update(model, progress.step)
-            if config.checkpoint_every and progress.step % config.checkpoint_every == 0:
-                checkpoint()
+    def train_epoch(self) -> None:
+        """The rest of an epoch, which a checkpoint may have cut."""
+        progress, began = self.progress, time.perf_counter()
+        self.began = logged = began
+        order = self._order()
+        self.model.train()
+        for batch in range(progress.batch, self.batches):
+            self._step(order, batch)
+            progress.step, progress.batch = progress.step + 1, batch + 1
+            every = self.config.checkpoint_every
+            if every and progress.step % every == 0:
+                self.checkpoint()
             if time.perf_counter() - logged > LOG_EVERY:
                 logged = time.perf_counter()
                 mean = progress.loss_sum / progress.batch
-                log(f"epoch {epoch:3d}  step {progress.batch} of {batches}  loss {mean:.4f}")
+                self.log(
+                    f"epoch {progress.epoch:3d}  step {progress.batch} of {self.batches}  loss {mean:.4f}"
+                )
 
-        scored = predict(ema.model, source, split["validation"], processes)
+    def _order(self) -> list[int]:
+        """The rows of this epoch, whole batches of each pass over them."""
+        config, first = self.config, self.progress.epoch * self.passes
+        order: list[int] = []
+        for number in range(first, first + self.passes):
+            rows = data_order(config.seed, number, self.train, self.groups)
+            order += rows[: len(rows) // self.batch_size * self.batch_size]
+        return order
+
+    def _step(self, order: Sequence[int], batch: int) -> None:
+        """One step of the optimiser, over micro-batches whose gradients add up."""
+        config, progress, processes = self.config, self.progress, self.processes
+        micro_batch = self.batch_size // config.accumulation
+        first, last = processes.share(micro_batch)
+        losses: list[tuple[Sequence[int], Tensor]] = []
+        for part in range(config.accumulation):
+            start = batch * self.batch_size + part * micro_batch
+            stop = start + micro_batch
+            self.inputs.prefetch(order[stop + first : stop + last])
+            number = progress.step * config.accumulation + part
+            step = Step(config.seed, number, micro_batch, first, last)
+            loss = self.objective(order[start:stop], step)
+            if loss.requires_grad:  # a micro-batch may hold no label at all
+                (loss / config.accumulation).backward()
+            losses.append((order[start:stop], loss.detach()))
+        processes.sum_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.clip_norm)
+        # Their values, with one wait for the GPU per step.
+        *values, length = torch.stack([*(loss for _, loss in losses), norm.to(loss)]).tolist()
+        for (rows, _), value in zip(losses, values, strict=True):
+            self._check_finite(value, "loss", rows)
+            progress.loss_sum += value / config.accumulation
+        self._check_finite(length, "gradient", losses[-1][0])
+        self.optimiser.step()
+        self.schedule.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.model)
+
+    def validate(self) -> None:
+        """Score the validation part, and keep the model if it is the best so far."""
+        progress, run = self.progress, self.run
+        scores = predict(self.validated_model, self.inputs, self.validation, self.processes)
         row = {
-            "epoch": float(epoch),
-            "loss": progress.loss_sum / batches,
-            "lr": optimiser.param_groups[0]["lr"],
-            **correlations(scored, rows, split["validation"]),
-            "seconds": time.perf_counter() - started,
+            "epoch": float(progress.epoch),
+            "loss": progress.loss_sum / self.batches,
+            "lr": self.optimiser.param_groups[0]["lr"],
+            **agreement(scores, self.data, self.validation),
+            "seconds": time.perf_counter() - self.began,
         }
-        history.append(row)
-        progress.epoch, progress.batch, progress.loss_sum = epoch + 1, 0, 0.0
+        self.history.append(row)
+        progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
         progress.waited += 1
-        if row["srcc"] > progress.best or not ranked:  # then the last is the best
-            progress.best, progress.best_epoch, progress.waited = row["srcc"], epoch, 0
+        if row["validation"] > progress.best or not self.can_choose:  # then the last is the best
+            progress.best, progress.best_epoch = row["validation"], int(row["epoch"])
+            progress.waited = 0
             if run is None:
-                best = _copy(ema.model)
-            elif processes.main:
-                run.save_best(ema.model)
-        checkpoint()
-        if run is not None and processes.main:
-            run.log(history)
-        log(_line(row, progress))
+                state = self.validated_model.state_dict()
+                self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+            elif self.processes.main:
+                run.save_best(self.validated_model)
+        self.checkpoint()
+        if run is not None and self.processes.main:
+            run.log(self.history)
+        self.log(_line(row, progress))
 
-    if naming:
-        naming.remove()
-    if run is not None:
-        if processes.main:
-            run.draw(history)
-            run.close()
-        processes.barrier()
+    def fitted(self) -> Fitted:
+        """The best model, on the CPU."""
+        best, epoch = self.progress.best, self.progress.best_epoch
+        if self.run is None:
+            self.model.load_state_dict(self.best or self.validated_model.state_dict())
+            return Fitted(self.model.cpu().eval(), best, epoch, self.history)
+        if self.processes.main:
+            self.run.draw(self.history)
+            self.run.close()
+        self.processes.barrier()
         from diffagiqa.pretrained import load_model
 
-        return Fitted(load_model(run.best), progress.best, progress.best_epoch, history)
-    model.load_state_dict(best or ema.model.state_dict())
-    return Fitted(model.cpu().eval(), progress.best, progress.best_epoch, history)
+        return Fitted(load_model(self.run.best), best, epoch, self.history)
 
+    def checkpoint(self) -> None:
+        """Save all that ``restore`` needs; nothing without a folder."""
+        if self.run is not None and self.processes.main:
+            state = {name: part.state_dict() for name, part in self._parts().items()}
+            state |= {"progress": dict(self.progress.__dict__), "history": self.history}
+            self.run.save(state, self.validated_model)
 
-class MicroBatchLoss:
-    """The loss of one micro-batch, over the scores of all processes."""
+    def restore(self) -> None:
+        """Go on where the last checkpoint of the folder stands."""
+        if self.run is not None:
+            state = self.run.load()
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.progress, self.history = Progress(**state["progress"]), state["history"]
 
-    def __init__(
-        self, model: DiffAGIQA, source: Source, rows: Rows, config: TrainingConfig,
-        processes: Processes, naming: Naming | None,
-    ) -> None:  # fmt: skip
-        self.model = model
-        self.source = source
-        self.rows = rows
-        self.config = config
-        self.processes = processes
-        self.naming = naming
-        self.ordering = Ordering(rows) if rows.damages and config.damaged_weight else None
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own, by its name in a checkpoint."""
+        parts = {
+            "model": self.model, "average": self.average, "classifier": self.classifier,
+            "optimiser": self.optimiser, "schedule": self.schedule,
+        }  # fmt: skip
+        return {name: part for name, part in parts.items() if part is not None}
 
-    def __call__(self, chosen: Sequence[int], step: Step) -> Tensor:
-        """``chosen``: rows of the micro-batch, of which this process computes those of ``step``."""
-        model, rows, config, gather = self.model, self.rows, self.config, self.processes.gather
-        set_step(model, step)
-        scores = self.source.scores(model, chosen[step.start : step.stop], step)
-        scores = {task: gather(value.float()) for task, value in scores.items()}
-        labels, sources = rows.labels[chosen], rows.sources[chosen]
-        loss = objective(scores, labels, sources, rows.task_names, config)
-        if self.naming:
-            logits = [gather(own) for own in self.naming.logits.values()]
-            loss = loss + config.naming_weight * self.naming.loss(chosen, logits)
-        if self.ordering:
-            own = slice(step.start, step.stop)
-            ordered = self.ordering.loss(model, self.source, chosen, own, self.processes)
-            loss = loss + config.damaged_weight * ordered
-        return loss
+    def _classifier(self) -> GeneratorClassifier | None:
+        config = self.config
+        if not config.generator_weight:
+            return None
+        if len(generators_of(self.data, self.train)) < 2:
+            self.log(
+                "generator_weight: left out, as the training rows name fewer than two generators"
+            )
+            return None
+        made = GeneratorClassifier(self.model, self.data, self.train, config.seed)
+        return made.to(self.processes.device)
 
-
-@torch.no_grad()
-def predict(
-    model: DiffAGIQA, source: Source, chosen: Sequence[int], processes: Processes | None = None,
-    batch_size: int = 32,
-) -> dict[str, Tensor]:  # fmt: skip
-    """Scores of some rows by task, (len(chosen),) in [0, 1] on the CPU, with the fixed noise."""
-    processes = processes or Processes()
-    training = model.training
-    model.eval()
-    own = chosen[processes.rank :: processes.count]
-    parts: list[dict[str, Tensor]] = []
-    for start in range(0, len(own), batch_size):
-        source.prefetch(own[start : start + 2 * batch_size])
-        scores = source.scores(model, own[start : start + batch_size], None)
-        parts.append({task: value.float().cpu() for task, value in scores.items()})
-    model.train(training)
-    tasks = model.config.task_names
-    local = {
-        task: torch.cat([part[task] for part in parts]).tolist() if parts else [] for task in tasks
-    }
-    everyone = processes.gather_objects(local)
-    return {
-        task: torch.tensor(interleave([values[task] for values in everyone], len(chosen)))
-        for task in tasks
-    }
-
-
-def correlations(
-    scores: Mapping[str, Tensor], rows: Rows, chosen: Sequence[int]
-) -> dict[str, float]:
-    """SRCC and PLCC by task, within each database and averaged by its rows; ``srcc`` is their mean.
-
-    A constant score has no order, nor have one or two rows; they count as 0.
-    """
-    labels, sources = rows.labels[list(chosen)].numpy(), rows.sources[list(chosen)].numpy()
-    found: dict[str, float] = {}
-    for column, task in enumerate(rows.task_names):
-        x, y = scores[task].numpy(), labels[:, column]
-        known = ~np.isnan(y)
-        sums = np.zeros(2)
-        for source in np.unique(sources[known]):
-            own = known & (sources == source)
-            sums += own.sum() * np.nan_to_num([srcc(x[own], y[own]), plcc(x[own], y[own])])
-        if known.sum() >= 3:
-            found[f"{task}_srcc"] = float(sums[0] / known.sum())
-            found[f"{task}_plcc"] = float(sums[1] / known.sum())
-    each = [value for name, value in found.items() if name.endswith("_srcc")]
-    return {**found, "srcc": float(np.mean(each)) if each else 0.0}
-
-
-def _can_be_ranked(rows: Rows, chosen: Sequence[int]) -> bool:
-    """Whether some database has three rows with labels of a task that are not all alike."""
-    labels, sources = rows.labels[list(chosen)], rows.sources[list(chosen)]
-    for source in sources.unique():
-        for column in labels[sources == source].unbind(1):
-            known = column[~column.isnan()]
-            if len(known) >= 3 and len(known.unique()) > 1:
-                return True
-    return False
-
-
-def _finished(progress: Progress, config: TrainingConfig) -> bool:
-    return bool(config.patience) and progress.waited >= config.patience
+    def _check_finite(self, value: float, what: str, rows: Sequence[int]) -> None:
+        if math.isfinite(value):
+            return
+        names = ", ".join(self.data.samples[row].image for row in rows[:3])
+        raise TrainingError(
+            f"the {what} is {value} at step {self.progress.step} (epoch {self.progress.epoch}; first "
+            f"images {names}); the checkpoints written before are whole, so lower lr_heads and "
+            "lr_prompters, or use precision float32, and start again with --init FOLDER/best"
+        )
 
 
 def _effective_batch_size(config: TrainingConfig, rows: int, processes: Processes) -> int:
@@ -304,61 +301,12 @@ def _effective_batch_size(config: TrainingConfig, rows: int, processes: Processe
     return size
 
 
-def _to_floats(losses: Sequence[Tensor], norm: Tensor) -> tuple[list[float], float]:
-    """Their values, with one wait for the GPU per step."""
-    *each, length = torch.stack([*losses, norm.to(losses[0])]).tolist()
-    return each, length
-
-
-def _check_finite(
-    value: float, what: str, progress: Progress, chosen: Sequence[int], rows: Rows
-) -> None:
-    if math.isfinite(value):
-        return
-    names = ", ".join(rows.samples[row].image for row in chosen[:3])
-    raise TrainingError(
-        f"the {what} is {value} at step {progress.step} (epoch {progress.epoch}; first pictures "
-        f"{names}); the checkpoints written before are whole, so lower lr_heads and lr_prompters, or use "
-        "precision float32, and start again with --init FOLDER/best"
-    )
-
-
-def _state(
-    progress: Progress, history: list[dict[str, float]], model: DiffAGIQA, ema: EMA,
-    optimiser: torch.optim.Optimizer, naming: Naming | None,
-) -> dict[str, Any]:  # fmt: skip
-    return {
-        "progress": dict(progress.__dict__),
-        "history": history,
-        "model": model.state_dict(),
-        "averaged": ema.model.state_dict() if ema.decay else {},
-        "optimiser": optimiser.state_dict(),
-        "naming": naming.state_dict() if naming else {},
-    }
-
-
-def _restore(
-    state: dict[str, Any], model: DiffAGIQA, ema: EMA, optimiser: torch.optim.Optimizer,
-    naming: Naming | None,
-) -> tuple[Progress, list[dict[str, float]]]:  # fmt: skip
-    model.load_state_dict(state["model"])
-    if ema.decay:
-        ema.model.load_state_dict(state["averaged"])
-    optimiser.load_state_dict(state["optimiser"])
-    if naming:
-        naming.load_state_dict(state["naming"])
-    return Progress(**state["progress"]), state["history"]
-
-
-def _copy(model: DiffAGIQA) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-
-
 def _line(row: Mapping[str, float], progress: Progress) -> str:
     parts = [f"epoch {int(row['epoch']):3d}", f"loss {row['loss']:.4f}"]
-    tasks = [f"{k[:-5]} {v:.3f}" for k, v in row.items() if k.endswith("_srcc")]
+    tasks = [f"{k[:-5]} SRCC {v:.3f}" for k, v in row.items() if k.endswith("_srcc")]
+    tasks += [f"{k[:-9]} pairs {v:.3f}" for k, v in row.items() if k.endswith("_accuracy")]
     if tasks:
-        parts += ["validation SRCC", *tasks]
+        parts += ["validation", *tasks]
     parts.append(f"{row['seconds']:.1f} s")
     if tasks and progress.waited == 0:
         parts.append("best")

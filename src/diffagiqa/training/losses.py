@@ -7,6 +7,7 @@ term compares images of one database only, since the scales of two databases nee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,11 +60,11 @@ def fidelity_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 REGRESSION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": F.mse_loss,
-    "huber": lambda scores, labels: F.huber_loss(scores, labels, delta=0.1) / 0.1,
-    "l1": F.l1_loss,
+    "mse": partial(F.mse_loss, reduction="none"),
+    "huber": lambda x, y: F.huber_loss(x, y, reduction="none", delta=0.1) / 0.1,
+    "l1": partial(F.l1_loss, reduction="none"),
 }
-"""(n,) scores and labels -> a scalar; by ``TrainingConfig.regression``."""
+"""(n,) scores and labels -> (n,); by ``TrainingConfig.regression``."""
 RELATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "plcc": plcc_loss,
     "margin": margin_loss,
@@ -72,26 +73,26 @@ RELATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 """(n,) scores and labels of one database -> a scalar; by ``TrainingConfig.relation``."""
 
 
-def check_weights(tasks: Sequence[str], config: TrainingConfig) -> None:
-    """Check that there are no ``task_weights`` or one per task.
+def check_weights(tasks: Sequence[str], databases: Sequence[str], config: TrainingConfig) -> None:
+    """Check that there are no weights or one per task, and none or one per database.
 
     Raises:
         ConfigError: there are more or fewer.
     """
-    if config.task_weights and len(config.task_weights) != len(tasks):
-        raise ConfigError(
-            f"task_weights are {config.task_weights}; expected one each for {', '.join(tasks)}"
-        )
+    for name, known in (("task_weights", tasks), ("database_weights", databases)):
+        weights = getattr(config, name)
+        if weights and len(weights) != len(known):
+            raise ConfigError(f"{name} are {weights}; expected one each for {', '.join(known)}")
 
 
-def objective(
+def ratings_loss(
     scores: Mapping[str, Tensor],
     labels: Tensor,
     sources: Tensor,
     tasks: Sequence[str],
     config: TrainingConfig,
 ) -> Tensor:
-    """The loss of a micro-batch: over tasks, weighted regression plus weighted relation.
+    """The loss of a micro-batch's ratings: over tasks, weighted regression plus weighted relation.
 
     Args:
         scores: by task, (B,) in [0, 1].
@@ -105,33 +106,49 @@ def objective(
         A scalar >= 0; tasks without any label add nothing.
     """
     weights = config.task_weights or (1.0,) * len(tasks)
-    total = torch.zeros((), device=scores[tasks[0]].device)
+    total = torch.zeros((), device=next(iter(scores.values())).device)
     for column, (task, weight) in enumerate(zip(tasks, weights, strict=True)):
         known = ~labels[:, column].isnan()
         if not known.any():
             continue
         x, source = scores[task][known].float(), sources[known]
         y = labels[known, column].to(x.device)
-        regression = REGRESSION[config.regression](x, y)
+        by_row = database_weights(source, config).to(x)
+        regression = (by_row * REGRESSION[config.regression](x, y)).sum() / _positive(by_row.sum())
         total = total + weight * config.regression_weight * regression
         if config.relation != "none" and config.relation_weight:
-            relation = _within_sources(RELATION[config.relation], x, y, source)
+            relation = _within_sources(RELATION[config.relation], x, y, source, config)
             total = total + weight * config.relation_weight * relation
     return total
 
 
+def database_weights(sources: Tensor, config: TrainingConfig) -> Tensor:
+    """(n,) numbers of databases -> (n,) their weights."""
+    if not config.database_weights:
+        return torch.ones(len(sources))
+    return torch.tensor(config.database_weights)[sources]
+
+
 def _within_sources(
-    loss: Callable[[Tensor, Tensor], Tensor], scores: Tensor, labels: Tensor, sources: Tensor
-) -> Tensor:
+    loss: Callable[[Tensor, Tensor], Tensor], scores: Tensor, labels: Tensor, sources: Tensor,
+    config: TrainingConfig,
+) -> Tensor:  # fmt: skip
     """Mean of the loss over databases, weighted by their rows; fewer than two rows have no order."""
-    total, rows = scores.sum() * 0, 0
+    total, weights = scores.sum() * 0, 0.0
     for source in sources.unique():
-        own = sources == source
-        count = int(own.sum())
+        members = sources == source
+        count = int(members.sum())
         if count >= 2:
-            total = total + count * loss(scores[own], labels[own])
-            rows += count
-    return total / max(rows, 1)
+            weight = count * (
+                config.database_weights[int(source)] if config.database_weights else 1.0
+            )
+            total = total + weight * loss(scores[members], labels[members])
+            weights += weight
+    return total / max(weights, 1e-12)
+
+
+def _positive(total: Tensor) -> Tensor:
+    return total.clamp_min(1e-12)
 
 
 def _pairs(values: Tensor) -> Tensor:

@@ -62,7 +62,7 @@ class _Kept:
 def training_memory(
     config: ModelConfig, backbone: Backbone, batch: int, text: tuple[int, int] = (77, 768)
 ) -> Memory:
-    """Memory of one training step with ``backbone`` (on the meta device) and ``batch`` pictures.
+    """Memory of one training step with ``backbone`` (on the meta device) and ``batch`` images.
 
     With ``backbone.checkpoint_activations`` a block's inputs are kept, and the activations of the one
     block that needs most come on top, as the backward pass makes them anew.

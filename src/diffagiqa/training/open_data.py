@@ -16,25 +16,26 @@ from diffagiqa.data.splits import (
     random_split,
 )
 from diffagiqa.errors import ConfigError
-from diffagiqa.training.config import TrainingConfig, prompts_to_test
-from diffagiqa.training.data import Rows, make_rows
-from diffagiqa.training.unrated import mismatches_within
+from diffagiqa.training.augmented import mismatches_within
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.data import Labelled, TrainingData, make_data
 
 
 @dataclass(frozen=True)
 class Opened:
     """Databases ready to train on."""
 
-    rows: Rows
+    rows: TrainingData
     official: Split | None
     notes: tuple[str, ...]
 
 
 def open_data(
     names: Sequence[str], roots: Sequence[str], *, own: TableColumns | None = None,
-    tasks: Sequence[str] | None = None, allow_partial: bool = False, skip_unreadable: bool = False,
+    pairs: Sequence[str] = (), tasks: Sequence[str] | None = None, allow_partial: bool = False,
+    skip_unreadable: bool = False,
 ) -> Opened:  # fmt: skip
-    """Open databases by name, or tables of ratings by path.
+    """Open databases by name, or tables of ratings or choices by path.
 
     ``roots``: one folder for one database, or ``name=folder`` for each; a table's name is its path, or
     its file name without suffix, as notes call it. Byte-identical files that are rated differently are
@@ -42,11 +43,10 @@ def open_data(
     ``skip_unreadable`` leave out rows whose image is not there, or cannot be read.
     """
     databases = open_databases(
-        names, roots, own=own, allow_partial=allow_partial, skip_unreadable=skip_unreadable
-    )
-    rows = make_rows(
-        {database.name: (database.samples(), database.scales) for database in databases}, tasks
-    )
+        names, roots, own=own, pairs=pairs, allow_partial=allow_partial,
+        skip_unreadable=skip_unreadable,
+    )  # fmt: skip
+    rows = make_data({d.name: Labelled(d.samples(), d.scales, d.groups) for d in databases}, tasks)
     official = None
     if len(databases) == 1 and databases[0].official_splits is not None:
         official = official_split(databases[0].table, databases[0].official_splits)
@@ -58,20 +58,20 @@ def open_data(
 
 
 def make_split(
-    config: TrainingConfig, rows: Rows, official: Split | None = None
+    config: TrainingConfig, rows: TrainingData, official: Split | None = None
 ) -> dict[str, list[int]]:
-    """Rows of the train, validation and test part, as ``config`` says.
+    """TrainingData of the train, validation and test part, as ``config`` says.
 
     ``split_seed`` decides a random split. An official split without a validation part has one taken
     from its training part, by prompt. Unrated rows follow theirs into the training part.
     """
-    parts = _rated_split(config, rows.rated, official)
+    parts = _rated_split(config, rows.originals, official)
     parts["train"] += mismatches_within(rows, parts["train"])
     return parts
 
 
 def _rated_split(
-    config: TrainingConfig, rows: Rows, official: Split | None
+    config: TrainingConfig, rows: TrainingData, official: Split | None
 ) -> dict[str, list[int]]:
     if config.split != "official":
         # validation_fraction is a share of what is not test, random_split wants one of everything.
@@ -82,9 +82,8 @@ def _rated_split(
             )
             return positions(split, rows)
         split = random_split(
-            rows.table(), config.test_fraction, config.split_seed, config.split, share,
-            among=prompts_to_test(config),
-        )  # fmt: skip
+            rows.table(), config.test_fraction, config.split_seed, config.split, share
+        )
         return positions(split, rows)
     if official is None:
         raise ConfigError(
@@ -101,8 +100,8 @@ def _rated_split(
     return parts
 
 
-def positions(split: Split, rows: Rows) -> dict[str, list[int]]:
-    """Rows of each part; images that the split names and training leaves out are passed over."""
+def positions(split: Split, rows: TrainingData) -> dict[str, list[int]]:
+    """TrainingData of each part; images that the split names and training leaves out are passed over."""
     part_of = {name: part for part in PARTS for name in getattr(split, part)}
     names = rows.table()["image"]
     return {
@@ -111,7 +110,7 @@ def positions(split: Split, rows: Rows) -> dict[str, list[int]]:
     }
 
 
-def prompts_of(rows: Rows, part: Sequence[int]) -> set[str]:
+def prompts_of(rows: TrainingData, part: Sequence[int]) -> set[str]:
     """The distinct prompts of some rows; the empty one is none."""
     prompts = rows.prompts
     return {prompt_key(prompts[row]) for row in part} - {""}

@@ -2,81 +2,61 @@
 
 from __future__ import annotations
 
-import copy
-import math
-
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.naming import Naming
 
 
 def make_optimiser(
-    model: DiffAGIQA, config: TrainingConfig, naming: Naming | None = None
+    model: DiffAGIQA, config: TrainingConfig, further: nn.Module | None = None
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, 2019): prompters and heads apart, no decay on vectors.
 
     Biases, BatchNorm and the attention's gamma are not decayed; neither are the prompters, whose
-    zero is "no change" already.
+    zero is "no change" already. ``further`` layers are trained as the heads are.
     """
     heads = [
         parameter
-        for part in (model.pyramid, model.heads, *([naming] if naming else []))
-        for parameter in part.parameters()
-        if parameter.requires_grad
+        for part in (model.pyramid, model.heads, *([further] if further else []))
+        for parameter in trained_parameters(part)
     ]
     groups = [
         {"params": [p for p in heads if p.ndim > 1], "lr": config.lr_heads},
         {"params": [p for p in heads if p.ndim <= 1], "lr": config.lr_heads, "weight_decay": 0.0},
     ]
-    prompters = [p for p in model.prompters.parameters() if p.requires_grad]
-    if prompters:
+    if prompters := trained_parameters(model.prompters):
         groups.append({"params": prompters, "lr": config.lr_prompters, "weight_decay": 0.0})
-    optimiser = torch.optim.AdamW(groups, lr=config.lr_heads, weight_decay=config.weight_decay)
-    for group in optimiser.param_groups:
-        group["peak"] = group["lr"]
-    return optimiser
+    return torch.optim.AdamW(groups, lr=config.lr_heads, weight_decay=config.weight_decay)
 
 
-def lr_factor(step: int, total: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, then half a cosine to 0.
+def make_schedule(
+    optimiser: torch.optim.Optimizer, config: TrainingConfig, steps: int
+) -> LRScheduler:
+    """Learning rates over ``steps``: linear from 0 for a share ``config.warmup``, then a cosine to 0."""
+    from transformers.optimization import get_cosine_schedule_with_warmup
 
-    >>> [round(lr_factor(step, 10, 0.2), 2) for step in (0, 1, 2, 6, 10)]
-    [0.5, 1.0, 1.0, 0.5, 0.0]
+    return get_cosine_schedule_with_warmup(optimiser, round(steps * config.warmup), steps)
+
+
+def averaged(model: DiffAGIQA, decay: float) -> AveragedModel:
+    """The exponential moving average of weights and BatchNorm statistics; ``.module`` is the model.
+
+    After n updates an average keeps min(decay, (1 + n) / (10 + n)) of its value: it forgets the start.
     """
-    rising = round(total * warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * min((step - rising) / max(total - rising, 1), 1.0)))
 
+    def average(old: Tensor, new: Tensor, updates: Tensor | int) -> Tensor:
+        if not old.is_floating_point():
+            return new
+        count = torch.as_tensor(updates, device=old.device, dtype=old.dtype)
+        return old.lerp(new, 1 - ((1 + count) / (10 + count)).clamp(max=decay))
 
-def set_lr(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * factor
-
-
-class EMA:
-    """The exponential moving average of weights and BatchNorm statistics, as a model of its own."""
-
-    def __init__(self, model: DiffAGIQA, decay: float) -> None:
-        self.decay = decay
-        # Without averaging, validation uses the trained weights themselves: no second copy.
-        self.model = copy.deepcopy(model).requires_grad_(False) if decay else model
-
-    @torch.no_grad()
-    def update(self, model: DiffAGIQA, step: int) -> None:
-        """Move towards the weights after ``step`` steps; faster early on, to forget the start."""
-        if not self.decay:
-            return
-        rate = 1 - min(self.decay, (1 + step) / (10 + step))
-        own = self.model.state_dict()
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                own[name].lerp_(value, rate)
-            else:
-                own[name].copy_(value)
+    made = AveragedModel(model, avg_fn=average, use_buffers=True)
+    made.requires_grad_(False)
+    return made
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:

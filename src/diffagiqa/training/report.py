@@ -17,7 +17,7 @@ from diffagiqa.evaluation.tables import (
 )
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 from diffagiqa.training.open_data import Opened
 from diffagiqa.training.protocols import facts_text
 from diffagiqa.training.reproduce import Repeats
@@ -30,7 +30,11 @@ BASELINE = "baseline: the generator's mean label, without seeing the image"
 
 
 def render(
-    config: TrainingConfig, rows: Rows, done: Sequence[Repeats], notes: Sequence[str], command: str
+    config: TrainingConfig,
+    rows: TrainingData,
+    done: Sequence[Repeats],
+    notes: Sequence[str],
+    command: str,
 ) -> str:
     """The report as Markdown. A regime that was not run is printed as not run."""
     database = rows.names[0]
@@ -75,7 +79,7 @@ def render(
     return "\n\n".join(sections) + "\n"
 
 
-def _headline(rows: Rows, repeats: Repeats) -> str:
+def _headline(rows: TrainingData, repeats: Repeats) -> str:
     """The main result in a sentence: median SRCC by task, beside the baseline's."""
     ours, known = repeats.summary.tasks, summarise_repeats(repeats.baselines).tasks
     parts = [
@@ -120,7 +124,7 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     if config.damaged and config.damaged_weight:
         found.append(
             f"{config.damaged:.0%} of the training images have two damaged copies, without ratings, that "
-            "must score below them (`training/ordering.py`)"
+            "must score below them (`training/damage_ranking.py`)"
         )
     if config.init is None:
         found.append(
@@ -138,7 +142,7 @@ def short_name(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1] if path.count("/") != 1 else path
 
 
-def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
+def _what(config: TrainingConfig, rows: TrainingData, done: Sequence[Repeats]) -> str:
     model = config.model
     official = config.split == "official"
     parts = (
@@ -183,7 +187,7 @@ def _what(config: TrainingConfig, rows: Rows, done: Sequence[Repeats]) -> str:
     return "\n".join(lines)
 
 
-def _counted(rows: Rows) -> str:
+def _counted(rows: TrainingData) -> str:
     parts = []
     for source, name in enumerate(rows.names):
         own = (rows.sources == source).nonzero().flatten().tolist()

@@ -20,9 +20,10 @@ from diffagiqa.data.splits import Split
 from diffagiqa.evaluation.protocol import Evaluation, Summary, summarise_repeats
 from diffagiqa.evaluation.tables import number
 from diffagiqa.pretrained import fingerprint
+from diffagiqa.training.augmented import with_augmentations
 from diffagiqa.training.checkpoint import STATE
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 from diffagiqa.training.features import CachedFeatures
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores, of_database
 from diffagiqa.training.open_data import make_split
@@ -31,7 +32,6 @@ from diffagiqa.training.protocols import facts_of
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
 from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
-from diffagiqa.training.unrated import with_unrated
 
 Log = Callable[[str], None]
 
@@ -68,7 +68,7 @@ class Repeats:
 
 
 def reproduce(
-    config: TrainingConfig, rows: Rows, folder: Path, *, repeats: int = 10, full_repeats: int = 0,
+    config: TrainingConfig, rows: TrainingData, folder: Path, *, repeats: int = 10, full_repeats: int = 0,
     full_config: TrainingConfig | None = None, official: Split | None = None,
     cache: Path | None = None, device: str | None = None, log: Log = print,
 ) -> list[Repeats]:  # fmt: skip
@@ -80,7 +80,7 @@ def reproduce(
     With several databases, figures are those of the first; ``Repeats.on`` gives another's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = with_unrated(rows, config)
+    rows = with_augmentations(rows, config)
     processes = Processes(device)
     backbone = open_backbone(config, processes.device)
     frozen = replace(config, freeze_prompters=True)
@@ -103,7 +103,7 @@ def reproduce(
 
 
 def repeat(
-    config: TrainingConfig, rows: Rows, folder: Path, count: int, *, backbone: Backbone,
+    config: TrainingConfig, rows: TrainingData, folder: Path, count: int, *, backbone: Backbone,
     features: CachedFeatures | None = None, official: Split | None = None,
     device: str | None = None, log: Log = print,
 ) -> Repeats:  # fmt: skip
@@ -139,11 +139,11 @@ def repeat(
 
 
 def one_repeat(
-    config: TrainingConfig, rows: Rows, split: Parts, folder: Path,
+    config: TrainingConfig, rows: TrainingData, split: Parts, folder: Path,
     backbone: Backbone, features: CachedFeatures | None, device: str | None, log: Log,
 ) -> dict[str, Any]:  # fmt: skip
     """One split, one training run, one look at its test part."""
-    labelled = rows.rated
+    labelled = rows.originals
     began = time.perf_counter()
     fitted = train(
         config, rows, split, folder, device=device, backbone=backbone, features=features,
@@ -171,7 +171,7 @@ def one_repeat(
         "epochs": len(fitted.history),
         "seconds": time.perf_counter() - began,
         "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.history])),
-        "validation_srcc": fitted.best_srcc,
+        "validation": fitted.best_validation,
         **evaluated(0),
         "others": {name: evaluated(i) for i, name in enumerate(rows.names) if i},
     }
@@ -179,7 +179,7 @@ def one_repeat(
 
 def shared_features(
     config: TrainingConfig,
-    rows: Rows,
+    rows: TrainingData,
     folder: Path,
     backbone: Backbone,
     processes: Processes,

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffagiqa.errors import TrainingError
 from diffagiqa.training.checkpoint import write_text
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 
 RESULT = "result.json"
 _DECIDED = "decided_by"
@@ -57,16 +57,17 @@ def write_result(
     return json.loads(json.dumps(result))  # type: ignore[no-any-return]
 
 
-def rows_hash(rows: Rows) -> str:
-    """Of all that rows are: pictures by their contents, prompts, labels, scales, generators, copies."""
-    digest = hashlib.sha256(rows.labels.numpy().tobytes())
+def rows_hash(data: TrainingData) -> str:
+    """Of all that rows are: images by their contents, prompts, labels, scales, generators, copies."""
+    digest = hashlib.sha256(data.labels.numpy().tobytes())
     facts = [
-        [asdict(task) for task in rows.tasks],
-        rows.sources.tolist(),
-        rows.prompts,
-        [sample.generator for sample in rows.samples],
-        [asdict(origin) for origin in rows.origins],
-        rows.picture_hashes,
+        [asdict(task) for task in data.tasks],
+        data.sources.tolist(),
+        data.prompts,
+        [sample.generator for sample in data.samples],
+        [asdict(made) for made in data.augmentations],
+        [asdict(group) for group in data.groups],
+        data.image_hashes,
     ]
     digest.update(json.dumps(facts).encode())
     return digest.hexdigest()

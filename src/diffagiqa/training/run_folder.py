@@ -18,9 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from diffagiqa.data.image_hash import perceptual_hashes
 from diffagiqa.data.splits import PARTS, Split, table_hash
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.pretrained import DEFAULT_MODEL, find_model, training_images
 from diffagiqa.training.checkpoint import (
     STATE,
     load_state,
@@ -30,7 +35,7 @@ from diffagiqa.training.checkpoint import (
     write_whole,
 )
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 from diffagiqa.training.measures import labelled_table
 
 Parts = Mapping[str, Sequence[int]]
@@ -51,13 +56,10 @@ class RunFolder:
         self.config = config
         self.resumed = resume
         self._board: Any = None
-        written = folder / "config.json"
+        self.training_images: NDArray[np.uint64] | None = None
+        check_free(folder, resume)
         if resume:
-            self._check_same(written)
-        elif (folder / STATE).exists():
-            raise TrainingError(
-                f"{folder} holds a run already; give --resume to go on with it, or another folder"
-            )
+            self._check_same(folder / "config.json")
         if not main:
             return
         try:
@@ -66,14 +68,14 @@ class RunFolder:
             raise TrainingError(f"{folder} cannot be made ({error}); give another folder") from None
         self._write("config.json", config.to_json())
 
-    def describe(self, rows: Rows, split: Parts) -> None:
+    def describe(self, rows: TrainingData, split: Parts) -> None:
         """Write versions and split, so that anyone can rerun this; a resumed run has the same rows."""
         table = labelled_table(rows)
         table.insert(0, "part", "")
         for name, part in split.items():
             table.loc[list(part), "part"] = name
         labels = table[table["part"] != ""].to_csv(index=False)
-        rated = table[: len(rows.rated)]  # the others have names and prompts of these
+        rated = table[: len(rows.originals)]  # the others have names and prompts of these
         names = {part: tuple(rated["image"][rated["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
@@ -85,12 +87,23 @@ class RunFolder:
             self._write(name, text)
         self._write("versions.json", json.dumps(versions(), indent=2) + "\n")
 
+        self.training_images = self._seen(rows, split)
+
+    def _seen(self, data: TrainingData, split: Parts) -> NDArray[np.uint64]:
+        """Perceptual hashes of the images trained on and chosen by, and of those of ``init``."""
+        rows = [row for name in ("train", "validation") for row in split.get(name, ())]
+        sources = dict.fromkeys(data.samples[row].source for row in rows)
+        hashes = [perceptual_hashes(sources)]
+        if self.config.init is not None:
+            hashes.append(training_images(init_folder(self.config.init)))
+        return np.unique(np.concatenate(hashes))
+
     def save(self, state: dict[str, Any], last: DiffAGIQA) -> None:
-        save_folder(last, self.folder / "last")
+        save_folder(last, self.folder / "last", self.training_images)
         save_state(state, self.folder / STATE)
 
     def save_best(self, model: DiffAGIQA) -> None:
-        save_folder(model, self.best)
+        save_folder(model, self.best, self.training_images)
 
     def load(self) -> dict[str, Any]:
         instead = "start again in another folder, from the model in best/ with --init if you like"
@@ -124,9 +137,9 @@ class RunFolder:
                 right.plot(epochs, found, label=name[:-5])
             right.set(xlabel="epoch", ylabel="validation SRCC")
             right.legend()
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=120)
-        write_whole(self.folder / "curves.png", lambda stream: stream.write(picture.getvalue()))
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=120)
+        write_whole(self.folder / "curves.png", lambda stream: stream.write(png.getvalue()))
 
     def close(self) -> None:
         if self._board is not None:
@@ -164,12 +177,25 @@ class RunFolder:
         file = self.folder / name
         if self.resumed and file.is_file() and file.read_bytes() != text.encode():
             raise TrainingError(
-                f"{self.folder} was begun with other pictures, labels or parts than {name} has now; "
+                f"{self.folder} was begun with other images, labels or parts than {name} has now; "
                 "resume with the same table, or start in another folder"
             )
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.folder / name, text)
+
+
+def check_free(folder: Path, resume: bool) -> None:
+    """Raise ``TrainingError`` where a folder holds a run already, which ``resume`` allows."""
+    if not resume and (folder / STATE).exists():
+        raise TrainingError(
+            f"{folder} holds a run already; give --resume to go on with it, or another folder"
+        )
+
+
+def init_folder(init: str) -> Path:
+    """The folder of the model that ``TrainingConfig.init`` names."""
+    return DEFAULT_MODEL if init == "default" else find_model(init)
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffagiqa.backbones.base import Backbone
 from diffagiqa.backbones.folder import find_backbone, load_backbone
+from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_dtype
 from diffagiqa.errors import TrainingError, WeightsError
@@ -18,24 +19,24 @@ from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.prompter import VisualPrompter
 from diffagiqa.model.scoring import DiffAGIQA, Features, build_model
 from diffagiqa.pretrained import (
-    find_model,
     fingerprint,
     load_model,
     load_strictly,
     named_backbone,
 )
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.data import Rows
+from diffagiqa.training.data import TrainingData
 from diffagiqa.training.features import CachedFeatures, CacheOptions, cached_features
-from diffagiqa.training.loop import Fitted, fit, predict
+from diffagiqa.training.inputs import FeatureInputs, ImageInputs, Inputs
+from diffagiqa.training.loop import Fitted, fit
 from diffagiqa.training.losses import check_weights
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.run_folder import Parts, RunFolder
-from diffagiqa.training.sources import FeatureSource, ImageSource, Source, autocast
+from diffagiqa.training.run_folder import Parts, RunFolder, check_free, init_folder
+from diffagiqa.training.validation import predict
 
 
 def train(
-    config: TrainingConfig, rows: Rows, split: Parts, folder: str | Path | None = None, *,
+    config: TrainingConfig, data: TrainingData, split: Parts, folder: str | Path | None = None, *,
     cache: str | Path | None = None, device: str | None = None, resume: bool = False,
     backbone: Backbone | None = None, features: CachedFeatures | None = None,
     log: Callable[[str], None] = print,
@@ -50,25 +51,27 @@ def train(
     Raises ``TrainingError`` where the configuration, the data or what ``folder`` holds does not allow the
     run, and where ``loop.fit`` does.
     """
-    check_weights(rows.task_names, config)
+    check_weights(data.task_names, data.names, config)
+    if folder is not None:
+        check_free(Path(folder), resume)
     processes = Processes(device)
     log = log if processes.main else _no_log
     backbone = backbone or open_backbone(config, processes.device)
     backbone.checkpoint_activations = config.checkpoint_activations
-    model = make_model(config, rows.tasks, backbone, log)
+    model = make_model(config, data.tasks, backbone, log)
     if config.freeze_prompters:
         if features is None:
-            place = _cache_folder(folder, cache)
-            features = compute_features(config, rows, place, backbone, model, processes, log)
-        source, rows = _from_features(features, config, rows, model, processes)
+            cache = _cache_folder(folder, cache)
+            features = compute_features(config, data, cache, backbone, model, processes, log)
+        inputs, data = _feature_inputs(features, config, data, model, processes)
     else:
-        source, rows = _from_pictures(config, rows, model, backbone, processes)
-    split = {name: labelled(rows, part, log, name) for name, part in split.items()}
-    run = None if folder is None else _begin(Path(folder), config, rows, split, resume, processes)
+        inputs, data = _image_inputs(config, data, model, backbone)
+    split = {name: labelled(data, part, log, name) for name, part in split.items()}
+    run = None if folder is None else _begin(Path(folder), config, data, split, resume, processes)
     fitted = fit(
-        model, source, rows, split, config, processes=processes, run=run, resume=resume, log=log
+        model, inputs, data, split, config, processes=processes, run=run, resume=resume, log=log
     )
-    return _tested(fitted, source, split.get("test", ()), processes)
+    return _tested(fitted, inputs, split.get("test", ()), processes)
 
 
 def _cache_folder(folder: str | Path | None, cache: str | Path | None) -> Path:
@@ -79,52 +82,50 @@ def _cache_folder(folder: str | Path | None, cache: str | Path | None) -> Path:
     return Path(folder) / "features"
 
 
-def _from_features(
-    features: CachedFeatures,
-    config: TrainingConfig,
-    rows: Rows,
-    model: DiffAGIQA,
+def _feature_inputs(
+    features: CachedFeatures, config: TrainingConfig, data: TrainingData, model: DiffAGIQA,
     processes: Processes,
-) -> tuple[Source, Rows]:
-    """Scores from cached features, and the rows without the labels of pictures that have none."""
-    rows = rows.without_labels(features.unreadable)
-    arithmetic = autocast(processes.device, chosen_precision(config))
-    return features.source(rows, arithmetic, model.config, processes.device), rows
+) -> tuple[Inputs, TrainingData]:  # fmt: skip
+    """Cached features, and the rows without the labels of images that have none."""
+    data = data.without(features.unreadable)
+    precision = chosen_precision(config)
+    return features.inputs(data, model.config, precision, processes.device), data
 
 
-def _from_pictures(
-    config: TrainingConfig, rows: Rows, model: DiffAGIQA, backbone: Backbone, processes: Processes
-) -> tuple[Source, Rows]:
-    """Scores from pictures, and the rows without the labels of those that cannot be read.
+def _image_inputs(
+    config: TrainingConfig, data: TrainingData, model: DiffAGIQA, backbone: Backbone
+) -> tuple[Inputs, TrainingData]:
+    """Images, and the rows without the labels of those that cannot be read.
 
     Raises ``TrainingError`` naming one, before hours are spent, unless they are to be left out.
     """
-    arithmetic = autocast(processes.device, chosen_precision(config))
-    source = ImageSource(
-        rows, model.config, backbone, arithmetic, flip=config.flip, workers=config.workers
-    )
-    faults = source.unreadable()
+    inputs = ImageInputs(
+        data, model.config, backbone, chosen_precision(config), flip=config.flip,
+        workers=config.workers,
+    )  # fmt: skip
+    faults = inputs.unreadable()
     if faults and config.unreadable != "skip":
-        source.image(faults[0])  # raises
-    return source, rows.without_labels(faults)
+        inputs.image(faults[0])  # raises
+    return inputs, data.without(faults)
 
 
 def _begin(
-    folder: Path, config: TrainingConfig, rows: Rows, split: Parts, resume: bool, processes: Processes
+    folder: Path, config: TrainingConfig, data: TrainingData, split: Parts, resume: bool,
+    processes: Processes,
 ) -> RunFolder:  # fmt: skip
     """The folder of the run, with what it starts from written by the main process."""
     run = RunFolder(folder, config, resume, processes.main)
     if processes.main:
-        run.describe(rows, split)
+        run.describe(data, split)
     processes.barrier()
     return run
 
 
-def _tested(fitted: Fitted, source: Source, test: Sequence[int], processes: Processes) -> Fitted:
+def _tested(fitted: Fitted, inputs: Inputs, test: Sequence[int], processes: Processes) -> Fitted:
     """With the scores of the test rows, if there are any, by the best model."""
     if not test:
         return fitted
-    scores = predict(fitted.model.to(processes.device), source, test, processes)
+    scores = predict(fitted.model.to(processes.device), inputs, test, processes)
     return replace(
         fitted,
         test_scores={task: value.tolist() for task, value in scores.items()},
@@ -135,14 +136,15 @@ def _tested(fitted: Fitted, source: Source, test: Sequence[int], processes: Proc
 def train_heads(
     features: Features, labels: Tensor, split: Parts, config: TrainingConfig, *,
     tasks: Sequence[TaskConfig] | None = None, sources: Tensor | None = None,
-    mirrored: Tensor | None = None, device: str | None = None, log: Callable[[str], None] = print,
+    groups: Sequence[PreferenceGroup] = (), mirrored: Tensor | None = None,
+    device: str | None = None, log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip
     """Train pyramid and heads on features in memory; nothing is written.
 
     ``features``: by name, (N, C, h, w), or (N, views, passes, C, h, w) with several noise draws (and
     their mirrored twins after them, where ``mirrored`` (N,) says which rows may use them); those that
     the model names are used. ``labels`` (N, tasks) in [0, 1], NaN where missing; ``tasks`` default to
-    the model's.
+    the model's; ``groups`` are preferences between rows.
     """
     from diffagiqa.data.samples import Sample
 
@@ -160,7 +162,7 @@ def train_heads(
         )
     samples = tuple(Sample(f"row {i}", "", "none", i) for i in range(len(labels)))
     sources = torch.zeros(len(labels), dtype=torch.long) if sources is None else sources
-    rows = Rows(samples, labels.float(), chosen, sources, ("features",))
+    data = TrainingData(samples, labels.float(), chosen, sources, ("features",), tuple(groups))
     model_config = replace(
         config.model, tasks=chosen, feature_channels=tuple(m.shape[3] for m in maps.values())
     )
@@ -168,12 +170,11 @@ def train_heads(
         model_config = replace(model_config, prompting="none")
     model = initial_model(model_config, config.seed)
     model.prompters.requires_grad_(False)
-    arithmetic = autocast(processes.device, chosen_precision(config))
-    source = FeatureSource(
-        maps, arithmetic, device=processes.device, mirrored=mirrored,
-        scoring_draws=model_config.noise_draws,
+    inputs = FeatureInputs(
+        maps, chosen_precision(config), device=processes.device, mirrored=mirrored,
+        scoring_views=range(model_config.noise_draws),
     )  # fmt: skip
-    return fit(model, source, rows, split, config, processes=processes, log=log)
+    return fit(model, inputs, data, split, config, processes=processes, log=log)
 
 
 def open_backbone(config: TrainingConfig, device: torch.device) -> Backbone:
@@ -184,7 +185,7 @@ def open_backbone(config: TrainingConfig, device: torch.device) -> Backbone:
 
 
 def compute_features(
-    config: TrainingConfig, rows: Rows, folder: Path, backbone: Backbone, model: DiffAGIQA,
+    config: TrainingConfig, data: TrainingData, folder: Path, backbone: Backbone, model: DiffAGIQA,
     processes: Processes, log: Callable[[str], None],
 ) -> CachedFeatures:  # fmt: skip
     options = CacheOptions(
@@ -194,7 +195,7 @@ def compute_features(
     )
     place = find_backbone(config.model.backbone, config.model.backbone_revision)
     return cached_features(
-        folder, rows, model, backbone, options, identity=fingerprint(place), processes=processes,
+        folder, data, model, backbone, options, identity=fingerprint(place), processes=processes,
         workers=config.workers, log=log,
     )  # fmt: skip
 
@@ -204,45 +205,77 @@ def make_model(
     log: Callable[[str], None] = print,
 ) -> DiffAGIQA:  # fmt: skip
     """The model that training starts from: new weights, or those of ``config.init``."""
-    channels = backbone.feature_channels(config.model.features)
-    use_text = {task.name: task.use_text for task in config.model.tasks}
-    tasks = tuple(replace(task, use_text=use_text.get(task.name, True)) for task in tasks)
+    asked = config.model
+    if asked.adapter is not None:
+        raise TrainingError(
+            f"the model's backbone has an adapter, {asked.adapter}, which is scored with and not trained "
+            "on; give a --backbone without one"
+        )
+    known = {task.name: task for task in asked.tasks}
+    tasks = tuple(
+        replace(known.get(task.name, task), mos_min=task.mos_min, mos_max=task.mos_max)
+        for task in tasks
+    )
+    names = [task.name for task in tasks]
     wanted = replace(
-        config.model,
-        backbone=named_backbone(config.model.backbone),
+        asked,
+        backbone=named_backbone(asked.backbone),
         tasks=tasks,
-        feature_channels=channels,
-        noise_draws=config.model.noise_draws if takes_noise(backbone) else 1,
+        feature_channels=backbone.feature_channels(asked.features),
+        noise_draws=asked.noise_draws if takes_noise(backbone) else 1,
+        doubtful=tuple(name for name in asked.doubtful if name in names),
     )
     if config.init is not None:
-        start = load_model(find_model(config.init))
-        for name in ("features", "feature_channels", "image_size", "timestep", "tasks"):
-            if getattr(start.config, name) != getattr(wanted, name):
-                raise TrainingError(
-                    f"{config.init} was trained with {name} {getattr(start.config, name)}, and this "
-                    f"run asks for {getattr(wanted, name)}; make them equal"
-                )
-        model = initial_model(replace(wanted, prompting=start.config.prompting), config.seed)
-        try:
-            load_strictly(model, start.state_dict(), config.init)
-        except WeightsError:
-            changed = [
-                f"{field.name} {getattr(start.config, field.name)}"
-                for field in fields(ModelConfig)
-                if getattr(start.config, field.name) != getattr(model.config, field.name)
-            ]
-            raise TrainingError(
-                f"the layers of {config.init} are not those that this run asks for; it was made with "
-                f"{', '.join(changed)}: set what names its layers to the same"
-            ) from None
+        model = started_from(config.init, wanted, config.seed)
     else:
         if config.freeze_prompters and wanted.prompting != "none":
             log(
                 "prompters: frozen and untrained, so left out (prompting none); one branch serves all"
             )
             wanted = replace(wanted, prompting="none")
+        # What other images had learnt to look familiar says nothing for a model that begins anew.
+        wanted = replace(wanted, familiar_features=(), familiar_channels=(), smallest_size=0)
         model = initial_model(wanted, config.seed)
     model.prompters.requires_grad_(not config.freeze_prompters)
+    return model
+
+
+def started_from(init: str, wanted: ModelConfig, seed: int) -> DiffAGIQA:
+    """The model of a configuration, with the weights of a trained one.
+
+    A score that the trained model does not have starts from its first one. Raises ``TrainingError``
+    where the features or layers differ.
+    """
+    folder = init_folder(init)
+    start = load_model(folder)
+    for name in ("features", "feature_channels", "timestep"):
+        if getattr(start.config, name) != getattr(wanted, name):
+            raise TrainingError(
+                f"{init} was trained with {name} {getattr(start.config, name)}, and this "
+                f"run asks for {getattr(wanted, name)}; make them equal"
+            )
+    model = initial_model(replace(wanted, prompting=start.config.prompting), seed)
+    first, tensors = start.config.task_names[0], start.state_dict()
+    weights = {}
+    for name in model.state_dict():
+        part, _, rest = name.partition(".")
+        task, _, layer = rest.partition(".")
+        new = part in ("heads", "prompters") and task in wanted.task_names and name not in tensors
+        source = f"{part}.{first}.{layer}" if new else name
+        if source in tensors:
+            weights[name] = tensors[source]
+    try:
+        load_strictly(model, weights, init)
+    except WeightsError:
+        changed = [
+            f"{field.name} {getattr(start.config, field.name)}"
+            for field in fields(ModelConfig)
+            if getattr(start.config, field.name) != getattr(model.config, field.name)
+        ]
+        raise TrainingError(
+            f"the layers of {init} are not those that this run asks for; it was made with "
+            f"{', '.join(changed)}: set what names its layers to the same"
+        ) from None
     return model
 
 
@@ -255,7 +288,7 @@ def takes_noise(backbone: Backbone) -> bool:
 def initial_model(config: ModelConfig, seed: int) -> DiffAGIQA:
     """Random weights by ``seed``; prompters that change nothing yet.
 
-    The last convolution of a prompter starts at zero, so training starts from the unchanged picture
+    The last convolution of a prompter starts at zero, so training starts from the unchanged image
     rather than from one that random filters have spoilt.
     """
     with torch.random.fork_rng(devices=[]):
@@ -269,15 +302,17 @@ def initial_model(config: ModelConfig, seed: int) -> DiffAGIQA:
     return model
 
 
-def labelled(rows: Rows, part: Sequence[int], log: Callable[[str], None], name: str) -> list[int]:
+def labelled(
+    data: TrainingData, rows: Sequence[int], log: Callable[[str], None], part: str
+) -> list[int]:
     """The rows that have a label left; says how many were dropped as unreadable."""
-    kept = [row for row in part if not bool(rows.labels[row].isnan().all())]
-    if len(kept) < len(part):
+    left = data.counting(rows)
+    if len(left) < len(rows):
         log(
-            f"{name}: {len(part) - len(kept)} of {counted(len(part), 'row')} left out, "
-            "their pictures unreadable"
+            f"{part}: {len(rows) - len(left)} of {counted(len(rows), 'row')} left out, "
+            "their images unreadable"
         )
-    return kept
+    return left
 
 
 def chosen_precision(config: TrainingConfig) -> str:

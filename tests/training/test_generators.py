@@ -1,4 +1,4 @@
-"""The second task of training, naming the generator: learnt by the heads, and gone from what is saved."""
+"""The second task of training, telling generators apart: learnt by the heads, gone from what is saved."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import pytest
 import torch
 from made_up import made_up_rows, small_config, thirds
 
-from diffagiqa.errors import TrainingError
+from diffagiqa.training.generators import GeneratorClassifier
+from diffagiqa.training.inputs import FeatureInputs
 from diffagiqa.training.loop import fit
-from diffagiqa.training.naming import Naming
-from diffagiqa.training.sources import FeatureSource, autocast
 from diffagiqa.training.train import initial_model
 
 COUNT = 24
@@ -33,33 +32,45 @@ def made_up_features(rows, width: int = 8) -> dict[str, torch.Tensor]:  # type: 
 
 
 def test_heads_learn_to_name_generators(rows) -> None:  # type: ignore[no-untyped-def]
-    """Labels that are all the same leave naming alone in the loss, and it falls."""
+    """Labels that are all the same leave generators alone in the loss, and it falls."""
     rows = replace(rows, labels=torch.full_like(rows.labels, 0.5))
     model_settings = {"features": ("latents",), "feature_channels": (8,), "prompting": "none"}
     config = small_config(
-        model_settings, epochs=30, lr_heads=3e-3, batch_size=8, naming_weight=1.0, relation="none"
+        model_settings,
+        epochs=30,
+        lr_heads=3e-3,
+        batch_size=8,
+        generator_weight=1.0,
+        relation="none",
     )
-    source = FeatureSource(made_up_features(rows), autocast(torch.device("cpu"), "float32"))
+    source = FeatureInputs(made_up_features(rows))
     fitted = fit(initial_model(config.model, 0), source, rows, thirds(COUNT), config, log=QUIET)
     assert fitted.history[0]["loss"] > 0.5  # guessing between two gives log 2
     assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
-    assert not any("naming" in name for name in fitted.model.state_dict())
-    assert not fitted.model.heads["perception"].regressor._forward_pre_hooks  # type: ignore[union-attr]
+    assert not any("classifier" in name for name in fitted.model.state_dict())
 
 
 def test_the_loss_counts_known_generators_only(rows) -> None:  # type: ignore[no-untyped-def]
     samples = [replace(s, generator=None) if s.row < 4 else s for s in rows.samples]
     unknown = replace(rows, samples=tuple(samples))
-    naming = Naming(initial_model(small_config().model, 0), unknown, range(COUNT), 0)
+    classifier = GeneratorClassifier(
+        initial_model(small_config().model, 0), unknown, range(COUNT), 0
+    )
     logits = [torch.randn(6, 2), torch.randn(6, 2)]
     wanted = torch.stack(
-        [torch.nn.functional.cross_entropy(one[4:], naming.generators[4:6]) for one in logits]
+        [torch.nn.functional.cross_entropy(task[4:], classifier.generators[4:6]) for task in logits]
     ).mean()
-    torch.testing.assert_close(naming.loss(range(6), logits), wanted)
-    assert naming.loss(range(3), [logits[0][:3]]) == 0
+    torch.testing.assert_close(classifier.loss(logits, range(6)), wanted)
+    assert classifier.loss([logits[0][:3]], range(3)) == 0
 
 
-def test_needs_generators(rows) -> None:  # type: ignore[no-untyped-def]
+def test_is_left_out_where_no_two_generators_are_known(rows) -> None:  # type: ignore[no-untyped-def]
     nameless = replace(rows, samples=tuple(replace(s, generator=None) for s in rows.samples))
-    with pytest.raises(TrainingError, match="name 0 generators; give a column"):
-        Naming(initial_model(small_config().model, 0), nameless, range(COUNT), 0)
+    model_settings = {"features": ("latents",), "feature_channels": (8,), "prompting": "none"}
+    config = small_config(model_settings, epochs=1, generator_weight=1.0)
+    said: list[str] = []
+    fit(
+        initial_model(config.model, 0), FeatureInputs(made_up_features(rows)), nameless,
+        thirds(COUNT), config, log=said.append,
+    )  # fmt: skip
+    assert "left out, as the training rows name fewer than two generators" in said[0]

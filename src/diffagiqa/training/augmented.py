@@ -1,0 +1,120 @@
+"""TrainingData that nobody rated: images with prompts of other images, and damaged copies of images.
+
+Databases hold few images that have nothing to do with their prompt, so a head can do well on them
+without reading the prompt. The alignment label of such a row is a share of the image's own, the other
+labels stay as they are. Copies have no label (``ordering``). No test or validation part holds any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION
+from diffagiqa.data.splits import prompt_key
+from diffagiqa.errors import TrainingError
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.damages import TRAIN_DEFECTS
+from diffagiqa.training.data import Augmentation, Damage, TrainingData
+
+KEPT = 0.2
+"""Share of a image's own alignment label that is left with a wrong prompt."""
+MILD, STRONG = (0.25, 0.55), (0.65, 1.0)
+"""Severities of a image's two damaged copies are drawn from these."""
+
+
+def with_augmentations(data: TrainingData, config: TrainingConfig) -> TrainingData:
+    """``data`` and, after them, what ``config.mismatched`` and ``config.damaged`` ask for."""
+    more = with_mismatches(data, config.mismatched, config.seed, config.mismatched_in)
+    return with_damages(more, config.damaged, config.seed)
+
+
+def with_mismatches(
+    data: TrainingData, share: float, seed: int, among: Sequence[str] = ()
+) -> TrainingData:
+    """``data`` and, for a ``share`` of them drawn by ``seed``, the image with another one's prompt.
+
+    The other image is of the same database; ``among`` names those that get such rows, all without
+    it. Without the task "alignment" nothing is added.
+
+    Raises ``TrainingError`` where ``among`` names a database that is not there.
+    """
+    if unknown := [name for name in among if name not in data.names]:
+        raise TrainingError(
+            f"mismatched_in names {unknown[0]}, and the databases are {', '.join(data.names)}; "
+            "name one of these"
+        )
+    if share == 0 or ALIGNMENT not in data.task_names:
+        return data
+    column = data.task_names.index(ALIGNMENT)
+    numbers = np.random.default_rng(seed)
+    keys = [prompt_key(prompt) for prompt in data.prompts]
+    augmentations = []
+    for number, name in enumerate(data.names):
+        if among and name not in among:
+            continue
+        own = np.flatnonzero((data.sources == number).numpy())
+        chosen = numbers.permutation(own)[: round(share * len(own))]
+        for image, other in zip(chosen, numbers.choice(own, len(chosen)), strict=True):
+            if keys[image] != keys[other] and not data.labels[image, column].isnan():
+                augmentations.append(Augmentation(int(image), int(other)))
+    labels = data.labels[[made.image for made in augmentations]].clone()
+    labels[:, column] *= KEPT
+    return _with(data, augmentations, labels)
+
+
+def with_damages(data: TrainingData, share: float, seed: int) -> TrainingData:
+    """``data`` and, for a ``share`` of the rated ones drawn by ``seed``, two damaged copies each.
+
+    Both have the same defect, one of ``TRAIN_DEFECTS``, the second one stronger. They
+    have no label, so they are in no part of a split; ``damage_ranking`` compares them with their image.
+    Which labels the image has is no matter, but without the task "perception" nothing is added.
+    """
+    if share == 0 or PERCEPTION not in data.task_names:
+        return data
+    numbers = np.random.default_rng(seed)
+    count = len(data.originals)
+    augmentations = []
+    for image in numbers.permutation(count)[: round(share * count)].tolist():
+        defect = TRAIN_DEFECTS[int(numbers.integers(len(TRAIN_DEFECTS)))]
+        for damage in mild_and_strong(defect, numbers, image):
+            augmentations.append(Augmentation(image, image, damage))
+    return _with(
+        data, augmentations, torch.full((len(augmentations), len(data.tasks)), float("nan"))
+    )
+
+
+def mild_and_strong(defect: str, numbers: np.random.Generator, seed: int) -> tuple[Damage, Damage]:
+    """One defect twice, severities drawn from ``MILD`` and ``STRONG``; ``seed`` decides its pattern."""
+    mild, strong = (float(numbers.uniform(low, high)) for low, high in (MILD, STRONG))
+    return Damage(defect, mild, seed), Damage(defect, strong, seed)
+
+
+def mismatches_within(data: TrainingData, train: list[int]) -> list[int]:
+    """The rows of wrong prompts whose image and prompt are both of the training part."""
+    known = set(train)
+    return [
+        row
+        for row, made in data.augmented.items()
+        if made.damage is None and {made.image, made.prompt} <= known
+    ]
+
+
+def _with(
+    data: TrainingData, augmentations: Sequence[Augmentation], labels: torch.Tensor
+) -> TrainingData:
+    images = [made.image for made in augmentations]
+    samples = [
+        replace(data.samples[made.image], prompt=data.samples[made.prompt].prompt)
+        for made in augmentations
+    ]  # fmt: skip
+    return replace(
+        data,
+        samples=(*data.samples, *samples),
+        labels=torch.cat([data.labels, labels]),
+        sources=torch.cat([data.sources, data.sources[images]]),
+        augmentations=(*data.augmentations, *augmentations),
+    )

@@ -1,0 +1,120 @@
+"""A training run, and what a command says of it: figures on held-out rows, beside what needs no image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from diffagiqa.evaluation.pairs import pair_texts
+from diffagiqa.evaluation.tables import figure_texts, intervals_text
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.cross_validation import (
+    MIN_TEST,
+    cross_validate,
+    fold_rows,
+    splits_of,
+)
+from diffagiqa.training.data import TrainingData
+from diffagiqa.training.measures import (
+    constant_rmse,
+    evaluate_databases,
+    narrow_text,
+    pair_evaluations,
+    predictions,
+    predictions_csv,
+)
+from diffagiqa.training.processes import Processes
+from diffagiqa.training.reproduce import shared_features
+from diffagiqa.training.run_folder import Parts
+from diffagiqa.training.train import open_backbone, train
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Lines for the terminal, and files by name for the run's folder."""
+
+    texts: list[str]
+    files: dict[str, str]
+
+
+def train_and_test(
+    config: TrainingConfig, data: TrainingData, parts: Parts, folder: Path, *,
+    cache: Path | None = None, device: str | None = None, resume: bool = False,
+    log: Callable[[str], None] = print,
+) -> Outcome | None:  # fmt: skip
+    """Train into a folder; None in processes other than the main one.
+
+    A test part of fewer than ``MIN_TEST`` rows says little. Where features are cached, figures are then
+    of a cross-validation by prompt, and the model is trained on all rows, without a validation part.
+    """
+    processes = Processes(device)
+    can_fold = config.freeze_prompters and config.folds > 1 and config.split != "official"
+    if can_fold and 0 < len(parts["test"]) < MIN_TEST and processes.count == 1:
+        folds = fold_rows(data, config.folds, config.split_seed)
+        everything = [row for part in parts.values() for row in part]
+        log(
+            f"a test part of {len(parts['test'])} rows says little: the figures below are of a "
+            f"{config.folds}-fold cross-validation, and the model learns from all {len(everything)} rows"
+        )
+        backbone = open_backbone(config, processes.device)
+        place = cache or folder / "features"
+        features = shared_features(config, data, place, backbone, processes, log)
+        parts = {"train": everything, "validation": [], "test": []}
+        train(
+            config, data, parts, folder, device=device, resume=resume, backbone=backbone,
+            features=features, log=log,
+        )  # fmt: skip
+        scores, rows = cross_validate(
+            config, data, folds, features=features, backbone=backbone, device=device, log=log
+        )
+        splits = splits_of(data, folds)
+        texts = [f"model in {folder / 'best'}, of the last epoch"]
+    else:
+        fitted = train(
+            config, data, parts, folder, cache=cache, device=device, resume=resume, log=log
+        )
+        scores, rows, splits = fitted.test_scores, fitted.test_rows, [parts]
+        texts = [f"best epoch {fitted.best_epoch}, model in {folder / 'best'}"]
+    return _outcome(data.originals, scores, rows, splits, texts) if processes.main else None
+
+
+def _outcome(
+    data: TrainingData, scores: Mapping[str, Sequence[float]], rows: Sequence[int],
+    splits: Sequence[Parts], texts: list[str],
+) -> Outcome:  # fmt: skip
+    """Figures by database and task, on rows that their model did not learn from."""
+    several, files = len(data.names) > 1, {}
+    rated = data.rated_tasks
+    evaluations = evaluate_databases(scores, data, rows) if rated else {}
+    constant = constant_rmse(data, [_originals(split, len(data)) for split in splits])
+    frame = predictions(scores, data, rows) if rows else None
+    kind = "held-out rows, cross-validated" if len(splits) > 1 else "test part"
+    for name, evaluation in evaluations.items():
+        texts.append(f"{kind} of {name}:" if several else f"{kind}:")
+        for task, figures in evaluation.tasks.items():
+            over = intervals_text(figures, evaluation.settings["by"])
+            texts.append(f"  {task}, {over}: {'  '.join(figure_texts(figures))}")
+            if not several and task in constant:
+                texts.append(
+                    f"  {task}, the mean rating for every image: RMSE {constant[task]:.3f}"
+                )
+        files[f"test-{name}.json" if several else "test.json"] = (
+            json.dumps(evaluation.as_json(), indent=1) + "\n"
+        )
+    pairs = pair_evaluations(scores, data, rows)
+    for task, found in pairs.items():
+        texts += [f"{kind}, pairs by {task}:", *(f"  {line}" for line in pair_texts(found))]
+    if pairs:
+        judged = {task: asdict(found) for task, found in pairs.items()}
+        files["test-pairs.json"] = json.dumps(judged, indent=1) + "\n"
+    if frame is not None:
+        texts += [text for task in rated if (text := narrow_text(frame, task))]
+        files["test.csv"] = predictions_csv(frame)
+    return Outcome(texts, files)
+
+
+def _originals(split: Parts, count: int) -> Parts:
+    """Without augmented rows."""
+    return {name: [row for row in part if row < count] for name, part in split.items()}
