@@ -47,6 +47,8 @@ def test_rows_and_remarks(small_scorer: Scorer, paths: list[str], tmp_path: Path
     assert "is not an image" in shown[2]["remark"]
     unlike = row_shown(small_scorer, rows[0] | {"unfamiliar": "image+prompt"})[-1]
     assert unlike == "image and prompt unlike the training data: the scores mean little"
+    doubt = row_shown(small_scorer, rows[0] | {"prompt_source": "png comfyui ambiguous"})[-1]
+    assert doubt == "the file leaves open which prompt is its own"
 
 
 def test_the_prompt_of_files_that_hold_none(

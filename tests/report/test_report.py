@@ -435,6 +435,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     rows.loc[2, ["perception", "alignment"]] = 0.99
     rows["unfamiliar"] = ""
     rows.loc[2, "unfamiliar"] = "image <b>"
+    rows.loc[[2, 3], "prompt_source"] = "png comfyui ambiguous"
     Path("gen2").mkdir()
     Image.new("RGB", (500, 300), "navy").save("gen2/2.png")
     rows.to_csv("a.csv", index=False)
@@ -458,6 +459,7 @@ def test_page_shows_hostile_text_as_text(page: Page) -> None:
     assert any(value.startswith("data:image/jpeg") for _, value in page.attributes)
     assert "image not found" in said
     assert "unfamiliar: image <b>" in said
+    assert "with an ambiguous prompt2" in "".join(said.split("\n"))
 
 
 def test_every_picture_has_a_text(page: Page) -> None:

@@ -98,6 +98,8 @@ def columns_shown(scorer: Scorer) -> list[str]:
 def row_shown(scorer: Scorer, row: Row) -> list[Any]:
     """A row as the page shows it: three digits, and a remark where a score is missing or means little."""
     remarks = [row["error"]] if row["error"] else []
+    if row["prompt_source"].endswith(" ambiguous"):
+        remarks.append("the file leaves open which prompt is its own")
     if unlike := row["unfamiliar"]:
         remarks.append(
             f"{unlike.replace('+', ' and ')} unlike the training data: the scores mean little"

@@ -171,6 +171,8 @@ def _facts(run: Run, scored: pd.DataFrame, tasks: tuple[str, ...]) -> list[tuple
     ]
     if count := int((good & (rows["prompt_source"] == "none")).sum()):
         facts.append(("without a prompt", f"{count:,}"))
+    if count := int(rows["prompt_source"].str.endswith(" ambiguous").sum()):
+        facts.append(("with an ambiguous prompt", f"{count:,}"))
     if "unfamiliar" in rows.columns and rows["unfamiliar"].notna().any():
         flagged = rows["unfamiliar"].notna() & (rows["unfamiliar"] != "")
         facts.append(("unlike the training data", f"{int(flagged.sum()):,}"))
