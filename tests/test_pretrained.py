@@ -6,9 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from conftest import small_config
+from huggingface_hub.errors import GatedRepoError
 from huggingface_hub.utils import filter_repo_objects
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -196,7 +198,27 @@ def test_the_hub_is_asked_for_what_is_read(monkeypatch: pytest.MonkeyPatch, tmp_
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    twins = [*files, "unet/diffusion_pytorch_model.fp16.safetensors"]
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: twins)
+    others.append(twins[-1])
     assert find_backbone("somebody/sd15") == tmp_path
+    others.clear()
+    halves = [files[0], twins[-1]]  # what has no twin in full precision is fetched
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: halves)
+    files[:] = halves
+    assert find_backbone("somebody/sd15") == tmp_path
+
+
+def test_a_licence_to_accept_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = httpx.Response(403, request=httpx.Request("GET", "https://huggingface.co"))
+
+    def gated(*_: object, **__: object) -> None:
+        raise GatedRepoError("403", response=response)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", gated)
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", gated)
+    with pytest.raises(BackboneError, match=r"accept its licence.*/somebody/sd35"):
+        find_backbone("somebody/sd35")
 
 
 def test_wrong_places_say_what_to_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

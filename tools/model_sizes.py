@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,12 @@ def networks(name: str) -> dict[str, Callable[[], Any]]:
     for number, (kind, settings) in enumerate(texts, 1):
         encoder = getattr(transformers, kind)
         folder = "text_encoder" + (f"_{number}" if number > 1 else "")
-        built[folder] = lambda e=encoder, s=settings: e(e.config_class(**s))
+        built[folder] = partial(_text_encoder, encoder, settings)
     return built
+
+
+def _text_encoder(network: Any, settings: dict[str, Any]) -> Any:
+    return network(network.config_class(**settings))
 
 
 def write(name: str, folder: Path, *, weights: bool, without: tuple[str, ...] = ()) -> None:

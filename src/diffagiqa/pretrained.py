@@ -272,6 +272,7 @@ class Outline:
 
 def outline(folder: Path) -> Outline:
     """Raises ``WeightsError`` or ``ConfigError`` where its configuration cannot be read."""
+    tasks: tuple[str, ...]
     if dina.is_dina(folder):
         backbone, features, _ = dina.read_layout(folder)
         needed = [
@@ -346,8 +347,8 @@ def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path)
         place = Path(backbone_reference(config, folder))
         if place.is_dir():  # the scorer may have been given another one
             shutil.copytree(place, other / config.backbone, dirs_exist_ok=True)
-    if place := adapter_of(config, folder):
-        copy_adapter(place, other / str(config.adapter))
+    if adapter := adapter_of(config, folder):
+        copy_adapter(adapter, other / str(config.adapter))
     for name in (NOTICE, TRAINING_IMAGES):
         if (folder / name).is_file():
             other.mkdir(parents=True, exist_ok=True)

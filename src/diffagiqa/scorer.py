@@ -554,11 +554,10 @@ class Scorer:
             return self._encode_now(prompts)
         stored = {text: store.read(text, self.device) for text in prompts}
         missing = [text for text, prompt in stored.items() if prompt is None]
-        if missing:
-            for text, prompt in zip(missing, self._encode_now(missing), strict=True):
-                store.write(text, prompt)
-                stored[text] = prompt
-        return [prompt for text in prompts if (prompt := stored[text]) is not None]
+        encoded = dict(zip(missing, self._encode_now(missing) if missing else (), strict=True))
+        for text, new in encoded.items():
+            store.write(text, new)
+        return [stored[text] or encoded[text] for text in prompts]
 
     def _encode_now(self, prompts: Sequence[str]) -> list[Prompts]:
         try:

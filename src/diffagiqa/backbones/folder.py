@@ -11,7 +11,7 @@ import torch
 
 from diffagiqa.backbones.base import Backbone, Defaults
 from diffagiqa.backbones.compact import CompactBackbone, load_compact
-from diffagiqa.backbones.hub import fetch, is_hub_id
+from diffagiqa.backbones.hub import fetch, half_precision_twins, is_hub_id
 from diffagiqa.backbones.parts import HOW, read_config
 from diffagiqa.backbones.pipelines import (
     Pipeline,
@@ -121,7 +121,7 @@ def find_backbone(name_or_path: str, revision: str | None = None, *, weights: bo
         name_or_path,
         revision,
         patterns=[*CONFIGS, *_WEIGHTS] if weights else CONFIGS,
-        never=_NEVER_READ,
+        never=[*_NEVER_READ, *(half_precision_twins(name_or_path, revision) if weights else ())],
         what="backbone",
         error=BackboneError,
     )

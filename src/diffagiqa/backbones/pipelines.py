@@ -162,9 +162,9 @@ def send_layers(network: Any, device: torch.device) -> None:
 class UNetPipeline(Pipeline):
     """Stable Diffusion 1.x, 2.x."""
 
-    backbone = StableDiffusion
+    backbone: type[StableDiffusion] = StableDiffusion
     denoiser = "unet"
-    encoders = (("", "CLIPTextModel", "CLIPTokenizerFast"),)
+    encoders: tuple[tuple[str, str, str], ...] = (("", "CLIPTextModel", "CLIPTokenizerFast"),)
 
     def build(self, features: Sequence[str] | None) -> Any:
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel

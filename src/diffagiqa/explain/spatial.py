@@ -99,13 +99,13 @@ def _shares(score: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
 
 def _token_shares(head: QueryHead, features: Mapping[str, Tensor]) -> Tensor:
     """``_shares`` of all layers of image tokens, added; (1, 1, h, w)."""
-    return sum(  # type: ignore[return-value]
-        _shares(
-            lambda maps, n=name: head.regress(head.fusion({**features, n: maps})),  # type: ignore[misc]
-            features[name],
+
+    def of(name: str) -> Tensor:
+        return _shares(
+            lambda maps: head.regress(head.fusion({**features, name: maps})), features[name]
         )
-        for name in head.image_names
-    )
+
+    return torch.stack([of(name) for name in head.image_names]).sum(0)
 
 
 def window_map(
