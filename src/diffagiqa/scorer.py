@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffagiqa import checks
 from diffagiqa.accel import accelerate
-from diffagiqa.backbones.base import CONDITION, TEXT, Backbone, Prompts
+from diffagiqa.backbones.base import Backbone, Prompts, query_features
 from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.backbones.prompt_store import PromptStore
 from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
@@ -578,9 +578,7 @@ def config_for(
     """``config``, or the backbone's defaults, with the backbone's name and feature widths."""
     if config is None:
         own = backbone.defaults
-        features = own.features
-        if pooling == "queries":
-            features = (*features, *(name + TEXT for name in features), CONDITION)
+        features = query_features(own.features) if pooling == "queries" else own.features
         config = ModelConfig(
             image_size=own.image_size, fit=own.fit, timestep=own.timestep, pooling=pooling,
             features=features, feature_channels=backbone.feature_channels(features),

@@ -21,6 +21,16 @@ CONDITION = "condition"
 TEXT = ".text"
 """Ends the names of features of the text tokens, (B, C, 1, L)."""
 
+
+def query_features(names: Sequence[str]) -> tuple[str, ...]:
+    """What a head of queries takes beside layers of image tokens: their text tokens, the condition.
+
+    >>> query_features(["layers.3"])
+    ('layers.3', 'layers.3.text', 'condition')
+    """
+    return (*names, *(name + TEXT for name in names), CONDITION)
+
+
 Encoded = tuple[Tensor, ...]
 """What ``encode_image`` makes of B images: tensors with the images first, so that a caller can index,
 repeat and join them without knowing what they are."""

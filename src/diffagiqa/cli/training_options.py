@@ -198,9 +198,13 @@ def _model_of(init: str) -> ModelConfig:
 
 def _on_backbone(model: ModelConfig, backbone: str, given: Mapping[str, Any]) -> ModelConfig:
     """A model with the defaults of a backbone, as far as no option says otherwise; prints them."""
+    from diffagiqa.backbones.base import query_features
     from diffagiqa.backbones.folder import backbone_defaults
 
     defaults = backbone_defaults(backbone, given.get("model.backbone_revision"))
+    if given.get("model.pooling") == "queries":
+        # Tokens of images of several sizes share no batch.
+        defaults = replace(defaults, features=query_features(defaults.features), fit="resize")
     asked = {
         name: given.get(f"model.{name}") for name in ("image_size", "fit", "timestep", "features")
     }
