@@ -8,7 +8,9 @@ from conftest import small_config
 from torch import nn
 from torch.nn import functional as F
 
+from diffagiqa import Scorer
 from diffagiqa.accel.fold import for_inference
+from diffagiqa.backbones.base import Prompts
 from diffagiqa.model.pyramid import PyramidLevel
 from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio
 from diffagiqa.model.scoring import build_model
@@ -74,3 +76,22 @@ def test_folding_changes_no_score() -> None:
     wanted, found = model.score_features(features), folded.score_features(features)
     for task in wanted:
         torch.testing.assert_close(found[task], wanted[task], rtol=1e-10, atol=1e-12)
+
+
+def test_prompters_that_change_nothing_share_a_pass() -> None:
+    config = small_config()
+    scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
+    image = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    assert for_inference(scorer.model).prompters.keys() == scorer.model.prompters.keys()
+    for prompter in scorer.model.prompters.values():
+        nn.init.zeros_(prompter.conv2.weight)
+        nn.init.zeros_(prompter.conv2.bias)
+    folded = for_inference(scorer.model)
+    assert len(folded.prompters) == 1
+    prompts = Prompts.stack(scorer.prompts(["a fox", "a cat"]))
+    outputs = [
+        model(image, prompts, scorer.backbone, scorer.runner.noises(128, 128)).scores
+        for model in (scorer.model, folded)
+    ]
+    for task, scores in outputs[0].items():
+        torch.testing.assert_close(outputs[1][task], scores, rtol=1e-5, atol=1e-6)

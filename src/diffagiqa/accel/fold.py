@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.model.prompter import NoPrompter, VisualPrompter
+from diffagiqa.model.scoring import SHARED, DiffAGIQA
 
 
 def for_inference(model: DiffAGIQA) -> DiffAGIQA:
@@ -26,6 +27,7 @@ def fold(model: DiffAGIQA, dtype: torch.dtype | None = None) -> DiffAGIQA:
     stay as they are: there a half-precision step of 1/256 would show in the score.
     """
     model.eval().requires_grad_(False)
+    _drop_idle_prompters(model)
     for module in model.modules():
         if isinstance(module, nn.Sequential):
             _fold_sequential(module)
@@ -45,3 +47,11 @@ def _fold_sequential(parts: nn.Sequential) -> None:
             parts[i] = nn.Identity()
         elif isinstance(part, nn.Dropout):
             parts[i] = nn.Identity()
+
+
+def _drop_idle_prompters(model: DiffAGIQA) -> None:
+    """Prompters that change nothing share one pass through the backbone."""
+    prompters = model.prompters.values()
+    if all(isinstance(part, VisualPrompter) and part.changes_nothing for part in prompters):
+        model.prompters = nn.ModuleDict({SHARED: NoPrompter()})
+        model.plan_passes()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffagiqa.backbones.base import Backbone, Defaults, Encoded, Prompts
-from diffagiqa.backbones.efficientnet import CHANNELS, HEAD, MULTIPLE, EfficientNetLite
+from diffagiqa.backbones.efficientnet import CHANNELS, HEAD, MULTIPLE, STEM, EfficientNetLite
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.backbones.prompt_fit import WAYS, WORD_STATISTICS, PromptFit, word_statistics
 from diffagiqa.backbones.tensors import read_tensors
@@ -25,8 +25,8 @@ from diffagiqa.data.samples import reason_of
 from diffagiqa.errors import BackboneError
 
 SCALES = ("whole", "detail")
-STAGES = tuple(f"{scale}.{stage}" for scale in SCALES for stage in CHANNELS)
-"""What ``encode_image`` returns, in order."""
+STAGES = tuple(f"{scale}.{stage}" for scale in SCALES for stage in CHANNELS if stage != STEM)
+"""What ``encode_image`` returns, in order. The stem's maps are large and say little."""
 WHOLE_SIZE = 224
 """Root of the area of the small copy in pixels: what the image network was trained on."""
 GRID = 4
@@ -88,7 +88,7 @@ class CompactBackbone(Backbone):
         self.freeze()
 
     def feature_names(self) -> list[str]:
-        """``whole.stem``, ``whole.1`` ... ``whole.head``, each with ``.std``; ``detail.*``; ``fit.*``."""
+        """``whole.1``, ``whole.2`` ... ``whole.head``, each with ``.std``; ``detail.*``; ``fit.*``."""
         return [name for stage in STAGES for name in (stage, f"{stage}.std")] + list(FIT)
 
     def feature_channels(self, names: Sequence[str]) -> tuple[int, ...]:
@@ -164,7 +164,9 @@ class CompactBackbone(Backbone):
         for batch in (small, images):
             pieces = batch.split(1 if one_by_one else len(batch))
             passes = [self.image(_channels_last(piece)) for piece in pieces]
-            maps += [torch.cat([named[stage] for named in passes]) for stage in CHANNELS]
+            for stage in (name for name in CHANNELS if name != STEM):
+                parts = [named[stage] for named in passes]
+                maps.append(parts[0] if len(parts) == 1 else torch.cat(parts))
         return tuple(maps)
 
     def crop(self, encoded: Encoded, top: float, left: float, share: float) -> Encoded:

@@ -71,7 +71,9 @@ class Familiarity(nn.Module):
 def describe(maps: Sequence[Tensor]) -> Tensor:
     """Maps (B, C, h, w) -> (B, 2 * sum C): means and log deviations over positions, float32 or more."""
     parts = []
-    for values in maps:
-        variance, mean = torch.var_mean(at_least_float32(values).flatten(2), 2, correction=0)
+    for values in map(at_least_float32, maps):
+        mean = values.mean((2, 3))
+        # Sums over maps that lie channels last: var_mean takes 17 times as long.
+        variance = (values.square().mean((2, 3)) - mean.square()).clamp(min=0)
         parts += [mean, 0.5 * torch.log(variance + 1e-6)]
     return torch.cat(parts, dim=1)

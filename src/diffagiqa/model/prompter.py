@@ -17,8 +17,14 @@ class VisualPrompter(nn.Module):
         self.conv1 = nn.Conv2d(3, channels, kernel, padding=kernel // 2)
         self.conv2 = nn.Conv2d(channels, 3, kernel, padding=kernel // 2)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it adds zero to every image."""
+        bias = self.conv2.bias
+        return not self.conv2.weight.any() and (bias is None or not bias.any())
+
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> (B, 3, S, S), about [-1, 1], the range the VAE expects."""
+        """(B, 3, H, W) in [0, 1] -> (B, 3, H, W), about [-1, 1], the range backbones expect."""
         centred = 2 * images - 1
         return centred + self.conv2(torch.relu(self.conv1(centred)))
 

@@ -58,13 +58,19 @@ class DiffAGIQA(nn.Module):
         self.pyramid = pyramid
         self.heads = heads
         self.familiarity = familiarity
-        several = len(prompters) > 1
+        self.passes: tuple[Pass, ...] = ()
+        """What the backbone is given per image and draw; tasks that agree share one."""
+        self.pass_of: dict[str, int] = {}
+        self.plan_passes()
+
+    def plan_passes(self) -> None:
+        """Set ``passes`` and ``pass_of``: again where the prompters have been changed."""
+        several = len(self.prompters) > 1
         needed = {
-            task.name: Pass(number if several else 0, config.use_text and task.use_text)
-            for number, task in enumerate(config.tasks)
+            task.name: Pass(number if several else 0, self.config.use_text and task.use_text)
+            for number, task in enumerate(self.config.tasks)
         }
         self.passes = tuple(dict.fromkeys(needed.values()))
-        """What the backbone is given per image and draw; tasks that agree share one."""
         self.pass_of = {task: self.passes.index(wanted) for task, wanted in needed.items()}
 
     def forward(
