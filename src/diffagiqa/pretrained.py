@@ -162,12 +162,6 @@ def training_images(folder: str | Path) -> NDArray[np.uint64]:
         raise WeightsError(f"{file} holds no hashes of 16 hex digits ({error})") from None
 
 
-def read_notice(folder: Path) -> str:
-    """The text of NOTICE.txt beside a model's weights, "" where there is none."""
-    notice = folder / NOTICE
-    return notice.read_text(encoding="utf-8").strip() if notice.is_file() else ""
-
-
 def save_model(model: DiffAGIQA, folder: str | Path, half: bool = False) -> None:
     """Write ``config.json`` and ``model.safetensors`` (trained parts only).
 

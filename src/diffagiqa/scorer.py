@@ -42,7 +42,6 @@ from diffagiqa.pretrained import (
     load_pretrained,
     locate,
     named_backbone,
-    read_notice,
     save_model,
 )
 
@@ -245,7 +244,7 @@ class Scorer:
     def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
 
-        A backbone and a notice in the model's own folder, as the package's model has, are copied.
+        A backbone in the model's own folder is copied.
 
         Args:
             folder: made if it does not exist.
@@ -319,8 +318,8 @@ class Scorer:
 
     @property
     def notice(self) -> str:
-        """The model's own warning of what it is not good for (``NOTICE.txt``), "" without one."""
-        return read_notice(self.saved_in) if self.saved_in else ""
+        """The model's own warning of what it is not good for, "" without one."""
+        return self.config.notice
 
     @property
     def device(self) -> torch.device:

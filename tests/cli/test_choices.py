@@ -70,6 +70,7 @@ def test_evaluate_scores_every_image_once(choices: Path, reference: Path, tmp_pa
     ]
     assert found["accuracy"]["value"] == pytest.approx(np.mean(right))
     (tmp_path / "3.png").write_bytes(b"no image")
+    out.unlink()
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "4 of 5 images scored" in result.output

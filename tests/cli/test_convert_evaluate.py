@@ -63,6 +63,8 @@ def test_evaluate_reports_scores_and_correlations(table: Path, model_folder: Pat
     assert predicted[3] == pytest.approx(wanted, abs=1e-5)
     srcc = stats.spearmanr(predicted, [float(row["MOS"]) for row in rows]).statistic
     assert f"SRCC {srcc:.4f}" in result.output
+    assert run(arguments) == 2  # evaluate overwrites nothing
+    out.unlink()
     result = CliRunner().invoke(app, [*arguments, "--dtype", "float32", "--json", "--quiet"])
     found = json.loads(result.output)
     assert found["SRCC"] == pytest.approx(srcc)
@@ -142,8 +144,10 @@ def test_evaluate_takes_any_table_columns_and_several_labels(
     for name in ("PLCC, 4-parameter logistic", "MAE", "SRCC within generators", "| a | 6 |"):
         assert name in result.output
     assert "outside the scale" not in result.output
+    out.unlink()
     assert "outside the scale of 0 to 5" in CliRunner().invoke(app, one[:-2]).output
     both = ["--label", "perception=quality", "--label", "alignment=flat", "--json"]
+    out.unlink()
     result = CliRunner().invoke(app, [*arguments, *both])
     found = json.loads(result.output)
     assert found["tasks"]["alignment"]["reasons"]["srcc"] == "all 12 opinion scores are equal"
@@ -160,6 +164,7 @@ def test_evaluate_says_why_there_is_no_correlation(table: Path, model_folder: Pa
     assert result.exit_code == 0, result.output
     assert "no correlation: all 5 opinion scores are equal" in result.output
     assert "nan" not in result.output
+    out.unlink()  # evaluate overwrites nothing
     table.write_text("Image,MOS\n0.png,3\n1.png,4\n2.png,5\n")
     assert "no column of prompts was found" in CliRunner().invoke(app, arguments).output
 
@@ -171,7 +176,7 @@ def test_evaluate_says_before_it_scores_that_its_report_has_no_place(
     for out, sentence in (
         (table.parent / "no" / "report.csv", "cannot be written"),
         (table.parent / "report.xlsx", "name it .csv, .jsonl or .parquet"),
-        (table, "is the table itself"),
+        (table, "is there already; give --out another name"),
     ):
         assert run([*arguments, str(out)]) == 2
         assert sentence in capsys.readouterr().err

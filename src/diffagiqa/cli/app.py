@@ -35,7 +35,16 @@ def app(
     """
     import signal
     from functools import partial
+    from importlib.util import find_spec
 
+    from diffagiqa.errors import MissingExtraError
+    from diffagiqa.jobs.ray_cluster import check_port
+
+    if find_spec("gradio") is None:
+        raise MissingExtraError("gradio", "app")
+    check_port(host, port)
+
+    # Only now what takes seconds.
     from diffagiqa.app.models import Models, load
     from diffagiqa.app.page import launch
 

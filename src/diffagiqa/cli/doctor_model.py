@@ -30,7 +30,8 @@ def model_checks(name: str | None, dtype: Any, there: float) -> Iterator[Check]:
 
     try:
         from diffagiqa.backbones.folder import find_backbone
-        from diffagiqa.pretrained import DEFAULT_MODEL, find_model, outline, read_notice
+        from diffagiqa.pretrained import DEFAULT_MODEL, find_model, load_config, outline
+        from diffagiqa.rows import notice_of
 
         folder = DEFAULT_MODEL if name is None else find_model(name, weights=False)
         if not (folder / "config.json").is_file():
@@ -40,7 +41,7 @@ def model_checks(name: str | None, dtype: Any, there: float) -> Iterator[Check]:
         model = outline(folder)
         tasks, size = ", ".join(model.tasks), model.image_size
         found = f"{folder}: {tasks}, images of {size} pixels, on {model.backbone}"
-        notice = read_notice(folder)
+        notice = notice_of(load_config(folder))
         if model.missing:
             yield Check("model", MISSING, f"{found}; not fetched: {', '.join(model.missing)}")
         else:

@@ -89,11 +89,19 @@ def evaluate(
     import json
 
     from diffagiqa.data.databases.choices import holds_choices, read_preferences
+    from diffagiqa.data.results import check_place, check_suffix
     from diffagiqa.data.wording import counted
     from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.rated_table import read_rated_table
-    from diffagiqa.scorer import Scorer
 
+    check_suffix(out)
+    check_place(out)
+    if out.exists():
+        raise ConfigError(f"{out} is there already; give --out another name, or remove it")
+    if not out.parent.is_dir():
+        raise ConfigError(
+            f"{out} cannot be written (there is no folder {out.parent}); make it first"
+        )
     if task and label:
         raise ConfigError(
             f"--task {task} and --label were given; a label names its task, so give one"
@@ -102,11 +110,11 @@ def evaluate(
         raise ConfigError(
             "--pairs and --label or --task were given; a table holds choices or ratings"
         )
-    if out.exists() and out.samefile(table):
-        raise ConfigError(f"{out} is the table itself; give --out another name")
     if pairs is not None or (not (label or task) and holds_choices(table)):
         columns = options.pair_columns(pairs)
         database = read_preferences(table, columns, prompt=prompt_column or "prompt", root=root)
+        from diffagiqa.scorer import Scorer
+
         scorer = Scorer.from_pretrained(
             model, backbone=backbone, device=device, dtype=dtype, seed=seed
         )
@@ -117,6 +125,8 @@ def evaluate(
         table, labels, root=None if root is None else str(root), image=image_column,
         prompt=prompt_column, generator=generator_column,
     )  # fmt: skip
+    from diffagiqa.scorer import Scorer
+
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
     scales = _scales(scorer, labels, options.parse_scales(scale or []))
     predicted = _write_report(out, rated, labels, scales, scorer, quiet)

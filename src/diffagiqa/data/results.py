@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,30 @@ def check_suffix(path: str | os.PathLike[str]) -> None:
         raise TableError(
             f"{printable(os.fsdecode(path))} has no suffix of a format that can be written; "
             "name it .csv, .jsonl or .parquet."
+        )
+
+
+ROOM = 20_000_000
+"""Bytes that must be free to start: some 50,000 rows."""
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise TableError where a local file or folder cannot be made, for want of access or space."""
+    shown, folder = (
+        printable(os.fsdecode(path)),
+        os.path.dirname(os.path.abspath(os.fsdecode(path))),
+    )
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise TableError(
+            f"{shown} cannot be written ({printable(folder)} is no folder, or without access); "
+            "give --out another place"
+        )
+    if (free := shutil.disk_usage(folder).free) < ROOM:
+        raise TableError(
+            f"the disk of {shown} has {free / 1e6:.0f} MB left, and {ROOM / 1e6:.0f} MB are the least "
+            "to start with; free some, or give --out another place"
         )
 
 

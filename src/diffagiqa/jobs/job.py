@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 from diffagiqa import __version__
 from diffagiqa.data.atomic import discard_parts
 from diffagiqa.data.folders import is_output
-from diffagiqa.data.results import RowWriter
+from diffagiqa.data.results import RowWriter, check_place
 from diffagiqa.data.samples import TABLE_SUFFIXES, local_path, printable, suffix
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
@@ -27,8 +26,6 @@ from diffagiqa.jobs.totals import Totals
 from diffagiqa.rows import Row, row_columns, seen_from
 
 FORMATS = ("parquet", "csv", "jsonl")  # of a part
-ROOM = 20_000_000
-"""Bytes that must be free to start: some 50,000 rows."""
 _NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".arrow", ".gz", ".zip", ".db")
 
 
@@ -188,24 +185,13 @@ def check_output(out: str, inputs: Inputs, share: Share) -> None:
         raise ConfigError(f"{out} is one file; give --shard a folder to write to")
     if (local := local_path(out)) is None:
         return
-    folder, name = os.path.split(os.path.abspath(local))
+    name = os.path.basename(local)
     # A file beside it must be able to have its name and a suffix of ours; systems allow 255 bytes.
     if is_one_file(out) and len(os.fsencode(name)) > 240:
         raise ConfigError(
             f"the name of {printable(out)} has over 240 bytes; give --out a shorter one"
         )
-    while not os.path.lexists(folder):
-        folder = os.path.dirname(folder)
-    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-        raise TableError(
-            f"{printable(out)} cannot be written ({printable(folder)} is no folder, or without "
-            "access); give --out another place"
-        )
-    if (free := shutil.disk_usage(folder).free) < ROOM:
-        raise TableError(
-            f"the disk of {printable(out)} has {free / 1e6:.0f} MB left, and {ROOM / 1e6:.0f} MB are "
-            "the least to start with; free some, or give --out another place"
-        )
+    check_place(local)
 
 
 def _refuse_input(out: str, inputs: Inputs) -> None:

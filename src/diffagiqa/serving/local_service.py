@@ -28,13 +28,13 @@ def serve_here(
     Raises:
         DiffAGIQAError: the model cannot be loaded, or the port is taken.
     """
+    check_port(host, port)
     try:
         import uvicorn
 
         from diffagiqa.serving.app import Gate, build_app, drained
     except ImportError:
         raise MissingExtraError("FastAPI with uvicorn and prometheus-client", "serve") from None
-    check_port(host, port)
 
     # Only now what takes seconds: PyTorch, then the model.
     from diffagiqa.rows import notice_of
