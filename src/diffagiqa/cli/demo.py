@@ -48,6 +48,8 @@ def demo(
     from rich.table import Table
 
     from diffagiqa.data.results import RowWriter
+    from diffagiqa.data.samples import Sample
+    from diffagiqa.rows import notice_of, row_columns, score_row
     from diffagiqa.startup import collector_at_rest
 
     with collector_at_rest():
@@ -58,15 +60,11 @@ def demo(
     scores = scorer([example.image for example in examples], [e.prompt for e in examples])
 
     out.mkdir(parents=True, exist_ok=True)
-    columns: dict[str, type] = {"image": str, "prompt": str, "what": str, "model": str}
-    columns |= dict.fromkeys(scorer.tasks, float)
-    with RowWriter(out / "scores.csv", columns) as rows:
-        for example, score in zip(examples, scores, strict=True):
-            name = f"{example.name}.png"
-            Image.fromarray(example.image).save(out / name)
-            rounded = {task: round(score[task], 4) for task in scorer.tasks}
-            facts = {"prompt": example.prompt, "what": example.what, "model": scorer.fingerprint}
-            rows.write({"image": name} | facts | rounded)
+    with RowWriter(out / "scores.csv", row_columns(scorer.config) | {"what": str}) as rows:
+        for number, (example, score) in enumerate(zip(examples, scores, strict=True)):
+            sample = Sample(f"{example.name}.png", example.prompt, "argument", number)
+            Image.fromarray(example.image).save(out / sample.image)
+            rows.write(score_row(scorer, sample, score) | {"what": example.what})
     contact_sheet(examples, scores, scorer.tasks).save(out / "sheet.png")
 
     table = Table("image", "prompt", *scorer.tasks, box=None, pad_edge=False)
@@ -75,6 +73,8 @@ def demo(
         table.add_row(example.name, example.prompt, *values)
     console = Console()
     console.print(table)
+    if notice := notice_of(scorer.config):
+        console.print(notice, highlight=False)
     console.print(f"images, scores.csv and sheet.png are in {out}/", highlight=False)
 
 
