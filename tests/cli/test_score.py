@@ -179,6 +179,18 @@ def test_need_prompt(tiny_model: Path, folder: Path, capsys: pytest.CaptureFixtu
     assert "no prompt was given" in json.loads(capsys.readouterr().out)["error"]
 
 
+@pytest.mark.parametrize(("case", "code"), [("07", 1), ("08", 0), ("14", 0)])
+def test_need_prompt_of_files_as_people_have_them(
+    tiny_model: Path, case: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """07: what cameras and editors write; 08: a graph; 14: texts and profiles that Pillow refuses."""
+    images = Path(__file__).parents[1] / "cases" / case
+    assert score(tiny_model, images, "--need-prompt", "--json", "-q") == code
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["prompt_source"] == "none" for row in rows} == {bool(code)}
+    assert all(bool(row["error"]) == bool(code) for row in rows)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

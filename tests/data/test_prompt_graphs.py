@@ -216,6 +216,17 @@ GRAPHS = {
                    **{"Select to add LoRA": "Select the LoRA to add to the text"})},
         "a dog",
     ),
+    "choices_not_made": (
+        {"6": encode(["20", 0]), "20": node("easy wildcards", text="a dog",
+                                            select_wildcard="Select the Wildcard to add to the text")},
+        "a dog",
+    ),
+    "context": (
+        {"3": node("KSampler", positive=["20", 4], negative=["20", 5]),
+         "20": node("Context Big", base_ctx=["21", 0], seed=1),
+         "21": node("Context", positive=["6", 0], negative=["7", 0])},
+        "a cat",
+    ),
     "shown_text": (
         {"6": encode(["20", 0]), "20": node("Show Text", text=["21", 0], text_0="a tree in May"),
          "21": node("Ollama", prompt="Write about a tree", system="x")},

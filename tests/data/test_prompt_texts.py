@@ -123,6 +123,14 @@ def test_xmp_in_attributes_of_a_png():
 EXIF = Image.open(io.BytesIO(with_exif(comment=INFOTEXT))).info["exif"]
 
 
+def test_an_editors_history_is_no_prompt():
+    """Photoshop calls what it did there ``parameters``."""
+    history = (
+        '<dc:x><rdf:Seq><rdf:li ext:parameters="from image/png to image/jpeg"/></rdf:Seq></dc:x>'
+    )
+    assert prompt_from_image_bytes(saved("JPEG", xmp=xmp(history))) == (None, "none")
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
     "texts",

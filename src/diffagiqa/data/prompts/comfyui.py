@@ -32,7 +32,8 @@ _NAMES = {  # what inputs (small letters) and nodes (capitals) are for
     r"|noise|latent|mask|control_?net|style_model|clip_vision|seed|sampler|scheduler|lora|encoder"
     r"|embedding|ckpt|name|path|file|mode|type|format|delimiter|separator|language|translat|system|instruct|count"
     r"|size|length|interpret|normal|weight|strength|font|colou?r|device|find|replace|pattern|regex|search"
-    r"|method|preset|action|operation|quality|ratio|resolution|styles?$",
+    r"|method|preset|action|operation|quality|ratio|resolution|styles?$"
+    r"|^select[ _]?(to|lora|wildcard|style)",
     "delimiter": r"delimiter|separator|joiner|^sep$|glue",
     "selector": r"^((select|selected|selector)(_?(index|input|line))?|index|idx|input|choice|choose"
     r"|switch|which|channel|case|number|boolean(_number)?|bool|condition|cond|toggle|option|pick|value)$",
@@ -108,12 +109,12 @@ class _Graph:
     def prompt(self) -> GraphPrompt | None:
         used = {link.node for node in self.nodes.values() for link in node.links().values()}
         saving = [name for name, node in self.nodes.items() if _is("SAVES", node.kind)]
-        ends = saving + [
-            n for n in self.nodes if n not in used and not _is("SAVES", self.nodes[n].kind)
-        ]
+        used.update(saving)
+        others = [name for name in self.nodes if name not in used]
+        others.sort(key=lambda name: not any(_is("image", key) for key in self.nodes[name].links()))
         prompts: list[str] = []
         barren: set[str] = set()
-        for number, end in enumerate(ends):
+        for number, end in enumerate(saving + others):
             if prompts and (number >= len(saving) or len(prompts) > 8):
                 break
             words = self._from(end, barren)

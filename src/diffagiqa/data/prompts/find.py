@@ -16,8 +16,8 @@ from diffagiqa.data.web import is_web
 from diffagiqa.errors import PromptError
 
 _MAX_SIDECAR_BYTES = 4 * MAX_PROMPT_CHARACTERS  # UTF-8 takes up to four bytes per character
-# Names under which a text of no known format is a prompt; no camera and no editor writes them.
-_PLAIN = ("prompt", "positive_prompt", "positive prompt", "parameters", "aipromptinformation")
+# Where a text of no known format is a prompt; no camera and no editor writes there.
+_PLAIN = ("png prompt", "png positive_prompt", "png parameters", "xmp aipromptinformation")
 
 
 class Prompt(NamedTuple):
@@ -141,8 +141,11 @@ def best_prompt(texts: Iterable[Text]) -> Prompt | None:
         stated = [
             (text.place, Recognised(text.text, "novelai" if novelai else "plain"))
             for text in texts
-            if (text.name.casefold() in _PLAIN or (novelai and text.name == "Description"))
-            and text.text.strip()[:1] not in ("{", "[")
+            if text.text.lstrip()[:1] not in ("{", "[")  # a graph that leads nowhere
+            and (
+                f"{text.place} {text.name}".casefold() in _PLAIN
+                or (novelai and text.name == "Description")
+            )
         ]
     # An empty prompt beside another one is a saving node's that did not know better.
     stated.sort(key=lambda item: (not item[1].prompt.strip(), item[1].format == "comfyui"))

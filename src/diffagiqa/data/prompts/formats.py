@@ -56,10 +56,8 @@ def _json(text: str) -> Any:
 # --- AUTOMATIC1111's text, which most others write too
 
 _NEGATIVE = re.compile(r"(?i)negative[ _]?prompt *:")
-_KNOWN = frozenset(
-    ("steps", "sampler", "seed", "size", "model", "scheduler", "cfg scale", "guidance scale",
-     "model hash", "schedule type", "clip skip", "denoising strength")
-)  # fmt: skip
+_SAMPLING = frozenset(("steps", "sampler", "seed", "scheduler", "cfg scale", "guidance scale"))
+_KNOWN = _SAMPLING | {"size", "model", "model hash", "schedule type", "clip skip", "version"}
 
 
 def _settings(line: str) -> set[str]:
@@ -67,7 +65,8 @@ def _settings(line: str) -> set[str]:
     parts = re.sub(r'"(?:\\.|[^\\"])*"', "", line[:10_000]).split(",")
     pairs = [part.partition(":") for part in parts]
     names = {name.strip().casefold() for name, colon, _ in pairs if colon and len(name) <= 40}
-    if len(names) >= 3 and len(_KNOWN & names) >= 2:  # three, as AUTOMATIC1111 has it
+    # Three, as AUTOMATIC1111 has it; and a camera has a model and a size, too.
+    if len(names) >= 3 and len(_KNOWN & names) >= 2 and _SAMPLING & names:
         return names
     # Fewer count where there is nothing else: "Steps: 3 wide stone ones, mossy" is a prompt.
     short = re.match(r"\s*Steps: *\d+ *(,|$)", line) and len(names) == len(parts)
@@ -104,7 +103,7 @@ def _labelled(text: str) -> Recognised | None:
     lines = text.splitlines()[:1000]
     labels = [label[1].casefold() if (label := _LABEL.match(line)) else "" for line in lines]
     settings = [n for n, label in enumerate(labels) if label in _LABELS]
-    if len({labels[n] for n in settings}) < 2:
+    if len({labels[n] for n in settings}) < 2 or not _SAMPLING.intersection(labels):
         return None
     start = labels.index("prompt") if "prompt" in labels else 0
     ends = sorted([*settings, *(n for n, label in enumerate(labels) if label == "negative prompt")])
@@ -123,7 +122,7 @@ def _command(text: str) -> Recognised | None:
     """InvokeAI's first format: "a cat [blurry]" -s 50 -S 1 -W 512."""
     switches = [switch.start() for switch in re.finditer(r"\s-[sSWHCA] ?\d", text)]
     quoted = text.startswith('"')
-    if len(switches) < (1 if quoted else 3):
+    if len(switches) < (2 if quoted else 3):
         return None
     prompt = text[1:].partition('"')[0] if quoted else text[: switches[0]]
     return Recognised(_without_negative(prompt), "invokeai")
