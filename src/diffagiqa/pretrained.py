@@ -58,6 +58,12 @@ SMALL = [
 
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
+WHAT_THE_DEFAULT_IS = (
+    "The model in the package is not a diffusion model: it puts the method's trained parts on two small "
+    "pretrained networks. It is good for ranking images by quality and for finding images that miss "
+    "their prompt."
+)
+"""Said by ``doctor`` and on the page; README and model card have it in their own words."""
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tiny_model: Path) -> None:
     checks = {check["topic"]: check for check in json.loads(capsys.readouterr().out)}
     assert checks["model"]["state"] == "ok"
     assert "torch" in checks["libraries"]["found"]
-    assert "computing in" in checks["device"]["found"]
+    assert "large backbones in" in checks["device"]["found"]
     assert command(["doctor", "--model", str(tiny_model)]) == 0
     assert "perception, alignment" in " ".join(capsys.readouterr().out.split())
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from diffagiqa.app.many import many
-from diffagiqa.app.models import LIMITS, Models
+from diffagiqa.app.models import LIMITS, PACKAGED, Models
 from diffagiqa.app.one_image import one_image
 from diffagiqa.app.side_by_side import side_by_side
 from diffagiqa.errors import MissingExtraError
 from diffagiqa.jobs.ray_cluster import check_port
+from diffagiqa.pretrained import WHAT_THE_DEFAULT_IS
 
 TITLE = "diffagiqa"
 INTRO = (
@@ -51,7 +52,8 @@ def build_page(models: Models) -> Any:
             side_by_side(gr, models, chooser)
         with gr.Tab("Many"):
             many(gr, models, chooser, folder)
-        gr.Markdown(LIMITS_NOTE)
+        packaged = f"{WHAT_THE_DEFAULT_IS} " if PACKAGED in models.names else ""
+        gr.Markdown(packaged + LIMITS_NOTE)
     return page
 
 

@@ -79,7 +79,7 @@ def demo(
 
 
 def make_examples() -> list[Example]:
-    """Four scenes: clean, damaged, and the clean one with the next scene's prompt."""
+    """Four scenes: clean, damaged, and the clean one with the prompt of another drawn image."""
     import numpy as np
     from PIL import Image
 
@@ -88,9 +88,9 @@ def make_examples() -> list[Example]:
     images = demo_images()
     damaged = {image.prompt: image for image in images if image.condition == "damaged"}
     clean = [image for image in images if image.condition == "clean" and image.prompt in damaged]
+    others = [image.prompt for image in images if image.prompt not in damaged]
     examples = []
-    for number, image in enumerate(clean):
-        wrong = clean[(number + 1) % len(clean)].prompt
+    for image, wrong in zip(clean, others, strict=True):
         for path, prompt, what in (
             (image.path, image.prompt, "clean"),
             (damaged[image.prompt].path, image.prompt, "damaged"),

@@ -87,7 +87,7 @@ def _device() -> list[Check]:
         name = torch.cuda.get_device_properties(device).name
     dtype = str(choose_dtype(device)).removeprefix("torch.")
     size = f", {memory / 1e9:.0f} GB" if memory else ""
-    checks = [Check("device", GOOD, f"{device.type} ({name}{size}), computing in {dtype}")]
+    checks = [Check("device", GOOD, f"{device.type} ({name}{size}), large backbones in {dtype}")]
     if device.type == "cuda":
         checks.append(_kernels(device))
     if device.type == "cpu":

@@ -30,7 +30,13 @@ def model_checks(name: str | None, dtype: Any, there: float) -> Iterator[Check]:
 
     try:
         from diffagiqa.backbones.folder import find_backbone
-        from diffagiqa.pretrained import DEFAULT_MODEL, find_model, load_config, outline
+        from diffagiqa.pretrained import (
+            DEFAULT_MODEL,
+            WHAT_THE_DEFAULT_IS,
+            find_model,
+            load_config,
+            outline,
+        )
         from diffagiqa.rows import notice_of
 
         folder = DEFAULT_MODEL if name is None else find_model(name, weights=False)
@@ -41,11 +47,13 @@ def model_checks(name: str | None, dtype: Any, there: float) -> Iterator[Check]:
         model = outline(folder)
         tasks, size = ", ".join(model.tasks), model.image_size
         found = f"{folder}: {tasks}, images of {size} pixels, on {model.backbone}"
-        notice = notice_of(load_config(folder))
         if model.missing:
             yield Check("model", MISSING, f"{found}; not fetched: {', '.join(model.missing)}")
         else:
-            yield Check("model", NOTE if notice else GOOD, found, notice)
+            notice = notice_of(load_config(folder))
+            what = WHAT_THE_DEFAULT_IS if name is None else ""
+            state = NOTE if notice else GOOD
+            yield Check("model", state, found, " ".join(filter(None, [what, notice])))
         place = find_backbone(model.backbone, model.revision, weights=False)
         yield from backbone_checks(place, model.backbone, model.features, dtype, there)
     except (DiffAGIQAError, ImportError) as error:

@@ -1,4 +1,4 @@
-"""Any image -> RGB array (H, W, 3) uint8, and array or tensor -> square tensor in [0, 1].
+"""Any image -> RGB array -> tensor of the model's size (over 400 lines: one list of rules for both).
 
 The rules, each held by a test:
 
