@@ -406,7 +406,10 @@ class Scorer:
 
     def _fit(self, image: Any) -> Tensor:
         config = self.config
-        return fit_image(image, config.image_size, config.fit, self.backbone.side_multiple)
+        backbone = self.backbone
+        return fit_image(
+            image, config.image_size, config.fit, backbone.side_multiple, backbone.longest_side
+        )
 
     def score_tensor(self, images: Tensor, prompts: str | Sequence[str]) -> dict[str, Tensor]:
         """Score a batch as tensors, differentiable in the images.

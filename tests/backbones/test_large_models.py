@@ -137,6 +137,13 @@ def test_explains(scorer: Scorer) -> None:
     assert "fox" in {word.text for word in explanation.words}
 
 
+def test_a_very_long_image_ends_where_positions_do(folders: dict[str, Path]) -> None:
+    scorer = small_scorer(str(folders["StableDiffusion3"]), FEATURES["StableDiffusion3"], "pyramid")
+    long = np.zeros((4, 20_000, 3), np.uint8)
+    assert scorer.prepare(long).shape == (3, 16, 256)  # 16 positions of 16 pixels
+    assert set(scorer(long, "a line").scores) == {"perception", "alignment"}
+
+
 @pytest.mark.parametrize("kind", FEATURES)
 def test_memory_is_what_the_loaded_weights_take(kind: str, folders: dict[str, Path]) -> None:
     features = FEATURES[kind]

@@ -95,6 +95,8 @@ class Backbone(nn.Module, ABC):
     defaults: Defaults
     side_multiple: int = 64
     """Both sides of the images that it takes are multiples of this, in pixels."""
+    longest_side: int | None = None
+    """Most pixels on a side of the images that it takes; None: any."""
     licence: str = ""
     """Of the weights that its class was published with; fine-tuned ones may have another."""
     capturable: bool = False

@@ -33,6 +33,11 @@ class StableDiffusion3(FlowTransformer):
     )
 
     @property
+    def longest_side(self) -> int:  # type: ignore[override]
+        """As far as its positions go: 6144 pixels for SD3.5 Medium."""
+        return self.side_multiple * int(self.transformer.config.pos_embed_max_size)
+
+    @property
     def width(self) -> int:
         return int(self.transformer.inner_dim)
 

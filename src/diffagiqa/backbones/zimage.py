@@ -37,6 +37,11 @@ class ZImage(FlowTransformer):
     )
 
     @property
+    def longest_side(self) -> int:  # type: ignore[override]
+        """As far as its positions go: 8192 pixels."""
+        return self.side_multiple * int(min(self.transformer.config.axes_lens[1:]))
+
+    @property
     def width(self) -> int:
         return int(self.transformer.config.dim)
 

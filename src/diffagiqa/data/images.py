@@ -308,7 +308,11 @@ _QUIET = SharedContext(_ignoring)
 
 
 def fit_image(
-    image: np.ndarray | torch.Tensor, size: int, fit: Fit = "resize", multiple: int = 32
+    image: np.ndarray | torch.Tensor,
+    size: int,
+    fit: Fit = "resize",
+    multiple: int = 32,
+    longest: int | None = None,
 ) -> torch.Tensor:
     """Bring an image to the model's size: float32 in [0, 1], (3, size, size), or (..., 3, size, size).
 
@@ -321,7 +325,7 @@ def fit_image(
     * ``pad`` keeps both and adds mid-grey borders, which the network has never seen.
     * ``native`` gives (3, h, w): the aspect ratio is kept up to rounding both sides to a ``multiple``,
       images of more than size**2 pixels are shrunk to that area, and none is enlarged, but for sides
-      below one ``multiple``.
+      below one ``multiple``; no side is over ``longest``, a multiple of it.
 
     Args:
         image: array (H, W, 3) uint8, or tensor (..., 3, H, W), uint8 or float in [0, 1] (not
@@ -363,6 +367,8 @@ def fit_image(
         rows, columns = (
             max(1, round(side * scale / multiple)) * multiple for side in (height, width)
         )
+        if longest is not None:
+            rows, columns = min(rows, longest), min(columns, longest)
         return _scale(image, rows, columns)
     raise ConfigError(f"fit is {fit!r}; expected 'resize', 'crop', 'pad' or 'native'.")
 

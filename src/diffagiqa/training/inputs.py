@@ -164,7 +164,10 @@ class ImageInputs(Inputs):
         if damage := self.damages.get(row):
             image = damage(image)
         config = self.config
-        return fit_image(image, config.image_size, config.fit, self.backbone.side_multiple)
+        backbone = self.backbone
+        return fit_image(
+            image, config.image_size, config.fit, backbone.side_multiple, backbone.longest_side
+        )
 
     def unreadable(self) -> list[int]:
         """Rows whose image cannot be decoded: every file is opened once."""
