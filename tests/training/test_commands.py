@@ -117,13 +117,16 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     text = run(crossdb, out, folder / "ratings.csv", *OWN, "--device", "cpu")
     report = out / "crossdb.md"
     shared = len(prompts["train"] | prompts["validation"])
-    assert f"| ratings | 20 | {shared} | 40 | not known | 0 |" in report.read_text()
-    assert f"| ratings | perception | new | {len(split.test)} |" in report.read_text()
+    overlap = re.search(rf"\| ratings \| 20 \| {shared} \| 40 \| (\d+) \| 0 \|", report.read_text())
+    assert overlap is not None
+    assert int(overlap[1]) >= len(split.train + split.validation)  # stripes look alike, too
     assert "| ratings | perception | all | 40 |" in text
-    assert "ratings, perception, new: 4 prompts: no interval." in text
     scored = list(csv.DictReader((out / "crossdb-ratings.csv").open()))
     assert len(scored) == COUNT
-    assert sum(row["new"] == "yes" for row in scored) == len(split.test)
+    new = sum(row["new"] == "yes" for row in scored)
+    assert new <= len(split.test)
+    assert new == 0 or f"| ratings | perception | new | {new} |" in text
+    assert json.loads((out / "test.json").read_text())["settings"]["split"]["seen"] == 0
     assert {row["image"]: row["perception_predicted"] for row in scored}.keys() == given.keys()
     with pytest.raises(
         ConfigError, match=r"is the place of the scores; name the report crossdb\.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,7 @@ def crossdb(
     from diffagiqa.evaluation.crossdb import Trained, cross_evaluate, render_cross
     from diffagiqa.evaluation.elements import evaluate_elements, render_elements
     from diffagiqa.explain import explain
+    from diffagiqa.pretrained import DEFAULT_MODEL, find_model, training_images
     from diffagiqa.scorer import Scorer
     from diffagiqa.training.measures import RESAMPLES, predictions_csv
 
@@ -102,7 +104,11 @@ def crossdb(
         trained = _known_run(folder)
     else:
         trained, folder = Trained(source), Path()
-    model = str(folder / "best") if folder != Path() else None if source == "default" else source
+    model = None if source == "default" else source
+    if folder != Path():
+        model = str(folder / "best")
+    hashes = training_images(DEFAULT_MODEL if model is None else find_model(model))
+    trained = replace(trained, hashes=hashes if len(hashes) else None)
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
     results = [
         cross_evaluate(scorer, database, trained, resamples=RESAMPLES, log=typer.echo)
@@ -129,7 +135,6 @@ def _train(
     device: str | None,
 ) -> Trained:  # fmt: skip
     """Train on one database, or go on where that stopped, and say what was trained on."""
-    from diffagiqa.data.image_hash import perceptual_hashes
     from diffagiqa.evaluation.crossdb import Trained
     from diffagiqa.training.augmented import with_augmentations
     from diffagiqa.training.checkpoint import STATE
@@ -149,13 +154,13 @@ def _train(
     return Trained(
         " + ".join(rows.names),
         frozenset(prompts_of(rows, seen)),
-        perceptual_hashes([rows.samples[row].source for row in seen]),
+        None,
         frozenset(rows.samples[row].generator or "unknown" for row in seen),
     )
 
 
 def _known_run(folder: Path) -> Trained:
-    """What ``rows.csv`` of a run says was trained on; its images may be anywhere by now."""
+    """What ``rows.csv`` of a run says was trained on."""
     import pandas as pd
 
     from diffagiqa.data.splits import prompt_key
@@ -173,4 +178,5 @@ def _known_run(folder: Path) -> Trained:
         raise TrainingError(
             f"{folder} is no training run ({error}); give a folder that diffagiqa train has written"
         ) from None
-    return Trained(" + ".join(config.databases), frozenset(prompts), None, generators)
+    names = " + ".join(Path(name).stem if "/" in name else name for name in config.databases)
+    return Trained(names, frozenset(prompts), None, generators)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,9 @@ from diffagiqa.cli import model_options
 from diffagiqa.cli import training_options as options
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from diffagiqa.data.databases import Database
     from diffagiqa.evaluation.protocol import Evaluation
     from diffagiqa.evaluation.rated_table import RatedTable
@@ -118,7 +121,7 @@ def evaluate(
         scorer = Scorer.from_pretrained(
             model, backbone=backbone, device=device, dtype=dtype, seed=seed
         )
-        _choices(database, scorer, out, as_json, quiet)
+        _choices(database, scorer, model, out, as_json, quiet)
         return
     labels = options.parse_pairs(label or [], "--label") or {task or "perception": "MOS"}
     rated = read_rated_table(
@@ -130,7 +133,9 @@ def evaluate(
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
     scales = _scales(scorer, labels, options.parse_scales(scale or []))
     predicted = _write_report(out, rated, labels, scales, scorer, quiet)
-    evaluation = _evaluation(rated, predicted, list(labels))
+    seen = _seen(model, [row.sample.source for row in rated.rows])
+    new = predicted if seen.all() else [{} if seen[i] else own for i, own in enumerate(predicted)]
+    evaluation = _evaluation(rated, new, list(labels))
     scored = sum(bool(own) for own in predicted)
     if as_json:
         facts: dict[str, Any] = {"rows": len(rated.rows), "scored": scored, "report": str(out)}
@@ -138,18 +143,24 @@ def evaluate(
             (only,) = evaluation.tasks.values()
             facts |= {"task": next(iter(labels)), "rated": only.rows}
             facts |= {name.upper(): figure.value for name, figure in only.figures.items()}
+        facts["seen_in_training"] = int(seen.sum())
         typer.echo(json.dumps(facts | evaluation.as_json()))
     else:
         typer.echo(f"{scored:,} of {counted(len(rated.rows), 'row')} scored; report in {out}")
+        _say_seen(seen)
         _show(evaluation, rated, labels, scales)
     if scored < len(rated.rows):
         raise typer.Exit(1)
 
 
-def _choices(database: Database, scorer: Scorer, out: Path, as_json: bool, quiet: bool) -> None:
+def _choices(
+    database: Database, scorer: Scorer, model: str | None, out: Path, as_json: bool, quiet: bool
+) -> None:
     """Score the images of choices, each once; write them, print the agreement with people."""
     import json
     import sys
+
+    import numpy as np
 
     from diffagiqa.data.results import RowWriter
     from diffagiqa.data.wording import counted
@@ -170,20 +181,49 @@ def _choices(database: Database, scorer: Scorer, out: Path, as_json: bool, quiet
             found = {task: None if row in faults else float(v[row]) for task, v in scores.items()}
             cells = {"image": sample.image, "prompt": sample.prompt or ""}
             report.write(cells | found | {"error": faults.get(row, "")})
+    seen = _seen(model, [sample.source for sample in samples])
+    values = np.array(preference_score(scores, database.groups[0].task))
+    if not seen.all():
+        values[seen] = np.nan
     result = evaluate_pairs(
-        preference_score(scores, database.groups[0].task), database.groups,
+        values, database.groups,
         [sample.prompt or "" for sample in samples], [s.generator or "unknown" for s in samples],
     )  # fmt: skip
     scored = len(samples) - len(faults)
     if as_json:
-        facts = {"rows": len(samples), "scored": scored, "report": str(out)}
+        facts = {"rows": len(samples), "scored": scored, "report": str(out),
+                 "seen_in_training": int(seen.sum())}  # fmt: skip
         typer.echo(json.dumps(facts | result.as_json()))
     else:
         typer.echo(f"{scored:,} of {counted(len(samples), 'image')} scored; report in {out}")
+        _say_seen(seen)
         for line in pair_texts(result):
             typer.echo(f"  {line}")
     if faults:
         raise typer.Exit(1)
+
+
+def _seen(model: str | None, sources: Sequence[Any]) -> NDArray[np.bool_]:
+    """(N,) whether each image looks like one that the model was trained on, as far as it says."""
+    import numpy as np
+
+    from diffagiqa.data.image_hash import near_others, perceptual_hashes
+    from diffagiqa.pretrained import DEFAULT_MODEL, find_model, training_images
+
+    trained = training_images(DEFAULT_MODEL if model is None else find_model(model))
+    if not len(trained):
+        return np.zeros(len(sources), bool)
+    return near_others(perceptual_hashes(sources), trained)
+
+
+def _say_seen(seen: NDArray[np.bool_]) -> None:
+    if seen.all() and len(seen):
+        typer.echo("note: the model was trained on these images, so figures say nothing of others")
+    elif seen.any():
+        typer.echo(
+            f"note: {int(seen.sum())} of {len(seen)} images look like ones that the model was trained "
+            "on; figures leave them out"
+        )
 
 
 def _scales(

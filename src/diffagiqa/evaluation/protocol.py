@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffagiqa import checks
-from diffagiqa.data.splits import prompt_key
+from diffagiqa.data.splits import SplitFacts, prompt_key
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.correlations import (
     Measure,
@@ -82,7 +82,8 @@ class Evaluation:
 
     Attributes:
         tasks: by name.
-        settings: resamples, level, seed, and what was resampled ("group", "prompt" or "row").
+        settings: resamples, level, seed, what was resampled ("group", "prompt" or "row"), and where it
+            is known "split", the fields of ``SplitFacts``.
     """
 
     tasks: Mapping[str, TaskEvaluation]
@@ -91,6 +92,14 @@ class Evaluation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON; values that do not exist are null."""
         Path(path).write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+
+    def on_split(self, facts: SplitFacts | None) -> Evaluation:
+        """The same with how the rows were split in ``settings["split"]``."""
+        return (
+            self
+            if facts is None
+            else replace(self, settings={**self.settings, "split": asdict(facts)})
+        )
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

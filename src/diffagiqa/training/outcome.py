@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from diffagiqa.data.splits import SplitFacts
 from diffagiqa.evaluation.pairs import pair_texts
 from diffagiqa.evaluation.tables import figure_texts, intervals_text
 from diffagiqa.training.config import TrainingConfig
@@ -26,6 +27,7 @@ from diffagiqa.training.measures import (
     predictions_csv,
 )
 from diffagiqa.training.processes import Processes
+from diffagiqa.training.protocols import facts_of
 from diffagiqa.training.reproduce import shared_features
 from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import open_backbone, train
@@ -77,12 +79,14 @@ def train_and_test(
         )
         scores, rows, splits = fitted.test_scores, fitted.test_rows, [parts]
         texts = [f"best epoch {fitted.best_epoch}, model in {folder / 'best'}"]
-    return _outcome(data.originals, scores, rows, splits, texts) if processes.main else None
+    kind = "prompt" if len(splits) > 1 else config.split
+    facts = facts_of(kind, data, splits) if rows else None
+    return _outcome(data.originals, scores, rows, splits, texts, facts) if processes.main else None
 
 
 def _outcome(
     data: TrainingData, scores: Mapping[str, Sequence[float]], rows: Sequence[int],
-    splits: Sequence[Parts], texts: list[str],
+    splits: Sequence[Parts], texts: list[str], facts: SplitFacts | None,
 ) -> Outcome:  # fmt: skip
     """Figures by database and task, on rows that their model did not learn from."""
     several, files = len(data.names) > 1, {}
@@ -91,6 +95,7 @@ def _outcome(
     constant = constant_rmse(data, [_originals(split, len(data)) for split in splits])
     frame = predictions(scores, data, rows) if rows else None
     kind = "held-out rows, cross-validated" if len(splits) > 1 else "test part"
+    texts += [facts.sentence] if facts else []
     for name, evaluation in evaluations.items():
         texts.append(f"{kind} of {name}:" if several else f"{kind}:")
         for task, figures in evaluation.tasks.items():
@@ -101,7 +106,7 @@ def _outcome(
                     f"  {task}, the mean rating for every image: RMSE {constant[task]:.3f}"
                 )
         files[f"test-{name}.json" if several else "test.json"] = (
-            json.dumps(evaluation.as_json(), indent=1) + "\n"
+            json.dumps(evaluation.on_split(facts).as_json(), indent=1) + "\n"
         )
     pairs = pair_evaluations(scores, data, rows)
     for task, found in pairs.items():

@@ -10,7 +10,6 @@ import numpy as np
 from diffagiqa.data.splits import SplitFacts, generator_family, split_facts
 from diffagiqa.evaluation.protocol import AGREEMENT
 from diffagiqa.evaluation.tables import NAMES, markdown, number
-from diffagiqa.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from diffagiqa.data.samples import Sample
@@ -35,15 +34,19 @@ class Sampled(Protocol):
     def samples(self) -> Sequence[Sample]: ...
 
 
-def facts_of(
-    config: TrainingConfig, data: Sampled, parts: Mapping[str, Sequence[int]]
-) -> SplitFacts:
-    """The facts of the split that ``make_split`` made, which stand beside every result."""
+def facts_of(kind: str, data: Sampled, splits: Sequence[Mapping[str, Sequence[int]]]) -> SplitFacts:
+    """The facts of the split that ``make_split`` made, or of all folds, which stand beside every result.
+
+    ``kind``: as ``TrainingConfig.split`` has it.
+    """
     generators = [sample.generator or "unknown" for sample in data.samples]
-    kind = config.split
     if kind == "generators":
-        kind = f"leaving out {generator_family(generators[parts['test'][0]])}"  # type: ignore[assignment]
-    return split_facts(kind, data.prompts, generators, parts)
+        kind = f"leaving out {generator_family(generators[splits[0]['test'][0]])}"
+    facts = [split_facts(kind, data.prompts, generators, parts) for parts in splits]
+    test, seen, prompts = (
+        sum(getattr(fact, name) for fact in facts) for name in ("test", "seen", "prompts")
+    )
+    return SplitFacts(kind, test, seen, prompts, facts[0].new_generators if len(facts) == 1 else ())
 
 
 def facts_text(results: Sequence[Mapping[str, Any]]) -> str:

@@ -166,7 +166,7 @@ def one_repeat(
         "split_seed": config.split_seed,
         "rows": {name: len(part) for name, part in split.items()},
         "prompts": {name: len({rows.prompts[row] for row in part}) for name, part in split.items()},
-        "split": asdict(facts_of(config, rows, split)),
+        "split": asdict(facts_of(config.split, rows, [split])),
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "seconds": time.perf_counter() - began,
