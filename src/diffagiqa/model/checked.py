@@ -54,7 +54,10 @@ def from_json(cls: type[T], text: str, where: str) -> T:
 def _sentence(cls: Any, error: ValidationError, where: str = "") -> str:
     """The first fault, as: found, expected."""
     fault = error.errors()[0]
-    name = ".".join(str(part) for part in fault["loc"])
+    path = list(fault["loc"])
+    if path and isinstance(path[0], int):  # an argument without its name
+        path[0] = dataclasses.fields(cls)[path[0]].name
+    name = ".".join(map(str, path))
     expected = fault["msg"].removeprefix("Input should be ")
     if fault["type"] == "json_invalid":
         return f"{where} is not valid JSON ({expected.removeprefix('Invalid JSON: ')})"
