@@ -30,7 +30,9 @@ def make_optimiser(
     ]
     if prompters := trained_parameters(model.prompters):
         groups.append({"params": prompters, "lr": config.lr_prompters, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=config.lr_heads, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(
+        groups, lr=config.lr_heads, weight_decay=config.weight_decay, fused=True
+    )
 
 
 def make_schedule(
@@ -48,13 +50,15 @@ def averaged(model: DiffAGIQA, decay: float) -> AveragedModel:
     After n updates an average keeps min(decay, (1 + n) / (10 + n)) of its value: it forgets the start.
     """
 
-    def average(old: Tensor, new: Tensor, updates: Tensor | int) -> Tensor:
-        if not old.is_floating_point():
-            return new
-        count = torch.as_tensor(updates, device=old.device, dtype=old.dtype)
-        return old.lerp(new, 1 - ((1 + count) / (10 + count)).clamp(max=decay))
+    def average(old: list[Tensor], new: list[Tensor], updates: Tensor | int) -> None:
+        if not old[0].is_floating_point():
+            torch._foreach_copy_(old, new)
+            return
+        count = torch.as_tensor(updates, device=old[0].device, dtype=old[0].dtype)
+        rate = 1 - ((1 + count) / (10 + count)).clamp(max=decay)
+        torch._foreach_lerp_(old, new, [rate] * len(old))
 
-    made = AveragedModel(model, avg_fn=average, use_buffers=True)
+    made = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     made.requires_grad_(False)
     return made
 
