@@ -217,6 +217,14 @@ def test_a_start_from_the_package_s_model(folder: Path, tmp_path: Path) -> None:
     assert [task["name"] for task in made["tasks"]] == ["perception", "charm"]
     scorer = Scorer.from_pretrained(out / "best", device="cpu")
     assert 0 < scorer(next((folder / "pictures").iterdir()), "thing 0")["charm"] < 1
+    assert "was trained on" not in text  # the package's model has not seen them
+
+    text = run(
+        train, table, "--label", "charm=charm", "--scale", "charm=1:10", "--image-column", "file",
+        "--device", "cpu", "--set", "min_steps=4", "--epochs", "1", "--set", "folds=2",
+        "--init", out / "best", "--out", tmp_path / "further",
+    )  # fmt: skip
+    assert "best, the start, was trained on 12 of these 12 images or copies of them" in text
 
 
 def test_a_named_backbone_brings_its_defaults(

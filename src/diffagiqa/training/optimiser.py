@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
@@ -50,7 +52,7 @@ def averaged(model: DiffAGIQA, decay: float) -> AveragedModel:
     After n updates an average keeps min(decay, (1 + n) / (10 + n)) of its value: it forgets the start.
     """
 
-    def average(old: list[Tensor], new: list[Tensor], updates: Tensor | int) -> None:
+    def average(old: Any, new: Any, updates: Tensor | int) -> None:
         if not old[0].is_floating_point():
             torch._foreach_copy_(old, new)
             return

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from diffagiqa.data.image_hash import near_others, perceptual_hashes
 from diffagiqa.data.splits import SplitFacts
 from diffagiqa.evaluation.pairs import pair_texts
 from diffagiqa.evaluation.tables import figure_texts, intervals_text
+from diffagiqa.pretrained import training_images
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.cross_validation import (
     MIN_TEST,
@@ -29,7 +31,7 @@ from diffagiqa.training.measures import (
 from diffagiqa.training.processes import Processes
 from diffagiqa.training.protocols import facts_of
 from diffagiqa.training.reproduce import shared_features
-from diffagiqa.training.run_folder import Parts
+from diffagiqa.training.run_folder import Parts, init_folder
 from diffagiqa.training.train import open_backbone, train
 
 
@@ -79,9 +81,25 @@ def train_and_test(
         )
         scores, rows, splits = fitted.test_scores, fitted.test_rows, [parts]
         texts = [f"best epoch {fitted.best_epoch}, model in {folder / 'best'}"]
+    if not processes.main:
+        return None
+    if config.init is not None and (text := _seen_text(config.init, data, rows)):
+        texts.append(text)
     kind = "prompt" if len(splits) > 1 else config.split
     facts = facts_of(kind, data, splits) if rows else None
-    return _outcome(data.originals, scores, rows, splits, texts, facts) if processes.main else None
+    return _outcome(data.originals, scores, rows, splits, texts, facts)
+
+
+def _seen_text(init: str, data: TrainingData, rows: Sequence[int]) -> str:
+    """A warning where the start was trained on images that look like the held-out ones; else ""."""
+    seen = training_images(init_folder(init))
+    near = near_others(perceptual_hashes([data.samples[row].source for row in rows]), seen)
+    if not near.any():
+        return ""
+    return (
+        f"warning: {init}, the start, was trained on {int(near.sum())} of these {len(rows)} images or "
+        "copies of them: the figures are too good"
+    )
 
 
 def _outcome(
