@@ -27,7 +27,7 @@ from prompt_files import (
 
 from diffagiqa.data.images import ImageLimits, decode_image
 from diffagiqa.data.prompts import decode_text, find_prompt, prompt_from_image_bytes
-from diffagiqa.errors import PromptError
+from diffagiqa.errors import ImageError, PromptError
 
 JAPANESE = "苔むした石垣の上の銅のやかん"
 FRENCH = "une théière de cuivre, créée à la main"
@@ -244,9 +244,34 @@ def test_large_or_broken_texts_and_profiles_leave_the_pixels():
     for kind, body in bodies:
         for after in (False, True):
             assert (decode_image(png_with(chunk(kind, body), after=after)) == np.array(IMAGE)).all()
-    damaged = bytearray(png_with(chunk(b"tEXt", b"a\0b")))
-    damaged[damaged.index(b"tEXt") + 5] ^= 1  # its checksum is wrong
-    assert (decode_image(bytes(damaged)) == np.array(IMAGE)).all()
+    for kind in (b"tEXt", b"eXIf"):
+        damaged = bytearray(png_with(chunk(kind, b"a\0b")))
+        damaged[damaged.index(kind) + 5] ^= 1  # its checksum is wrong
+        assert (decode_image(bytes(damaged)) == np.array(IMAGE)).all()
+    several = saved("MPO", save_all=True, append_images=[IMAGE])
+    whole = decode_image(several)
+    damaged = bytearray(several)
+    damaged[several.index(b"MPF\0") + 34] ^= 255  # its list of images
+    assert (decode_image(bytes(damaged)) == whole).all()
+
+
+def test_pixels_that_are_damaged_stay_so():
+    data = bytearray(saved("PNG"))
+    data[data.index(b"IDAT") + 6] ^= 255
+    for damaged in (bytes(data), saved("JPEG")[:-200]):
+        with pytest.raises(ImageError):
+            decode_image(damaged)
+
+
+def test_an_image_is_turned_upright_though_its_text_is_too_large():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000)))
+    tall = Image.new("RGB", (8, 4))
+    out = io.BytesIO()
+    tall.save(out, "PNG", exif=exif)
+    data = out.getvalue()
+    assert decode_image(data[:33] + large + data[33:]).shape == (8, 4, 3)
 
 
 def test_a_prompt_in_metadata_that_is_too_long_is_an_error():

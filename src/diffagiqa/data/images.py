@@ -10,8 +10,7 @@ The rules, each held by a test:
 * Size and pixel count are checked before pixels are decoded; 1 x 1 and 10:1 images are scored.
 * Only the formats of ``FORMATS`` are tried: other decoders of Pillow start programs (EPS) or are
   seldom tested against hostile files.
-* No image is refused for its metadata: where a PNG's text or profile is too large or damaged, it is
-  decoded without.
+* No image is refused for its metadata: where these are too large or damaged, it is decoded without.
 * Whatever Pillow raises becomes an ImageError of one sentence.
 """
 
@@ -31,6 +30,7 @@ import numpy as np
 from PIL import Image, features
 
 from diffagiqa import checks
+from diffagiqa.data.containers import without_metadata
 from diffagiqa.data.samples import printable, read_limited, read_location, reason_of
 from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.overlap import SharedContext
@@ -47,8 +47,6 @@ ImageSource: TypeAlias = Union[
     "torch.Tensor",
 ]  # fmt: skip
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # what a PNG is decoded from
 _ORIENTATION = 0x0112  # EXIF tag; value -> what turns the stored image upright
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -113,7 +111,7 @@ def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> n
         return _decode(open_pil(data, shown, limits), shown)
     except ImageError:
         # Pillow refuses a PNG for a large or damaged text or profile; its pixels may be whole.
-        if (bare := _without_metadata(data)) is not None:
+        for bare in without_metadata(data):
             with suppress(ImageError):
                 return _decode(open_pil(bare, shown, limits), shown)
         raise
@@ -163,29 +161,6 @@ def open_pil(
         raise _undecodable(shown, fault) from fault
     _check_size(image.size, shown, limits)
     return image
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a PNG: kind, and all bytes from length to checksum; up to IEND or a wrong length.
-
-    >>> list(png_chunks(b"\\x89PNG\\r\\n\\x1a\\n" + bytes(3) + b"\\1tEXt!CRC."))
-    [(b'tEXt', b'\\x00\\x00\\x00\\x01tEXt!CRC.')]
-    """
-    start, kind = 8, b""
-    while kind != b"IEND" and start + 12 <= len(data):
-        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-        if end > len(data):
-            return
-        kind = data[start + 4 : start + 8]
-        yield kind, data[start:end]
-        start = end
-
-
-def _without_metadata(data: bytes) -> bytes | None:
-    """A PNG without texts and colour profile; None for another format."""
-    if not data.startswith(_PNG):
-        return None
-    return _PNG + b"".join(chunk for kind, chunk in png_chunks(data) if kind in _PIXELS)
 
 
 def _beginning(data: bytes) -> str:

@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from diffagiqa.data.images import ImageLimits, open_pil, png_chunks, without_warnings
+from diffagiqa.data.containers import png_chunks
+from diffagiqa.data.images import ImageLimits, open_pil, without_warnings
 
 MAX_TEXT = 8_000_000  # bytes of one text; large ComfyUI graphs hold 1,000,000
 _MAX_TEXTS = 32_000_000  # bytes of all texts of a file, unpacked
