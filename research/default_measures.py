@@ -80,6 +80,25 @@ def tested(cache: Cache, name: str, recipe: Recipe) -> Result:
     return out
 
 
+def kernel_regression(ratings: Ratings, folder: Path, name: str) -> NDArray[np.float64]:
+    """Baseline: kernel ridge regression (RBF) on the same features' means over the image, (2, n)."""
+    grids = np.load(folder / "grids.npy", mmap_mode="r")
+    count = len(ratings.names)
+    pieces = [grids[i : i + 500].astype(np.float32).mean(4) for i in range(0, count, 500)]
+    features = np.concatenate(pieces)[:count].reshape(count, -1)
+    train, test = split(ratings, name)
+    standard = (features - features[train].mean(0)) / (features[train].std(0) + 1e-6)
+
+    def kernel(rows: Rows) -> NDArray[np.float32]:
+        a, b = standard[rows], standard[train]
+        squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+        return np.exp(-squares.clip(min=0) / standard.shape[1])
+
+    mean = ratings.labels[train].mean(0)
+    ridge = kernel(train) + 0.1 * np.eye(len(train))
+    return (kernel(test) @ np.linalg.solve(ridge, ratings.labels[train] - mean) + mean).T
+
+
 def interval(
     measure: Callable[[Rows], float], units: NDArray[np.int64], seed: int = 0
 ) -> tuple[float, float]:
@@ -119,10 +138,10 @@ def lines(results: dict[str, Result], ratings: Ratings, repeats: Sequence[str]) 
 
         return measure
 
-    def within(task: int) -> Callable[[Result, Rows], float]:
+    def within(task: int, key: str = "scores") -> Callable[[Result, Rows], float]:
         def measure(result: Result, rows: Rows) -> float:
             images = result["test"].astype(int)[rows]
-            made_by, scores = ratings.generators[images], result["scores"][task][rows]
+            made_by, scores = ratings.generators[images], result[key][task][rows]
             labels = ratings.labels[images, task]
             each = [srcc(scores[made_by == g], labels[made_by == g]) for g in np.unique(made_by)]
             return float(np.mean(each))
@@ -142,7 +161,9 @@ def lines(results: dict[str, Result], ratings: Ratings, repeats: Sequence[str]) 
     for task, title in enumerate(TASKS):
         yield row(f"{title}, SRCC by prompt", order(task))
         yield row(f"{title}, the generator's mean (baseline)", order(task, "generator"))
+        yield row(f"{title}, kernel regression (baseline)", order(task, "kernel"))
         yield row(f"{title}, SRCC within generators (mean of ten)", within(task))
+        yield row(f"{title}, kernel regression within generators", within(task, "kernel"))
     yield row(
         "alignment, SRCC with the right prompt less with the empty one",
         lambda result, rows: order(1)(result, rows) - order(1, "empty")(result, rows),
@@ -163,13 +184,15 @@ def lines(results: dict[str, Result], ratings: Ratings, repeats: Sequence[str]) 
 def left_out(results: dict[str, Result], ratings: Ratings) -> Iterable[str]:
     """One row per family of generators and task, and the mean."""
     families = sorted({name.split("@")[0] for name in results if "@" in name})
-    for task, title in enumerate(TASKS):
+    cases = [(task, key) for task in range(2) for key in ("scores", "kernel")]
+    for task, key in cases:
+        title = TASKS[task] + (", kernel regression (baseline)" if key == "kernel" else "")
         each = []
         for family in families:
             values = []
             for result in (results[name] for name in results if name.startswith(family + "@")):
                 labels = ratings.labels[result["test"].astype(int), task]
-                values.append(srcc(result["scores"][task], labels))
+                values.append(srcc(result[key][task], labels))
             each.append(float(np.mean(values)))
         listed = ", ".join(f"{f} {value:.2f}" for f, value in zip(families, each, strict=True))
         if each:
@@ -189,7 +212,9 @@ def main() -> None:
     cache = Cache(ratings, args.cache, recipe.size) if missing else None
     for name in missing:
         assert cache is not None
-        np.savez(args.results / f"{name}.npz", **tested(cache, name, recipe))
+        result = tested(cache, name, recipe)
+        result["kernel"] = kernel_regression(ratings, args.cache, name)
+        np.savez(args.results / f"{name}.npz", **result)
         print(f"{name} done", flush=True)
     files = sorted(args.results.glob("*.npz"))
     results = {file.stem: dict(np.load(file)) for file in files}
