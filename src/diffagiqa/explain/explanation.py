@@ -20,7 +20,7 @@ from diffagiqa.scorer import Score, Scorer, check_scorer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MISSING_ABOVE = 0.01  # below it, leaving out a word without meaning does as much
+MISSING_ABOVE = 0.02  # the default calls 11 % of right words missing, 53 % of wrong ones
 NAMED = 3  # words in the sentence
 MAP_TASK, WORD_TASK = "perception", "alignment"
 

@@ -91,7 +91,7 @@ def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
         upper = max(upper, 0.9 + 0.21 * min(BARS, len(found.words)))
     below = max(len(shown), columns)  # images in the lower row
     lower = 0.7 + side * columns / below if shown else 0.0
-    title = _title(found, int(15 * COLUMN * columns))
+    title = _title(found, int(11 * COLUMN * columns))  # characters at 10 points
     figure = new_figure(COLUMN * columns, upper + lower + 0.22 * (1 + title.count("\n")))
     rows: Any = figure.subfigures(
         2 if shown else 1, 1, squeeze=False, height_ratios=[upper, lower] if shown else None
@@ -166,6 +166,7 @@ def _word_bars(axis: Any, found: Explanation, words: Sequence[WordEffect]) -> No
     axis.set_title(f"words of the prompt\n(hatched: {hatched})", fontsize=10)
     axis.set_xlabel("alignment lost without the word", fontsize=9)
     axis.tick_params(labelsize=8)
+    axis.locator_params(axis="x", nbins=4)
     axis.spines[["top", "right"]].set_visible(False)
 
 

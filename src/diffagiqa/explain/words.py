@@ -13,7 +13,8 @@ PHRASES = (
 # Grammar only: leaving them out says nothing about the picture.
 SILENT = frozenset(
     {"a", "an", "the", "of", "and", "with", "is", "are", "that", "this", "there", "it", "its", "to",
-     "at", "by", "for", "from", "as", "or", "be", "has", "having", "in", "on", "out", "into"}
+     "at", "by", "for", "from", "as", "or", "be", "has", "having", "in", "on", "out", "into",
+     "his", "her", "their"}
 )  # fmt: skip
 _WORD = re.compile(r"[^\W_]+(?:['\u2019\-][^\W_]+)*")
 
