@@ -37,8 +37,8 @@ _NAMES = {  # what inputs (small letters) and nodes (capitals) are for
     "delimiter": r"delimiter|separator|joiner|^sep$|glue",
     "selector": r"^((select|selected|selector)(_?(index|input|line))?|index|idx|input|choice|choose"
     r"|switch|which|channel|case|number|boolean(_number)?|bool|condition|cond|toggle|option|pick|value)$",
-    "true": r"(^|_)(true|tt|yes|then|on)(_|$)",
-    "false": r"(^|_)(false|ff|no|else|off)(_|$)",
+    "true": r"(^|_)(true|tt|yes|then)(_|$)",
+    "false": r"(^|_)(false|ff|no|else)(_|$)",
     "before": r"prefix|prepend|before|(^|_)pre(_|$)|start",
     "after": r"suffix|append|after|(^|_)(post|app)(_|$)|end$",
     "written": r"system|instruct|temperature|top_[kp]$|max_(new_)?(tokens|length)|llm",
