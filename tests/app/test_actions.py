@@ -105,15 +105,15 @@ def test_a_doubtful_score_is_marked_and_decides_nothing() -> None:
 def test_words_are_told_without_double_negatives() -> None:
     flat = np.zeros((8, 8), np.float32)
     words = (
-        WordEffect(HOSTILE, 0, 1, 0.0127, flat),
-        WordEffect("fox", 2, 5, -0.0127, flat),
+        WordEffect(HOSTILE, 0, 1, 0.0327, flat),
+        WordEffect("fox", 2, 5, -0.0327, flat),
         WordEffect("red", 6, 9, 0.0001, flat),
     )
     image = np.zeros((8, 8, 3), np.uint8)
     found = Explanation(image, "", {}, "perception", "activation", flat, words)
     said = markup.words_html(found)
     assert "<script" not in said
-    cells = "<td>falls by 0.013</td><td></td>", "<td>rises by 0.013</td><td>yes", "<td>stays</td>"
+    cells = "<td>falls by 0.033</td><td></td>", "<td>rises by 0.033</td><td>yes", "<td>stays</td>"
     assert all(cell in said for cell in cells)
     assert markup.words_html(replace(found, words=())) == ""
 
