@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from diffagiqa.data.databases import Database, check_database, load_database, read_database
 from diffagiqa.data.databases.choices import read_preferences
-from diffagiqa.data.databases.json_stream import json_entries
+from diffagiqa.data.databases.files import json_entries
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.preferences import (
     PreferenceGroup,

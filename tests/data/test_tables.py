@@ -384,7 +384,14 @@ def test_web_addresses_are_reported_in_their_row():
         ("t.jsonl", "", "has no rows"),
         ("t.jsonl", '{"x": 1}', "has no image column: found 'x'"),
         ("t.json", "[]", "has no rows"),
-        ("t.json", "{}", "is a JSON dict; expected a list of objects"),
+        ("t.json", '{"a": {}}', "is a JSON object; expected a list of objects"),
+        (
+            "t.json",
+            '[{"image": "a"}',
+            r"cannot be read as json \(it is cut short, or a comma is miss",
+        ),
+        ("t.json", b'[{"image": "\xe9"}]', r"cannot be read as json \(it is not UTF-8\)"),
+        ("t.json", '[{"image": "' + "x" * 5_000_000, "an entry of over 4,194,304 characters"),
         ("t.json", "[", r"cannot be read as json \(.*\); check its format and its suffix"),
         ("t.json", "[" * 100_000, "cannot be read as json"),
         ("t.parquet", "PAR1 not really PAR1", "cannot be read as parquet"),
@@ -404,12 +411,6 @@ def test_columns_that_are_not_there(tmp_path):
         one(text, tmp_path, image_column="pic")
     with pytest.raises(TableError, match="has no column 'words' for prompts: found 'image', 'pro"):
         one(text, tmp_path, prompt_column="words")
-
-
-def test_json_tables_have_a_size_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr("diffagiqa.data.records._MAX_JSON", 10)
-    with pytest.raises(TableError, match="holds more than 10 bytes"):
-        one('[{"image": "a.png"}]', tmp_path, "t.json")
 
 
 def test_missing_table(tmp_path):

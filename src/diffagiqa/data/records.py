@@ -18,6 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from diffagiqa.data.cells import cell_number
+from diffagiqa.data.json_stream import json_values
 from diffagiqa.data.lines import LongLineError, is_utf8, next_line, open_text
 from diffagiqa.data.results import bare_cell, is_ours
 from diffagiqa.data.samples import (
@@ -25,7 +26,6 @@ from diffagiqa.data.samples import (
     open_location,
     printable,
     quoted,
-    read_limited,
     reason_of,
     suffix,
 )
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pyarrow import RecordBatch
 
 Record = dict[str, Any]
-_MAX_JSON = 64_000_000  # bytes; a JSON table is held whole, a JSONL table is not
 _MAX_FRAME = 20_000_000  # rows of a table that is held whole; a few bytes of Parquet may say more
 _NOT_UTF8 = "it is not UTF-8; save the table as UTF-8."
 
@@ -47,8 +46,8 @@ class TableReader:
     """The rows of one table, read as they are asked for.
 
     Iterating gives for every row a record, ``{column: cell}``, or a sentence that says why there is
-    none; what is wrong with the whole file raises TableError. Memory is flat, but JSON and xlsx are held
-    whole, up to a limit. The header and blank rows are not counted as rows.
+    none; what is wrong with the whole file raises TableError. Memory is flat, but xlsx is held whole, up
+    to a limit. The header and blank rows are not counted as rows.
 
     Cells of CSV, TSV and xlsx are texts, "" where empty; an xlsx cell is the text that a CSV would hold
     ("1984", "TRUE", "2026-01-02"). JSON and Parquet keep their types: ``cells.cell_text`` and ``number``
@@ -177,6 +176,14 @@ class TableReader:
                     yield record
 
 
+def whole_rows(reader: TableReader) -> Iterator[tuple[int, Record]]:
+    """The rows of a table, from 1; TableError names the first that cannot be read."""
+    for number, record in enumerate(reader, start=1):
+        if isinstance(record, str):
+            raise TableError(f"{reader.shown} row {number}: {record}")
+        yield number, record
+
+
 def read_frame(table: str | os.PathLike[str], guarded: bool | None = None) -> pd.DataFrame:
     """A whole table as a frame, read by ``TableReader``; the first row that cannot be read is an error.
 
@@ -190,9 +197,7 @@ def read_frame(table: str | os.PathLike[str], guarded: bool | None = None) -> pd
 
     reader = TableReader(table, guarded)
     records: list[Record] = []
-    for number, record in enumerate(reader, start=1):
-        if isinstance(record, str):
-            raise TableError(f"{reader.shown} row {number}: {record}")
+    for number, record in whole_rows(reader):
         if number > _MAX_FRAME:
             raise TableError(
                 f"{reader.shown} has over {_MAX_FRAME:,} rows, and all are needed at once; split it."
@@ -285,13 +290,12 @@ def json_record(text: str | bytes, shown: str) -> Record:
 
 
 def _json_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:
-    rows = json.loads(read_limited(file, shown, _MAX_JSON, TableError))
-    if not isinstance(rows, list):
-        raise TableError(f"{shown} is a JSON {type(rows).__name__}; expected a list of objects.")
-    for row in rows:
-        yield (
-            row if isinstance(row, dict) else f"it is a JSON {type(row).__name__}; give an object."
-        )
+    with open_text(file) as text:
+        for key, row in json_values(text):
+            if isinstance(key, str):
+                raise TableError(f"{shown} is a JSON object; expected a list of objects.")
+            is_record = isinstance(row, dict)
+            yield row if is_record else f"it is a JSON {type(row).__name__}; give an object."
 
 
 def _parquet_records(file: BinaryIO, shown: str) -> Iterator[Record | str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffagiqa.data.databases.database import Database, Expected
-from diffagiqa.data.databases.files import Folder
-from diffagiqa.data.databases.json_stream import json_entries
+from diffagiqa.data.databases.files import Folder, json_entries, table_rows
 from diffagiqa.data.databases.listing import Listing, Source, build
 from diffagiqa.data.preferences import PreferenceGroup
-from diffagiqa.data.records import TableReader
 from diffagiqa.data.samples import quoted, suffix
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, TableError
@@ -316,17 +314,6 @@ def _part(value: Any, where: str) -> str:
 
 PARTS = {"": "", "train": "train", "val": "validation", "valid": "validation",
          "validation": "validation", "test": "test"}  # fmt: skip
-
-
-def table_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a table, from 1; DatabaseError names the first that cannot be read."""
-    try:
-        for number, record in enumerate(TableReader(file), start=1):
-            if isinstance(record, str):
-                raise DatabaseError(f"{file} row {number}: {record}")
-            yield number, record
-    except TableError as fault:
-        raise DatabaseError(str(fault)) from None
 
 
 def _several(value: Any, where: str) -> list[Any]:

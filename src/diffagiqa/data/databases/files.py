@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from diffagiqa.data.json_stream import json_values
+from diffagiqa.data.lines import open_text
 from diffagiqa.data.litter import holds_litter, is_litter
 from diffagiqa.data.members import ARCHIVES, member_size, member_sizes, read_member, split_member
-from diffagiqa.data.records import TableReader, read_frame
-from diffagiqa.data.samples import IMAGE_SUFFIXES
+from diffagiqa.data.records import Record, TableReader, read_frame, whole_rows
+from diffagiqa.data.samples import IMAGE_SUFFIXES, open_location
 from diffagiqa.errors import DatabaseError, TableError
 
 if TYPE_CHECKING:
@@ -120,25 +123,54 @@ def _key(name: str) -> str:
     return normalize("NFC", name).lower()
 
 
-def read_sheet(path: Path) -> pd.DataFrame:
-    """A table as ``data.records.read_frame`` reads it; DatabaseError where it cannot be read."""
+@contextmanager
+def _as_database_error() -> Iterator[None]:
     try:
-        return read_frame(path)
+        yield
     except TableError as fault:
         raise DatabaseError(str(fault).rstrip(".")) from None
+
+
+def read_sheet(path: Path) -> pd.DataFrame:
+    """A table as ``data.records.read_frame`` reads it; DatabaseError where it cannot be read."""
+    with _as_database_error():
+        return read_frame(path)
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, Record]]:
+    """The rows of a table, from 1; DatabaseError names the first that cannot be read."""
+    with _as_database_error():
+        yield from whole_rows(TableReader(path))
 
 
 def read_cells(path: Path) -> list[list[str]]:
     """The rows of a CSV, TSV or xlsx without a header, as long as the longest."""
-    try:
+    with _as_database_error():
         rows = list(TableReader(path).cells())
-    except TableError as fault:
-        raise DatabaseError(str(fault).rstrip(".")) from None
-    cells = [row for row in rows if not isinstance(row, str)]
     if wrong := next((row for row in rows if isinstance(row, str)), None):
         raise DatabaseError(f"{path}: {wrong.rstrip('.')}")
-    width = max(map(len, cells))
-    return [row + [""] * (width - len(row)) for row in cells]
+    width = max(map(len, rows))
+    return [[*row, *[""] * (width - len(row))] for row in rows]
+
+
+def json_entries(path: Path) -> Iterator[tuple[str, Record]]:
+    """The objects in a JSON list or JSON Lines, with their numbers from 1; in an object, with their keys.
+
+    Raises:
+        DatabaseError: at the first entry that is no object or cannot be read, which it names.
+    """
+    number = 1
+    try:
+        with _as_database_error(), open_location(str(path)) as file, open_text(file) as text:
+            for key, entry in json_values(text):
+                if not isinstance(entry, dict):
+                    raise ValueError(f"it is a {type(entry).__name__}, not an object")
+                yield str(key), entry
+                number += 1
+    except (ValueError, RecursionError) as fault:
+        raise DatabaseError(
+            f"{path} cannot be read at entry {number} ({fault}); download it again"
+        ) from None
 
 
 class MissingColumnsError(DatabaseError):

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from diffagiqa.data.databases.choices import table_rows
 from diffagiqa.data.databases.database import Expected, Scale
-from diffagiqa.data.databases.files import Folder, read_sheet
+from diffagiqa.data.databases.files import Folder, read_sheet, table_rows
 from diffagiqa.data.databases.listing import (
     ALIGNMENT,
     PERCEPTION,

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from diffagiqa.data.databases.database import Expected
-from diffagiqa.data.databases.files import Folder
-from diffagiqa.data.databases.json_stream import json_entries
+from diffagiqa.data.databases.files import Folder, json_entries
 from diffagiqa.data.databases.listing import ALIGNMENT, Listing, Source
 from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
