@@ -12,6 +12,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl  # noqa: F401  # loaded here: within a case it would count as that one's time
+import pandas  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+
 from diffagiqa.data.cells import cell_number, cell_text
 from diffagiqa.data.embedding import is_simple, read_packet, with_packet
 from diffagiqa.data.images import ImageLimits, decode_image

@@ -230,12 +230,12 @@ def _scales(
     scorer: Scorer, labels: Mapping[str, str], given: Mapping[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
     """The scale of each label: as given, else the model's own."""
-    from diffagiqa.errors import ConfigError
+    from diffagiqa.errors import ConfigError, quoted
 
     own = {task.name: (task.mos_min, task.mos_max) for task in scorer.config.tasks}
     for task in (*labels, *given):
         if task not in own:
-            raise ConfigError(f"the model has no task {task!r}; it has {', '.join(own)}")
+            raise ConfigError(f"the model has no task {quoted(task)}; it has {', '.join(own)}")
     return {task: given.get(task, own[task]) for task in labels}
 
 

@@ -111,7 +111,7 @@ def parse_weights(items: list[str] | None) -> dict[str, float] | None:
     >>> parse_weights(["alignment=2"])
     {'alignment': 2.0}
     """
-    from diffagiqa.errors import ConfigError
+    from diffagiqa.errors import ConfigError, quoted
 
     weights = {}
     for item in items or []:
@@ -121,7 +121,7 @@ def parse_weights(items: list[str] | None) -> dict[str, float] | None:
         except ValueError:
             equals = ""
         if not equals:
-            raise ConfigError(f"--weight is {item!r}; write TASK=NUMBER, such as alignment=2")
+            raise ConfigError(f"--weight is {quoted(item)}; write TASK=NUMBER, such as alignment=2")
     return weights or None
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffagiqa.data.atomic import write_file
 from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
@@ -89,7 +90,7 @@ class Split:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_file(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @staticmethod
     def load(path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> Split:
@@ -249,7 +250,8 @@ def leave_out_split(
     chosen = known[seed % len(known)] if family is None else generator_family(family)
     if chosen not in known or len(known) < 2:
         raise DatabaseError(
-            f"generators of {chosen!r} cannot be left out of {', '.join(known)}; name one of several"
+            f"generators of {quoted(chosen)} cannot be left out of {', '.join(known)}; "
+            "name one of several"
         )
     drawn = random_split(table, test, seed, "prompt", validation)
     part_of = {name: part for part in PARTS for name in getattr(drawn, part)}
@@ -264,7 +266,7 @@ def leave_out_split(
             parts.append("" if part == "test" else part)
     if empty := sorted({"train", "test"} - set(parts)):
         raise DatabaseError(
-            f"without the generators of {chosen!r} the {empty[0]} part is empty; leave out others"
+            f"without the generators of {quoted(chosen)} the {empty[0]} part is empty; leave out others"
         )
     fractions = {"test": test, "validation": validation}
     return _split(table, parts, f"leaving out {chosen}", seed, fractions)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffagiqa import checks
+from diffagiqa.data.atomic import write_file
 from diffagiqa.data.splits import SplitFacts, prompt_key
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.correlations import (
@@ -91,7 +92,7 @@ class Evaluation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON; values that do not exist are null."""
-        Path(path).write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+        write_file(path, json.dumps(self.as_json(), indent=1) + "\n")
 
     def on_split(self, facts: SplitFacts | None) -> Evaluation:
         """The same with how the rows were split in ``settings["split"]``."""

@@ -15,7 +15,7 @@ from diffagiqa.data.folders import is_output
 from diffagiqa.data.results import RowWriter, check_place
 from diffagiqa.data.samples import TABLE_SUFFIXES, local_path, printable, suffix
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.errors import ConfigError, TableError, quoted
 from diffagiqa.jobs.chunks import Chunk, Share, chunks_of
 from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.jobs.inputs import Inputs
@@ -176,7 +176,7 @@ def check_output(out: str, inputs: Inputs, share: Share) -> None:
     """
     if out.lower().endswith(_NOT_WRITTEN):
         raise ConfigError(
-            f"--out is {out!r}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
+            f"--out is {quoted(out)}; name it .csv, .jsonl or .parquet, or give a folder without suffix"
         )
     _refuse_input(out, inputs)
     if not is_one_file(out):

@@ -20,7 +20,7 @@ from diffagiqa.data.databases.listing import (
     number_columns,
 )
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import DatabaseError
+from diffagiqa.errors import DatabaseError, quoted
 
 # AIGCIQA2023: images 0.png .. 2399.png lie in this order of generators, 100 prompts, 4 images.
 GENERATORS_2023 = ("Controlnet", "DALLE", "Glide", "Lafite", "stable-diffusion", "Unidiffuser")
@@ -116,7 +116,7 @@ def _pictures_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]
 def _number(name: str, index: Path) -> int:
     number = name.partition("-")[0]
     if not number.isdigit() or int(number) >= PROMPTS_2023:
-        raise DatabaseError(f"{index} names {name!r}; expected names such as 042-3.png")
+        raise DatabaseError(f"{index} names {quoted(name)}; expected names such as 042-3.png")
     return int(number)
 
 

@@ -18,7 +18,7 @@ from diffagiqa.data.databases.listing import Source, build
 from diffagiqa.data.databases.named import EVALMI, Q_EVAL
 from diffagiqa.data.databases.raters import EVALMUSE, GENAI_BENCH
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import DatabaseError
+from diffagiqa.errors import DatabaseError, quoted
 
 DATABASES: dict[str, Source] = {
     source.name: source
@@ -57,7 +57,9 @@ def read_database(name: str, root: str | os.PathLike[str]) -> Database:
     """
     source = DATABASES.get(name)
     if source is None:
-        raise DatabaseError(f"{name!r} is no known database; known are {', '.join(DATABASES)}")
+        raise DatabaseError(
+            f"{quoted(name)} is no known database; known are {', '.join(DATABASES)}"
+        )
     folder = Folder(root)
     listing = source.read(folder)
     return build(

@@ -10,7 +10,7 @@ from diffagiqa.data.databases.choices import holds_choices, read_preferences
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.databases.loading import DATABASES, database_name, read_database, verified
 from diffagiqa.data.databases.table import read_table
-from diffagiqa.errors import ConfigError
+from diffagiqa.errors import ConfigError, quoted
 
 
 def open_databases(
@@ -58,7 +58,7 @@ def read_any(
         return read_database(name, root)
     if not Path(name).is_file():
         raise ConfigError(
-            f"{name!r} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
+            f"{quoted(name)} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
         )
     rated = own is not None and bool(own.labels)
     if holds_choices(name, ranks=not rated) or (pairs and not rated):
