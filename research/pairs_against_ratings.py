@@ -1,0 +1,89 @@
+"""Heads trained on pairs against heads trained on ratings: AGIQA-3K's quality, by prompt.
+
+    python research/pairs_against_ratings.py AGIQA3K CACHE [REPEATS]
+
+``CACHE``: as default_features.py writes it. Both heads have the default's layout and begin at random.
+Each prompt's ratings are turned into an order of its images, from which the pairs follow; only the
+order is kept. The test part is a fifth of the prompts; its SRCC is over all of its images.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from default_features import STAGES, WIDTHS, Ratings
+
+from diffagiqa.backbones.compact import SCALES
+from diffagiqa.data.preferences import groups_from_ratings
+from diffagiqa.evaluation.correlations import srcc
+from diffagiqa.model.config import TaskConfig
+from diffagiqa.pretrained import DEFAULT_MODEL, load_config
+from diffagiqa.training.config import TrainingConfig
+from diffagiqa.training.inputs import FeatureInputs
+from diffagiqa.training.train import train_heads
+
+TASKS = (TaskConfig("perception", use_text=False),)
+
+
+def cached(cache: Path, count: int, size: int) -> dict[str, torch.Tensor]:
+    """Stages of the images themselves by name, (N, 1, 1, C, size, size), means of the cached cells."""
+    grids = np.load(cache / "grids.npy", mmap_mode="r")[:count].astype(np.float32)
+    ends = np.cumsum(WIDTHS)
+    features = {}
+    for scale, number in zip(SCALES, (0, 1), strict=True):
+        for kind, end in enumerate(("", ".std")):
+            for stage, last, width in zip(STAGES, ends, WIDTHS, strict=True):
+                cells = torch.from_numpy(grids[:, number, kind, last - width : last])  # (N,C,16)
+                maps = cells.unflatten(2, (4, 4))
+                pooled = torch.nn.functional.adaptive_avg_pool2d(maps, size)
+                features[f"{scale}.{stage}{end}"] = pooled[:, None, None]
+    return features
+
+
+def main() -> None:
+    ratings = Ratings(Path(sys.argv[1]))
+    repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    torch.set_num_threads(1)
+    model = load_config(DEFAULT_MODEL)
+    features = cached(Path(sys.argv[2]), len(ratings.names), model.pyramid_size)
+    model = replace(
+        model, tasks=TASKS, prompting="none", features=tuple(features),
+        feature_channels=tuple(maps.shape[3] for maps in features.values()),
+        familiar_features=(), familiar_channels=(),
+    )  # fmt: skip
+    config = TrainingConfig(
+        model=model, epochs=12, min_steps=0, batch_size=64, patience=0, ema=0.98, weight_decay=0.1
+    )
+    labels = torch.tensor(ratings.labels[:, :1], dtype=torch.float32)
+    names = [ratings.prompts[number] for number in ratings.prompt]
+    results = []
+    for repeat in range(repeats):
+        prompts = np.random.default_rng(repeat).permutation(len(ratings.prompts))
+        tested = np.isin(ratings.prompt, prompts[: len(prompts) // 5])
+        train = np.flatnonzero(~tested & ratings.usable).tolist()
+        test = np.flatnonzero(tested & ratings.usable).tolist()
+        split = {"train": train, "validation": []}
+        known = np.where(np.isin(np.arange(len(names)), train), ratings.labels[:, 0], np.nan)
+        groups = groups_from_ratings(known, names, "perception")
+        row = []
+        for kind in ("ratings", "pairs"):
+            given = labels if kind == "ratings" else torch.full_like(labels, float("nan"))
+            fitted = train_heads(
+                features, given, split, replace(config, seed=repeat), tasks=TASKS,
+                groups=() if kind == "ratings" else groups, log=lambda text: None,
+            )  # fmt: skip
+            with torch.no_grad():
+                scores = FeatureInputs(features).scores(fitted.model, test, None)["perception"]
+            row.append(srcc(scores.numpy(), ratings.labels[test, 0]))
+        results.append(row)
+        print(f"repeat {repeat}: ratings {row[0]:.3f}, pairs {row[1]:.3f}", flush=True)
+    mean = np.mean(results, 0)
+    print(f"mean SRCC of {repeats} repeats: ratings {mean[0]:.3f}, pairs {mean[1]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
