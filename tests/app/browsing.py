@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def address(small_scorer: Scorer) -> Iterator[str]:
     models = Models(["first", "second"], lambda _: small_scorer)
     if SCREENSHOTS:
         models = Models()
-    page, found = launch(models, port=17861)
+    page, found = launch(models, port=free_port())
     yield found
     page.close()
 
@@ -157,6 +158,13 @@ def requested(browser: Any) -> set[str]:
         if sent and urlsplit(url).scheme in ("http", "https", "ws", "wss"):
             found.add(urlsplit(url).hostname)
     return found
+
+
+def free_port() -> int:
+    """One that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

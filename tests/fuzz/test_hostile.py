@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ class Decoding:
     limits = LIMITS
     batch_size, seed, fingerprint = 4, 0, "0" * 16
     config = ModelConfig()
+    backbone = SimpleNamespace(word_positions=lambda prompt, spans, long: [[0]] * len(spans))
 
     def prepare(self, data: Any) -> Any:
         return torch.zeros(decode_image(data, self.limits).shape[-1])
