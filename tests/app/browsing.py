@@ -127,7 +127,7 @@ def explain(browser: Any, tick: bool = True) -> None:
     until(
         browser,
         lambda b: (
-            "chance it is shown" in texts(b, "#words")
+            "without it, alignment" in texts(b, "#words")
             and b.find_element("css selector", "#seen img")
         ),
     )

@@ -123,8 +123,12 @@ def test_side_by_side(browser: Any, address: str, files: list[str], bare: str) -
     until(browser, lambda b: not texts(b, "#verdict"))
     find(browser, "#compare").click()
     until(browser, lambda b: "perception" in texts(b, "#verdict"))
-    seen = browser.find_elements("css selector", "img[alt^='Image ']")
-    assert len([image for image in seen if image.is_displayed()]) == 4  # as they are, and maps
+
+    def four_images(b: Any) -> bool:  # as they are, and maps
+        seen = b.find_elements("css selector", "img[alt^='Image ']")
+        return len([image for image in seen if image.is_displayed()]) == 4
+
+    until(browser, four_images)
     keep(browser, "app/side-by-side.png")
     clear(browser, "#image-A")
     clear(browser, "#image-B")
