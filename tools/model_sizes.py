@@ -2,14 +2,17 @@
 
 python tools/model_sizes.py                       # the table in docs/which-model.md
 python tools/model_sizes.py sdxl /tmp/sdxl        # a folder of random weights
-python tools/model_sizes.py sd35-medium /tmp/sd35 --without text_encoder_3
+    python tools/model_sizes.py sd35-medium /tmp/sd35 --without text_encoder_3
+python tools/model_sizes.py sdxl /tmp/sdxl --score # seconds and memory of one image, once written
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -139,13 +142,42 @@ def table() -> None:
         )
 
 
+def score(folder: Path) -> None:
+    """Load in bfloat16 and score one image of the default size, printing seconds and peak memory."""
+    from diffagiqa import Scorer
+    from diffagiqa.backbones.base import Prompts
+
+    began = time.perf_counter()
+
+    def say(what: str) -> None:
+        nonlocal began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
+        print(f"{what}: {time.perf_counter() - began:.1f} s, peak {peak:.1f} GB", flush=True)
+        began = time.perf_counter()
+
+    scorer = Scorer.untrained(str(folder), device="cpu", dtype="bfloat16")
+    say("load")
+    prompts = Prompts.stack(scorer.prompts(["a red fox in a green suit"]))
+    say("text encoders and prompt")
+    scorer.backbone.free_text_encoders()
+    size = scorer.config.image_size
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noises = scorer.runner.noises(size, size)
+    with torch.inference_mode():
+        for stage, _ in scorer.model.stages(image, prompts, scorer.backbone, noises):
+            say(stage)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=SIZES)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--without", nargs="*", default=())
+    parser.add_argument("--score", action="store_true")
     given = parser.parse_args()
     if given.name is None:
         table()
+    elif given.score:
+        score(given.folder)
     else:
         write(given.name, given.folder, weights=True, without=tuple(given.without))

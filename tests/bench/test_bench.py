@@ -47,6 +47,7 @@ def test_bench_measures_and_shows(
     )  # fmt: skip
     results = json.loads(json.dumps(results))
     assert all(stage["seconds"] > 0 for stage in results["stages"])
+    assert all(stage["flop"] >= 0 for stage in results["stages"])
     assert {s["name"] for s in results["stages"] if s["flop"]} >= {
         "image encoder",
         "features",

@@ -73,7 +73,8 @@ def bench(
     scorer = Scorer.from_pretrained(model, device=where, dtype=weights, batch_size=batch)
     size = scorer.config.image_size
     results |= {"image_size": size, "backbone": type(scorer.backbone).__name__}
-    images = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.stack([scorer.prepare(image) for image in noise])
     log("stages")
     results["peak_flops"] = matmul_peak(where, weights)
     results["stages"] = measure_stages(scorer, images, repeats)
@@ -105,8 +106,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
     flop: dict[str, float] = {}
     memory: dict[str, float] = {}
     for repeat in range(repeats + 2):
-        counter = FlopCounterMode(display=False)
-        before, sums = 0.0, dict.fromkeys(STAGES, 0.0)
+        sums = dict.fromkeys(STAGES, 0.0)
         stages = scorer.model.stages(
             on_device, batch, scorer.backbone, scorer.runner.noises(*images.shape[-2:])
         )
@@ -114,7 +114,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
             reset_peak(device)
             began = time.perf_counter()
             if repeat == 0:  # the counter slows what it counts, so this run is not timed
-                with counter:
+                with FlopCounterMode(display=False) as counter:
                     step = next(stages, None)
             else:
                 step = next(stages, None)
@@ -123,8 +123,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
                 break
             sums[step[0]] += time.perf_counter() - began
             if repeat == 0:
-                flop[step[0]] = flop.get(step[0], 0.0) + counter.get_total_flops() - before
-                before = counter.get_total_flops()
+                flop[step[0]] = flop.get(step[0], 0.0) + counter.get_total_flops()
             memory[step[0]] = max(memory.get(step[0], 0), peak_device(device) or peak_resident())
         if repeat > 1:  # the first without the counter warms up
             for stage, value in sums.items():
