@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from diffagiqa.data.atomic import whole_file
@@ -137,6 +137,10 @@ class RowWriter:
                     self._parquet.close()
         except Exception as fault:
             raise fault if within or isinstance(fault, TableError) else self._unwritten(fault)  # noqa: B904
+        finally:
+            if self._parquet is not None:
+                with suppress(Exception):  # after a fault its file is gone
+                    self._parquet.close()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; columns it lacks are empty, and a column of its own is a TableError."""
