@@ -191,6 +191,9 @@ def test_names_in_another_unicode_form(
     assert load_table(tmp_path / "t.csv", columns).table["path"].tolist() == [save(name)]
     matched = read_samples([str(tmp_path / save(name))], prompts_file=str(tmp_path / "t.csv"))
     assert [sample.prompt for sample in matched] == ["x"]
+    for given in (tmp_path / write(name), (tmp_path / write(name)).parent):
+        (sample,) = read_samples([str(given)])
+        assert Path(sample.image).is_file()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there, such paths are full ones")

@@ -105,7 +105,18 @@ def test_folder_order(tmp_path):
 
 
 def test_what_is_passed_over_is_counted(tmp_path):
-    tree(tmp_path, "a.jfif", "b.JPE", "c.heic", "d.HEIC", "e", "in/f.csv", "in/g.txt", ".h.heic")
+    tree(
+        tmp_path,
+        "a.jfif",
+        "b.JPE",
+        "c.heic",
+        "d.HEIC",
+        "e",
+        "in/f.csv",
+        "in/g.txt",
+        "a.xmp",
+        ".h.heic",
+    )
     assert relative(tmp_path, find_files(str(tmp_path))) == ["a.jfif", "b.JPE"]
     assert passed_over([str(tmp_path), "s.csv"]) == {".heic": 2, "": 1, ".csv": 1}
     assert passed_over([str(tmp_path)], recursive=False) == {".heic": 2, "": 1}

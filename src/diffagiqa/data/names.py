@@ -38,7 +38,8 @@ def locate(name: str, folder: str, confined: bool = False) -> str:
     path = name if full else _join(folder, name.replace(os.sep, "/"))
     if protocol(path):
         return path if full else _join(folder, name.replace("\\", "/"))
-    if (name.isascii() and "\\" not in name and name[1:2] != ":") or os.path.lexists(path):
+    plain = path.isascii() and "\\" not in name and name[1:2] != ":"
+    if plain or os.path.lexists(path):
         return path
     if not full and _WINDOWS.match(name):
         raise TableError(
@@ -46,7 +47,7 @@ def locate(name: str, folder: str, confined: bool = False) -> str:
             "give it relative to the table or to a root."
         )
     path = path if full else _join(folder, name.replace("\\", "/"))
-    return _in_other_letters(path) or path
+    return in_other_letters(path) or path
 
 
 def _join(folder: str, name: str) -> str:
@@ -61,7 +62,7 @@ def _join(folder: str, name: str) -> str:
     )
 
 
-def _in_other_letters(path: str) -> str | None:
+def in_other_letters(path: str) -> str | None:
     """What a path means with composed or decomposed letters in its parts; None where nothing is there."""
     here = ""
     for part in Path(path).parts:

@@ -16,7 +16,7 @@ from diffagiqa.data.cells import cell_text
 from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.lines import MAX_LINE, LongLineError, is_utf8, next_line, open_text
-from diffagiqa.data.names import NameIndex, locate
+from diffagiqa.data.names import NameIndex, in_other_letters, locate
 from diffagiqa.data.prompts import clean_prompt, plain_prompt, sidecar_prompt
 from diffagiqa.data.records import Record, TableReader, json_record
 from diffagiqa.data.samples import (
@@ -145,10 +145,12 @@ def _expand(
     item: str, recursive: bool, columns: Columns, limits: ImageLimits, out: str | None
 ) -> Iterator[Sample]:
     try:
-        local_path(item)
+        path = local_path(item)
     except TableError as fault:  # this row cannot be scored, others can
         yield _bare(item, str(fault))
         return
+    if path is not None and not os.path.lexists(path):
+        item = in_other_letters(path) or item
     for file in find_files(item, recursive, out):
         yield from _file_samples(file, columns, limits)
 
