@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from conftest import small_config
@@ -9,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from diffagiqa import Scorer
-from diffagiqa.accel.fold import for_inference
+from diffagiqa.accel.fold import fold
 from diffagiqa.backbones.base import Prompts
 from diffagiqa.model.pyramid import PyramidLevel
 from diffagiqa.model.repeated import conv_of_repeated, repeat_ratio
@@ -71,7 +73,7 @@ def test_folding_changes_no_score() -> None:
         name: torch.randn(4, 2 * 128, side, side, dtype=torch.float64).view(8, 128, side, side)
         for name, side in zip(model.config.features, (4, 8, 8, 8, 16), strict=True)
     }
-    folded = for_inference(model)
+    folded = fold(copy.deepcopy(model))
     assert not any(isinstance(m, nn.BatchNorm2d | nn.Dropout) for m in folded.modules())
     wanted, found = model.score_features(features), folded.score_features(features)
     for task in wanted:
@@ -82,11 +84,11 @@ def test_prompters_that_change_nothing_share_a_pass() -> None:
     config = small_config()
     scorer = Scorer.untrained(config.backbone, config, device="cpu", dtype="float32")
     image = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    assert for_inference(scorer.model).prompters.keys() == scorer.model.prompters.keys()
+    assert fold(copy.deepcopy(scorer.model)).prompters.keys() == scorer.model.prompters.keys()
     for prompter in scorer.model.prompters.values():
         nn.init.zeros_(prompter.conv2.weight)
         nn.init.zeros_(prompter.conv2.bias)
-    folded = for_inference(scorer.model)
+    folded = fold(copy.deepcopy(scorer.model))
     assert len(folded.prompters) == 1
     prompts = Prompts.stack(scorer.prompts(["a fox", "a cat"]))
     outputs = [

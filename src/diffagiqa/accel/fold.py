@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -12,16 +10,11 @@ from diffagiqa.model.prompter import NoPrompter, VisualPrompter
 from diffagiqa.model.scoring import SHARED, DiffAGIQA
 
 
-def for_inference(model: DiffAGIQA) -> DiffAGIQA:
-    """A copy whose batch normalisation is part of the convolutions before it; dropout is gone.
-
-    The scores are the same up to rounding (1e-6 in float32). The copy cannot be trained or saved.
-    """
-    return fold(copy.deepcopy(model))
-
-
 def fold(model: DiffAGIQA, dtype: torch.dtype | None = None) -> DiffAGIQA:
-    """``for_inference`` in place; ``dtype`` is that of the spatial convolutions afterwards.
+    """Make batch normalisation part of the convolutions before it and drop dropout, in place.
+
+    The scores are the same up to rounding (1e-6 in float32); the model cannot be trained or saved any
+    more. ``dtype`` is that of the spatial convolutions afterwards.
 
     Pyramid and fusion take most of the trained parts' time and memory. Prompters and regressors
     stay as they are: there a half-precision step of 1/256 would show in the score.

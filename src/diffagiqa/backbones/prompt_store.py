@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 
 from diffagiqa.backbones.base import Prompts
+from diffagiqa.data.atomic import write_file
 
 
 class PromptStore:
@@ -36,14 +35,11 @@ class PromptStore:
 
     def write(self, text: str, prompt: Prompts) -> None:
         """Keep the encoding of a prompt; other processes see all of it or nothing."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         file = self._file(text)
         file.parent.mkdir(parents=True, exist_ok=True)
         tensors = {"text": prompt.text, "words": prompt.words}
         if prompt.pooled is not None:
             tensors["pooled"] = prompt.pooled
-        handle, written = tempfile.mkstemp(dir=file.parent)
-        os.close(handle)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, written)
-        os.replace(written, file)
+        write_file(file, save({name: tensor.contiguous() for name, tensor in tensors.items()}))

@@ -41,12 +41,10 @@ class Defect:
     Attributes:
         function: the global one takes (image, severity, rng), the local one a region too.
         kind: whether it acts on the whole picture or in a region.
-        salience: how much it annoys at severity 1, relative to the others; set by hand.
     """
 
     function: Callable[..., Array | tuple[Array, Array]]
     kind: Literal["global", "local"]
-    salience: float
 
     def __call__(
         self,
@@ -97,22 +95,22 @@ def _to_bytes(image: Array | tuple[Array, Array]) -> NDArray[np.uint8]:
 
 
 DEFECTS: Mapping[str, Defect] = {
-    "blur": Defect(distortions.blur, "global", 1.0),
-    "oversmoothing": Defect(distortions.oversmoothing, "global", 0.7),
-    "sensor noise": Defect(distortions.sensor_noise, "global", 0.9),
-    "latent noise": Defect(distortions.latent_noise, "global", 1.0),
-    "checkerboard": Defect(distortions.checkerboard, "global", 0.9),
-    "patch seams": Defect(distortions.patch_seams, "global", 0.9),
-    "colour drift": Defect(distortions.colour_drift, "global", 0.7),
-    "oversaturation": Defect(distortions.oversaturation, "global", 0.75),
-    "warped geometry": Defect(distortions.warped_geometry, "global", 0.9),
-    "ghosting": Defect(distortions.ghosting, "global", 0.8),
-    "low detail": Defect(distortions.low_detail, "global", 1.0),
-    "jpeg": Defect(distortions.jpeg, "global", 0.85),
-    "ringing": Defect(distortions.ringing, "global", 0.8),
-    "melted part": Defect(local_damages.melted_part, "local", 1.0),
-    "duplicated part": Defect(local_damages.duplicated_part, "local", 0.8),
-    "missing part": Defect(local_damages.missing_part, "local", 0.9),
+    "blur": Defect(distortions.blur, "global"),
+    "oversmoothing": Defect(distortions.oversmoothing, "global"),
+    "sensor noise": Defect(distortions.sensor_noise, "global"),
+    "latent noise": Defect(distortions.latent_noise, "global"),
+    "checkerboard": Defect(distortions.checkerboard, "global"),
+    "patch seams": Defect(distortions.patch_seams, "global"),
+    "colour drift": Defect(distortions.colour_drift, "global"),
+    "oversaturation": Defect(distortions.oversaturation, "global"),
+    "warped geometry": Defect(distortions.warped_geometry, "global"),
+    "ghosting": Defect(distortions.ghosting, "global"),
+    "low detail": Defect(distortions.low_detail, "global"),
+    "jpeg": Defect(distortions.jpeg, "global"),
+    "ringing": Defect(distortions.ringing, "global"),
+    "melted part": Defect(local_damages.melted_part, "local"),
+    "duplicated part": Defect(local_damages.duplicated_part, "local"),
+    "missing part": Defect(local_damages.missing_part, "local"),
 }
 # Kept from training by every split but "all" and "test-defects": two global, one local.
 HELD_OUT_DEFECTS = ("ghosting", "checkerboard", "duplicated part")
