@@ -82,6 +82,7 @@ def test_a_gpu_has_the_next_batch_before_it_is_waited_for(
 
     monkeypatch.setattr(small_scorer, "launch", recorded)
     monkeypatch.setattr(Scorer, "ahead", 1)
+    monkeypatch.setattr("diffagiqa.rows.batches_at_once", lambda _: 1)  # as on a GPU
     many = paths[1:2] * (2 * small_scorer.batch_size)
     sizes = [len(rows) for rows in score_files(small_scorer, many, "", tmp_path / "s.csv")]
     assert sizes == [small_scorer.batch_size] * 2
