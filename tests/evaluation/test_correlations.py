@@ -183,7 +183,10 @@ def test_a_fit_is_never_below_no_fit(parameters: int, monkeypatch: pytest.Monkey
         predicted, mos = weak(seed)
         found = plcc_fitted(predicted, mos, parameters)
         assert found.plcc >= abs(plcc(predicted, mos)) - 1e-6, seed
-        assert found == plcc_fitted(predicted, mos, parameters), seed
+        again = plcc_fitted(predicted, mos, parameters)
+        # Where a runaway fit is cut off depends on the sums' last bits, and those on where arrays lie.
+        assert found.plcc == pytest.approx(again.plcc, abs=1e-6), seed
+        assert found.reason == again.reason, seed
 
 
 def test_a_fit_that_was_good_is_the_same() -> None:
