@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +38,18 @@ def test_a_collector_that_was_off_stays_off() -> None:
     with collector_at_rest():
         pass
     assert not gc.isenabled()
+
+
+def test_what_a_single_score_does_not_need_is_not_imported(tmp_path: Path) -> None:
+    image = Path(__file__).parent / "reference" / "image0.png"
+    program = f"""
+import sys
+from diffagiqa.cli.main import run
+code = run(["score", {str(image)!r}, "--prompt", "a red fox"])
+heavy = {{"torch._dynamo", "transformers", "diffusers", "pandas", "pyarrow", "scipy", "matplotlib"}}
+print("imported:", code, sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert "imported: 0 []" in done.stdout, done.stdout + done.stderr

@@ -8,24 +8,9 @@ import pytest
 import torch
 from diffusers.models.resnet import ResnetBlock2D
 
-from diffagiqa.accel.fused import (
-    FusedGroupNorm,
-    FusedResnet,
-    enable_fused,
-    fault_of_kernels,
-    fuse,
-    fuse_where_supported,
-    uses_kernels,
-)
+from diffagiqa import accel
+from diffagiqa.accel.fused import FusedGroupNorm, FusedResnet, fault_of_kernels, fuse
 from diffagiqa.backbones.unet import StableDiffusion
-
-CPU = torch.device("cpu")
-
-
-class OnGpu:
-    """All that ``uses_kernels`` asks of maps."""
-
-    is_cuda = True
 
 
 def test_a_fused_network_is_the_same_on_a_cpu(backbone: StableDiffusion) -> None:
@@ -36,16 +21,8 @@ def test_a_fused_network_is_the_same_on_a_cpu(backbone: StableDiffusion) -> None
     assert not {torch.nn.GroupNorm, ResnetBlock2D} & kinds
     assert network.state_dict().keys() == backbone.image_encoder.encoder.state_dict().keys()
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
+    with torch.no_grad():  # the same operations on the same shapes
         assert torch.equal(network(images), backbone.image_encoder.encoder(images))
-
-
-def test_kernels_are_used_on_a_gpu_until_they_are_switched_off() -> None:
-    norm = FusedGroupNorm.of(torch.nn.GroupNorm(4, 8))
-    assert uses_kernels(norm, OnGpu())  # type: ignore[arg-type]
-    assert not uses_kernels(norm, torch.zeros(1, 8, 2, 2))
-    enable_fused(norm, False)
-    assert not uses_kernels(norm, OnGpu())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -70,44 +47,24 @@ def test_a_block_of_another_kind_stays_what_it_is(options: dict[str, object]) ->
     assert [type(block) for block in network] == [FusedResnet, ResnetBlock2D]
 
 
-def blocks() -> tuple[torch.nn.Module, torch.nn.Module]:
-    """A block of diffusers, its input's channels taken over by a convolution, and the same fused."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        plain = ResnetBlock2D(in_channels=32, out_channels=64, temb_channels=16)
-    plain = plain.eval().requires_grad_(False)
-    own = copy.deepcopy(plain)
-    fuse_where_supported(own, CPU)
-    assert type(own) is FusedResnet
-    return plain, own
+def test_a_cpu_and_a_gpu_without_kernels_leave_a_network_as_it_is(
+    backbone: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fault_of_kernels(torch.device("cpu")) == "no CUDA device"
 
+    class OnGpu(StableDiffusion):
+        device = torch.device("cuda")
 
-def test_on_a_cpu_a_block_works_in_place_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, own = blocks()
-    assert fault_of_kernels(CPU) == "no CUDA device"
-    generator = torch.Generator().manual_seed(0)
-    hidden, time = (
-        torch.randn(2, 32, 8, 8, generator=generator),
-        torch.randn(2, 16, generator=generator),
-    )
-    before = hidden.clone(), time.clone()
-    wanted = plain(hidden, time)
-    with torch.no_grad():
-        assert torch.equal(own(hidden, time), wanted)
-    assert torch.equal(hidden, before[0])
-    assert torch.equal(time, before[1])
-    # With a gradient too, through the same operations.
-    given, same = hidden.clone().requires_grad_(), hidden.clone().requires_grad_()
-    own(given, time).square().sum().backward()
-    plain(same, time).square().sum().backward()
-    torch.testing.assert_close(given.grad, same.grad)
-    enable_fused(own, False)
-    monkeypatch.setattr(FusedResnet, "_in_place", None)
-    assert torch.equal(own(hidden, time), wanted)
-
-
-def test_a_gpu_without_kernels_leaves_a_network_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = copy.deepcopy(backbone)
+    accel.accelerate(loaded)
+    loaded.__class__ = OnGpu
     monkeypatch.setattr("diffagiqa.accel.fused.fault_of_kernels", lambda device: "no Triton")
-    network = torch.nn.Sequential(torch.nn.GroupNorm(4, 8))
-    fuse_where_supported(network, torch.device("cuda"))
-    assert type(network[0]) is torch.nn.GroupNorm
+    accel.accelerate(loaded)
+    assert not any(isinstance(module, FusedGroupNorm) for module in loaded.modules())
+    monkeypatch.setattr("diffagiqa.accel.fused.fault_of_kernels", lambda device: "")
+    monkeypatch.setenv("DIFFAGIQA_ACCEL", "0")
+    accel.accelerate(loaded)
+    assert not any(isinstance(module, FusedGroupNorm) for module in loaded.modules())
+    monkeypatch.setenv("DIFFAGIQA_ACCEL", "1")
+    accel.accelerate(loaded)
+    assert sum(isinstance(module, FusedResnet) for module in loaded.modules()) > 8

@@ -17,6 +17,7 @@ from diffagiqa.backbones.compact import (
     word_spans,
 )
 from diffagiqa.backbones.prompt_fit import word_statistics
+from diffagiqa.backbones.tensors import read_tensors
 from diffagiqa.errors import BackboneError, ConfigError
 
 FOLDER = Path(__file__).parents[2] / "src/diffagiqa/weights/compact"
@@ -111,6 +112,21 @@ def test_sentences_agree_with_the_original(backbone):
     expected = [-0.0538, -0.0108, 0.0279, 0.0471, 0.0380, 0.0498, 0.0214, 0.0169]
     (found,) = backbone.encode_prompts([PROMPT])
     np.testing.assert_allclose(found.pooled[: len(expected)].numpy(), expected, atol=1e-3)
+
+
+def test_the_text_encoder_is_the_bert_that_transformers_computes():
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        num_hidden_layers=6, hidden_size=384, num_attention_heads=12, intermediate_size=1536
+    )
+    bert = BertModel(config, add_pooling_layer=False).double().eval()
+    weights = dict(read_tensors(FOLDER / "text" / "model.safetensors", torch.float64))
+    bert.load_state_dict(weights, strict=False)  # position_ids, in some versions
+    ours = load_compact(FOLDER, dtype=torch.float64).text_encoder
+    ids = torch.randint(0, 30522, (2, 17), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids), bert(ids).last_hidden_state, rtol=1e-9, atol=1e-9)
 
 
 def test_words_are_encoded_alone_and_grammar_is_marked(backbone):

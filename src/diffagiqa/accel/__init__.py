@@ -6,7 +6,7 @@ measurements), needs no private operator, and has its plain twin in a test.
 | accelerator | where | what it does |
 |---|---|---|
 | ``fold`` | every device, when scoring | batch normalisation inside the convolutions |
-| ``fused`` | Stable Diffusion's networks | residual blocks by Triton kernels on CUDA, in place on a CPU |
+| ``fused`` | CUDA, Stable Diffusion's networks | residual blocks by the Triton kernels of ``kernels`` |
 | ``graphs`` | CUDA, an image scored alone | the forward pass is replayed as a CUDA graph |
 """
 
@@ -29,13 +29,13 @@ def accelerate(backbone: Backbone) -> Backbone:
 
     For scoring and training alike: gradients to the images stay. Scores change by rounding at most.
     """
+    offloaded = backbone.execution_device is not None  # weights come and go
+    if not enabled() or offloaded or backbone.device.type != "cuda":
+        return backbone
+    from diffagiqa.accel.fused import fault_of_kernels, fuse
     from diffagiqa.backbones.unet import StableDiffusion
 
-    if not enabled() or backbone.execution_device is not None:  # weights come and go
-        return backbone
-    if isinstance(backbone, StableDiffusion):
-        from diffagiqa.accel.fused import fuse_where_supported
-
-        for network in (backbone.unet, backbone.image_encoder):
-            fuse_where_supported(network, backbone.device)
+    if isinstance(backbone, StableDiffusion) and not fault_of_kernels(backbone.device):
+        fuse(backbone.unet)
+        fuse(backbone.image_encoder)
     return backbone

@@ -1,7 +1,6 @@
-"""Residual blocks and group norms of a frozen diffusers network, with fewer passes over memory.
+"""Residual blocks and group norms of a frozen diffusers network by ``kernels.py``, forward and backward.
 
-On a CUDA device by ``kernels.py``, in the forward and in the backward pass, where Triton is there and
-can build them. On a CPU in place: the same operations, without the copies that each of them would make.
+On a CUDA device where Triton can build them; a network that was fused computes as before elsewhere.
 """
 
 from __future__ import annotations
@@ -20,22 +19,17 @@ from torch.nn import functional as F
 class FusedGroupNorm(nn.GroupNorm):
     """The same norm in one pass that reads and one that writes, for maps laid out channels last."""
 
-    enabled = True
-
     @classmethod
     def of(cls, norm: nn.GroupNorm) -> FusedGroupNorm:
         """The same norm, holding the same parameters."""
-        own = cls(norm.num_groups, norm.num_channels, norm.eps, device="meta")
-        own.weight, own.bias = norm.weight, norm.bias
-        return own.train(norm.training)
+        fused = cls(norm.num_groups, norm.num_channels, norm.eps, device="meta")
+        fused.weight, fused.bias = norm.weight, norm.bias
+        return fused.train(norm.training)
 
     def forward(self, maps: Tensor, before: Tensor | None = None, silu: bool = False) -> Tensor:
         """(B, C, ...) -> the same; ``before`` (C,) or (B, C) is added first, ``silu`` is taken last."""
-        if not uses_kernels(self, maps) or self.weight.requires_grad:
-            if before is not None:
-                maps = maps + before.reshape(-1, before.shape[-1], *[1] * (maps.ndim - 2))
-            found = super().forward(maps)
-            return F.silu(found, inplace=not torch.is_grad_enabled()) if silu else found
+        if self.weight.requires_grad or not uses_kernels(maps):
+            return super().forward(maps)
         return _like(_GroupNorm.apply(_tokens(maps), self, before, silu), maps)  # type: ignore[no-untyped-call]
 
     def normalised(self, tokens: Tensor, before: Tensor | None, silu: bool) -> Any:
@@ -85,27 +79,11 @@ class _BiasedSum(torch.autograd.Function):
 class FusedResnet(ResnetBlock2D):
     """diffusers' residual block; biases, norms, activations and the sum take five passes, not fifteen."""
 
-    enabled = True
-
     def forward(self, hidden: Tensor, temb: Any = None, *args: Any, **kw: Any) -> Tensor:  # type: ignore[override]
         """(B, C, H, W), and (B, T) of the timestep in a U-Net -> (B, O, H, W)."""
-        if self.conv1.weight.requires_grad or not self.enabled:
+        learns = any(parameter.requires_grad for parameter in self.parameters())
+        if learns or not uses_kernels(hidden):
             return super().forward(hidden, temb, *args, **kw)  # type: ignore[no-any-return]
-        return (self._by_kernels if uses_kernels(self, hidden) else self._in_place)(hidden, temb)
-
-    def _in_place(self, hidden: Tensor, temb: Any) -> Tensor:
-        inner = self.norm1(hidden, silu=True)
-        inner = self.conv1(inner)  # a line each, so that what went in is freed
-        if temb is not None and self.time_emb_proj is not None:
-            inner += self.time_emb_proj(F.silu(temb))[:, :, None, None]
-        inner = self.norm2(inner, silu=True)
-        inner = self.conv2(inner)
-        if self.conv_shortcut is not None:
-            hidden = self.conv_shortcut(hidden)
-        inner += hidden
-        return inner  # type: ignore[no-any-return]
-
-    def _by_kernels(self, hidden: Tensor, temb: Any) -> Tensor:
         inner = _without_bias(self.conv1, self.norm1(hidden, silu=True))
         before = self.conv1.bias
         if temb is not None and self.time_emb_proj is not None:
@@ -130,16 +108,9 @@ def fuse(network: nn.Module) -> None:
             module.__class__ = FusedResnet  # it adds no state, and a copy would need every option
 
 
-def enable_fused(network: nn.Module, enabled: bool) -> None:
-    """Let a network that was ``fuse``d take fewer passes, or compute as it did before."""
-    for module in network.modules():
-        if isinstance(module, (FusedGroupNorm, FusedResnet)):
-            module.enabled = enabled
-
-
-def uses_kernels(module: FusedGroupNorm | FusedResnet, maps: Tensor) -> bool:
-    """Whether this module uses the kernels for these maps."""
-    return module.enabled and maps.is_cuda
+def uses_kernels(maps: Tensor) -> bool:
+    """Whether a fused module uses the kernels for these maps."""
+    return maps.is_cuda
 
 
 @lru_cache(maxsize=8)
@@ -161,12 +132,6 @@ def fault_of_kernels(device: torch.device) -> str:
             return f"Triton cannot build them: {type(fault).__name__}: {fault}"[:200]
         same = torch.allclose(found.transpose(1, 2), wanted, atol=1e-4)
     return "" if same else "they give other numbers than PyTorch's own"
-
-
-def fuse_where_supported(network: nn.Module, device: torch.device) -> None:
-    """``fuse`` on a CPU, and where the kernels work on this GPU."""
-    if device.type == "cpu" or not fault_of_kernels(device):
-        fuse(network)
 
 
 def _is_plain(block: Any) -> bool:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa.backbones.base import Backbone, Defaults, Encoded, Prompts
 from diffagiqa.backbones.efficientnet import CHANNELS, HEAD, MULTIPLE, STEM, EfficientNetLite
+from diffagiqa.backbones.minilm import MiniLM, from_bert
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.backbones.prompt_fit import WAYS, WORD_STATISTICS, PromptFit, word_statistics
 from diffagiqa.backbones.tensors import read_tensors
@@ -42,11 +43,6 @@ EACH_WORD = "fit.each_word"
 """Cosines of every position with every row of ``Prompts.text``, (B, L, h, w)."""
 MOST_TOKENS = 256
 """Of a prompt: MiniLM was trained on texts up to this length."""
-MINILM: dict[str, Any] = {
-    "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
-    "intermediate_size": 1536, "max_position_embeddings": 512,
-}  # fmt: skip
-"""The text encoder's sizes: all-MiniLM-L6-v2's, whatever a folder holds."""
 ROWS = 16
 """``Prompts.text`` has a multiple of this many rows, so that most prompts share a batch."""
 # Grammar only: leaving these out says nothing about the image.
@@ -71,15 +67,15 @@ class CompactBackbone(Backbone):
         self,
         *,
         image: EfficientNetLite,
-        text_encoder: Any,
+        text_encoder: MiniLM,
         tokenizer: Any,
         fit: PromptFit,
         name: str = "",
     ) -> None:
-        """``text_encoder``: a transformers ``BertModel``; ``tokenizer``: a ``tokenizers.Tokenizer``."""
+        """``tokenizer``: a ``tokenizers.Tokenizer``."""
         super().__init__(name)
         self.image = image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.text_encoder: Any = text_encoder
+        self.text_encoder = text_encoder
         self.tokenizer = tokenizer
         tokenizer.no_padding()  # the file's own rules are for batches of sentences
         tokenizer.no_truncation()
@@ -136,9 +132,7 @@ class CompactBackbone(Backbone):
         if long_prompts == "truncate":
             pieces = pieces[:1]
         states = [
-            self.text_encoder(
-                input_ids=torch.tensor([[ids[0], *piece, ids[-1]]], device=self.device)
-            ).last_hidden_state[0]
+            self.text_encoder(torch.tensor([[ids[0], *piece, ids[-1]]], device=self.device))[0]
             for piece in pieces
         ]
         return F.normalize(torch.cat(states).mean(0), dim=0).cpu()
@@ -283,21 +277,17 @@ def load_compact(
     Raises ``BackboneError`` naming what is missing.
     """
     from tokenizers import Tokenizer
-    from transformers import BertConfig, BertModel
 
     if torch.device(device).type == "cpu" and dtype != torch.float64:
         dtype = torch.float32
-    image, fit = EfficientNetLite(), PromptFit()
+    image, text, fit = EfficientNetLite(), MiniLM(), PromptFit()
     try:
-        text = BertModel(BertConfig(**MINILM), add_pooling_layer=False)
         tokenizer = Tokenizer.from_file(str(folder / "text" / "tokenizer.json"))
-        parts: list[tuple[nn.Module, Path]] = [
-            (image, folder / "image.safetensors"), (text, folder / "text" / "model.safetensors"),
-        ]  # fmt: skip
+        image.load_state_dict(dict(read_tensors(folder / "image.safetensors", dtype)))
+        weights = dict(read_tensors(folder / "text" / "model.safetensors", dtype))
+        text.load_state_dict(from_bert(weights), assign=True)
         if not untrained:
-            parts.append((fit, folder / "fit.safetensors"))
-        for module, file in parts:
-            module.load_state_dict(dict(read_tensors(file, dtype)))
+            fit.load_state_dict(dict(read_tensors(folder / "fit.safetensors", dtype)))
     except Exception as error:  # the files may be anybody's
         raise BackboneError(
             f"the backbone in {folder} cannot be loaded ({reason_of(error)}); expected "
