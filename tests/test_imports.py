@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import diffagiqa
 
@@ -71,6 +74,33 @@ def test_imports_point_one_way() -> None:
             if RANK[other] >= RANK[package]:
                 wrong.append(f"{file.relative_to(SOURCE)} imports {other}")
     assert not wrong
+
+
+def files_imported(file: Path) -> set[str]:
+    """Modules of ours that a file imports, by full name: inside functions too, not for types alone."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diffagiqa"):
+            modules |= {node.module or ""} | {f"{node.module}.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+    return modules
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    files = {
+        ".".join(("diffagiqa", *file.relative_to(SOURCE).with_suffix("").parts)): file
+        for file in SOURCE.rglob("*.py")
+        if file.stem not in ("__init__", "__main__")
+    }
+    graph = {name: files_imported(file) & set(files) - {name} for name, file in files.items()}
+    with pytest.raises(CycleError):  # what the check below would say of a circle
+        TopologicalSorter({"a": {"b"}, "b": {"a"}}).prepare()
+    TopologicalSorter(graph).prepare()
 
 
 def test_help_loads_no_heavy_library() -> None:

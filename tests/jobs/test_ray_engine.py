@@ -19,7 +19,7 @@ from diffagiqa.jobs.job import Layout
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec
-from diffagiqa.jobs.ray_engine import ChunkScorer, RayEngine, pickled_chunks
+from diffagiqa.jobs.ray_engine import ChunkScorer, RayEngine
 
 ray = pytest.importorskip("ray")
 
@@ -126,6 +126,8 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
     done = Done(layout.share, layout.chunks_per_part, frozenset([0]), frozenset([4]))
     worker = ChunkScorer(spec, spec.describe(), fallback="", threads=2)
     rows = []
+    from diffagiqa.jobs.ray_source import pickled_chunks
+
     for chunk in pickled_chunks(Inputs((str(pictures),)), layout, done):
         batch = {name: np.array(values, dtype=object) for name, values in chunk.items()}
         result = worker(batch)

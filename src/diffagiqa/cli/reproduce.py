@@ -74,8 +74,7 @@ def reproduce(
     """
     from diffagiqa.errors import ConfigError
     from diffagiqa.training.config import override
-    from diffagiqa.training.protocols import protocols_table
-    from diffagiqa.training.report import differences, render
+    from diffagiqa.training.report import differences, protocols_table, render
     from diffagiqa.training.reproduce import reproduce as run_all
 
     flags = {

@@ -18,7 +18,7 @@ from typing import Any
 
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks
+from diffagiqa.jobs.job import ChunkResult, Layout
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec, arithmetic
 from diffagiqa.jobs.ray_cluster import cluster_address, join_cluster
@@ -131,17 +131,6 @@ class ChunkScorer:
         decode = partial(decode_sample, self.scorer, fallback=self.fallback)
         decoded = list(self.pool.map(decode, pickle.loads(samples)))
         return json.dumps(PendingRows(self.scorer, decoded, self.scorer.launch).result()).encode()
-
-
-def pickled_chunks(inputs: Inputs, layout: Layout, done: Done) -> Iterator[dict[str, list[Any]]]:
-    """Chunks as rows of a table; those that are done come without samples."""
-    for chunk, is_done in own_chunks(inputs, layout, done):
-        yield {
-            "chunk": [chunk.index],
-            "digest": [chunk.digest],
-            "count": [chunk.rows],
-            "samples": [b"" if is_done else pickle.dumps(chunk.samples)],
-        }
 
 
 def _range(workers: str) -> tuple[int, int]:

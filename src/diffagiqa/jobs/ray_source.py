@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,8 @@ from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import Layout
+from diffagiqa.jobs.job import Layout, own_chunks
 from diffagiqa.jobs.journal import Done
-from diffagiqa.jobs.ray_engine import pickled_chunks
 
 SCHEMA = pa.schema(
     [
@@ -48,3 +48,14 @@ class ChunkSource(Datasource):
                 yield pa.table(chunk, schema=SCHEMA)
 
         return [ReadTask(read, BlockMetadata(None, None, None, None))]
+
+
+def pickled_chunks(inputs: Inputs, layout: Layout, done: Done) -> Iterator[dict[str, list[Any]]]:
+    """Chunks as rows of a table; those that are done come without samples."""
+    for chunk, is_done in own_chunks(inputs, layout, done):
+        yield {
+            "chunk": [chunk.index],
+            "digest": [chunk.digest],
+            "count": [chunk.rows],
+            "samples": [b"" if is_done else pickle.dumps(chunk.samples)],
+        }

@@ -159,7 +159,7 @@ def build_app(
 ) -> FastAPI:
     """The ASGI application around a backend; every answer holds ``notice``."""
     gate = gate or Gate(settings.max_queue)
-    metrics = Metrics(gate)
+    metrics = Metrics(gate.most, lambda: gate.open)
     app = FastAPI(
         title="diffagiqa",
         version=__version__,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from diffagiqa.serving.requests import Refused
-
-if TYPE_CHECKING:
-    from diffagiqa.serving.app import Gate
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -20,7 +17,7 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 class Metrics:
     """Requests by status, their duration, images by outcome, and the open requests."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, queue_limit: int, open_requests: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         settings: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
@@ -31,17 +28,17 @@ class Metrics:
         )
         self.images = Counter("diffagiqa_images", "Images by outcome.", ["outcome"], **settings)
         Gauge("diffagiqa_open_requests", "Requests being served.", **settings).set_function(
-            lambda: gate.open
+            open_requests
         )
-        Gauge("diffagiqa_queue_limit", "Most requests at a time.", **settings).set(gate.most)
+        Gauge("diffagiqa_queue_limit", "Most requests at a time.", **settings).set(queue_limit)
 
     async def timed(self, answer: Callable[[], Awaitable[Any]]) -> Any:
         """Await an answer and count it by its status."""
         begin, status = time.monotonic(), 500
         try:
-            found = await answer()
-            status = found.status_code
-            return found
+            response = await answer()
+            status = response.status_code
+            return response
         except Refused as fault:
             status = fault.status
             raise

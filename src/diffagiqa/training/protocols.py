@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from diffagiqa.data.splits import SplitFacts, generator_family, split_facts
-from diffagiqa.evaluation.protocol import AGREEMENT
-from diffagiqa.evaluation.tables import NAMES, markdown, number
 
 if TYPE_CHECKING:
     from diffagiqa.data.samples import Sample
-    from diffagiqa.training.reproduce import Repeats
 
 PROTOCOLS = {
     "prompt": "by prompt: no prompt on both sides",
@@ -60,23 +57,3 @@ def facts_text(results: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"{how}: on average {100 * share:.0f} % of the test rows have a prompt that is in training"
     )
-
-
-def protocols_table(done: Mapping[str, Sequence[Repeats]], tasks: Sequence[str]) -> str:
-    """Median figures of every protocol, with the share of test rows whose prompt is in training."""
-    rows = []
-    for protocol, regimes in done.items():
-        for repeats in regimes:
-            facts = [r["split"] for r in repeats.results if "split" in r]
-            share = [f"{100 * np.mean([f['seen'] / max(f['test'], 1) for f in facts]):.0f} %"]
-            summary = repeats.summary.tasks
-            figures = [
-                number(summary[task][metric].median) if task in summary else number(None)
-                for task in tasks
-                for metric in AGREEMENT[:2]
-            ]
-            rows.append(
-                [PROTOCOLS[protocol], repeats.regime, str(len(repeats.results)), *share, *figures]
-            )
-    names = [f"{task} {NAMES[metric]}" for task in tasks for metric in AGREEMENT[:2]]
-    return markdown(["split", "regime", "repeats", "test prompts in training", *names], rows)

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diffagiqa.data.wording import counted
-from diffagiqa.evaluation.protocol import summarise_repeats
+from diffagiqa.evaluation.protocol import AGREEMENT, summarise_repeats
 from diffagiqa.evaluation.tables import (
+    NAMES,
     generator_table,
     intervals_table,
+    markdown,
     number,
     published_table,
     results_table,
@@ -19,10 +21,10 @@ from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.open_data import Opened
-from diffagiqa.training.protocols import facts_text
+from diffagiqa.training.protocols import PROTOCOLS, facts_text
 from diffagiqa.training.reproduce import Repeats
 
-NAMES = {
+REGIMES = {
     "head-only": "prompters frozen, heads trained on cached features",
     "full": "full method: prompters, pyramid and heads",
 }
@@ -62,7 +64,7 @@ def render(
         ]
         if done:
             sections += [
-                f'Within each generator, first repeat of "{NAMES[done[0].regime]}":',
+                f'Within each generator, first repeat of "{REGIMES[done[0].regime]}":',
                 generator_table(done[0].evaluations[0], task),
             ]
     for other in rows.names[1:]:
@@ -183,7 +185,7 @@ def _what(config: TrainingConfig, rows: TrainingData, done: Sequence[Repeats]) -
             "to ".join(f"{n} " for n in sorted({epochs[0], epochs[-1]})) + "epochs",
             f"median {np.median(seconds):.0f} s each, {epoch:.1f} s per epoch",
         ]
-        lines.append(f"* {NAMES[repeats.regime]}: {', '.join(facts)}.")
+        lines.append(f"* {REGIMES[repeats.regime]}: {', '.join(facts)}.")
     return "\n".join(lines)
 
 
@@ -199,7 +201,7 @@ def _counted(rows: TrainingData) -> str:
 def _ours(task: str, by_regime: Mapping[str, Repeats]) -> str:
     results = {
         name: by_regime[regime].summary if regime in by_regime else None
-        for regime, name in NAMES.items()
+        for regime, name in REGIMES.items()
     }
     if by_regime:
         results[BASELINE] = summarise_repeats(next(iter(by_regime.values())).baselines)
@@ -208,5 +210,25 @@ def _ours(task: str, by_regime: Mapping[str, Repeats]) -> str:
 
 def _intervals(task: str, by_regime: Mapping[str, Repeats]) -> str:
     return intervals_table(
-        {NAMES[regime]: repeats.evaluations for regime, repeats in by_regime.items()}, task
+        {REGIMES[regime]: repeats.evaluations for regime, repeats in by_regime.items()}, task
     )
+
+
+def protocols_table(done: Mapping[str, Sequence[Repeats]], tasks: Sequence[str]) -> str:
+    """Median figures of every protocol, with the share of test rows whose prompt is in training."""
+    rows = []
+    for protocol, regimes in done.items():
+        for repeats in regimes:
+            facts = [r["split"] for r in repeats.results if "split" in r]
+            share = [f"{100 * np.mean([f['seen'] / max(f['test'], 1) for f in facts]):.0f} %"]
+            summary = repeats.summary.tasks
+            figures = [
+                number(summary[task][metric].median) if task in summary else number(None)
+                for task in tasks
+                for metric in AGREEMENT[:2]
+            ]
+            rows.append(
+                [PROTOCOLS[protocol], repeats.regime, str(len(repeats.results)), *share, *figures]
+            )
+    names = [f"{task} {NAMES[metric]}" for task in tasks for metric in AGREEMENT[:2]]
+    return markdown(["split", "regime", "repeats", "test prompts in training", *names], rows)
