@@ -68,6 +68,19 @@ def test_editor_loader_without_names():
     assert found(graph) == "a cat ?"
 
 
+@pytest.mark.parametrize(
+    ("values", "outputs"),
+    [
+        (["m.safetensors", "Baked VAE", "a cat", "fog, text"], ["M", *["CONDITIONING"] * 2]),
+        (["None", "512 x 768", "a cat", "fog, text"], ["M", "STRING", "STRING"]),
+    ],
+)
+def test_editor_values_without_names_one_for_each_output(values, outputs):
+    loader = box(6, "Loader", *values, outputs=outputs)
+    graph = editor(SAMPLER, SAVE, loader, links=[(6, 1, 3, 0), (6, 2, 3, 1), ENDS[2]])
+    assert found(graph) == "a cat ?"
+
+
 @pytest.mark.parametrize(("mode", "prompt"), [(0, "a dog"), (4, "a cat"), (2, None)])
 def test_editor_bypassed_and_muted(mode, prompt):
     between = box(6, "Encode", "a dog", slots=[("conditioning", 3)], outputs=["*"], mode=mode)

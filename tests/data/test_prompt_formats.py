@@ -50,6 +50,25 @@ def test_infotext_with_lines_and_without_words():
     assert found(f"a cat,\n\nred\n{SETTINGS}") == ("a cat,\n\nred", "a1111")
     assert found(f"Negative prompt: x\n{SETTINGS}") == ("", "a1111")
     assert found(f"steps: 3 up\n{SETTINGS}") == ("steps: 3 up", "a1111")
+    assert found("A spiral staircase\nSteps: 12, Landings: 2") is None
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"{KETTLE}\nModel: a woman, old\nSize: small\nSeed: of a poppy", '"Kettle" by a painter',
+        "[1] kettle", '{"scene": "a kettle",\n "style": "photo"}', "{copper|iron} kettle",
+        'a sign "Negative prompt: none"', "BREAK\na kettle <lora:x:0.8>",
+    ],
+)  # fmt: skip
+def test_a_prompt_that_looks_like_something_else(prompt):
+    behind = "\n".join(["Template: a", *"bcdefghijklm", "Negative Template: n"])
+    text = f"{prompt}\nNegative prompt: fog\n{SETTINGS}\n{behind}"
+    assert recognise(text)[:2] == (prompt, "a1111")
+
+
+def test_a_negative_prompt_within_a_line_leaves_the_prompt_open():
+    assert recognise(f"{KETTLE} Negative prompt: fog\n{SETTINGS}").ambiguous
 
 
 V4 = {
@@ -77,6 +96,7 @@ OBJECTS = {
     "drawthings": ({"uc": "fog", "c": KETTLE, "v2": {"prompt": "?"}}, "drawthings"),
     "easydiffusion": ({"prompt": KETTLE, "num_inference_steps": 25}, "easydiffusion"),
     "civitai": ({"extra": {}, "extraMetadata": json.dumps({"prompt": KETTLE})}, "civitai"),
+    "within_a_graph": ({"nodes": [], "links": [], "prompt": KETTLE}, "json"),
     "labels": ({"Negative Prompt": "fog", "Prompt": KETTLE, "Styles": "[]"}, "json"),
     "hidden": ({"Software": "NovelAI", "Comment": json.dumps({"prompt": KETTLE, "uc": ""})}, "novelai"),
     "infotext_within": ({"parameters": INFOTEXT}, "a1111"),
@@ -105,6 +125,10 @@ def test_novelai_with_characters():
         (f"{KETTLE} Job ID: 0f0f0f0f-1111-4222-8333-abcdefabcdef", (KETTLE, "midjourney")),
         (EASY, (KETTLE, "easydiffusion")),
         (EASY.removeprefix("Prompt: "), (KETTLE, "easydiffusion")),
+        ("\n".join(reversed(EASY.splitlines())), (KETTLE, "easydiffusion")),
+        ("\n".join(EASY.splitlines()[2:]), ("", "easydiffusion")),
+        (f"{KETTLE}, --niji", (KETTLE, "midjourney")),
+        ('{"prompt": "{\\"scene\\": 1}", "uc": ""}', ('{"scene": 1}', "novelai")),
         (f'"{KETTLE} [fog]" -s 50 -S 1 -W 512 -H 512 -C 7.5 -A k_lms', (KETTLE, "invokeai")),
         (f"{KETTLE} [fog] -s 50 -S 1 -W 512", (KETTLE, "invokeai")),
         (
@@ -129,7 +153,9 @@ BOILERPLATE = [
     "from image/png to image/jpeg", "converted from image/png to image/jpeg",
     '<?xml version="1.0"?><note>hello</note>', "date:create 2024-01-01T00:00:00+00:00", "0123456789",
     "http://ns.adobe.com/xap/1.0/", "Title: A house, Artist: B, Year: 1999",
-    "ffmpeg -i in.mp4 -vf scale=2",
+    "ffmpeg -i in.mp4 -vf scale=2", "Edited, Model: A7, Size: 3x2, Seed: none", "Signature: ab/c==",
+    '{"data": {"product": "vicut"}, "params": "{\\"os\\": \\"android\\"}"}', "ImageJ=1.53c\nmax=255.0",
+    "filter: 0; module: photo;\nhw-remosaic: false;\nAI_Scene: (-1, -1);", "Made with Google AI",
 ]  # fmt: skip
 
 

@@ -244,6 +244,25 @@ GRAPHS = {
         {"6": encode(["21", 0]), "21": node("Florence2Run", image=["4", 0], text_input="what is it")},
         None,
     ),
+    "part_written_by_a_model": (
+        {"6": encode(["20", 0]), "20": node("Concat", text_a="a cat", text_b=["21", 0]),
+         "21": node("WD14Tagger", image=["4", 0])},
+        "a cat ?",
+    ),
+    "text_for_each_output": (
+        {"6": encode(["20", 1]), "20": node("Text String", text="a cat", text_b="a dog")}, "a dog ?",
+    ),
+    "settings_are_no_words": (
+        {"6": encode(["20", 0]), "20": node("StringFoo", tidy_tags="yes", text_a="a cat", text_b="red")},
+        "a cat, red",
+    ),
+    "words_of_the_saving_node": (
+        {"9": node("Image Saver", images=["8", 0], positive="unknown", negative="x")}, "a cat",
+    ),
+    "saved_is_another_image": (
+        {"9": node("SaveImage", images=["4", 0]), "4": node("LoadImage", image="x.png")}, "a cat ?",
+    ),
+    "schedule": ({"6": node("PromptSchedule", text='"0": "a cat"')}, '"0": "a cat" ?'),
     "cycle": ({"6": encode(["6", 0])}, None),
     "zeroed": ({"6": node("ConditioningZeroOut", conditioning=["7", 0])}, None),
     "dangling": ({"6": encode(["99", 0])}, None),

@@ -30,6 +30,7 @@ from diffagiqa.data.prompts import decode_text, find_prompt, prompt_from_image_b
 from diffagiqa.errors import ImageError, PromptError
 
 JAPANESE = "苔むした石垣の上の銅のやかん"
+ONES = f"一一一, 一座山上\n{SETTINGS}"  # a character whose low byte is 0
 FRENCH = "une théière de cuivre, créée à la main"
 
 
@@ -46,6 +47,11 @@ FRENCH = "une théière de cuivre, créée à la main"
         (f"{JAPANESE}\n{SETTINGS}".encode("utf-16-be"), False, f"{JAPANESE}\n{SETTINGS}"),
         (f"{JAPANESE}\n{SETTINGS}".encode("utf-16-le") + b"\0", False, f"{JAPANESE}\n{SETTINGS}"),
         (KETTLE.encode("utf-16-le") + bytes(4), False, KETTLE),
+        (ONES.encode("utf-16-le"), True, ONES),
+        (ONES.encode("utf-16-be"), False, ONES),
+        ("แมวแดงบนกำแพง".encode("utf-16-le"), False, "แมวแดงบนกำแพง"),
+        (JAPANESE.encode("iso2022_jp"), False, JAPANESE),
+        (KETTLE.encode() + bytes(100), False, KETTLE),
         (KETTLE.encode("utf-16-be"), False, KETTLE),
         (FRENCH.encode("latin-1"), False, FRENCH),
         ("“red”, 5 €".encode("cp1252"), False, "“red”, 5 €"),
@@ -65,6 +71,9 @@ CODES = {
     "utf16_be": b"UNICODE\0" + INFOTEXT.encode("utf-16-be"),
     "utf16_le": b"UNICODE\0" + INFOTEXT.encode("utf-16-le"),
     "utf16": b"UNICODE\0" + INFOTEXT.encode("utf-16"),
+    "utf16_with_spaces": b"UNICODE " + INFOTEXT.encode("utf-16-le"),
+    "ascii_with_spaces": b"ASCII   " + INFOTEXT.encode(),
+    "jis": b"JIS\0\0\0\0\0" + INFOTEXT.encode("iso2022_jp"),
     "utf8_said_to_be_utf16": b"UNICODE\0" + INFOTEXT.encode(),
     "ascii": b"ASCII\0\0\0" + INFOTEXT.encode(),
     "utf16_said_to_be_ascii": b"ASCII\0\0\0" + INFOTEXT.encode("utf-16-le"),
@@ -184,6 +193,10 @@ def test_what_states_a_prompt_goes_before_a_graph():
         KETTLE,
         "png a1111",
     )
+    # ComfyUI runs the API's graph, which stands behind the editor's in a WebP.
+    edited = {"nodes": [{"id": 3, "type": "KSampler", "widgets_values": {"positive": "stale"}}]}
+    webp = {0x010F: f"Workflow:{json.dumps(edited)}", 0x0110: f"Prompt:{json.dumps(graph)}"}
+    assert prompt_from_image_bytes(with_exif("WEBP", tags=webp)) == ("a graph", "exif comfyui")
     empty = png(parameters=f"\n{SETTINGS}", prompt=json.dumps(graph))
     assert prompt_from_image_bytes(empty) == ("a graph", "png comfyui")
     assert prompt_from_image_bytes(png(parameters=f"\n{SETTINGS}")) == ("", "png a1111")

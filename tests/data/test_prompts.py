@@ -18,6 +18,8 @@ from diffagiqa.data.prompts import (
 )
 from diffagiqa.errors import PromptError
 
+WALES = "🏴\U000e0067\U000e0062\U000e0077\U000e006c\U000e0073\U000e007f"
+
 
 @pytest.mark.parametrize(
     ("text", "clean"),
@@ -32,6 +34,7 @@ from diffagiqa.errors import PromptError
         ("une fée 猫 кот قط", "une fée 猫 кот قط"),
         ("bad \udcff", "bad \ufffd"),
         ("cat\U000e0061\U000e0062", "cat"),
+        (WALES, WALES),
     ],
 )
 def test_clean_prompt(text, clean):
@@ -73,6 +76,14 @@ def test_sidecar(tmp_path):
     assert find_prompt(image.as_uri(), image.read_bytes()) == ("first 猫", "sidecar")
     assert find_prompt(image, image.read_bytes(), sidecar=False)[1] == "png a1111"
     assert find_prompt(None, image.read_bytes())[1] == "png a1111"
+    (tmp_path / "cat.json").write_text('{"prompt": "third", "num_inference_steps": 25}')
+    assert find_prompt(image, image.read_bytes()) == ("first 猫", "sidecar")
+    (tmp_path / "cat.txt").unlink()
+    (tmp_path / "cat.png.txt").unlink()
+    assert find_prompt(image, image.read_bytes()) == ("third", "sidecar easydiffusion")
+    for other in (b'{"shapes": []}', b"\xff{", b'{"prompt": "' + b"x" * 500_000 + b'"}'):
+        (tmp_path / "cat.json").write_bytes(other)
+        assert find_prompt(image, image.read_bytes())[1] == "png a1111"
     (tmp_path / "cat.txt").write_bytes(b"")
     assert find_prompt(image, image.read_bytes()) == ("", "sidecar")
 

@@ -158,7 +158,7 @@ def passed_over(
 ) -> dict[str, int]:
     """How many files of the folders among the inputs are not taken for images, by suffix.
 
-    Left out are texts and XMP, which belong to the images beside them, and what is written to ``out``.
+    Left out are texts, JSON and XMP, which belong to the images beside them, and what goes to ``out``.
     A file without a suffix counts as "". Litter counts as ``LITTER``, in patterns, too.
     """
     counts: Counter[str] = Counter()
@@ -167,7 +167,7 @@ def passed_over(
         with suppress(TableError):  # the run itself says it
             for file in _files_below(item, recursive):
                 kind = LITTER if holds_litter(file, named) else suffix(os.path.basename(file))
-                if kind not in (*IMAGE_SUFFIXES, ".txt", ".xmp") and not (
+                if kind not in (*IMAGE_SUFFIXES, ".txt", ".json", ".xmp") and not (
                     out and is_output(file, out)
                 ):
                     counts[kind] += 1

@@ -24,17 +24,42 @@ def open_text(file: BinaryIO) -> io.TextIOWrapper:
 
 
 def text_encoding(start: bytes) -> str:
-    """The encoding of a text file by its first bytes: what is half zeros is UTF-16 without a mark.
+    """The encoding of a text file by its first bytes.
 
     >>> [text_encoding(text.encode("utf-16-be")) for text in ("image;prompt", "画像,プロンプト\\r\\n")]
     ['utf-16-be', 'utf-16-be']
     """
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    high, low = start[::2].count(0), start[1::2].count(0)
-    if max(high, low) * 16 > len(start) and min(high, low) * 8 < max(high, low):
-        return "utf-16-be" if high > low else "utf-16-le"
-    return "utf-8-sig"
+    return unmarked_utf16(start) or "utf-8-sig"
+
+
+_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\r\x1b")
+
+
+def unmarked_utf16(data: bytes, declared: bool = False) -> str | None:
+    """The byte order of UTF-16 without a mark; None where it is something else.
+
+    Of the two bytes of a character the high one repeats; in most scripts, and in the ASCII that others
+    hold, it is a control code, which text of other encodings has not.
+
+    Args:
+        declared: it is UTF-16, whatever its bytes are.
+
+    >>> [unmarked_utf16("一一แมว".encode(order)) for order in ("utf-16-le", "utf-16-be", "utf-8")]
+    ['utf-16-le', 'utf-16-be', None]
+    """
+    bare = data[:100_000].rstrip(b"\0")
+    first, second = bare[::2], bare[1::2]
+    counts = [(first.count(code), second.count(code), code) for code in _CONTROLS]
+    *most, code = max(counts, key=lambda count: max(count[:2]))
+    few, many = sorted(most)
+    # Nought stands above ASCII, which is everywhere; another, as in Thai, above most of the text.
+    if not declared and (many * (4 if code else 16) <= len(bare) or few * 2 >= many):
+        return None
+    kinds = len(set(first)), len(set(second))
+    is_big = kinds[0] < kinds[1] if kinds[0] != kinds[1] else most[0] > most[1]
+    return "utf-16-be" if is_big else "utf-16-le"
 
 
 def is_utf8(texts: Iterable[str]) -> bool:

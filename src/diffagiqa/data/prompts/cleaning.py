@@ -12,8 +12,9 @@ from diffagiqa.errors import ConfigError, PromptError
 MAX_PROMPT_CHARACTERS = 100_000
 
 _BLANK = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
-_INVISIBLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb"
+_INVISIBLE = re.compile(  # tag characters stay in flags, such as that of Wales
+    "(\U0001f3f4[\U000e0030-\U000e007a]{3,6}\U000e007f)"
+    "|[\x00-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
 # Each run of joiners is tried from its beginning alone: from every place, a long one would take minutes.
@@ -44,7 +45,7 @@ def clean_prompt(text: str) -> str:
             f"the prompt has {len(text):,} characters, and the limit is "
             f"{MAX_PROMPT_CHARACTERS:,}; shorten it."
         )
-    text = _INVISIBLE.sub("", _BLANK.sub(" ", text))
+    text = _INVISIBLE.sub(r"\1", _BLANK.sub(" ", text))
     return _SURROGATE.sub("\ufffd", _JOINERS.sub("", text)).strip()
 
 

@@ -33,7 +33,7 @@ _NAMES = {  # what inputs (small letters) and nodes (capitals) are for
     r"|embedding|ckpt|name|path|file|mode|type|format|delimiter|separator|language|translat|system|instruct|count"
     r"|size|length|interpret|normal|weight|strength|font|colou?r|device|find|replace|pattern|regex|search"
     r"|method|preset|action|operation|quality|ratio|resolution|styles?$"
-    r"|^select[ _]?(to|lora|wildcard|style)",
+    r"|^select[ _]?(to|lora|wildcard|style)|^values_",
     "delimiter": r"delimiter|separator|joiner|^sep$|glue",
     "selector": r"^((select|selected|selector)(_?(index|input|line))?|index|idx|input|choice|choose"
     r"|switch|which|channel|case|number|boolean(_number)?|bool|condition|cond|toggle|option|pick|value)$",
@@ -48,13 +48,17 @@ _NAMES = {  # what inputs (small letters) and nodes (capitals) are for
     "SHOWS": r"show|display|preview|view",
     "SWITCHES": r"switch",
     "DETAILS": r"detailer",  # a part of the image
-    "CHANGES": r"regex|extract|substring|split|random|shuffle|translat|template",
+    "CHANGES": r"regex|extract|substring|split|random|shuffle|translat|template|schedul|format",
     "WRITES": r"llm|ollama|gpt|claude|gemini|llava|qwen.?vl|vlm|chat|caption|florence|interrogat|tagger"
     r"|img2txt|image_?(to|2)_?(text|prompt)|textgenerat|generatetext",  # what the file does not hold
 }
 _PATTERNS = {role: re.compile(pattern, re.IGNORECASE) for role, pattern in _NAMES.items()}
 _NO_TEXT = frozenset(  # types of outputs
     "IMAGE LATENT MODEL CLIP VAE MASK INT FLOAT BOOLEAN NOISE SAMPLER SIGMAS".split(" ")  # noqa: SIM905
+)
+_SETTING = re.compile(  # values that are no words
+    r"(?i)yes|no|none|true|false|(en|dis)abled?|baked vae|select the .*|\d+ ?[x\xd7] ?\d+.*"
+    r"|.*\.(safetensors|ckpt|pth?|bin|gguf|ya?ml)"
 )
 _UNRESOLVED = re.compile(r"__[\w/*-]+__|\{[^{}]*\|[^{}]*\}|\{\w+\}")  # wildcards, places to fill
 
@@ -105,9 +109,10 @@ class _Graph:
             texts = [node.inputs[key] for key in node.inputs if _is_worded(node, key)]
             if texts and _is("SHOWS", node.kind):
                 self.shown |= dict.fromkeys(node.links().values(), texts[0])
+        self.used = {link for node in nodes.values() for link in node.links().values()}
 
     def prompt(self) -> GraphPrompt | None:
-        used = {link.node for node in self.nodes.values() for link in node.links().values()}
+        used = {link.node for link in self.used}
         saving = [name for name, node in self.nodes.items() if _is("SAVES", node.kind)]
         used.update(saving)
         others = [name for name in self.nodes if name not in used]
@@ -118,6 +123,7 @@ class _Graph:
             if prompts and (number >= len(saving) or len(prompts) > 8):
                 break
             words = self._from(end, barren)
+            self.ambiguous |= bool(words and saving and number >= len(saving))  # it is not saved
             longest = max(words, key=len, default="")  # often with a short form for another encoder
             if words := [text for text in words if text is longest or text not in longest]:
                 # Lumina's instruction to its language model ends so.
@@ -135,7 +141,7 @@ class _Graph:
             name, visual = pending.popleft()
             node = self.nodes[name]
             words = self._entry(node, visual)
-            if words and not _is("DETAILS", node.kind):
+            if words and not _is("DETAILS", node.kind) and not _is("SAVES", node.kind):
                 return words
             aside = aside or words
             links = node.links()
@@ -169,7 +175,7 @@ class _Graph:
         if "ZeroOut" in node.kind or _NO_TEXT.intersection(node.outputs[link.slot : link.slot + 1]):
             return []
         if _writes(node):
-            self.ambiguous |= link in self.shown
+            self.ambiguous = True
             return [self.shown[link]] if link in self.shown else []
         place = link.node, link.slot if link.slot < len(node.outputs[:20]) else 0
         if place in self.known:
@@ -177,7 +183,7 @@ class _Graph:
         self.ambiguous |= _is("CHANGES", node.kind)
         self.path.add(link.node)
         pieces: dict[str, None] = {}
-        for key in self._carriers(node, link.slot):
+        for key in self._carriers(node, link):
             value = node.inputs[key]
             pieces |= dict.fromkeys(self._words(value) if isinstance(value, Link) else [value])
             if len(pieces) > _MAX_PIECES:
@@ -186,7 +192,7 @@ class _Graph:
         self.known[place] = self._edited(node, [piece for piece in pieces if piece.strip()])
         return self.known[place]
 
-    def _carriers(self, node: Node, slot: int) -> list[str]:
+    def _carriers(self, node: Node, link: Link) -> list[str]:
         """The inputs whose text a node passes on: of two polarities the positive, of many the chosen."""
         keys = [
             key
@@ -204,11 +210,12 @@ class _Graph:
             return worded[:1]
         if (chosen := self._chosen(node, keys)) is not None:
             return chosen
-        texts = [key for key in keys if _is("text", key) and node.inputs[key] != ""]
-        twins = [place for place, kind in enumerate(node.outputs[:20]) if kind == "CONDITIONING"]
-        if not texts and slot in twins[:2] and len(twins) > 1 and len(worded) > 1:
-            self.ambiguous = True  # values without names, the positive text before the negative
-            return [worded[twins.index(slot)]]
+        texts = [key for key in keys if _is("text", key) and not _is_setting(node.inputs[key])]
+        twins = self._twins(node, link)
+        if (not texts or not links) and len(twins) > 1 and len(worded) > twins.index(link.slot):
+            # A text for each output, the positive before the negative.
+            self.ambiguous |= len(worded) > 1
+            return [worded[twins.index(link.slot)]]
         if texts and _is("ENCODES", node.kind):
             texts = list(dict.fromkeys([*texts, *(key for key in worded if key[:1] != "#")]))
         if not texts:
@@ -216,6 +223,15 @@ class _Graph:
             carry = {*links, *worded, *(key for key in keys if joins and key[:1] != "#")}
             texts = [key for key in keys if key in carry]
         return sorted(texts or keys[:1], key=_place)
+
+    def _twins(self, node: Node, link: Link) -> list[int]:
+        """The outputs of a node that are alike: of this one's type, or seen in use on a node of texts."""
+        kind = "".join(node.outputs[link.slot : link.slot + 1])
+        if kind in ("CONDITIONING", "STRING"):
+            return [n for n, other in enumerate(node.outputs[:20]) if other == kind]
+        texts = not node.outputs and not node.links()
+        several = texts and any(Link(link.node, n) in self.used for n in range(1, 9))
+        return list(range(9)) if several and link.slot < 9 else [link.slot]
 
     def _chosen(self, node: Node, keys: list[str]) -> list[str] | None:
         """The one input that a switch lets through, or None where the node is no switch."""
@@ -258,7 +274,7 @@ class _Graph:
         if text in ("true", "false"):
             return text == "true"
         named = text in map(str.casefold, branches) or re.fullmatch(
-            r"\w{,10}\s?\d{1,3}|[a-h]", text
+            r"\w{,10}\s?\d{1,3}|[a-f]", text
         )
         return _number(text) if named else None
 
@@ -283,9 +299,13 @@ class _Graph:
 def _is_worded(node: Node, key: str) -> bool:
     """Whether an input's value is words, not a setting."""
     value = node.inputs[key]
-    if not isinstance(value, str) or _is("other", key):
+    if not isinstance(value, str) or _is("other", key) or _is_setting(value):
         return False
     return re.search(r"\S[\s,]+\S|[^\0-\x7f]", value) is not None
+
+
+def _is_setting(value: Any) -> bool:
+    return isinstance(value, str) and (not value or bool(_SETTING.fullmatch(value[:200].strip())))
 
 
 def _writes(node: Node) -> bool:
@@ -299,7 +319,7 @@ def _number(key: str) -> int | None:
     """The number of an input among its like, or of its letter: 2 for text_2 and text_b."""
     if digits := re.search(r"\d{1,6}$", key):
         return int(digits[0])
-    letter = re.search(r"(?:^|_|\s|text|string|input)([a-h])$", key, re.IGNORECASE)
+    letter = re.search(r"(?:^|_|\s|text|string|input)([a-f])$", key, re.IGNORECASE)
     return ord(letter[1].lower()) - ord("a") + 1 if letter else None
 
 

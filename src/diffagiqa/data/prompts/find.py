@@ -55,6 +55,8 @@ def find_prompt(
 def read_sidecar(image: str) -> Prompt | None:
     """The prompt in ``cat.txt``, else ``cat.png.txt``, beside ``cat.png``; None where there is none.
 
+    On this machine a ``.json`` with the same names counts, too, if it is of a known format.
+
     Raises:
         PromptError: as ``sidecar_prompt``, and where the file cannot be read.
     """
@@ -69,6 +71,11 @@ def read_sidecar(image: str) -> Prompt | None:
         if os.path.isfile(candidate) if path else _in_store(candidate):
             data = read_location(candidate, _MAX_SIDECAR_BYTES, PromptError)
             return sidecar_prompt(data, printable(candidate))
+    for candidate in (os.path.splitext(path)[0] + ".json", path + ".json") if path else ():
+        with contextlib.suppress(PromptError):  # too large to be one, or gone
+            data = read_location(candidate, _MAX_SIDECAR_BYTES, PromptError)
+            if stated := recognise(decode_text(data) or ""):
+                return _prompt("sidecar", stated)
     return None
 
 
@@ -148,15 +155,14 @@ def best_prompt(texts: Iterable[Text]) -> Prompt | None:
             )
         ]
     # An empty prompt beside another one is a saving node's that did not know better.
-    stated.sort(key=lambda item: (not item[1].prompt.strip(), item[1].format == "comfyui"))
+    stated.sort(key=lambda item: (not item[1].prompt.strip(), item[1].rank))
     if not stated:
         return None
     place, best = stated[0]
     words = " ".join(best.prompt.split())
     for _, rival in stated:
         other = " ".join(rival.prompt.split())
-        alike = (rival.format == "comfyui") == (best.format == "comfyui")
-        if alike and other and other not in words and words not in other:
+        if rival.rank == best.rank and other and other not in words and words not in other:
             best = best._replace(ambiguous=True)
     return _prompt(place, best)
 

@@ -21,36 +21,40 @@ class Recognised(NamedTuple):
         prompt: the positive prompt as its generator wrote it; may be empty.
         format: name of the format, as docs/inputs.md lists them.
         ambiguous: the text leaves open whether this is the prompt of this image.
+        rank: 0 where the text states the prompt, 1 for a graph that leads to it, 2 for an editor's graph.
     """
 
     prompt: str
     format: str
     ambiguous: bool = False
+    rank: int = 0
 
 
 def recognise(text: str, depth: int = 3) -> Recognised | None:
     """The prompt in a text of a known format, or None; the text may hold another one, ``depth`` times.
 
     >>> recognise("a cat\\nNegative prompt: blurry\\nSteps: 20, Sampler: Euler a, Seed: 1")
-    Recognised(prompt='a cat', format='a1111', ambiguous=False)
+    Recognised(prompt='a cat', format='a1111', ambiguous=False, rank=0)
     >>> recognise("OLYMPUS DIGITAL CAMERA")
     """
     text = text.strip("\0\ufeff \t\r\n")
-    if (value := _json(text)) is not None:
-        return _from_json(value, depth)
-    return _labelled(text) or _infotext(text) or _command(text) or _midjourney(text)
+    value, end = _json(text)
+    if value is not None and ((inner := _from_json(value, depth)) or not text[end:].strip("\0 \n")):
+        return inner
+    return _infotext(text) or _command(text) or _midjourney(text)
 
 
-def _json(text: str) -> Any:
-    """The JSON that a text is, also behind a word such as "Prompt:" and before other characters."""
+def _json(text: str) -> tuple[Any, int]:
+    """The JSON that a text begins with, also behind a word such as "Prompt:", and where it ends."""
     start = re.match(r"(?:[A-Za-z_ ]{1,20}:\s*)?(?=[\[{\"])", text)
     if not start or not re.search(r"[\]}\"]", text):
-        return None
+        return None, 0
     try:
-        value = json.JSONDecoder().raw_decode(text, start.end())[0]
+        value, end = json.JSONDecoder().raw_decode(text, start.end())
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, (dict, list)) or _json(str(value)) is not None else None
+        return None, 0
+    is_json = isinstance(value, (dict, list)) or _json(str(value))[0] is not None
+    return (value, end) if is_json else (None, 0)
 
 
 # --- AUTOMATIC1111's text, which most others write too
@@ -65,12 +69,11 @@ def _settings(line: str) -> set[str]:
     parts = re.sub(r'"(?:\\.|[^\\"])*"', "", line[:10_000]).split(",")
     pairs = [part.partition(":") for part in parts]
     names = {name.strip().casefold() for name, colon, _ in pairs if colon and len(name) <= 40}
-    # Three, as AUTOMATIC1111 has it; and a camera has a model and a size, too.
-    if len(names) >= 3 and len(_KNOWN & names) >= 2 and _SAMPLING & names:
-        return names
-    # Fewer count where there is nothing else: "Steps: 3 wide stone ones, mossy" is a prompt.
-    short = re.match(r"\s*Steps: *\d+ *(,|$)", line) and len(names) == len(parts)
-    return names if short else set()
+    # Three, as AUTOMATIC1111 has it; two where there is nothing else ("Steps: 3 wide stone ones, mossy"
+    # is a prompt); and a camera has a model and a size, too.
+    short = re.match(r"\s*Steps: *\d+ *,", line) and len(names) == len(parts)
+    known = pairs[0][1] and len(_KNOWN & names) >= 2 and _SAMPLING & names
+    return names if known and (short or len(names) >= 3) else set()
 
 
 def _infotext(text: str) -> Recognised | None:
@@ -79,10 +82,12 @@ def _infotext(text: str) -> Recognised | None:
         lines = re.split(r"\s(?=Negative prompt: |Steps: \d+, [A-Z])", text)
     names: set[str] = set()
     end = None
-    for number in reversed(range(max(0, len(lines) - 10), len(lines))):  # few write behind it
+    for number in reversed(range(max(0, len(lines) - 100), len(lines))):  # few write behind it
         if names := _settings(lines[number]):
             end = number
             break
+    if end is None and (labelled := _labelled(lines)):
+        return labelled
     body = lines[:end]
     negative = next((n for n, line in enumerate(body) if _NEGATIVE.match(line.strip())), None)
     if end is None and negative is None:
@@ -91,23 +96,24 @@ def _infotext(text: str) -> Recognised | None:
     if "guidance scale" in names and negative is None:  # Draw Things: "-" before what is unwanted
         negative = next((n for n, line in enumerate(body) if n and line.startswith("-")), None)
         source = "drawthings"
-    return Recognised(_unlabelled("\n".join(body[:negative])), source)
+    prompt = _unlabelled("\n".join(body[:negative]))
+    lost_break = bool(_NEGATIVE.search(prompt))
+    return Recognised(prompt, source, lost_break)
 
 
 _LABEL = re.compile(r"(?i)([a-z][a-z ]{1,30}): ")
 _LABELS = _KNOWN | {"width", "height", "stable diffusion model"}
 
 
-def _labelled(text: str) -> Recognised | None:
+def _labelled(lines: list[str]) -> Recognised | None:
     """One setting a line, with or without a label before the prompt: Easy Diffusion's text file."""
-    lines = text.splitlines()[:1000]
-    labels = [label[1].casefold() if (label := _LABEL.match(line)) else "" for line in lines]
+    labels = [label[1].casefold() if (label := _LABEL.match(line)) else "" for line in lines[:1000]]
     settings = [n for n, label in enumerate(labels) if label in _LABELS]
     if len({labels[n] for n in settings}) < 2 or not _SAMPLING.intersection(labels):
         return None
     start = labels.index("prompt") if "prompt" in labels else 0
-    ends = sorted([*settings, *(n for n, label in enumerate(labels) if label == "negative prompt")])
-    end = next((n for n in ends if n > start), start)
+    ends = [*settings, *(n for n, label in enumerate(labels) if label == "negative prompt")]
+    end = min((n for n in ends if n > start or labels[start] != "prompt"), default=len(lines))
     return Recognised(_unlabelled("\n".join(lines[start:end])), "easydiffusion")
 
 
@@ -137,7 +143,7 @@ _DASH = "[\u2014\u2013]"  # phones make one of two
 _SWITCH = re.compile(
     rf"\s(?:--[a-z]+\b|{_DASH}(?:ar|aspect|v|niji|s|stylize|style|c|chaos|q|no|iw|[sco]ref|seed|w|tile|p)\b)"
 )
-_OWN_SWITCH = re.compile(rf"\s(?:--|{_DASH})(?:ar|v|niji|stylize|s|style|chaos|q)\s+\S")
+_OWN_SWITCH = re.compile(rf"\s(?:--|{_DASH})((?:ar|v|stylize|s|style|chaos|q)\s+\S|niji\b)")
 _JOB = re.compile(r"Job ID: *[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -147,7 +153,7 @@ def _midjourney(text: str) -> Recognised | None:
     prompt, *switches = _SWITCH.split(" " + prompt, maxsplit=1)
     if not jobs and not (switches and _OWN_SWITCH.search(text)):
         return None
-    return Recognised(re.sub(r"^(?:\s*<?https?://\S+)+", "", prompt).strip(), "midjourney")
+    return Recognised(re.sub(r"^(?:\s*<?https?://\S+)+", "", prompt).strip(" ,"), "midjourney")
 
 
 # --- JSON
@@ -179,8 +185,8 @@ def _from_json(value: Any, depth: int) -> Recognised | None:
             stated, "drawthings" if {"c", "uc"} <= value.keys() else next(names, "json")
         )
     if is_graph(value):
-        graph = graph_prompt(value)
-        return graph and Recognised(graph.prompt, "comfyui", graph.ambiguous)
+        graph, rank = graph_prompt(value), 2 if "nodes" in value else 1
+        return graph and Recognised(graph.prompt, "comfyui", graph.ambiguous, rank)
     found = (_from_json(value[key], depth - 1) for key in _HOLDERS if depth and key in value)
     return next((prompt for prompt in found if prompt), None)
 
@@ -202,7 +208,8 @@ def _stated(value: dict[str, Any]) -> str | None:
 def _joined(value: Any) -> str | None:
     """A text, or a list of texts or of objects with one; None for anything else, and for JSON."""
     if isinstance(value, str):
-        return value if _json(value.strip()) is None else None
+        inner = _json(value.strip())[0]  # a graph, not a prompt in JSON
+        return None if isinstance(inner, dict) and (is_graph(inner) or "prompt" in inner) else value
     if not isinstance(value, list) or not value:
         return None
     keys = ("prompt", "char_caption")

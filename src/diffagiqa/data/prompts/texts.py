@@ -18,6 +18,7 @@ from PIL import Image
 
 from diffagiqa.data.containers import png_chunks
 from diffagiqa.data.images import ImageLimits, open_pil, without_warnings
+from diffagiqa.data.lines import unmarked_utf16
 
 MAX_TEXT = 8_000_000  # bytes of one text; large ComfyUI graphs hold 1,000,000
 _MAX_TEXTS = 32_000_000  # bytes of all texts of a file, unpacked
@@ -44,7 +45,7 @@ class Text(NamedTuple):
 
 
 def decode_text(data: bytes, wide: bool = False) -> str | None:
-    r"""Bytes of unknown encoding as text: UTF-8, UTF-16 of either order, Latin; None for none of them.
+    r"""Bytes of unknown encoding as text: UTF-8, UTF-16 of either order, JIS, Latin; None for others.
 
     ``wide`` says that the bytes are declared to be UTF-16, which UTF-8 often is, too.
 
@@ -55,18 +56,17 @@ def decode_text(data: bytes, wide: bool = False) -> str | None:
     even = data[: len(data) & ~1]
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return even.decode("utf-16", "replace").strip("\0")
-    zeros = data[0::2].count(0), data[1::2].count(0)  # the high bytes of ASCII
-    if 16 * max(zeros) > len(data) and max(zeros) > 8 * min(zeros):
-        order = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    if order := unmarked_utf16(data):
         return even.decode(order, "replace").strip("\0")
     data = data.strip(b"\0")
+    if b"\x1b$" in data[:1000] and data.isascii():
+        return data.decode("iso2022_jp", "replace")
     with contextlib.suppress(UnicodeDecodeError):
         text, used = codecs.utf_8_decode(data, "strict", False)
         if used == len(data) or not text.isascii():  # else a character is cut off at the end
             return text.removeprefix("\ufeff")
-    if wide:  # a script without ASCII: the high bytes are those that repeat
-        order = "utf-16-be" if len(set(data[0::2])) <= len(set(data[1::2])) else "utf-16-le"
-        return data[: len(data) & ~1].decode(order, "replace")
+    if wide:
+        return even.decode(unmarked_utf16(even, True) or "", "replace").strip("\0")
     with contextlib.suppress(UnicodeDecodeError):
         text = data.decode("cp1252")
         # Other encodings' letters are pairs of such bytes, which no word in Latin letters is made of.
@@ -166,10 +166,10 @@ def _exif_texts(exif: Image.Exif) -> Iterator[Text]:
         if value.lstrip().startswith((b"<x:xmpmeta", b"<?xpacket")):
             yield from xmp_texts(value)
             continue
-        code = value[:8]  # of the characters, which half of all writers get wrong
-        wide = code in (b"UNICODE\0", b"Unicode\0")
-        named = wide or code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8))
-        if text := decode_text(value[8:] if named else value, wide or tag in _XP_TAGS):
+        # The code of the characters, which half of all writers get wrong.
+        code = value[:8].rstrip(b"\0 ").upper()
+        value = value[8:] if code in (b"UNICODE", b"ASCII", b"JIS", b"UTF-8", b"") else value
+        if text := decode_text(value, code == b"UNICODE" or tag in _XP_TAGS):
             yield Text("exif", str(tag), text)
 
 
