@@ -4,6 +4,7 @@ import csv
 from importlib.resources import files
 
 import pytest
+from conftest import ROUNDING
 
 from diffagiqa import Scorer
 
@@ -46,4 +47,4 @@ def test_most_wrong_prompts_lower_alignment_and_none_changes_perception(scores):
     lower = [wrong["alignment"] < right["alignment"] for right, wrong in scores.values()]
     assert sum(lower) >= 10  # of 12; by chance in 2 % of cases
     for right, wrong in scores.values():
-        assert wrong["perception"] == pytest.approx(right["perception"], abs=1e-5)
+        assert wrong["perception"] == pytest.approx(right["perception"], abs=ROUNDING)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ROUNDING
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -87,7 +88,7 @@ def test_any_size_is_scored_and_the_batch_does_not_matter(scorer: Scorer) -> Non
     together = scorer(images, ["a fox", "", "a", "a fox"])
     for image, prompt, score in zip(images, ["a fox", "", "a", "a fox"], together, strict=True):
         alone = scorer(image, prompt)["preference"]
-        assert score["preference"] == pytest.approx(alone, abs=1e-5)
+        assert score["preference"] == pytest.approx(alone, abs=ROUNDING)
     assert scorer(images[0], "a fox")["preference"] != scorer(images[0], "a")["preference"]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ROUNDING
 from small_pipelines import small_pipeline
 
 from diffagiqa import Scorer
@@ -72,7 +73,7 @@ def test_a_score_does_not_depend_on_the_batch(scorer: Scorer) -> None:
     for image, prompt, score in zip(images(), PROMPTS, together, strict=True):
         alone = scorer(image, prompt)
         for task in scorer.tasks:
-            assert score[task] == pytest.approx(alone[task], abs=1e-5)
+            assert score[task] == pytest.approx(alone[task], abs=ROUNDING)
 
 
 def test_text_counts_where_it_should(scorer: Scorer) -> None:
@@ -96,7 +97,7 @@ def test_scores_survive_the_disk(scorer: Scorer, tmp_path: Path) -> None:
     scorer.save_pretrained(tmp_path)
     again = Scorer.from_pretrained(tmp_path, device="cpu", dtype="float32")
     for task, value in scorer(images()[0], "a fox").scores.items():
-        assert again(images()[0], "a fox")[task] == pytest.approx(value, abs=1e-5)
+        assert again(images()[0], "a fox")[task] == pytest.approx(value, abs=ROUNDING)
 
 
 def test_gradient_agrees_with_finite_differences(scorer: Scorer) -> None:

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest import small_config
+from conftest import ROUNDING, small_config
 from torch import nn
 from torch.nn import functional as F
 
@@ -96,4 +96,4 @@ def test_prompters_that_change_nothing_share_a_pass() -> None:
         for model in (scorer.model, folded)
     ]
     for task, scores in outputs[0].items():
-        torch.testing.assert_close(outputs[1][task], scores, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(outputs[1][task], scores, rtol=0, atol=ROUNDING)

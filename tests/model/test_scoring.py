@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest import encode_prompts, encode_text, small_config
+from conftest import ROUNDING, encode_prompts, encode_text, small_config
 
 from diffagiqa.backbones.noise import Noise, draw_noise
 from diffagiqa.backbones.unet import StableDiffusion
@@ -89,7 +89,7 @@ def test_a_branch_scores_as_it_would_alone(backbone: StableDiffusion) -> None:
     with torch.no_grad():
         wanted = alone(batch(), prompts, backbone, noise).scores["alignment"]
         found = both(batch(), prompts, backbone, noise).scores["alignment"]
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=ROUNDING)
 
 
 def test_pictures_are_encoded_in_pieces(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ROUNDING
 from made_up import SCALES, made_up_rows, make_pictures, small_config, thirds
 from PIL import Image
 from scipy import stats
@@ -282,7 +283,7 @@ def test_validation_is_what_the_scorer_gives(tmp_path: Path, backbone: Backbone)
     scorer = Scorer(model, backbone)
     wanted = scorer([s.image for s in rows.samples], rows.prompts)
     for task in rows.task_names:
-        assert found[task].tolist() == pytest.approx([s[task] for s in wanted], abs=1e-6)
+        assert found[task].tolist() == pytest.approx([s[task] for s in wanted], abs=ROUNDING)
 
 
 def test_images_and_prompts_of_several_sizes_share_a_batch(
@@ -306,7 +307,7 @@ def test_images_and_prompts_of_several_sizes_share_a_batch(
         alone = [source.scores(model, [row], None) for row in range(6)]
     for task in rows.task_names:
         torch.testing.assert_close(
-            together[task], torch.cat([scores[task] for scores in alone]), rtol=0, atol=1e-6
+            together[task], torch.cat([scores[task] for scores in alone]), rtol=0, atol=ROUNDING
         )
         assert together[task].unique().numel() == 6
     train(config, rows, thirds(6), backbone=backbone, log=QUIET)

@@ -27,7 +27,7 @@ from diffagiqa.bench.memory import (
 )
 from diffagiqa.bench.released import ReleasedPath, released_path
 from diffagiqa.data.wording import counted
-from diffagiqa.device import choose_device, choose_dtype, default_batch_size, exact_float32
+from diffagiqa.device import choose_device, choose_dtype, exact_float32
 from diffagiqa.pretrained import locate
 from diffagiqa.scorer import Scorer
 
@@ -42,6 +42,8 @@ STAGES = {
     "scores": "regression",
 }
 """Stages of ``DiffAGIQA.stages``, as they are printed."""
+LARGE = 100_000_000
+"""Weights of a backbone from which on images are measured one by one, but on CUDA."""
 
 
 def bench(
@@ -57,6 +59,7 @@ def bench(
 ) -> dict[str, Any]:
     """Measure the model in ``model`` (a folder or hub id).
 
+    ``batch``: images per pass; default: as ``Scorer``, one where a CPU has a large backbone.
     ``compare``: the released path too, where the backbone is Stable Diffusion; the scorer and it take
     turns, ``repeats`` times each, so that the ratio holds on a machine whose speed drifts.
     ``training``: seconds and memory of one step of training the prompters, too.
@@ -64,29 +67,35 @@ def bench(
     where = choose_device(device)
     weights = choose_dtype(where, dtype)
     name = str(weights).removeprefix("torch.")
-    batch = batch or (default_batch_size(where) if where.type == "cuda" else 2)
     results: dict[str, Any] = {
-        "machine": describe(where), "versions": versions(), "dtype": name, "batch": batch,
+        "machine": describe(where), "versions": versions(), "dtype": name,
     }  # fmt: skip
     log(f"{results['machine']}, {name}; a process that loads the model and scores one image")
     results["process"] = measure_process(model, str(where), name)
     scorer = Scorer.from_pretrained(model, device=where, dtype=weights, batch_size=batch)
-    size = scorer.config.image_size
-    results |= {"image_size": size, "backbone": type(scorer.backbone).__name__}
+    if batch is None and where.type != "cuda" and weight_count(scorer) > LARGE:
+        scorer.batch_size = 1
+    batch, size = scorer.batch_size, scorer.config.image_size
+    results |= {"batch": batch, "image_size": size, "backbone": type(scorer.backbone).__name__}
     noise = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     images = torch.stack([scorer.prepare(image) for image in noise])
     log("stages")
     results["peak_flops"] = matmul_peak(where, weights)
     results["stages"] = measure_stages(scorer, images, repeats)
-    log("whole scores, from tensors and from JPEG files")
     rows = [(image, PROMPT) for image in images]
-    fast = seconds_of(partial(scorer.score_prepared, rows), where, repeats)
-    results["seconds_per_image"] = statistics.median(fast) / batch
-    results["seconds_per_file"] = seconds_per_file(scorer, results["seconds_per_image"])
     path = released_path(locate(model), where) if compare else None
+    log("whole scores" + (", in turns with the released path" if path else ""))
+    slow, fast = in_turns(path, scorer, rows, repeats)
+    results["seconds_per_image"] = statistics.median(fast)
     if path is not None:
-        log("the released path, in turns with the scorer")
-        results["released"] = compare_with(path, scorer, rows, repeats)
+        ratios = [one / other for one, other in zip(slow, fast, strict=True)]
+        results["released"] = {
+            "seconds": statistics.median(slow), "ratio": statistics.median(ratios),
+            "least": min(ratios), "most": max(ratios),
+        }  # fmt: skip
+    del path
+    log("scores of JPEG files")
+    results["seconds_per_file"] = seconds_per_file(scorer, results["seconds_per_image"])
     if training:
         log("a training step")
         results["training"] = training_step(scorer, images[:1], repeats)
@@ -105,7 +114,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
     seconds: dict[str, list[float]] = {}
     flop: dict[str, float] = {}
     memory: dict[str, float] = {}
-    for repeat in range(repeats + 2):
+    for repeat in range(repeats + 1):
         sums = dict.fromkeys(STAGES, 0.0)
         stages = scorer.model.stages(
             on_device, batch, scorer.backbone, scorer.runner.noises(*images.shape[-2:])
@@ -113,7 +122,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
         while True:
             reset_peak(device)
             began = time.perf_counter()
-            if repeat == 0:  # the counter slows what it counts, so this run is not timed
+            if repeat == 0:  # to warm up; the counter slows what it counts
                 with FlopCounterMode(display=False) as counter:
                     step = next(stages, None)
             else:
@@ -125,7 +134,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
             if repeat == 0:
                 flop[step[0]] = flop.get(step[0], 0.0) + counter.get_total_flops()
             memory[step[0]] = max(memory.get(step[0], 0), peak_device(device) or peak_resident())
-        if repeat > 1:  # the first without the counter warms up
+        if repeat:
             for stage, value in sums.items():
                 seconds.setdefault(stage, []).append(value)
     text = seconds_of(lambda: scorer.backbone.encode_prompts([PROMPT]), device, repeats)
@@ -144,7 +153,7 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
 
 def seconds_per_file(scorer: Scorer, seconds: float) -> float:
     """Per JPEG file of the model's size, decoding included; as many as take some ten seconds."""
-    count = min(256, max(2 * scorer.batch_size, round(10 / seconds)))
+    count = min(256, max(scorer.batch_size, round(10 / seconds)))
     size = scorer.config.image_size
     numbers = np.random.default_rng(0)
     coarse = numbers.integers(0, 255, (max(1, size // 32), max(1, size // 32), 3), np.uint8)
@@ -159,24 +168,19 @@ def seconds_per_file(scorer: Scorer, seconds: float) -> float:
         return (time.perf_counter() - began) / count
 
 
-def compare_with(
-    path: ReleasedPath, scorer: Scorer, rows: list[tuple[Tensor, str]], repeats: int
-) -> dict[str, Any]:
-    """Seconds per image of the released path and of the scorer, taken in turns, and their ratio."""
+def in_turns(
+    path: ReleasedPath | None, scorer: Scorer, rows: list[tuple[Tensor, str]], repeats: int
+) -> tuple[list[float], list[float]]:
+    """Seconds per image of the released path, where there is one, and of the scorer, taken in turns."""
     device, image = scorer.device, rows[0][0].to(scorer.device)
-    pairs: list[tuple[float, float]] = []
+    slow: list[float] = []
+    fast: list[float] = []
     for _ in range(repeats):
-        with exact_float32(device):
-            (slow,) = seconds_of(partial(path, image, PROMPT), device, 1, warm=not pairs)
-        (fast,) = seconds_of(partial(scorer.score_prepared, rows), device, 1, warm=False)
-        pairs.append((slow, fast / len(rows)))
-    ratios = [slow / fast for slow, fast in pairs]
-    return {
-        "seconds": statistics.median(slow for slow, _ in pairs),
-        "ratio": statistics.median(ratios),
-        "least": min(ratios),
-        "most": max(ratios),
-    }
+        if path is not None:
+            with exact_float32(device):
+                slow += seconds_of(partial(path, image, PROMPT), device, 1, warm=not slow)
+        fast += seconds_of(partial(scorer.score_prepared, rows), device, 1, warm=not fast)
+    return slow, [seconds / len(rows) for seconds in fast]
 
 
 def training_step(scorer: Scorer, images: Tensor, repeats: int) -> dict[str, float]:
@@ -193,6 +197,11 @@ def training_step(scorer: Scorer, images: Tensor, repeats: int) -> dict[str, flo
     reset_peak(device)
     seconds = statistics.median(seconds_of(step, device, repeats))
     return {"seconds": seconds, "peak_bytes": peak_device(device) or peak_resident()}
+
+
+def weight_count(scorer: Scorer) -> int:
+    """Weights of the backbone."""
+    return sum(parameter.numel() for parameter in scorer.backbone.parameters())
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
