@@ -1,4 +1,4 @@
-"""Classical no-reference measures: natural scene statistics and simple image statistics."""
+"""Natural scene statistics, the classical measure without a reference: a baseline."""
 
 from __future__ import annotations
 
@@ -27,30 +27,6 @@ def scene_statistics(image: np.ndarray) -> np.ndarray:
             features += _aggd(normalised * np.roll(normalised, shift, axis=(0, 1)))
         luminance = ndimage.zoom(ndimage.gaussian_filter(luminance, 0.7), 0.5, order=1)
     return np.array(features)
-
-
-def simple_statistics(image: np.ndarray) -> dict[str, float]:
-    """Measures with a closed form, higher = more of what is named.
-
-    sharpness: variance of the Laplacian; contrast: standard deviation of luminance; colourfulness:
-    Hasler and Suesstrunk (2003); entropy: of the luminance histogram, in bits; blockiness: horizontal
-    gradient across borders of 8-pixel blocks over the mean one; noise: Immerkaer (1996), in grey levels.
-    """
-    luminance = luma(image)
-    red, green, blue = (image[..., i].astype(np.float64) for i in range(3))
-    rg, yb = red - green, 0.5 * (red + green) - blue
-    histogram = np.bincount(luminance.astype(np.uint8).ravel(), minlength=256) / luminance.size
-    steps = np.abs(np.diff(luminance, axis=1))
-    border = steps[:, 7::8].mean() if steps.shape[1] > 8 else 0.0
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
-    return {
-        "sharpness": float(ndimage.laplace(luminance).var()),
-        "contrast": float(luminance.std()),
-        "colourfulness": float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean())),
-        "entropy": float(-(histogram[histogram > 0] * np.log2(histogram[histogram > 0])).sum()),
-        "blockiness": float(border / (steps.mean() + 1e-6)),
-        "noise": float(np.sqrt(np.pi / 2) / 6 * np.abs(ndimage.convolve(luminance, kernel)).mean()),
-    }
 
 
 def luma(image: np.ndarray) -> np.ndarray:
