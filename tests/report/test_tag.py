@@ -23,6 +23,7 @@ from diffagiqa.cli.main import run as command
 from diffagiqa.data.embedding import is_simple, read_packet, with_packet
 from diffagiqa.data.xmp import MAX_PACKET, add_properties, read_properties, remove_properties
 from diffagiqa.errors import ImageError
+from diffagiqa.report.tag import rating_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (21, 34, 4), dtype=np.uint8)
 RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
@@ -351,6 +352,14 @@ def test_images_are_found_below_the_root_alone(scored: Path, tmp_path: Path) -> 
     assert set(contents(moved).values()).isdisjoint(FILES.values())
 
 
+def test_read_only_images_stay(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.chmod(scored / "images" / "a.png", 0o444)
+    assert command(["tag", str(scored / "scores.csv"), "-q"]) == 1
+    fault = "images/a.png: it is read-only; make it writable, or use --sidecar\n"
+    assert capsys.readouterr().err == fault
+    assert contents(scored)["a.png"] == FILES["a.png"]
+
+
 def test_a_link_stays_a_link(scored: Path) -> None:
     target = scored / "elsewhere.png"
     (scored / "images" / "a.png").rename(target)
@@ -381,6 +390,28 @@ def test_wrong_use(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows.assign(**{"a b": 0.5, "a b_mos": 1.0}).to_csv(table, index=False)
     assert command(["tag", table]) == 2
     assert "'a b' cannot be a name in XMP; rename the column" in capsys.readouterr().err
+
+
+def test_exiv2_reads_and_rewrites_them(scored: Path) -> None:
+    """As digiKam, darktable and others do, which are built on it."""
+    exiv2 = pytest.importorskip("pyexiv2")
+    exiv2.registerNs("urn:x-diffagiqa:scores:1.0/", "diffagiqa")
+    table, images = str(scored / "scores.csv"), scored / "images"
+    (images / "a.jpg").write_bytes(with_packet(FILES["a.jpg"], OTHERS["attribute"]))
+    assert command(["tag", table, "--weight", "alignment=1", "-q"]) == 0
+    for name in ("a.png", "a.jpg", "a.webp", "exif.webp", "lossless-alpha.webp"):
+        with exiv2.Image(str(images / name)) as image:
+            properties = image.read_xmp()
+            stars = rating_of(float(properties["Xmp.diffagiqa.alignment"]))
+            assert properties["Xmp.xmp.Rating"] == str(stars)
+            image.modify_xmp({"Xmp.dc.title": "a kettle"})  # writes the packet anew
+    assert command(["tag", table, "--remove", "-q"]) == 1  # one image is not there
+    for name in ("a.png", "a.jpg", "a.webp", "exif.webp", "lossless-alpha.webp"):
+        with exiv2.Image(str(images / name)) as image:
+            properties = image.read_xmp()
+        assert "Xmp.dc.title" in properties
+        assert not any("diffagiqa" in key for key in properties)
+        assert properties.get("Xmp.xmp.Rating") == ("3" if name == "a.jpg" else None)
 
 
 EXIFTOOL = shutil.which("exiftool")

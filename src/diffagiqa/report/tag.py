@@ -120,7 +120,7 @@ def _tag(image: Path, rating: int, properties: Mapping[str, str], sidecar: bool)
     extra = {} if layout is None else {_LAYOUT: layout}
     tagged = with_packet(data, add_properties(packet, rating, {**properties, **extra}))
     if tagged != data:
-        write_file(image, tagged)
+        _replace(image, tagged)
 
 
 def _untag(image: Path) -> None:
@@ -137,7 +137,13 @@ def _untag(image: Path) -> None:
     packet = read_packet(data) if can_hold(data) else None
     if packet is not None and (ours := read_properties(packet)):
         simple = ours.get(_LAYOUT) == "simple"
-        write_file(image, with_packet(data, remove_properties(packet), simple))
+        _replace(image, with_packet(data, remove_properties(packet), simple))
+
+
+def _replace(image: Path, data: bytes) -> None:
+    if not image.stat().st_mode & 0o222:
+        raise ImageError("it is read-only; make it writable, or use --sidecar")
+    write_file(image, data)
 
 
 def _sidecar(image: Path) -> Path:
