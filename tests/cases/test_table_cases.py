@@ -59,8 +59,11 @@ def test_17_a_first_line_that_names_the_separator(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "mark"),
-    [("sep=;", ";"), ("SEP=,", ","), ('"sep=|"', "|"), ("sep=\t", "\t"), ("\n\nsep=;", ";")],
-)
+    [
+        ("sep=;", ";"), ("SEP=,", ","), ('"sep=|"', "|"), ("sep=\t", "\t"), ("\n\nsep=;", ";"),
+        ("sep=;;;", ";"), ("sep=; ", ";"), ("", "|"),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_separators_named_in_a_first_line(
     tmp_path: Path, first: str, mark: str, encoding: str
@@ -112,6 +115,18 @@ def test_22_numbers_and_booleans_in_a_workbook_are_the_cells_of_a_csv(tmp_path: 
     assert read(tmp_path / "t.xlsx") == [
         ("images/a.png", "1984"), ("images/b.png", "TRUE"), ("7", KETTLE)
     ]  # fmt: skip
+
+
+def test_names_with_spaces_and_errors_of_spreadsheets(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_text("Positive Prompt, Image-Path \na cat, a.png\n#N/A, a.png\n")
+    assert read(tmp_path / "t.csv") == [(" a.png", "a cat"), (" a.png", None)]
+    rows = [
+        {"image": "a.png", "prompt": "a cat_x000D_\non a mat"},
+        {"image": "a.png", "prompt": "#N/A"},
+    ]
+    pd.DataFrame(rows).to_excel(tmp_path / "t.xlsx", index=False)
+    assert read(tmp_path / "t.xlsx") == [("a.png", "a cat on a mat"), ("a.png", None)]
 
 
 TYPED = [

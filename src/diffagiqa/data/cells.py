@@ -10,9 +10,11 @@ from typing import Any
 
 from diffagiqa.errors import TableError
 
+_ERRORS = ("#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!")  # of spreadsheets
+
 
 def cell_text(cell: Any, what: str = "cell") -> str:
-    """A cell as the text that a CSV would hold; "" for an empty one.
+    """A cell as the text that a CSV would hold; "" for an empty one and for a spreadsheet's error.
 
     >>> [cell_text(cell) for cell in ("a cat", 1984.0, True, None, date(2026, 1, 2))]
     ['a cat', '1984', 'TRUE', '', '2026-01-02']
@@ -21,7 +23,7 @@ def cell_text(cell: Any, what: str = "cell") -> str:
         TableError: it is a list, an object or bytes.
     """
     if isinstance(cell, str):
-        return cell
+        return "" if cell in _ERRORS else cell
     if cell is None or cell != cell:  # NaN stands for an empty cell
         return ""
     if isinstance(cell, bool):

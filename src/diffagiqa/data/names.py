@@ -23,8 +23,8 @@ _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\")
 def locate(name: str, folder: str, confined: bool = False) -> str:
     """Where an image named in a table lies, its name relative to a folder, here or in a store.
 
-    A name that is not there as written is looked for with slashes for backslashes, and with composed or
-    decomposed letters. A relative name never leads out of its folder.
+    A name that is not there as written is looked for without spaces around it, with slashes for
+    backslashes, and with composed or decomposed letters. A relative name never leads out of its folder.
 
     Args:
         confined: refuse full paths and URLs too.
@@ -38,7 +38,7 @@ def locate(name: str, folder: str, confined: bool = False) -> str:
     path = name if full else _join(folder, name.replace(os.sep, "/"))
     if protocol(path):
         return path if full else _join(folder, name.replace("\\", "/"))
-    plain = path.isascii() and "\\" not in name and name[1:2] != ":"
+    plain = path.isascii() and "\\" not in name and name[1:2] != ":" and name == name.strip()
     if plain or os.path.lexists(path):
         return path
     if not full and _WINDOWS.match(name):
@@ -46,7 +46,7 @@ def locate(name: str, folder: str, confined: bool = False) -> str:
             f"{printable(name)} is a full path of Windows, which is not on this machine; "
             "give it relative to the table or to a root."
         )
-    path = path if full else _join(folder, name.replace("\\", "/"))
+    path = path if full else _join(folder, name.strip().replace("\\", "/"))
     return in_other_letters(path) or path
 
 

@@ -147,7 +147,7 @@ class TableReader:
                     raise  # without its first row, nothing is known of the others
                 end = lines.count
                 place = f"line {begin}" if begin == end else f"lines {begin} to {end}"
-                long = isinstance(fault, LongLineError)
+                long = isinstance(fault, LongLineError) or "field limit" in str(fault)
                 hint = "shorten it" if long else "look for a quote that is not closed"
                 yield f"{place} cannot be read ({fault}); {hint}."
                 continue
@@ -241,8 +241,9 @@ class _Lines:
         raise StopIteration
 
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]*', re.I)  # by which spreadsheets go
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# By which spreadsheets go; they write it with as many cells as the other rows have.
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[,;\s]*', re.I)
 
 
 def separator_of(header: str, expected: str) -> str:
@@ -254,7 +255,7 @@ def separator_of(header: str, expected: str) -> str:
     (';', ',')
     """
     bare = re.sub('"[^"]*"', "", header)
-    mark = max("\t;,", key=bare.count)
+    mark = max("\t;,|", key=bare.count)
     return mark if mark in bare else expected
 
 

@@ -8,6 +8,7 @@ or in a store that fsspec knows. A fault of one row travels in its sample; a fau
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,14 +106,14 @@ class Columns:
     root: str | None = None
 
     def of(self, record: Record) -> tuple[str | None, str | None, str | None]:
-        """A record's columns of image, prompt and generator, in upper or lower case; None without one."""
-        lower = {name.strip().lower(): name for name in reversed(record)}
+        """A record's columns of image, prompt and generator, "Image Path" as image_path; None without."""
+        known_as = {_plain(name): name for name in reversed(record)}
 
         def column(wanted: str | None, known: Sequence[str]) -> str | None:
             if wanted is not None and wanted in record:
                 return wanted
-            names = known if wanted is None else (wanted.strip().lower(),)
-            return next((lower[name] for name in names if name in lower), None)
+            names = known if wanted is None else (_plain(wanted),)
+            return next((known_as[name] for name in names if name in known_as), None)
 
         return (
             column(self.image, IMAGE_COLUMNS),
@@ -139,6 +140,10 @@ class Columns:
                     f"{shown} has no column {quoted(wanted)} for {what}: found {there}; "
                     f"name the column that holds the {what}."
                 )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def _expand(

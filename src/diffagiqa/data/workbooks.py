@@ -24,7 +24,7 @@ def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[str]]:
     """
     try:
         from openpyxl import load_workbook
-        from openpyxl.cell.cell import ERROR_CODES
+        from openpyxl.utils.escape import unescape
     except ImportError:
         raise MissingExtraError("openpyxl", "train") from None
     with ZipFile(file) as parts:
@@ -43,6 +43,6 @@ def sheet_rows(file: BinaryIO, shown: str) -> Iterator[list[str]]:
                 f"{shown} has over {_MAX_ROWS:,} rows or {_MAX_CELLS:,} cells, empty ones included; "
                 "save it as CSV."
             )
-        cells = ["" if cell in ERROR_CODES else cell_text(cell) for cell in row]
+        cells = [unescape(cell_text(cell)) for cell in row]  # a line break may be _x000D_
         if any(cells):
             yield cells
