@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 
 from diffagiqa.backbones.compact import GRID, SCALES, CompactBackbone, load_compact
 from diffagiqa.backbones.efficientnet import CHANNELS, HEAD_CHANNELS
-from diffagiqa.training.damages import DEFECTS, HELD_OUT_DEFECTS, TRAIN_DEFECTS
+from diffagiqa.training.damages import DEFECTS, HELD_OUT_DEFECTS, TRAIN_DEFECTS, damage
 from diffagiqa.training.distortions import sampled
 
 Pixels = NDArray[np.uint8]
@@ -105,7 +105,7 @@ def altered(pixels: Pixels, copy: Copy) -> Pixels:
     if kind == "clean":
         return pixels
     if kind in DEFECTS:
-        return DEFECTS[kind](pixels, severity, numbers).image
+        return damage(pixels, kind, severity, numbers)[0]
     if kind == "16 tiles":
         return shuffled(pixels, 4, numbers)
     if kind == "tiles":

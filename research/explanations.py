@@ -1,6 +1,6 @@
 """Measure how far explanations can be believed, on real images of AGIQA-3K.
 
-    python research/explanations.py MODEL AGIQA3K [--images 200] [--methods windows,gradient]
+    python research/explanations.py MODEL AGIQA3K [--images 200] [--methods windows,activation]
         [--sheets FOLDER]
 
 Maps: one of eight damages is put on a blob of an image; a hit is a map whose highest value lies where
@@ -27,9 +27,9 @@ from scipy import ndimage, stats
 from diffagiqa import Scorer
 from diffagiqa.explain import explain
 from diffagiqa.explain.explanation import MISSING_ABOVE, word_drops
-from diffagiqa.explain.spatial import default_method, quality_map
+from diffagiqa.explain.spatial import METHODS, method_for
 from diffagiqa.explain.words import split_words
-from diffagiqa.training.damages import DEFECTS
+from diffagiqa.training.damages import GLOBAL, damage
 from diffagiqa.training.local_damages import random_region
 
 DAMAGES = (
@@ -62,10 +62,10 @@ NUMBERS = {"one", "two", "three", "four", "five", "six", "ten", "2"}
 def damaged(image: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Image (H, W, 3) uint8 with damage ``index`` on a blob, and where pixels changed, (H, W) bool."""
     rng = np.random.default_rng([index, 5])
-    defect = DEFECTS[DAMAGES[index % len(DAMAGES)]]
+    defect = DAMAGES[index % len(DAMAGES)]
     region = random_region(rng, *image.shape[:2])
-    result = defect(image, 0.9, rng, region).image
-    if defect.kind == "global":
+    result, _ = damage(image, defect, 0.9, rng, region)
+    if defect in GLOBAL:
         blended = image + (result.astype(float) - image) * region[..., None]
         result = np.rint(blended).astype(np.uint8)
     changed = np.abs(result.astype(int) - image).max(2) > 12
@@ -109,7 +109,7 @@ def measure_maps(scorer: Scorer, files: list[Path], methods: list[str]) -> None:
         pixels = scorer.prepare(image)
         chance.append(float(changed.mean()))
         for method in methods:
-            lost = quality_map(scorer, pixels, "", "perception", method)
+            lost = METHODS[method](scorer, pixels, "", "perception")
             row, column = np.unravel_index(int(lost.argmax()), lost.shape)
             row = row * changed.shape[0] // lost.shape[0]
             column = column * changed.shape[1] // lost.shape[1]
@@ -190,7 +190,7 @@ def main() -> None:
     if args.sheets:
         draw(scorer, met, folder, args.sheets)
         return
-    methods = args.methods.split(",") if args.methods else [default_method(scorer)]
+    methods = args.methods.split(",") if args.methods else [method_for(scorer)]
     measure_maps(scorer, [folder / name for name in good["name"]], methods)
     measure_words(scorer, met, folder)
 

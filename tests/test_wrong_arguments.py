@@ -19,7 +19,6 @@ from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation import correlations
 from diffagiqa.evaluation.protocol import evaluate_predictions
 from diffagiqa.explain import explain
-from diffagiqa.explain.spatial import quality_map
 from diffagiqa.integrations import NamedMetric, Reward, ScoreSteps, add_scores, best_of
 from diffagiqa.integrations import create_metric as metric
 from diffagiqa.report.compare import compare
@@ -103,24 +102,12 @@ def test_what_fits_comes_back() -> None:
         (lambda s: s.loss(BATCH, "a", {"perception": "x"}), "weights are {'perception': 'x'}; "),
         (lambda s: s.save_pretrained(ODD), "folder is None; expected the path of a folder"),
         (lambda s: s.push_to_hub(ODD), "repo_id is None; expected a text"),
-        (
-            lambda s: explain(s, PICTURE, method=["activation"]),
-            "method is of type list; expected one",
-        ),
         (lambda s: explain(s, PICTURE, words="no"), "words is 'no'; expected True or False"),
         (
             lambda s: explain(s, PICTURE, missing_above="x"),
             "missing_above is 'x'; expected a finite number",
         ),
         (lambda s: explain(ODD, PICTURE), "scorer is None; expected a Scorer, as "),
-        (
-            lambda s: quality_map(s, BATCH[0], "a", "perception", "occlusion", cells=0),
-            "cells is 0; expected a whole number of 1 or more",
-        ),
-        (
-            lambda s: quality_map(s, BATCH[0], "a", "perception", "gradient", steps=0),
-            "steps is 0; expected a whole number of 1 or more",
-        ),
     ],
 )
 def test_a_scorers_methods(

@@ -21,11 +21,10 @@ from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import cross_attention, unet_features
 from diffagiqa.cli.explain import _show
 from diffagiqa.cli.main import run
-from diffagiqa.errors import ConfigError
 from diffagiqa.explain import Explanation, WordEffect, explain
 from diffagiqa.explain.explanation import word_maps
 from diffagiqa.explain.figures import overlay, visible
-from diffagiqa.explain.spatial import METHODS, _windows, blurred, quality_map, window_map
+from diffagiqa.explain.spatial import activation_map, window_map
 from diffagiqa.explain.words import split_words, without
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import build_model
@@ -137,58 +136,18 @@ def test_leaving_out(prompt: str, word: str, left: str) -> None:
     assert without(prompt, found) == left
 
 
-def test_windows_cover_every_pixel_once() -> None:
-    torch.testing.assert_close(_windows(64, 96, 8).sum(0), torch.ones(64, 96))
-
-
-def test_blur_keeps_a_plain_picture() -> None:
-    plain = torch.full((1, 3, 32, 32), 0.3)
-    torch.testing.assert_close(blurred(plain, 4.0), plain)
-
-
-@pytest.mark.parametrize("method", ["occlusion", "gradient", "activation"])
-def test_maps(method: str, scorer: Scorer, made: Drawn) -> None:
+def test_the_activation_map(scorer: Scorer, made: Drawn) -> None:
     image = scorer.prepare(made.image)
-    options = {"occlusion": {"cells": 2}, "gradient": {"steps": 2}}.get(method, {})
-    found = quality_map(scorer, image, made.prompt, "perception", method, **options)
-    assert found.shape == (128, 128)
-    assert torch.isfinite(found).all()
-    again = quality_map(scorer, image, made.prompt, "perception", method, **options)
-    torch.testing.assert_close(found, again)
-
-
-def test_occlusion_is_the_change_of_the_score(scorer: Scorer, made: Drawn) -> None:
-    """With one cell, the window is the whole picture: the map is score(blurred) - score."""
-    from diffagiqa.explain.spatial import occlusion_map
-
-    image = scorer.prepare(made.image)
-    found = occlusion_map(scorer, image, made.prompt, "perception", cells=1)
-    smooth = blurred(image[None], 128 / 16)
-    with torch.no_grad():
-        scores = scorer.score_tensor(torch.cat([image[None], smooth]), made.prompt)["perception"]
-    torch.testing.assert_close(found.mean(), scores[1] - scores[0], atol=1e-5, rtol=1e-3)
-
-
-def test_gradients_find_what_they_must(made: Drawn) -> None:
-    """On a score that is known, the mean brightness of one corner, all of the map is there."""
-
-    class Corner:
-        tasks = ("perception",)
-        batch_size = 8
-
-        def score_tensor(self, images: torch.Tensor, prompt: str) -> dict[str, torch.Tensor]:
-            return {"perception": images[:, :, :16, :16].mean((1, 2, 3))}
-
-    noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    for method in ("gradient", "occlusion"):
-        found = METHODS[method](Corner(), noise, "", "perception").abs()
-        assert found[:16, :16].sum() > 0.6 * found.sum()
-        assert found[32:, 32:].max() < 1e-6
+    lost = activation_map(scorer, image, made.prompt, "perception")
+    assert lost.shape == (128, 128)
+    assert lost.abs().max() == 1
+    torch.testing.assert_close(lost, activation_map(scorer, image, made.prompt, "perception"))
 
 
 def test_explanation(scorer: Scorer, made: Drawn) -> None:
-    found = explain(scorer, made.image, made.prompt, method="activation")
+    found = explain(scorer, made.image, made.prompt)
     score = scorer(made.image, made.prompt)
+    assert found.map_method == "activation"
     assert found.scores["alignment"] == pytest.approx(score["alignment"], abs=ROUNDING)
     assert [made.prompt[w.start : w.end] for w in found.words] == [w.text for w in found.words]
     word = found.words[0]
@@ -207,9 +166,9 @@ def test_missing_words_are_named() -> None:
         for text, drop in (("red", -0.1), ("fox", 0.2), ("left of", -0.3))
     )
     image = np.zeros((4, 4, 3), np.uint8)
-    found = Explanation(image, "...", {}, "perception", "gradient", blank, words)
+    found = Explanation(image, "...", {}, "perception", "activation", blank, words)
     assert found.sentence == "'left of' and 'red' seem not to be shown."
-    assert Explanation(image, "", {}, "perception", "gradient", blank, ()).sentence == ""
+    assert Explanation(image, "", {}, "perception", "activation", blank, ()).sentence == ""
 
 
 @pytest.mark.parametrize(
@@ -236,7 +195,7 @@ def explanation_of(*drops: float) -> Explanation:
         WordEffect(text, 0, 1, drop, blank) for text, drop in zip("abcdefg", drops, strict=False)
     )
     image, scores = np.zeros((4, 4, 3), np.uint8), {"perception": 0.25}
-    return Explanation(image, "a b", scores, "perception", "gradient", blank, words)
+    return Explanation(image, "a b", scores, "perception", "activation", blank, words)
 
 
 def test_doubt_is_said_in_figure_and_words() -> None:
@@ -262,7 +221,7 @@ def test_figures_hold_any_image_and_number_of_words(count: int, size: tuple[int,
         WordEffect(f"word{i}", 0, 1, float(rng.normal()), rng.random(size)) for i in range(count)
     )
     image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
-    found = Explanation(image, "p " * 300, {}, "perception", "gradient", rng.random(size), words)
+    found = Explanation(image, "p " * 300, {}, "perception", "activation", rng.random(size), words)
     figure = found.figure()
     figure.canvas.draw()
     # Nothing is drawn beyond the edges, or squeezed to nothing by the layout.
@@ -296,22 +255,11 @@ def test_the_command_warns_as_score_does(
     assert "perception loses most" in said
     assert "--out why.png draws" in said
     found = Explanation(
-        np.zeros((4, 4, 3), np.uint8), "p", {}, "perception", "gradient", np.zeros((4, 4)), (),
+        np.zeros((4, 4, 3), np.uint8), "p", {}, "perception", "activation", np.zeros((4, 4)), (),
         unfamiliar="image",
     )  # fmt: skip
     _show(found)
     assert "Unlike the images this model was trained on" in capsys.readouterr().out
-
-
-def test_wrong_method_and_task(scorer: Scorer, made: Drawn) -> None:
-    with pytest.raises(
-        ConfigError, match="expected one of occlusion, gradient, activation, windows"
-    ):
-        explain(scorer, made.image, method="magic")
-    with pytest.raises(
-        ConfigError, match="task is 'beauty'; expected one of perception, alignment"
-    ):
-        quality_map(scorer, scorer.prepare(made.image), "", "beauty")
 
 
 def test_gradients_flow_after_a_plain_score(scorer: Scorer, made: Drawn) -> None:
@@ -324,7 +272,7 @@ def test_gradients_flow_after_a_plain_score(scorer: Scorer, made: Drawn) -> None
 
 def test_figure_takes_hostile_prompts(scorer: Scorer, made: Drawn) -> None:
     pytest.importorskip("matplotlib")
-    found = explain(scorer, made.image, r"a $\frac{ <script> % fox", method="activation")
+    found = explain(scorer, made.image, r"a $\frac{ <script> % fox")
     figure = found.figure()
     figure.canvas.draw()
     assert len(figure.subfigs) == 2
@@ -404,8 +352,3 @@ def test_every_word_is_explained_from_one_encoding(windowed: Scorer) -> None:
         assert word.drop == pytest.approx(expected, abs=2 * ROUNDING)
         assert word.attention.shape == (128, 160)
         assert word.attention.std() > 0
-
-
-def test_without_windows_another_method_is_named(scorer: Scorer, made: Drawn) -> None:
-    with pytest.raises(ConfigError, match="has no windows; use --method activation"):
-        window_map(scorer, scorer.prepare(made.image), "", "perception")

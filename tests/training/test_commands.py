@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import typer
-from made_up import BACKBONE, made_up_rows, make_pictures, small_config
+from made_up import BACKBONE, make_pictures, small_config
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -34,7 +34,6 @@ from diffagiqa.evaluation.correlations import rmse, srcc
 from diffagiqa.evaluation.protocol import Evaluation
 from diffagiqa.pretrained import DEFAULT_MODEL, training_images
 from diffagiqa.training import measures
-from diffagiqa.training.ablation import ablate as run_variants
 from diffagiqa.training.ablation import variants
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.open_data import make_split, open_data
@@ -420,38 +419,6 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
     assert len(rows) == 9  # base, no text, t=201, 4 draws, plain, 2 x only, 2 x without
     caches = sorted(f.name for f in (out / "features").iterdir())
     assert caches == ["base", "draws4", "no-text", "plain", "t201"]
-
-    run(
-        ablate, *common(folder), "--out", out, "--repeats", "1", "--timesteps", "201",
-        "--epochs", "1", "--features", "mid_block.attentions.0,up_blocks.2.attentions.0",
-        "--only", "timestep",
-    )  # fmt: skip
-    written = "\nWritten by"
-    assert (out / "ablation.md").read_text().split(written)[0] == table.split(written)[0]
-
-    run(
-        ablate, *common(folder), "--out", tmp_path / "some", "--repeats", "1", "--epochs", "1",
-        "--only", "empty prompt", "--only", "timestep 101",
-    )  # fmt: skip
-    table = (tmp_path / "some/ablation.md").read_text()
-    rows = [line for line in table.splitlines() if line.startswith("| ") and " | 1 | " in line]
-    assert [row.split(" | ")[0] for row in rows] == [
-        "| no text (empty prompt)", "| timestep 101 instead of 51",
-    ]  # fmt: skip
-    assert "| timestep 201 instead of 51 | not run |" in table
-    with pytest.raises(
-        ConfigError, match="anything with 'colour'; there are: trained prompter per score"
-    ):
-        run_variants(
-            TrainingConfig(), made_up_rows(tmp_path, 4), tmp_path / "none", only=["colour"]
-        )
-    with pytest.raises(ConfigError, match="these run with --full alone; give it too"):
-        run_variants(
-            TrainingConfig(),
-            made_up_rows(tmp_path, 4),
-            tmp_path / "none",
-            only=["trained prompter"],
-        )
 
 
 @pytest.mark.parametrize(

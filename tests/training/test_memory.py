@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import sys
+from pathlib import Path
 
 import torch
 from made_up import small_model
 
 from diffagiqa.backbones.base import Backbone
 from diffagiqa.model.scoring import build_model
-from diffagiqa.training.memory import training_memory
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+from training_memory import training_memory
 
 
 def test_memory_by_parts(backbone: Backbone) -> None:

@@ -18,8 +18,8 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import Labelled, TrainingData, data_order, make_data
 from diffagiqa.training.inputs import FeatureInputs
 from diffagiqa.training.loop import Fitted, fit
+from diffagiqa.training.losses import bradley_terry_loss
 from diffagiqa.training.objective import Preferences
-from diffagiqa.training.pairs import bradley_terry_loss
 from diffagiqa.training.train import initial_model
 from diffagiqa.training.validation import agreement
 

@@ -29,7 +29,7 @@ def test_every_recipe_can_be_read() -> None:
         ({"split_seed": -1}, "split_seed is -1; expected greater than or equal to 0"),
         ({"init": 3}, "init is 3; expected a valid string"),
         ({"loss": "mse"}, "unknown configuration key loss"),
-        ({"relation": "triplet"}, "expected 'none', 'plcc', 'margin' or 'fidelity'"),
+        ({"relation": "triplet"}, "expected 'none', 'plcc' or 'fidelity'"),
         ({"batch_size": 5, "accumulation": 2}, "not a multiple of accumulation"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0; expected greater than 0"),
         ({"task_weights": [-1.0]}, "task_weights.0 is -1.0; expected greater than or equal to 0"),

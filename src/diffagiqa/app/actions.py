@@ -64,9 +64,7 @@ def _read(path: str) -> tuple[bytes, np.ndarray]:
         raise ImageError(own_name(str(fault), path)) from None
 
 
-def score_image(
-    scorer: Scorer, path: str | None, prompt: str, explain: bool, method: str | None = None
-) -> Shown:
+def score_image(scorer: Scorer, path: str | None, prompt: str, explain: bool) -> Shown:
     """Score, and with ``explain`` say why.
 
     Raises:
@@ -79,7 +77,7 @@ def score_image(
     scores = markup.score_html(scorer.config, scorer(image, prompt), bool(prompt.strip()))
     if not explain:
         return Shown(scores)
-    found: Explanation = explain_image(scorer, image, prompt, method=method)
+    found: Explanation = explain_image(scorer, image, prompt)
     return Shown(
         scores,
         overlay(found.image, visible(found.quality_map)),

@@ -12,10 +12,6 @@ from diffagiqa.app.models import Models
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DiffAGIQAError
 
-METHODS: dict[str, str | None] = {
-    "fast": None, "gradient": "gradient", "occlusion (slow)": "occlusion",
-}  # fmt: skip
-
 
 def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
     """Lay the tab out."""
@@ -32,9 +28,6 @@ def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
             prompt = gr.Textbox(label="Prompt", lines=3, elem_id="prompt")
             note = gr.Markdown("", elem_id="note")
             why = gr.Checkbox(label="Explain: where quality is lost, which words are missing")
-            method = gr.Radio(
-                list(METHODS), value="fast", label="How the map is made", visible=False
-            )
             button = gr.Button("Score", variant="primary", elem_id="score")
         with gr.Column(min_width=300):
             scores = gr.HTML(label="Scores", elem_id="scores")
@@ -70,9 +63,9 @@ def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
             said = "No prompt in the file: the one above stays. Change it if it is wrong."
         return [gr.update(value=image, visible=True), found or typed, said, found, *nothing]
 
-    def score(path: str | None, text: str, explain: bool, how: str, model: str) -> list[Any]:
+    def score(path: str | None, text: str, explain: bool, model: str) -> list[Any]:
         try:
-            found = score_image(models.get(model), path, text, explain, METHODS[how])
+            found = score_image(models.get(model), path, text, explain)
         except DiffAGIQAError as error:
             return [message_html(str(error)), *nothing[1:]]
         return [
@@ -84,8 +77,7 @@ def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
         opened, [file, prompt, from_file], [shown, prompt, note, from_file, *outputs],
         api_visibility="private",
     )  # fmt: skip
-    why.change(lambda on: gr.update(visible=on), why, method, api_visibility="private")
-    inputs = [file, prompt, why, method, chooser]
+    inputs = [file, prompt, why, chooser]
     button.click(score, inputs, outputs, api_visibility="private")
     prompt.submit(score, inputs, outputs, api_visibility="private")
     examples = write_examples(folder)

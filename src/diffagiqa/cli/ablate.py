@@ -22,12 +22,6 @@ def ablate(
     full: Annotated[
         bool, typer.Option("--full", help="Add the variant whose prompters learn too: slow.")
     ] = False,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run only the variants with this in their name, such as timestep; may be repeated."
-        ),
-    ] = None,
     timesteps: Annotated[
         str, typer.Option(help="Timesteps to try, separated by commas.")
     ] = "1,51,101,201,401",
@@ -68,7 +62,7 @@ def ablate(
     config = options.configuration(databases, recipe, flags, change)
     opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
     table = run_variants(
-        config, opened.rows, out, repeats=repeats, full=full, timesteps=steps, only=only or (),
+        config, opened.rows, out, repeats=repeats, full=full, timesteps=steps,
         official=opened.official, device=device, log=typer.echo,
     )  # fmt: skip
     options.write(

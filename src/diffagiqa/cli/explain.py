@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,15 +14,6 @@ if TYPE_CHECKING:
     from diffagiqa.explain import Explanation
 
 
-class Method(str, Enum):
-    """How the map is made."""
-
-    WINDOWS = "windows"
-    OCCLUSION = "occlusion"
-    GRADIENT = "gradient"
-    ACTIVATION = "activation"
-
-
 def explain(
     image: Annotated[Path, typer.Argument(help="The image.")],
     prompt: Annotated[
@@ -33,13 +23,6 @@ def explain(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Figure to write, .png, .svg or .pdf.")] = None,
-    method: Annotated[
-        Method | None,
-        typer.Option(
-            help="How the map is made: scores of windows, Grad-CAM, integrated gradients, or occlusion. "
-            "Default: windows where the backbone has them, else activation."
-        ),
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
     model: options.Model = None,
     backbone: options.Backbone = None,
@@ -47,12 +30,11 @@ def explain(
 ) -> None:
     """Show where one image loses quality, and which words of its prompt it does not show.
 
-    Windows and activation take one pass of the model, gradient 6, occlusion 65; docs/how-to/explain.md
-    says how far to trust each.
+    docs/how-to/explain.md says how far to trust them.
 
     Examples:
         diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
-        diffagiqa explain fox.png --method occlusion --json
+        diffagiqa explain fox.png --json
     """
     from diffagiqa.data.images import read_image_bytes
     from diffagiqa.data.prompts import find_prompt
@@ -66,7 +48,7 @@ def explain(
         prompt = find_prompt(image, read_image_bytes(image))[0] or ""
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
     with _working():
-        found = explain_image(scorer, image, prompt, method=method and method.value)
+        found = explain_image(scorer, image, prompt)
     if out is not None:
         key = "Subject" if out.suffix.lower() == ".pdf" else "Description"
         found.figure().savefig(out, dpi=140, metadata={key: found.alt_text})

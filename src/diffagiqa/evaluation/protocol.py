@@ -7,18 +7,14 @@ generator stand beside the overall ones, since telling generators apart is easy.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffagiqa import checks
-from diffagiqa.data.atomic import write_file
-from diffagiqa.data.splits import SplitFacts, prompt_key
+from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.correlations import (
     Measure,
@@ -90,28 +86,8 @@ class Evaluation:
     tasks: Mapping[str, TaskEvaluation]
     settings: Mapping[str, Any]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON; values that do not exist are null."""
-        write_file(path, json.dumps(self.as_json(), indent=1) + "\n")
-
-    def on_split(self, facts: SplitFacts | None) -> Evaluation:
-        """The same with how the rows were split in ``settings["split"]``."""
-        return (
-            self
-            if facts is None
-            else replace(self, settings={**self.settings, "split": asdict(facts)})
-        )
-
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @staticmethod
-    def load(path: str | os.PathLike[str]) -> Evaluation:
-        """Read what ``save`` wrote; DatabaseError where it is something else."""
-        try:
-            return Evaluation.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DatabaseError(f"{path} is not a saved evaluation ({error})") from None
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Evaluation:
@@ -153,8 +129,8 @@ def evaluate_predictions(
     units = (name for name in ("group", "prompt") if name in frame and any(_texts(frame[name])))
     unit = next(units, None)
     settings = {"resamples": resamples, "level": level, "seed": seed, "by": unit or "row"}
-    found = {task: _evaluate(frame, task, unit, resamples, level, seed) for task in tasks}
-    return Evaluation(found, settings)
+    evaluations = {task: _evaluate(frame, task, unit, resamples, level, seed) for task in tasks}
+    return Evaluation(evaluations, settings)
 
 
 def _evaluate(
@@ -237,9 +213,6 @@ class Summary:
     repeats: int
     tasks: Mapping[str, Mapping[str, Spread]]
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def summarise_repeats(evaluations: Sequence[Evaluation]) -> Summary:
     """Median, mean and standard deviation of every figure over repeats that have it."""
@@ -247,13 +220,13 @@ def summarise_repeats(evaluations: Sequence[Evaluation]) -> Summary:
     tasks = {}
     for name in names:
         runs = [evaluation.tasks[name] for evaluation in evaluations if name in evaluation.tasks]
-        found: dict[str, list[float | None]] = {}
+        by_metric: dict[str, list[float | None]] = {}
         for run in runs:
             for metric, figure in run.figures.items():
-                found.setdefault(metric, []).append(figure.value)
+                by_metric.setdefault(metric, []).append(figure.value)
             for metric, value in run.within.items():
-                found.setdefault(f"within_{metric}", []).append(value)
-        tasks[name] = {metric: spread(values) for metric, values in found.items()}
+                by_metric.setdefault(f"within_{metric}", []).append(value)
+        tasks[name] = {metric: spread(values) for metric, values in by_metric.items()}
     return Summary(len(evaluations), tasks)
 
 

@@ -116,11 +116,11 @@ def generator_table(
 
 def published_table(database: str, task: str) -> str:
     """Published results on one database and task, with protocol and source; "" where there are none."""
-    found = published(database, task)
-    metrics = list(dict.fromkeys(metric for row in found for _, metric in row.figures))
+    results = published(database, task)
+    metrics = list(dict.fromkeys(metric for row in results for metric in row.figures))
     rows = []
-    for row in found:
-        values = [row.figures.get((task, metric)) for metric in metrics]
+    for row in results:
+        values = [row.figures.get(metric) for metric in metrics]
         cells = ["not available" if v is None else f"{v:.4f}".rstrip("0") for v in values]
         near = "yes, nearly" if row.comparable else "no"
         rows.append([row.method, *cells, row.protocol, near, row.source])

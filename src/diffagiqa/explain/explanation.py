@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from diffagiqa import checks
 from diffagiqa.backbones.base import Prompts
 from diffagiqa.data.prompts import clean_prompt
-from diffagiqa.explain.spatial import METHODS, default_method, quality_map
+from diffagiqa.explain.spatial import METHODS, method_for
 from diffagiqa.explain.words import Word, split_words, without
 from diffagiqa.scorer import Score, Scorer, check_scorer
 
@@ -60,7 +60,7 @@ class Explanation:
         scores: by task, in [0, 1].
         map_task, map_method: which score ``quality_map`` explains, and by which method.
         quality_map: (H, W) float32, above 0 where the image lowers that score: in units of the score
-            ("windows", "occlusion"), or scaled to a largest magnitude of 1 ("gradient", "activation").
+            ("windows"), or scaled to a largest magnitude of 1 ("activation").
         words: in the order of the prompt; empty without a prompt.
         missing_above: a word counts as missing if leaving it out raises the alignment score by more
             than this.
@@ -188,35 +188,28 @@ def explain(
     image: Any,
     prompt: str = "",
     *,
-    method: str | None = None,
     words: bool = True,
     missing_above: float = MISSING_ABOVE,
 ) -> Explanation:
     """Explain the scores of one image.
 
-    Costs a pass for the scores, one per word from the encoded image on, and for the map 65 passes
-    ("occlusion"), 6 forward and backward passes ("gradient"), one ("activation"), or one and 81 of
-    pyramid and heads ("windows").
+    Costs a pass for the scores, one per word from the encoded image on, and for the map one, with 81 of
+    pyramid and heads where the backbone has windows. docs/how-to/explain.md says how faithful it is.
 
     Args:
         scorer: the model.
         image: path, bytes, PIL image, array or tensor, as for ``Scorer``.
         prompt: what was asked for.
-        method: of the map, "windows", "activation", "gradient" or "occlusion";
-            docs/how-to/explain.md says how faithful each is. Default: "windows" where the backbone
-            has them, else "activation".
         words: explain the words too.
         missing_above: see ``Explanation``.
 
     Raises:
         ImageError: the image cannot be read.
         PromptError: the prompt is no text, or too long.
-        ConfigError: the method is unknown, or an argument is not as expected.
+        ConfigError: an argument is not as expected.
         DeviceError: the image does not fit into memory.
     """
     check_scorer(scorer)
-    method = method or default_method(scorer)
-    checks.one_of("method", method, METHODS)  # before any of it is computed
     checks.flag("words", words)
     checks.number("missing_above", missing_above)
     pixels = scorer.prepare(image)  # (3,H,W)
@@ -229,7 +222,8 @@ def explain(
     effects: tuple[WordEffect, ...] = ()
     if words and WORD_TASK in scorer.tasks and scorer.config.use_text:
         effects = tuple(_word_effects(scorer, pixels, prompt))
-    lost = quality_map(scorer, pixels, prompt, task, method)
+    method = method_for(scorer)
+    lost = METHODS[method](scorer, pixels, prompt, task)
     shown = (pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     return Explanation(
         shown, prompt, scores, task, method, lost.numpy(), effects, missing_above,

@@ -1,7 +1,7 @@
-"""Where an image loses its score: four maps; research/explanations.py measures how faithful they are.
+"""Where an image loses its score: two maps; research/explanations.py measures how faithful they are.
 
-Every map is (H, W), float32, on the CPU; above 0 where the image lowers the score, in units of the
-score (windows, occlusion) or scaled to a largest magnitude of 1 (the gradient-based ones).
+Both are functions of (scorer, image, prompt, task), the image (3, H, W) as ``Scorer.prepare`` gives it,
+and return (H, W), float32, on the CPU: above 0 where the image lowers the score.
 """
 
 from __future__ import annotations
@@ -13,64 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffagiqa import checks
 from diffagiqa.backbones.base import Prompts
-from diffagiqa.errors import ConfigError
 from diffagiqa.model.queries import QueryHead
 from diffagiqa.scorer import Scorer
 
 
-def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (B, 3, H, W), edges repeated; ``sigma`` in pixels."""
-    radius = max(1, int(3 * sigma))
-    radius = min(radius, *(side - 1 for side in images.shape[-2:]))
-    taps = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    weights = torch.exp(-0.5 * (taps / sigma) ** 2)
-    weights = (weights / weights.sum()).repeat(3, 1)
-    padded = F.pad(images, (radius,) * 4, mode="replicate")
-    rows = F.conv2d(padded, weights[:, None, :, None], groups=3)
-    return F.conv2d(rows, weights[:, None, None, :], groups=3)
-
-
-def occlusion_map(
-    scorer: Scorer, image: Tensor, prompt: str, task: str, *, cells: int = 8
-) -> Tensor:
-    """How much the score rises where the image is blurred away, cell by cell.
-
-    Each of ``cells`` x ``cells`` soft windows is replaced by its blurred surroundings; costs
-    cells**2 + 1 passes. ``image`` (3, H, W) in [0, 1].
-    """
-    height, width = image.shape[-2:]
-    smooth = blurred(image[None], _side(image) / 16)[0]
-    windows = _windows(height, width, cells).to(image)
-    occluded = [image + window * (smooth - image) for window in windows]
-    scores = _scores(scorer, [image, *occluded], prompt, task)
-    gains = (scores[1:] - scores[0]).reshape(1, 1, cells, cells)
-    return F.interpolate(gains, size=(height, width), mode="bilinear")[0, 0]
-
-
-def gradient_map(
-    scorer: Scorer, image: Tensor, prompt: str, task: str, *, steps: int = 6
-) -> Tensor:
-    """Integrated gradients (arXiv 1703.01365) from a blurred copy to the image, negated.
-
-    Says which details, present in the image and not in its blurred copy, cost score. Costs ``steps``
-    forward and backward passes. Smoothed over a thirty-second of the side.
-    """
-    size = _side(image)
-    smooth = blurred(image[None], size / 16)[0]
-    total = torch.zeros_like(image)
-    for step in range(steps):
-        between = (smooth + (step + 0.5) / steps * (image - smooth)).requires_grad_(True)
-        score = scorer.score_tensor(between[None], prompt)[task].sum()
-        (gradient,) = torch.autograd.grad(score, between)
-        total += gradient.float().cpu()
-    costs = -(total / steps * (image - smooth)).sum(0)
-    return _scaled(blurred(costs.expand(1, 3, -1, -1), size / 32)[0, 0])
-
-
 def activation_map(scorer: Scorer, image: Tensor, prompt: str, task: str) -> Tensor:
-    """Grad-CAM (arXiv 1610.02391), negated: one forward pass.
+    """Grad-CAM (arXiv 1610.02391), negated, its largest magnitude 1: one forward pass.
 
     The score is a function of the mean over positions of the head's fused map, or with queries of the
     image tokens of every layer. A position's deviation from the mean times the score's gradient is its
@@ -114,15 +63,10 @@ def window_map(
     """What windows of a quarter of each side score alone, ``windows`` x ``windows`` of them.
 
     In units of the score: the mean of all windows less a window's, at its centre; bilinear between.
-    The image is encoded once; pyramid and heads see every window.
-
-    Raises:
-        ConfigError: the backbone's encoding has no windows.
+    The image is encoded once; pyramid and heads see every window. For backbones with ``has_windows``.
     """
     prompts = Prompts.stack(scorer.prompts([prompt]))
     model, backbone = scorer.model, scorer.backbone
-    if not backbone.has_windows:
-        raise ConfigError(f"backbone {backbone.name} has no windows; use --method activation")
     corners = [i / max(1, windows - 1) * (1 - WINDOW) for i in range(windows)]
     scores = []
     with torch.no_grad():
@@ -149,68 +93,14 @@ def _between_centres(values: Tensor, height: int, width: int) -> Tensor:
     return F.pad(between, edges, mode="replicate")[0, 0]
 
 
-METHODS: dict[str, Callable[..., Tensor]] = {
-    "occlusion": occlusion_map,
-    "gradient": gradient_map,
-    "activation": activation_map,
-    "windows": window_map,
-}
 WINDOW = 0.25
 """Side of a window of ``window_map`` as a share of the image's."""
+METHODS: Mapping[str, Callable[..., Tensor]] = {"windows": window_map, "activation": activation_map}
 
 
-def default_method(scorer: Scorer) -> str:
-    """The best of the cheap ones: "windows" where the backbone has them, else "activation"."""
+def method_for(scorer: Scorer) -> str:
+    """The map of ``METHODS`` that is drawn: "windows" where the backbone has them, else "activation"."""
     return "windows" if scorer.backbone.has_windows else "activation"
-
-
-def quality_map(
-    scorer: Scorer,
-    image: Tensor,
-    prompt: str,
-    task: str,
-    method: str | None = None,
-    **options: int,
-) -> Tensor:
-    """One of ``METHODS``, by default ``default_method``, of (3, H, W) as ``Scorer.prepare`` gives it.
-
-    ``options`` are the method's own: ``windows`` of "windows", ``cells`` of "occlusion", ``steps`` of
-    "gradient".
-
-    Raises:
-        ConfigError: the method or the task is unknown.
-    """
-    method = method or default_method(scorer)
-    checks.one_of("method", method, METHODS)
-    checks.one_of("task", task, scorer.tasks)
-    for name, value in options.items():
-        checks.whole(name, value, 1)
-    return METHODS[method](scorer, image, prompt, task, **options)
-
-
-def _side(image: Tensor) -> float:
-    """The root of an image's area, in pixels."""
-    return float(image.shape[-2] * image.shape[-1]) ** 0.5
-
-
-def _windows(height: int, width: int, cells: int) -> Tensor:
-    """(cells**2, H, W) soft rectangles that sum to 1 at every pixel (linear between centres)."""
-    ramps = []
-    for side in (height, width):
-        position = (torch.arange(side) + 0.5) / side * cells - 0.5
-        ramp = (1 - (position[None] - torch.arange(cells)[:, None]).abs()).clamp(0, 1)
-        ramps.append(ramp / ramp.sum(0))
-    return torch.einsum("ay,bx->abyx", *ramps).reshape(cells * cells, height, width)
-
-
-@torch.inference_mode()
-def _scores(scorer: Scorer, images: list[Tensor], prompt: str, task: str) -> Tensor:
-    size = scorer.batch_size
-    pieces = [
-        scorer.score_tensor(torch.stack(images[start : start + size]), prompt)[task]
-        for start in range(0, len(images), size)
-    ]
-    return torch.cat(pieces).float().cpu()
 
 
 def _scaled(values: Tensor) -> Tensor:

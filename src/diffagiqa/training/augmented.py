@@ -17,8 +17,8 @@ from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION
 from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import TrainingError
 from diffagiqa.training.config import TrainingConfig
-from diffagiqa.training.damages import TRAIN_DEFECTS
-from diffagiqa.training.data import Augmentation, Damage, TrainingData
+from diffagiqa.training.damages import TRAIN_DEFECTS, Damage
+from diffagiqa.training.data import Augmentation, TrainingData
 
 KEPT = 0.2
 """Share of a image's own alignment label that is left with a wrong prompt."""

@@ -15,7 +15,7 @@ from diffagiqa.model.config import ModelConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 Regression = Literal["mse", "huber", "l1"]
-Relation = Literal["none", "plcc", "margin", "fidelity"]
+Relation = Literal["none", "plcc", "fidelity"]
 PairLoss = Literal["bradley-terry", "thurstone"]
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -71,7 +71,7 @@ class TrainingConfig:
     """Of that loss."""
     relation: Relation = "plcc"
     """Loss between the images of a batch, within each database: on correlation ("plcc") or on order
-    ("margin", "fidelity")."""
+    ("fidelity")."""
     relation_weight: Weight = 0.5
     """Of that loss."""
     task_weights: tuple[Weight, ...] = ()

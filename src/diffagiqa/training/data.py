@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from diffagiqa.data.preferences import (
@@ -33,29 +32,13 @@ from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import ImageError, PromptError, TrainingError
 from diffagiqa.model.config import TaskConfig
+from diffagiqa.training.damages import Damage
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Scales = Mapping[str, tuple[float, float]]
 _SIDES = re.compile(r"\b(left|right|leftmost|rightmost|clockwise|counterclockwise)\b", re.I)
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What was done to an image: a defect of ``training.damages`` at a severity in (0, 1]."""
-
-    defect: str
-    severity: float
-    seed: int
-
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) -> the same size; below 16 pixels a side, where no defect has room, unchanged."""
-        from diffagiqa.training.damages import damage
-
-        if min(image.shape[:2]) < 16:
-            return image
-        return damage(image, {self.defect: self.severity}, self.seed)[0]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Global defects: functions of (image, severity, rng) that touch the whole picture.
+"""Global defects: functions of (image, severity, rng) that touch the whole image.
 
 ``image`` is (H, W, 3) float32 in [0, 255], ``severity`` in (0, 1]; the result is float. Lengths are
-shares of the picture's side, so that a severity looks the same at any resolution. Random fields are
+shares of the image's side, so that a severity looks the same at any resolution. Random fields are
 drawn before the severity is used: one rng state gives one pattern, which severity only strengthens.
 """
 
@@ -48,7 +48,7 @@ def random_field(rng: Rng, height: int, width: int, cells: float, channels: int 
 
 
 def sampled(image: Array, x: Array, y: Array) -> Array:
-    """The picture at (x, y), in pixels, bilinear, borders repeated."""
+    """The image at (x, y), in pixels, bilinear, borders repeated."""
     h, w = image.shape[:2]
     x, y = np.clip(x, 0, w - 1), np.clip(y, 0, h - 1)
     x0, y0 = np.minimum(x.astype(np.intp), w - 2), np.minimum(y.astype(np.intp), h - 2)
@@ -58,10 +58,9 @@ def sampled(image: Array, x: Array, y: Array) -> Array:
     return top * (1 - fy) + bottom * fy
 
 
-def grid_of(image: Array) -> tuple[Array, Array]:
-    """Pixel coordinates x (1, W) and y (H, 1)."""
-    h, w = image.shape[:2]
-    return np.arange(w, dtype=np.float32)[None, :], np.arange(h, dtype=np.float32)[:, None]
+def grid_of(height: int, width: int) -> tuple[Array, Array]:
+    """Pixel coordinates x (1, width) and y (height, 1)."""
+    return np.arange(width, dtype=np.float32)[None, :], np.arange(height, dtype=np.float32)[:, None]
 
 
 def blur(image: Array, severity: float, rng: Rng) -> Array:
@@ -70,7 +69,7 @@ def blur(image: Array, severity: float, rng: Rng) -> Array:
 
 
 def oversmoothing(image: Array, severity: float, rng: Rng) -> Array:
-    """Texture gone and edges kept: a guided filter (He et al. 2010) by the picture's own luma."""
+    """Texture gone and edges kept: a guided filter (He et al. 2010) by the image's own luma."""
     radius = 0.02 * side(image)
     guide = image @ np.array((0.299, 0.587, 0.114), np.float32)
 
@@ -107,7 +106,7 @@ def latent_noise(image: Array, severity: float, rng: Rng) -> Array:
 def checkerboard(image: Array, severity: float, rng: Rng) -> Array:
     """The pattern of strided transposed convolutions (Odena et al. 2016), stronger on texture."""
     period = max(2, 2 * round(side(image) / 128))
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     pattern = np.sign(
         np.sin(2 * np.pi * (x + 0.5) / period) * np.sin(2 * np.pi * (y + 0.5) / period)
     )
@@ -127,7 +126,7 @@ def patch_seams(image: Array, severity: float, rng: Rng) -> Array:
         + rng.standard_normal((rows, columns, 1)).astype(np.float32) * 16
     )
     shift = rng.standard_normal((rows, columns, 2)).astype(np.float32) * 0.012 * side(image)
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     row, column = (y.astype(np.intp) // tile), (x.astype(np.intp) // tile)
     moved = sampled(
         image, x + severity * shift[row, column, 0], y + severity * shift[row, column, 1]
@@ -136,7 +135,7 @@ def patch_seams(image: Array, severity: float, rng: Rng) -> Array:
 
 
 def colour_drift(image: Array, severity: float, rng: Rng) -> Array:
-    """Hues pulled towards a tint that changes over the picture."""
+    """Hues pulled towards a tint that changes over the image."""
     tint = rng.uniform(-1, 1, 3).astype(np.float32)
     tint = tint - tint.mean()
     tint = tint / max(float(np.abs(tint).max()), 1e-6)
@@ -156,7 +155,7 @@ def warped_geometry(image: Array, severity: float, rng: Rng) -> Array:
     """A smooth random displacement of up to a few per cent of the side."""
     h, w = image.shape[:2]
     field = random_field(rng, h, w, 6, 2) * 0.024 * side(image) * severity
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     return sampled(image, x + field[..., 0], y + field[..., 1])
 
 
@@ -164,7 +163,7 @@ def ghosting(image: Array, severity: float, rng: Rng) -> Array:
     """A second, shifted exposure."""
     angle = float(rng.uniform(0, 2 * np.pi))
     shift = 0.035 * side(image) * float(rng.uniform(0.8, 1.2))
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     ghost = sampled(image, x + shift * np.cos(angle), y + shift * np.sin(angle))
     return image + (ghost - image) * (0.5 * severity)
 
@@ -191,7 +190,7 @@ def _resampled(image: Array, factor: float) -> Array:
 def jpeg(image: Array, severity: float, rng: Rng) -> Array:
     """JPEG, quality 50 down to 4 (PIL's scale, 4:2:0), between whole qualities a blend of the two.
 
-    Blended with the picture below severity 0.2, as the scale of qualities ends in no identity.
+    Blended with the image below severity 0.2, as the scale of qualities ends in no identity.
     """
     quality = 50 * (4 / 50) ** severity
     low = int(quality)

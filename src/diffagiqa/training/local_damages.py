@@ -14,6 +14,8 @@ from diffagiqa.training.distortions import grid_of, random_field, sampled, side
 
 Array = NDArray[np.floating]
 Rng = np.random.Generator
+INSIDE = 0.3
+"""Coverage above which a position counts as the thing's."""
 
 
 def random_region(rng: Rng, height: int, width: int) -> Array:
@@ -21,8 +23,7 @@ def random_region(rng: Rng, height: int, width: int) -> Array:
     length = float(np.sqrt(height * width))
     rx, ry = rng.uniform(0.15, 0.25, 2) * length
     cx, cy = rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height
-    x = np.arange(width, dtype=np.float32)[None, :]
-    y = np.arange(height, dtype=np.float32)[:, None]
+    x, y = grid_of(height, width)
     wobble = 0.12 * random_field(rng, height, width, 5)[..., 0]
     radius = np.hypot((x - cx) / rx, (y - cy) / ry) + wobble
     return np.clip((1 - radius) * 8, 0, 1).astype(np.float32)
@@ -35,10 +36,7 @@ def _soft(mask: Array, sigma: float) -> Array:
 
 def _box(region: Array) -> tuple[float, float, float, float]:
     """Centre x, y, width and height of a region, in pixels."""
-    ys, xs = np.nonzero(region > 0.3)
-    if len(xs) == 0:
-        h, w = region.shape
-        return w / 2, h / 2, w / 3, h / 3
+    ys, xs = np.nonzero(region > INSIDE)
     left, right, top, bottom = xs.min(), xs.max() + 1, ys.min(), ys.max() + 1
     return (left + right) / 2, (top + bottom) / 2, float(right - left), float(bottom - top)
 
@@ -49,14 +47,13 @@ def melted_part(image: Array, severity: float, rng: Rng, region: Array) -> tuple
     _, cy, wide, high = _box(region)
     drip = np.abs(random_field(rng, h, w, 14)[..., 0]) + 0.4
     sway = random_field(rng, h, w, 7)[..., 0]
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     down = np.clip((y - cy) / max(high, 1) + 0.6, 0, 1.2)
     near = ndimage.gaussian_filter(region, 0.05 * side(image), mode="nearest")
     grown = np.clip(2.4 * near - 0.02, 0, 1).astype(np.float32)
     run = severity * 0.24 * high * drip * down * grown
     bend = severity * 0.12 * wide * sway * grown
-    out = sampled(image, x + bend, y - run)
-    return out, grown
+    return sampled(image, x + bend, y - run), grown
 
 
 def duplicated_part(image: Array, severity: float, rng: Rng, region: Array) -> tuple[Array, Array]:
@@ -68,7 +65,7 @@ def duplicated_part(image: Array, severity: float, rng: Rng, region: Array) -> t
         dx = -dx
     if cy + dy < 0.1 * image.shape[0] or cy + dy > 0.9 * image.shape[0]:
         dy = -dy
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     c, s = np.cos(turn), np.sin(turn)
     u, v = x - cx - dx, y - cy - dy
     source_x, source_y = cx + c * u + s * v, cy - s * u + c * v
@@ -92,12 +89,11 @@ def missing_part(image: Array, severity: float, rng: Rng, region: Array) -> tupl
     cx, cy, wide, high = _box(region)
     angle = float(rng.uniform(0, 2 * np.pi))
     wobble = 0.14 * random_field(rng, region.shape[0], region.shape[1], 6)[..., 0]
-    x, y = grid_of(image)
+    x, y = grid_of(*image.shape[:2])
     depth = (
         (x - cx) * np.cos(angle) / max(wide, 1) + (y - cy) * np.sin(angle) / max(high, 1)
     ) + wobble
-    thing = depth[region > 0.3]
-    edge = float(np.quantile(thing, 1 - 0.7 * severity)) if thing.size else 0.0
+    edge = float(np.quantile(depth[region > INSIDE], 1 - 0.7 * severity))
     bite = np.clip((depth - edge) * 14 + 0.5, 0, 1) * _soft(region, 0.006 * side(image))
     bite = (bite * min(1.0, 6 * severity)).astype(np.float32)
     outside = 1 - _soft(region, 0.012 * side(image)) + 1e-4

@@ -1,7 +1,11 @@
-"""Scores and labels -> one loss: regression plus an optional relation term, on correlation or order.
+"""Losses on ratings, alone and in relation to each other, and on preferences between two images.
 
 Labels are MOS mapped to [0, 1], NaN where an image has none; missing labels take no part. The relation
 term compares images of one database only, since the scales of two databases need not mean the same.
+
+Losses on pairs take scores of the first and the second images, (P,) each, and outcomes, (P,): 1 where the
+first is preferred, 0 where the second is, 0.5 for a tie. Scores of n images make all their pairs, so no
+image is scored twice: ``scores[pairs.first]``.
 """
 
 from __future__ import annotations
@@ -16,9 +20,9 @@ from torch.nn import functional as F
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.config import TrainingConfig
 
-MARGIN = 0.05
-"""Of ``margin_loss``, on the scale [0, 1]: half of one grade of a ten-grade scale."""
-THURSTONE_STD = 0.1
+SCALE = 0.1
+"""Difference of two scores in [0, 1] that is a step of one in the logit of being preferred."""
+STD = 0.1
 """Standard deviation of one opinion around the mean, on the scale [0, 1]."""
 
 
@@ -34,29 +38,53 @@ def plcc_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return ((1 - r) / 2).clamp_min(0.0)
 
 
-def margin_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Pairwise hinge: the mean of relu(MARGIN - sign(dy) dx) over pairs whose labels differ.
-
-    (n,) scores and labels; dx and dy are a pair's differences of scores and labels. A scalar >= 0.
-    """
-    dx, dy = _pairs(scores), _pairs(labels)
-    different = dy != 0
-    loss = F.relu(MARGIN - torch.sign(dy) * dx) * different
-    return loss.sum() / different.sum().clamp_min(1)
-
-
 def fidelity_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over pairs of 1 - sqrt(p p*) - sqrt((1-p)(1-p*)) (Tsai et al., FRank, 2007), in [0, 1].
+    """``thurstone_loss`` of all pairs of (n,) scores; their labels' own p is the outcome (as in UNIQUE,
+    Zhang et al., 2021, with a fixed standard deviation). A scalar in [0, 1]."""
+    first, second = torch.triu_indices(len(scores), len(scores), 1, device=scores.device)
+    outcome = torch.special.ndtr((labels[first] - labels[second]) / (2**0.5 * STD))
+    return thurstone_loss(scores[first], scores[second], outcome)
 
-    (n,) scores and labels. By Thurstone's model, p = Phi(dx / (sqrt(2) * THURSTONE_STD)) is the
-    probability that the first image of a pair is judged better (as in UNIQUE, Zhang et al., 2021, with a
-    fixed standard deviation); dx is the difference of their scores; p* is the same of their labels.
+
+def bradley_terry_loss(
+    first: Tensor, second: Tensor, outcome: Tensor, *, margin: float = 0.0,
+    weight: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """-log sigmoid((first - second - margin) / SCALE) where the first is preferred (Bradley, Terry 1952).
+
+    The mirror image of it where the second is preferred; the mean of both, without the margin, for a tie,
+    whose minimum is at equal scores.
+
+    Args:
+        first, second, outcome: (P,), as above.
+        margin: by how much the preferred image should win, in units of the scores, 0 or more.
+        weight: (P,) of each pair, 0 or more; default: equal.
+
+    Returns:
+        Weighted mean over pairs, a scalar of 0 or more; 0 without pairs.
     """
-    p, target = (
-        torch.special.ndtr(_pairs(v) / (2**0.5 * THURSTONE_STD)).clamp(1e-4, 1 - 1e-4)
-        for v in (scores, labels)
-    )
-    return (1 - (p * target).sqrt() - ((1 - p) * (1 - target)).sqrt()).mean()
+    margin = margin * (2 * outcome - 1)  # type: ignore[assignment]  # towards the preferred image
+    logit = (first - second - margin) / SCALE
+    loss = -outcome * F.logsigmoid(logit) - (1 - outcome) * F.logsigmoid(-logit)
+    return _mean(loss, weight)
+
+
+def thurstone_loss(
+    first: Tensor, second: Tensor, outcome: Tensor, *, weight: Tensor | None = None
+) -> Tensor:
+    """The fidelity loss (Tsai et al., FRank, 2007) of Thurstone's model, case V with ``STD``.
+
+    p = Phi((first - second) / (sqrt(2) STD)) is how likely the first is preferred. The loss is
+    1 - sqrt(p outcome) - sqrt((1 - p) (1 - outcome)), in [0, 1]: 1 - sqrt(p) where it is.
+
+    Args:
+        first, second, outcome: (P,), as above; an outcome may be any probability.
+        weight: as in ``bradley_terry_loss``.
+    """
+    z = (first - second) / (2**0.5 * STD)
+    # Roots through logarithms: the gradient stays finite where p underflows.
+    win, lose = ((torch.special.log_ndtr(side) / 2).exp() for side in (z, -z))
+    return _mean(1 - win * outcome.sqrt() - lose * (1 - outcome).sqrt(), weight)
 
 
 REGRESSION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -67,10 +95,14 @@ REGRESSION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 """(n,) scores and labels -> (n,); by ``TrainingConfig.regression``."""
 RELATION: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "plcc": plcc_loss,
-    "margin": margin_loss,
     "fidelity": fidelity_loss,
 }
 """(n,) scores and labels of one database -> a scalar; by ``TrainingConfig.relation``."""
+PAIR_LOSSES: Mapping[str, Callable[..., Tensor]] = {
+    "bradley-terry": bradley_terry_loss,
+    "thurstone": thurstone_loss,
+}
+"""By ``TrainingConfig.pair_loss``."""
 
 
 def check_weights(tasks: Sequence[str], databases: Sequence[str], config: TrainingConfig) -> None:
@@ -113,8 +145,8 @@ def ratings_loss(
             continue
         x, source = scores[task][known].float(), sources[known]
         y = labels[known, column].to(x.device)
-        by_row = database_weights(source, config).to(x)
-        regression = (by_row * REGRESSION[config.regression](x, y)).sum() / _positive(by_row.sum())
+        by_row = database_weights(source, config)
+        regression = _mean(REGRESSION[config.regression](x, y), by_row)
         total = total + weight * config.regression_weight * regression
         if config.relation != "none" and config.relation_weight:
             relation = _within_sources(RELATION[config.relation], x, y, source, config)
@@ -134,23 +166,36 @@ def _within_sources(
     config: TrainingConfig,
 ) -> Tensor:  # fmt: skip
     """Mean of the loss over databases, weighted by their rows; fewer than two rows have no order."""
-    total, weights = scores.sum() * 0, 0.0
-    for source in sources.unique():
-        members = sources == source
-        count = int(members.sum())
+    total, weights = scores.sum() * 0, torch.zeros(())
+    for source, count in zip(*sources.unique(return_counts=True), strict=True):
         if count >= 2:
-            weight = count * (
-                config.database_weights[int(source)] if config.database_weights else 1.0
-            )
+            members = sources == source
+            weight = database_weights(sources[members], config).sum()
             total = total + weight * loss(scores[members], labels[members])
-            weights += weight
-    return total / max(weights, 1e-12)
+            weights = weights + weight
+    return total / weights.clamp_min(1e-12)
 
 
-def _positive(total: Tensor) -> Tensor:
-    return total.clamp_min(1e-12)
+def pair_weights(
+    groups: Sequence[int] | Tensor, sources: Sequence[int] | Tensor, source_weights: Sequence[float]
+) -> Tensor:
+    """(P,) weights: every group of a database counts as much as another, however many pairs it has.
+
+    Args:
+        groups: (P,) number of each pair's group.
+        sources: (P,) number of each pair's database.
+        source_weights: of each database, 0 or more.
+
+    >>> pair_weights([0, 0, 1], [0, 0, 1], [1.0, 2.0]).tolist()
+    [0.5, 0.5, 2.0]
+    """
+    groups, sources = torch.as_tensor(groups), torch.as_tensor(sources)
+    _, number, counts = groups.unique(return_inverse=True, return_counts=True)
+    return torch.tensor(source_weights, dtype=torch.float32)[sources] / counts[number]
 
 
-def _pairs(values: Tensor) -> Tensor:
-    first, second = torch.triu_indices(len(values), len(values), 1, device=values.device)
-    return values[first] - values[second]
+def _mean(loss: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        weight = torch.ones_like(loss)
+    weight = weight.to(loss)
+    return (weight * loss).sum() / weight.sum().clamp_min(1e-12)

@@ -15,8 +15,7 @@ from diffagiqa.training.data import TrainingData
 from diffagiqa.training.determinism import Step, set_step
 from diffagiqa.training.generators import GeneratorClassifier
 from diffagiqa.training.inputs import Inputs
-from diffagiqa.training.losses import ratings_loss
-from diffagiqa.training.pairs import PAIR_LOSSES, pair_weights
+from diffagiqa.training.losses import PAIR_LOSSES, pair_weights, ratings_loss
 from diffagiqa.training.processes import Processes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from diffagiqa.data.image_hash import near_others, perceptual_hashes
@@ -123,8 +123,9 @@ def _outcome(
                 texts.append(
                     f"  {task}, the mean rating for every image: RMSE {constant[task]:.3f}"
                 )
+        on_split = evaluation.settings | ({"split": asdict(facts)} if facts else {})
         files[f"test-{name}.json" if several else "test.json"] = (
-            json.dumps(evaluation.on_split(facts).as_json(), indent=1) + "\n"
+            json.dumps(asdict(replace(evaluation, settings=on_split)), indent=1) + "\n"
         )
     pairs = pair_evaluations(scores, data, rows)
     for task, found in pairs.items():

@@ -1,6 +1,6 @@
 """GPU memory that training needs, computed on tensors without data: no GPU and no weights needed.
 
-``python -m diffagiqa.training.memory`` prints the table of docs/train.md for Stable Diffusion 1.5.
+python tools/training_memory.py         # the table of docs/train.md for Stable Diffusion 1.5
 """
 
 from __future__ import annotations
