@@ -15,6 +15,7 @@ from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_interval
 from diffagiqa.evaluation.protocol import Figure
+from diffagiqa.evaluation.tables import figure_text
 
 
 @dataclass(frozen=True)
@@ -196,19 +197,12 @@ def preference_score(scores: Mapping[str, Any], task: str) -> Any:
 
 def pair_texts(found: PairEvaluation) -> list[str]:
     """What a command prints of it, a line each."""
-
-    def shown(figure: Figure) -> str:
-        if figure.value is None:
-            return "no value"
-        interval = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
-        return f"{figure.value:.3f}{interval}"
-
     intervals = (
         "no interval" if found.prompts < MIN_GROUPS else "95 % intervals over them in brackets"
     )
     lines = [
         f"{counted(found.pairs, 'decided pair')} of {counted(found.prompts, 'prompt')}, {intervals}",
-        f"accuracy {shown(found.accuracy)} (chance 0.500)",
+        f"accuracy {figure_text(found.accuracy)} (chance 0.500)",
     ]
     if found.ties:
         gaps = "" if found.tie_gap is None else f": mean score difference {found.tie_gap:.4f}"
@@ -218,8 +212,8 @@ def pair_texts(found: PairEvaluation) -> list[str]:
         lines.append(f"{counted(found.unscored, 'pair')} left out: an image has no score")
     if found.groups and found.best_chance is not None:
         lines.append(
-            f"best of n {shown(found.best)} (chance {found.best_chance:.3f}), Kendall's tau "
-            f"{shown(found.tau)} over {counted(found.groups, 'group')}"
+            f"best of n {figure_text(found.best)} (chance {found.best_chance:.3f}), Kendall's tau "
+            f"{figure_text(found.tau)} over {counted(found.groups, 'group')}"
         )
     lines += [
         f"{p.first} against {p.second}: {counted(p.pairs, 'pair')}, people {p.people:.3f}, scores "

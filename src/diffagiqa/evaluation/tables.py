@@ -35,81 +35,65 @@ NAMES = {
 COLUMNS = ("srcc", "plcc", "plcc_logistic4", "krcc", "rmse", "within_srcc")
 
 
-def results_table(
-    results: Mapping[str, Evaluation | Summary | None],
-    task: str,
-    metrics: Sequence[str] = COLUMNS,
-) -> str:
-    """One row per result.
-
-    An ``Evaluation`` prints value and interval, ``0.812 [0.790, 0.831]``; a ``Summary`` the median of its
-    repeats, then mean ± standard deviation, ``0.812 (0.809 ± 0.011, n = 10)``; None prints "not run".
-    """
+def results_table(results: Mapping[str, Summary | None], task: str) -> str:
+    """One row per result: the median of its repeats, then mean ± standard deviation,
+    ``0.812 (0.809 ± 0.011, n = 10)``; "not run" for None, or without the task."""
     rows = []
     for name, result in results.items():
-        if result is None or task not in result.tasks:
-            rows.append([name, *[NOT_RUN] * len(metrics)])
-        elif isinstance(result, Summary):
-            spreads = result.tasks[task]
-            rows.append([name, *(_spread(spreads.get(metric)) for metric in metrics)])
-        else:
-            rows.append([name, *(figure_text(_find(result, task, metric)) for metric in metrics)])
-    return markdown(["method", *(NAMES.get(metric, metric) for metric in metrics)], rows)
+        spreads = None if result is None else result.tasks.get(task)
+        cells = [NOT_RUN if spreads is None else _spread(spreads.get(m)) for m in COLUMNS]
+        rows.append([name, *cells])
+    return markdown(["method", *(NAMES[metric] for metric in COLUMNS)], rows)
 
 
 def figure_texts(
-    found: TaskEvaluation,
+    evaluation: TaskEvaluation,
     metrics: Sequence[str] = (*AGREEMENT, "rmse"),
     digits: int = 3,
 ) -> list[str]:
     """What a command prints of one task: the figures that there are, and why there are no others."""
-    shown = {metric: found.figures[metric] for metric in metrics}
+    shown = {metric: evaluation.figures[metric] for metric in metrics}
     texts = []
     for metric, figure in shown.items():
         if figure.value is not None:
-            plain = f" ({found.reasons[metric]})" if metric in found.reasons else ""
+            plain = f" ({evaluation.reasons[metric]})" if metric in evaluation.reasons else ""
             texts.append(f"{NAMES[metric]} {figure_text(figure, digits)}{plain}")
-    reason = found.reasons.get("srcc")
+    reason = evaluation.reasons.get("srcc")
     return [*texts, f"no correlation: {reason}"] if reason else texts
 
 
-def intervals_text(found: TaskEvaluation, by: str = "prompt") -> str:
+def intervals_text(evaluation: TaskEvaluation, by: str = "prompt") -> str:
     """What the intervals were made over, or that there is too little for any.
 
     ``by``: ``Evaluation.settings["by"]``.
     """
-    over = counted(found.groups, "row" if by == "row" else "prompt")
-    return f"{over}: no interval" if found.groups < MIN_GROUPS else f"95 % intervals over {over}"
+    over = counted(evaluation.groups, "row" if by == "row" else "prompt")
+    return (
+        f"{over}: no interval" if evaluation.groups < MIN_GROUPS else f"95 % intervals over {over}"
+    )
 
 
 def intervals_table(rows: Mapping[str, Sequence[Evaluation]], task: str) -> str:
     """95 % bootstrap intervals by method, their bounds averaged over repeats."""
-    cells = []
+    lines = []
     for name, evaluations in rows.items():
-        own = [name]
-        for metric in AGREEMENT:
-            figures = [found.tasks[task].figures[metric] for found in evaluations]
+        tasks, line = [evaluation.tasks[task] for evaluation in evaluations], [name]
+        few = [figures for figures in tasks if figures.groups < MIN_GROUPS]
+        none = intervals_text(few[0], str(evaluations[0].settings["by"])) if few else NO_VALUE
+        for figures in ([t.figures[metric] for t in tasks] for metric in AGREEMENT):
             bounds = [(f.low, f.high) for f in figures if f.low is not None]
             low, high = np.mean(np.array(bounds, np.float64), axis=0) if bounds else (None, None)
-            few = [
-                found.tasks[task] for found in evaluations if found.tasks[task].groups < MIN_GROUPS
-            ]
-            none = (
-                intervals_text(few[0], str(evaluations[0].settings["by"])) if few else number(None)
-            )
-            own.append(f"{number(low)} to {number(high)}" if bounds else none)
-        cells.append(own)
-    return markdown(["method, 95 % interval", *(NAMES[m] for m in AGREEMENT)], cells)
+            line.append(f"{number(low)} to {number(high)}" if bounds else none)
+        lines.append(line)
+    return markdown(["method, 95 % interval", *(NAMES[m] for m in AGREEMENT)], lines)
 
 
-def generator_table(
-    evaluation: Evaluation, task: str, metrics: Sequence[str] = ("srcc", "plcc", "krcc", "rmse")
-) -> str:
+def generator_table(evaluation: Evaluation, task: str) -> str:
     """One row per generator, with its number of rows."""
-    found = evaluation.tasks[task].generators
+    metrics = (*AGREEMENT, "rmse")
     rows = [
         [name, str(int(values["rows"] or 0)), *(number(values.get(m)) for m in metrics)]
-        for name, values in found.items()
+        for name, values in evaluation.tasks[task].generators.items()
     ]
     return markdown(["generator", "rows", *(NAMES[metric] for metric in metrics)], rows)
 
@@ -142,14 +126,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
         for line in lines
     )
-
-
-def _find(evaluation: Evaluation, task: str, metric: str) -> Figure | None:
-    found = evaluation.tasks[task]
-    if metric.startswith("within_"):
-        value = found.within.get(metric.removeprefix("within_"))
-        return None if value is None else Figure(value)
-    return found.figures.get(metric)
 
 
 def figure_text(figure: Figure | None, digits: int = 3) -> str:

@@ -63,14 +63,15 @@ def damage(
     size = image.shape[:2]
     if severity == 0:
         return image.copy(), np.zeros(size, np.float32)
-    pixels = image.astype(np.float32)
+    pixels, mask = image.astype(np.float32), np.ones(size, np.float32)
     if defect in GLOBAL:
-        out, mask = GLOBAL[defect](pixels, float(severity), rng), np.ones(size)
+        out = GLOBAL[defect](pixels, float(severity), rng)
     else:
         if region is None or float(np.max(region)) <= local_damages.INSIDE:
             region = local_damages.random_region(rng, *size)
-        out, mask = LOCAL[defect](pixels, float(severity), rng, np.asarray(region, np.float32))
-    return np.rint(np.clip(out, 0, 255)).astype(np.uint8), mask.astype(np.float32)
+        out, where = LOCAL[defect](pixels, float(severity), rng, np.asarray(region, np.float32))
+        mask = where.astype(np.float32)
+    return np.rint(np.clip(out, 0, 255)).astype(np.uint8), mask
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diffagiqa.data.columns import TableColumns
@@ -10,10 +10,13 @@ from diffagiqa.data.databases.opening import open_databases
 from diffagiqa.data.splits import (
     PARTS,
     Split,
+    SplitFacts,
+    generator_family,
     leave_out_split,
     official_split,
     prompt_key,
     random_split,
+    split_facts,
 )
 from diffagiqa.errors import ConfigError
 from diffagiqa.training.augmented import mismatches_within
@@ -60,7 +63,7 @@ def open_data(
 def make_split(
     config: TrainingConfig, rows: TrainingData, official: Split | None = None
 ) -> dict[str, list[int]]:
-    """TrainingData of the train, validation and test part, as ``config`` says.
+    """Rows of the train, validation and test part, as ``config`` says.
 
     ``split_seed`` decides a random split. An official split without a validation part has one taken
     from its training part, by prompt. Unrated rows follow theirs into the training part.
@@ -76,32 +79,27 @@ def _rated_split(
     if config.split != "official":
         # validation_fraction is a share of what is not test, random_split wants one of everything.
         share = config.validation_fraction * (1 - config.test_fraction)
+        table, test, seed = rows.table(), config.test_fraction, config.split_seed
         if config.split == "generators":
-            split = leave_out_split(
-                rows.table(), None, config.test_fraction, config.split_seed, share
-            )
-            return positions(split, rows)
-        split = random_split(
-            rows.table(), config.test_fraction, config.split_seed, config.split, share
-        )
-        return positions(split, rows)
+            return positions(leave_out_split(table, None, test, seed, share), rows)
+        return positions(random_split(table, test, seed, config.split, share), rows)
     if official is None:
         raise ConfigError(
             f"{', '.join(rows.names)} has no official split; use --split prompt or --split image"
         )
     parts = positions(official, rows)
     if not parts["validation"] and config.validation_fraction:
-        kept = parts["train"]
-        table = rows.table().iloc[kept].reset_index(drop=True)
+        known = parts["train"]
+        table = rows.table().iloc[known].reset_index(drop=True)
         inner = random_split(table, config.validation_fraction, config.split_seed, "prompt")
         within = inner.rows(table)
-        parts["train"] = [kept[i] for i in within["train"]]
-        parts["validation"] = [kept[i] for i in within["test"]]
+        parts["train"] = [known[i] for i in within["train"]]
+        parts["validation"] = [known[i] for i in within["test"]]
     return parts
 
 
 def positions(split: Split, rows: TrainingData) -> dict[str, list[int]]:
-    """TrainingData of each part; images that the split names and training leaves out are passed over."""
+    """Rows of each part; images that the split names and training leaves out are passed over."""
     part_of = {name: part for part in PARTS for name in getattr(split, part)}
     names = rows.table()["image"]
     return {
@@ -114,3 +112,20 @@ def prompts_of(rows: TrainingData, part: Sequence[int]) -> set[str]:
     """The distinct prompts of some rows; the empty one is none."""
     prompts = rows.prompts
     return {prompt_key(prompts[row]) for row in part} - {""}
+
+
+def facts_of(
+    kind: str, data: TrainingData, splits: Sequence[Mapping[str, Sequence[int]]]
+) -> SplitFacts:
+    """The facts of a split, or of all folds, which stand beside every result.
+
+    ``kind``: as ``TrainingConfig.split`` has it.
+    """
+    generators = [sample.generator or "unknown" for sample in data.samples]
+    if kind == "generators":
+        kind = f"leaving out {generator_family(generators[splits[0]['test'][0]])}"
+    facts = [split_facts(kind, data.prompts, generators, parts) for parts in splits]
+    test, seen, prompts = (
+        sum(getattr(fact, name) for fact in facts) for name in ("test", "seen", "prompts")
+    )
+    return SplitFacts(kind, test, seen, prompts, facts[0].new_generators if len(facts) == 1 else ())

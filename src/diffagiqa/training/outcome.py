@@ -28,8 +28,8 @@ from diffagiqa.training.measures import (
     predictions,
     predictions_csv,
 )
+from diffagiqa.training.open_data import facts_of
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.protocols import facts_of
 from diffagiqa.training.reproduce import shared_features
 from diffagiqa.training.run_folder import Parts, init_folder
 from diffagiqa.training.train import open_backbone, train
@@ -123,7 +123,7 @@ def _outcome(
                 texts.append(
                     f"  {task}, the mean rating for every image: RMSE {constant[task]:.3f}"
                 )
-        on_split = evaluation.settings | ({"split": asdict(facts)} if facts else {})
+        on_split = {**evaluation.settings, **({"split": asdict(facts)} if facts else {})}
         files[f"test-{name}.json" if several else "test.json"] = (
             json.dumps(asdict(replace(evaluation, settings=on_split)), indent=1) + "\n"
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from diffagiqa.data.splits import SplitFacts
 from diffagiqa.data.wording import counted
 from diffagiqa.evaluation.protocol import AGREEMENT, summarise_repeats
 from diffagiqa.evaluation.tables import (
@@ -21,13 +22,19 @@ from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.open_data import Opened
-from diffagiqa.training.protocols import PROTOCOLS, facts_text
 from diffagiqa.training.reproduce import Repeats
 
 REGIMES = {
     "head-only": "prompters frozen, heads trained on cached features",
     "full": "full method: prompters, pyramid and heads",
 }
+PROTOCOLS = {
+    "prompt": "by prompt: no prompt on both sides",
+    "image": "by image: test prompts are in training",
+    "official": "as published",
+    "generators": "leaving one generator out, and its test prompts",
+}
+"""Values of ``TrainingConfig.split``; only "prompt" and "generators" test on new prompts for certain."""
 BASELINE = "baseline: the generator's mean label, without seeing the image"
 
 
@@ -68,14 +75,13 @@ def render(
                 generator_table(done[0].evaluations[0], task),
             ]
     for other in rows.names[1:]:
-        own = {regime: repeats.on(other) for regime, repeats in by_regime.items()}
-        if not any(_tested(repeats) for repeats in own.values()):
+        there = {regime: repeats.on(other) for regime, repeats in by_regime.items()}
+        if not any(_tested(repeats) for repeats in there.values()):
             continue
-        sections.append(
-            f"## The same repeats on the test set of {other}, which they trained on too"
-        )
+        title = f"## The same repeats on the test set of {other}, which they trained on too"
+        sections.append(title)
         for task in rows.task_names:
-            sections += [f"### {other}, {task}", _ours(task, own), _intervals(task, own)]
+            sections += [f"### {other}, {task}", _ours(task, there), _intervals(task, there)]
     sections += ["## How this differs from the published settings"]
     sections += ["\n".join(f"* {note}" for note in notes)]
     return "\n\n".join(sections) + "\n"
@@ -95,22 +101,22 @@ def _headline(rows: TrainingData, repeats: Repeats) -> str:
 
 def _tested(repeats: Repeats) -> int:
     """Rated rows of the test parts, over repeats and tasks; prompts to test may be another database's."""
-    return sum(task.rows for found in repeats.evaluations for task in found.tasks.values())
+    return sum(task.rows for one in repeats.evaluations for task in one.tasks.values())
 
 
 def differences(config: TrainingConfig, opened: Opened) -> list[str]:
     """What a reader must know before comparing our results with published ones."""
     model = config.model
-    found = [*opened.notes]
+    notes = [*opened.notes]
     if model.backbone != ModelConfig().backbone:
-        found.append(
+        notes.append(
             f"the backbone, and with it the features, is `{short_name(model.backbone)}`, not Stable "
             "Diffusion 1.5"
         )
     if model.image_size != ModelConfig().image_size:
-        found.append("images are scored at the sizes above, not at 512 x 512 pixels")
+        notes.append("images are scored at the sizes above, not at 512 x 512 pixels")
     if config.split == "prompt":
-        found.append(
+        notes.append(
             "no prompt is on both sides of a split; many published results split by image, where "
             "test prompts are seen in training"
         )
@@ -119,20 +125,20 @@ def differences(config: TrainingConfig, opened: Opened) -> list[str]:
         if config.validation_fraction
         else "the last epoch is used"
     )
-    found.append(
+    notes.append(
         f"{chosen} and the test set is scored once; where a paper reports the best epoch on its test "
         "set, its result gains from that choice"
     )
     if config.damaged and config.damaged_weight:
-        found.append(
+        notes.append(
             f"{config.damaged:.0%} of the training images have two damaged copies, without ratings, that "
             "must score below them (`training/damage_ranking.py`)"
         )
     if config.init is None:
-        found.append(
+        notes.append(
             "pyramid and heads start from random weights: nothing was pretrained on ratings"
         )
-    return found
+    return notes
 
 
 def short_name(path: str) -> str:
@@ -145,7 +151,6 @@ def short_name(path: str) -> str:
 
 
 def _what(config: TrainingConfig, rows: TrainingData, done: Sequence[Repeats]) -> str:
-    model = config.model
     official = config.split == "official"
     parts = (
         "as published, " if official else f"by {config.split}: {config.test_fraction:.0%} test, "
@@ -160,18 +165,11 @@ def _what(config: TrainingConfig, rows: TrainingData, done: Sequence[Repeats]) -
         parts += "no validation; the test set is scored once, with the last epoch."
     lines = [
         f"* {_counted(rows)}, split {parts}",
-        f"* Backbone `{short_name(model.backbone)}`, timestep {model.timestep}, posterior "
-        f"{model.posterior}, {counted(len(model.features), 'feature')}, "
-        + (
-            f"pyramid of {model.pyramid_channels} channels, {model.pyramid_size} x {model.pyramid_size}."
-            if model.pooling == "pyramid"
-            else f"pooling {model.pooling}, {model.pyramid_channels} channels per feature."
-        ),
-        f"* Loss {config.regression} + {config.relation_weight} x {config.relation}, AdamW, learning "
-        f"rates {config.lr_heads} (heads) and {config.lr_prompters} (prompters).",
+        f"* Backbone `{short_name(config.model.backbone)}`; every setting is in `config.json` of each "
+        "repeat.",
     ]
     if done:
-        lines.append(f"* {facts_text(done[0].results)}.".replace("* s", "* S", 1))
+        lines.append(f"* {_seen_prompts(done[0])}")
     for repeats in done:
         seconds = [result["seconds"] for result in repeats.results]
         epoch = float(np.median([result["seconds_per_epoch"] for result in repeats.results]))
@@ -189,12 +187,28 @@ def _what(config: TrainingConfig, rows: TrainingData, done: Sequence[Repeats]) -
     return "\n".join(lines)
 
 
+def _seen_prompts(repeats: Repeats) -> str:
+    """How the repeats were split, and how many of their test prompts are in training."""
+    facts = [SplitFacts(**result["split"]) for result in repeats.results]
+    kinds = sorted({fact.kind for fact in facts})
+    how = ", ".join(kinds) if len(kinds) > 1 else facts[0].sentence.partition(":")[0]
+    return (
+        f"{how[0].upper()}{how[1:]}: on average {_share_seen(repeats)} of the test rows have a prompt "
+        "that is in training."
+    )
+
+
+def _share_seen(repeats: Repeats) -> str:
+    facts = [result["split"] for result in repeats.results]
+    return f"{100 * np.mean([fact['seen'] / max(fact['test'], 1) for fact in facts]):.0f} %"
+
+
 def _counted(rows: TrainingData) -> str:
     parts = []
     for source, name in enumerate(rows.names):
-        own = (rows.sources == source).nonzero().flatten().tolist()
-        prompts = len({rows.prompts[row] for row in own})
-        parts.append(f"{name}: {counted(len(own), 'image')}, {counted(prompts, 'prompt')}")
+        members = (rows.sources == source).nonzero().flatten().tolist()
+        prompts = len({rows.prompts[row] for row in members})
+        parts.append(f"{name}: {counted(len(members), 'image')}, {counted(prompts, 'prompt')}")
     return "; ".join(parts)
 
 
@@ -219,16 +233,13 @@ def protocols_table(done: Mapping[str, Sequence[Repeats]], tasks: Sequence[str])
     rows = []
     for protocol, regimes in done.items():
         for repeats in regimes:
-            facts = [r["split"] for r in repeats.results if "split" in r]
-            share = [f"{100 * np.mean([f['seen'] / max(f['test'], 1) for f in facts]):.0f} %"]
             summary = repeats.summary.tasks
             figures = [
                 number(summary[task][metric].median) if task in summary else number(None)
                 for task in tasks
                 for metric in AGREEMENT[:2]
             ]
-            rows.append(
-                [PROTOCOLS[protocol], repeats.regime, str(len(repeats.results)), *share, *figures]
-            )
+            count, share = str(len(repeats.results)), _share_seen(repeats)
+            rows.append([PROTOCOLS[protocol], repeats.regime, count, share, *figures])
     names = [f"{task} {NAMES[metric]}" for task in tasks for metric in AGREEMENT[:2]]
     return markdown(["split", "regime", "repeats", "test prompts in training", *names], rows)

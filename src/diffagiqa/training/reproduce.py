@@ -26,9 +26,8 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.features import CachedFeatures
 from diffagiqa.training.measures import evaluate_baseline, evaluate_scores, of_database
-from diffagiqa.training.open_data import make_split
+from diffagiqa.training.open_data import facts_of, make_split
 from diffagiqa.training.processes import Processes
-from diffagiqa.training.protocols import facts_of
 from diffagiqa.training.results import parts_hash, read_result, rows_hash, write_result
 from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import compute_features, make_model, open_backbone, train
