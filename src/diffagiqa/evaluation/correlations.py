@@ -105,14 +105,14 @@ def plcc_fitted(predicted: Any, mos: Any, parameters: int = 4) -> FittedPLCC:
     usual, *others = starts(x, y)
     fitted = [_fitted(curve, x, y, usual, MAX_CALLS)]
     fitted += [_fitted(curve, x, y, start, MAX_CALLS // 10) for start in others]
-    found = [
+    values = [
         plcc(mapped, y)
         for mapped in fitted
         if np.isfinite(mapped).all() and np.ptp(mapped) >= 1e-12 * np.ptp(y)
     ]
-    if not found:
+    if not values:
         return FittedPLCC(plcc(x, y), "the fit is flat; the plain figure is given")
-    return FittedPLCC(max(found))
+    return FittedPLCC(max(values))
 
 
 def bootstrap_interval(
@@ -163,15 +163,14 @@ def bootstrap_interval(
         rows = picks if groups is None else np.concatenate([members[i] for i in picks])
         return measure(*(array[rows] for array in values))
 
-    with (
-        warnings.catch_warnings()
-    ):  # of scipy's own interval, which NaN or equal values leave without one
+    with warnings.catch_warnings():
+        # Of scipy's own interval, which NaN or equal values leave without one.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
+        distribution = stats.bootstrap(
             (np.arange(units),), resampled, n_resamples=resamples, vectorized=False,
             batch=64, method="percentile", random_state=np.random.default_rng(seed),
         ).bootstrap_distribution  # fmt: skip
-    known = found[np.isfinite(found)]
+    known = distribution[np.isfinite(distribution)]
     if not len(known):
         return float("nan"), float("nan")
     low, high = np.percentile(known, [50 * (1 - level), 50 * (1 + level)])
@@ -209,11 +208,8 @@ def by_group(
         raise TableError(
             f"{counted(len(names), 'group')} and {counted(len(x), 'prediction')}; expected as many"
         )
-    found = {}
-    for name in np.unique(names):
-        own = names == name
-        found[str(name)] = (measure(x[own], y[own]), int(own.sum()))
-    return found
+    members = {str(name): names == name for name in np.unique(names)}
+    return {name: (measure(x[rows], y[rows]), int(rows.sum())) for name, rows in members.items()}
 
 
 def _fitted(
@@ -221,16 +217,16 @@ def _fitted(
     x: np.ndarray,
     y: np.ndarray,
     start: Sequence[float],
-    max_calls: int,
+    calls: int,
 ) -> np.ndarray:
     """``curve`` over ``x``, (n,), fitted to ``y`` by the Levenberg-Marquardt algorithm from ``start``.
 
     Where the best curve is a limit, such as a line, its parameters diverge; the last ones count.
     """
-    found = optimize.leastsq(
-        lambda parameters: curve(x, *parameters) - y, start, maxfev=max_calls, full_output=True
+    parameters, *_ = optimize.leastsq(
+        lambda parameters: curve(x, *parameters) - y, start, maxfev=calls, full_output=True
     )
-    return curve(x, *found[0])
+    return curve(x, *parameters)
 
 
 def _logistic4(x: np.ndarray, high: float, low: float, centre: float, scale: float) -> np.ndarray:

@@ -119,7 +119,7 @@ def cross_evaluate(
         low, high = database.scales[task]
         frame[f"{task}_predicted"] = low + scores[task] * (high - low)
     parts = {ALL: np.ones(len(samples), bool)} | ({} if new.all() else {NEW: new})
-    found = {
+    evaluations = {
         part: evaluate_predictions(frame[rows], common, resamples=resamples).tasks
         for part, rows in parts.items()
     }
@@ -146,7 +146,9 @@ def cross_evaluate(
         else len({*keys} & {*trained.prompts} - {""}),
         shared_images=None if trained.hashes is None else int(alike.sum()),
         unscored=len(faults),
-        tasks={task: {part: figures[task] for part, figures in found.items()} for task in common},
+        tasks={
+            task: {part: figures[task] for part, figures in evaluations.items()} for task in common
+        },
         pairs=pairs,
         predictions=frame,
         notes=database.notes,
@@ -159,16 +161,18 @@ def render_cross(results: Sequence[CrossResult], trained: Trained) -> str:
     for result in results:
         for part in (ALL, NEW):
             for task, figures in result.tasks.items():
-                if (one := figures.get(part)) is None:
+                if (measured := figures.get(part)) is None:
                     continue
-                cells = [figure_text(one.figures[name]) for name in METRICS]
-                rows.append([result.database, task, part, str(one.rows), *cells, ""])
-                if reason := one.reasons.get("srcc"):
+                cells = [figure_text(measured.figures[name]) for name in METRICS]
+                rows.append([result.database, task, part, str(measured.rows), *cells, ""])
+                if reason := measured.reasons.get("srcc"):
                     remarks.append(
                         f"{result.database}, {task}, {part}: no correlation, since {reason}."
                     )
-                elif one.rows and one.figures["srcc"].low is None:
-                    remarks.append(f"{result.database}, {task}, {part}: {intervals_text(one)}.")
+                elif measured.rows and measured.figures["srcc"].low is None:
+                    remarks.append(
+                        f"{result.database}, {task}, {part}: {intervals_text(measured)}."
+                    )
             if part in result.pairs:
                 pairs = result.pairs[part]
                 cells = [""] * len(METRICS) + [figure_text(pairs.accuracy)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,19 +19,6 @@ from diffagiqa.evaluation.protocol import Figure
 from diffagiqa.evaluation.tables import figure_text, markdown
 
 ALL = "all"
-
-
-class Explained(Protocol):
-    """What is needed of a ``WordEffect``: where the word stands, and how likely it is shown."""
-
-    @property
-    def start(self) -> int: ...
-
-    @property
-    def end(self) -> int: ...
-
-    @property
-    def rank(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -74,37 +61,33 @@ def roc_area(ranks: Any, missing: Any) -> float:
     return float(mannwhitneyu(ranks[~missing], ranks[missing]).statistic) / pairs
 
 
-def element_rank(element: Element, prompt: str, words: Sequence[Explained]) -> float | None:
+def element_rank(element: Element, prompt: str, words: Sequence[Any]) -> float | None:
     """The lowest rank of the words of an element; None where it does not stand in the prompt.
 
     The element is looked for as it is, without case, else by its single words.
     """
-    found = [m.span() for m in _spans(element.text, prompt)]
-    if not found:
-        parts = [list(_spans(part, prompt)) for part in element.text.split()]
-        found = [matches[0].span() for matches in parts if matches] if all(parts) else []
-    ranks = [
-        word.rank
-        for word in words
-        if any(word.start < end and start < word.end for start, end in found)
-    ]
-    return min(ranks, default=None)
+    spans = _spans(element.text, prompt)
+    if not spans:
+        parts = [_spans(part, prompt)[:1] for part in element.text.split()]
+        spans = [span for part in parts for span in part] if all(parts) else []
+    overlapping = (w.rank for w in words if any(w.start < end and s < w.end for s, end in spans))
+    return min(overlapping, default=None)
 
 
-def _spans(text: str, prompt: str) -> Sequence[re.Match[str]]:
-    if not text.strip():
-        return ()
-    return list(re.finditer(rf"(?<!\w){re.escape(text.strip())}(?!\w)", prompt, re.IGNORECASE))
+def _spans(text: str, prompt: str) -> list[tuple[int, int]]:
+    """Where a text stands in the prompt as whole words."""
+    pattern = rf"(?<!\w){re.escape(text.strip())}(?!\w)" if text.strip() else "(?!)"
+    return [match.span() for match in re.finditer(pattern, prompt, re.IGNORECASE)]
 
 
 def evaluate_elements(
-    explain: Callable[[Any, str], Sequence[Explained]], database: Database, images: int, *,
+    explain: Callable[[Any, str], Sequence[Any]], database: Database, images: int, *,
     seed: int = 0, resamples: int = 1000, progress: Callable[[int], object] = lambda done: None,
 ) -> ElementEvaluation:  # fmt: skip
     """Explain some images, and hold the order of their words against raters.
 
     Args:
-        explain: image and prompt -> words with ranks, such as ``scorer.explain(image, prompt).words``.
+        explain: image and prompt -> words with start, end and rank, as ``Explanation.words``.
         database: with a column ``elements``, as EvalMuse-40K has it.
         images: how many to explain; drawn at random where there are more.
         seed: of that draw and of the intervals.
@@ -148,27 +131,31 @@ def evaluate_elements(
 
 
 def _area(rows: Sequence[tuple[float, bool, str, str]], resamples: int, seed: int) -> Figure:
-    if not rows:
-        return Figure(None)
-    ranks, missing, _, prompts = zip(*rows, strict=True)
-    value = roc_area(ranks, missing)
-    if not np.isfinite(value) or not resamples:
-        return Figure(value if np.isfinite(value) else None)
-    low, high = bootstrap_interval(
-        roc_area, ranks, missing, groups=prompts, resamples=resamples, seed=seed
-    )
-    return Figure(value, low, high) if np.isfinite(low) else Figure(value)
+    ranks, missing, _, prompts = zip(*rows, strict=True) if rows else ((), (), (), ())
+    value, low = roc_area(ranks, missing), float("nan")
+    if np.isfinite(value) and resamples:
+        low, high = bootstrap_interval(
+            roc_area, ranks, missing, groups=prompts, resamples=resamples, seed=seed
+        )
+    if np.isfinite(low):
+        return Figure(value, low, high)
+    return Figure(value if np.isfinite(value) else None)
 
 
-def render_elements(found: ElementEvaluation) -> str:
+def render_elements(result: ElementEvaluation) -> str:
     """The evaluation as Markdown."""
     rows = [
-        [name or "none", str(found.counts[name][0]), str(found.counts[name][1]), figure_text(area)]
-        for name, area in found.categories.items()
+        [
+            name or "none",
+            str(result.counts[name][0]),
+            str(result.counts[name][1]),
+            figure_text(area),
+        ]
+        for name, area in result.categories.items()
     ]
     said = (
-        f"{counted(found.images, 'image')} explained, {found.failed} failed. Left out: "
-        f"{counted(found.undecided, 'element')} that just half of the raters see, and {found.absent} "
+        f"{counted(result.images, 'image')} explained, {result.failed} failed. Left out: "
+        f"{counted(result.undecided, 'element')} that just half of the raters see, and {result.absent} "
         "whose words do not stand in the prompt."
     )
     table = markdown(["category", "elements", "missing", "area under the ROC curve"], rows)

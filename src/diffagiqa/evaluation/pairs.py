@@ -145,8 +145,8 @@ def evaluate_pairs(
 
 def _best(scores: NDArray[np.float64], group: PreferenceGroup) -> float:
     """Share of the highest scores of a group that belong to one of people's best."""
-    own = scores[list(group.rows)]
-    highest = [row for row, score in zip(group.rows, own, strict=True) if score == own.max()]
+    values = scores[list(group.rows)]
+    highest = [row for row, score in zip(group.rows, values, strict=True) if score == values.max()]
     return sum(row in group.best for row in highest) / len(highest)
 
 
@@ -158,7 +158,7 @@ def _by_generators(
     difference: NDArray[np.float64],
 ) -> tuple[GeneratorPair, ...]:
     """Of decided pairs with two different, known generators; the most frequent first."""
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    outcomes: dict[tuple[str, str], list[tuple[float, float]]] = {}
     if not len(generators):
         return ()
     for i, j, won, gap in zip(first, second, people, difference, strict=True):
@@ -166,9 +166,9 @@ def _by_generators(
         if a == b or "unknown" in (a, b):
             continue
         sign = 1 if a < b else -1
-        found.setdefault((min(a, b), max(a, b)), []).append((sign * won, sign * np.sign(gap)))
+        outcomes.setdefault((min(a, b), max(a, b)), []).append((sign * won, sign * np.sign(gap)))
     pairs = []
-    for (a, b), values in found.items():
+    for (a, b), values in outcomes.items():
         won, scored = np.array(values).T
         pairs.append(
             GeneratorPair(
@@ -195,29 +195,29 @@ def preference_score(scores: Mapping[str, Any], task: str) -> Any:
     return sum(scores.values()) / len(scores)
 
 
-def pair_texts(found: PairEvaluation) -> list[str]:
+def pair_texts(result: PairEvaluation) -> list[str]:
     """What a command prints of it, a line each."""
     intervals = (
-        "no interval" if found.prompts < MIN_GROUPS else "95 % intervals over them in brackets"
+        "no interval" if result.prompts < MIN_GROUPS else "95 % intervals over them in brackets"
     )
     lines = [
-        f"{counted(found.pairs, 'decided pair')} of {counted(found.prompts, 'prompt')}, {intervals}",
-        f"accuracy {figure_text(found.accuracy)} (chance 0.500)",
+        f"{counted(result.pairs, 'decided pair')} of {counted(result.prompts, 'prompt')}, {intervals}",
+        f"accuracy {figure_text(result.accuracy)} (chance 0.500)",
     ]
-    if found.ties:
-        gaps = "" if found.tie_gap is None else f": mean score difference {found.tie_gap:.4f}"
-        beside = "" if found.gap is None else f", {found.gap:.4f} in decided pairs"
-        lines.append(f"{counted(found.ties, 'tie')} apart{gaps}{beside if gaps else ''}")
-    if found.unscored:
-        lines.append(f"{counted(found.unscored, 'pair')} left out: an image has no score")
-    if found.groups and found.best_chance is not None:
+    if result.ties:
+        gaps = "" if result.tie_gap is None else f": mean score difference {result.tie_gap:.4f}"
+        beside = "" if result.gap is None else f", {result.gap:.4f} in decided pairs"
+        lines.append(f"{counted(result.ties, 'tie')} apart{gaps}{beside if gaps else ''}")
+    if result.unscored:
+        lines.append(f"{counted(result.unscored, 'pair')} left out: an image has no score")
+    if result.groups and result.best_chance is not None:
         lines.append(
-            f"best of n {figure_text(found.best)} (chance {found.best_chance:.3f}), Kendall's tau "
-            f"{figure_text(found.tau)} over {counted(found.groups, 'group')}"
+            f"best of n {figure_text(result.best)} (chance {result.best_chance:.3f}), Kendall's tau "
+            f"{figure_text(result.tau)} over {counted(result.groups, 'group')}"
         )
     lines += [
         f"{p.first} against {p.second}: {counted(p.pairs, 'pair')}, people {p.people:.3f}, scores "
         f"{p.scores:.3f}, accuracy {p.accuracy:.3f}"
-        for p in found.generators
+        for p in result.generators
     ]
     return lines

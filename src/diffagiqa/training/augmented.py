@@ -1,8 +1,8 @@
-"""TrainingData that nobody rated: images with prompts of other images, and damaged copies of images.
+"""Rows that nobody rated: images with prompts of other images, and damaged copies of images.
 
 Databases hold few images that have nothing to do with their prompt, so a head can do well on them
 without reading the prompt. The alignment label of such a row is a share of the image's own, the other
-labels stay as they are. Copies have no label (``ordering``). No test or validation part holds any.
+labels stay as they are. Copies have no label (``damage_ranking``). No test or validation part holds any.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from diffagiqa.training.damages import TRAIN_DEFECTS, Damage
 from diffagiqa.training.data import Augmentation, TrainingData
 
 KEPT = 0.2
-"""Share of a image's own alignment label that is left with a wrong prompt."""
+"""Share of an image's own alignment label that is left with a wrong prompt."""
 MILD, STRONG = (0.25, 0.55), (0.65, 1.0)
-"""Severities of a image's two damaged copies are drawn from these."""
+"""Severities of an image's two damaged copies are drawn from these."""
 
 
 def with_augmentations(data: TrainingData, config: TrainingConfig) -> TrainingData:
@@ -56,12 +56,12 @@ def with_mismatches(
     for number, name in enumerate(data.names):
         if among and name not in among:
             continue
-        own = np.flatnonzero((data.sources == number).numpy())
-        chosen = numbers.permutation(own)[: round(share * len(own))]
-        for image, other in zip(chosen, numbers.choice(own, len(chosen)), strict=True):
+        members = np.flatnonzero((data.sources == number).numpy())
+        chosen = numbers.permutation(members)[: round(share * len(members))]
+        for image, other in zip(chosen, numbers.choice(members, len(chosen)), strict=True):
             if keys[image] != keys[other] and not data.labels[image, column].isnan():
                 augmentations.append(Augmentation(int(image), int(other)))
-    labels = data.labels[[made.image for made in augmentations]].clone()
+    labels = data.labels[[copy.image for copy in augmentations]].clone()
     labels[:, column] *= KEPT
     return _with(data, augmentations, labels)
 
@@ -98,19 +98,19 @@ def mismatches_within(data: TrainingData, train: list[int]) -> list[int]:
     known = set(train)
     return [
         row
-        for row, made in data.augmented.items()
-        if made.damage is None and {made.image, made.prompt} <= known
+        for row, copy in data.augmented.items()
+        if copy.damage is None and {copy.image, copy.prompt} <= known
     ]
 
 
 def _with(
     data: TrainingData, augmentations: Sequence[Augmentation], labels: torch.Tensor
 ) -> TrainingData:
-    images = [made.image for made in augmentations]
+    images = [copy.image for copy in augmentations]
     samples = [
-        replace(data.samples[made.image], prompt=data.samples[made.prompt].prompt)
-        for made in augmentations
-    ]  # fmt: skip
+        replace(data.samples[copy.image], prompt=data.samples[copy.prompt].prompt)
+        for copy in augmentations
+    ]
     return replace(
         data,
         samples=(*data.samples, *samples),

@@ -40,7 +40,7 @@ def cache_spec(
         "backbone_dtype": str(backbone.dtype),
         "prompters": prompters.hexdigest(),
         "model": {key: getattr(config, key) for key in keys}
-        | {"use_text": [one.use_text for one in model.passes], "pooled_to": pooled_to(config)},
+        | {"use_text": [step.use_text for step in model.passes], "pooled_to": pooled_to(config)},
         "options": options,
     } | ({"damaged": len(damages)} if damages else {})
     return json.loads(json.dumps(spec))  # type: ignore[no-any-return]
@@ -53,12 +53,12 @@ def pooled_to(config: ModelConfig) -> int | None:
 
 def check_spec(folder: Path, spec: dict[str, Any]) -> None:
     try:
-        found = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        before = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
         raise TrainingError(f"{folder}/spec.json cannot be read ({error})") from None
-    changed = [key for key in spec if spec[key] != found.get(key)]
+    changed = [key for key in spec if spec[key] != before.get(key)]
     if changed:
         raise TrainingError(
             f"{folder} holds features that differ from this run's in {', '.join(changed)}; "

@@ -87,21 +87,21 @@ def write_text(file: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _whole(place: Path) -> Iterator[None]:
+def _whole(target: Path) -> Iterator[None]:
     """Turn a failed write into one sentence that says what is still there."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        before = "the one written before is whole" if place.exists() else "none was there before"
+        before = "the one written before is whole" if target.exists() else "none was there before"
         if _is_full(error):
             raise TrainingError(
-                f"the disk is full: {place} could not be written, {before}; "
+                f"the disk is full: {target} could not be written, {before}; "
                 "free some space and go on with --resume"
             ) from error
         raise TrainingError(
-            f"{place} could not be written ({error}), {before}; "
+            f"{target} could not be written ({error}), {before}; "
             "check the folder and go on with --resume"
         ) from error
 

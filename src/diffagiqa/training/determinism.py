@@ -36,28 +36,27 @@ class Step:
     stop: int
 
     def noise(self, shape: tuple[int, ...], posterior: str) -> Noise:
-        """Fresh noise for every picture; ``shape`` (C, h, w) -> (stop - start, C, h, w)."""
+        """Fresh noise for every image; ``shape`` (C, h, w) -> (stop - start, C, h, w)."""
         draw = SCORING_DRAWS + self.number
         noise = draw_noise(self.seed, draw, shape, posterior, batch=self.total)
-        own = slice(self.start, self.stop)
-        first = None if noise.posterior is None else noise.posterior[own]
-        return Noise(first, noise.diffusion[own])
+        first = None if noise.posterior is None else noise.posterior[self._rows]
+        return Noise(first, noise.diffusion[self._rows])
 
     def flips(self) -> Tensor:
-        """(stop - start,) bool: which pictures to mirror, half of them."""
-        return torch.from_numpy(self._random(_FLIP).random(self.total) < 0.5)[self._own]
+        """(stop - start,) bool: which images to mirror, half of them."""
+        return torch.from_numpy(self._random(_FLIP).random(self.total) < 0.5)[self._rows]
 
     def views(self, count: int) -> Tensor:
-        """(stop - start,) which of ``count`` cached noise draws each picture takes."""
-        return torch.from_numpy(self._random(_VIEW).integers(0, count, self.total))[self._own]
+        """(stop - start,) which of ``count`` cached noise draws each image takes."""
+        return torch.from_numpy(self._random(_VIEW).integers(0, count, self.total))[self._rows]
 
     def dropout_mask(self, layer: int, width: int, rate: float) -> Tensor:
         """(stop - start, width) of 0 and 1 / (1 - rate)."""
-        kept = self._random(_DROPOUT + layer).random((self.total, width), np.float32) >= rate
-        return torch.from_numpy(kept[self._own]) / (1 - rate)
+        survives = self._random(_DROPOUT + layer).random((self.total, width), np.float32) >= rate
+        return torch.from_numpy(survives[self._rows]) / (1 - rate)
 
     @property
-    def _own(self) -> slice:
+    def _rows(self) -> slice:
         return slice(self.start, self.stop)
 
     def _random(self, stream: int) -> np.random.Generator:
@@ -76,7 +75,7 @@ class StepDropout(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(passes * B, width, ...) -> the same; the identity in evaluation mode.
 
-        Whole channels are kept or dropped, the same ones in every pass over a picture.
+        Whole channels are kept or dropped, the same ones in every pass over a image.
         """
         if not self.training or self.rate == 0:
             return inputs
@@ -89,8 +88,9 @@ class StepDropout(nn.Module):
 
 def seed_dropout(model: nn.Module) -> None:
     """Replace every ``nn.Dropout`` of the model by a ``StepDropout``; names of weights stay."""
-    found = [(name, part) for name, part in model.named_modules() if isinstance(part, nn.Dropout)]
-    for layer, (name, part) in enumerate(found):
+    modules = [*model.named_modules()]
+    dropouts = [(name, part) for name, part in modules if isinstance(part, nn.Dropout)]
+    for layer, (name, part) in enumerate(dropouts):
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, StepDropout(part.p, layer))
 

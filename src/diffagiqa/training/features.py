@@ -57,8 +57,6 @@ class CachedFeatures:
     maps: Mapping[str, Tensor]
     options: CacheOptions
     unreadable: tuple[int, ...]
-    damaged: int = 0
-    """So many of the last rows are damaged copies."""
 
     def inputs(
         self, data: TrainingData, config: ModelConfig, precision: str = "float32",
@@ -148,7 +146,7 @@ def open_features(folder: Path, in_memory: int = IN_MEMORY) -> CachedFeatures:
     if size <= in_memory:
         maps = {name: stacked.joined() for name, stacked in maps.items()}
     options = CacheOptions(**spec["options"])
-    return CachedFeatures(maps, options, tuple(unreadable), spec.get("damaged", 0))
+    return CachedFeatures(maps, options, tuple(unreadable))
 
 
 class _Stacked:
@@ -162,8 +160,8 @@ class _Stacked:
         rows, views = key
         out = torch.empty(len(rows), *self.shape[2:], dtype=self.parts[0].dtype)
         for number in (rows // SHARD_ROWS).unique().tolist():
-            own = rows // SHARD_ROWS == number
-            out[own] = self.parts[number][rows[own] % SHARD_ROWS, views[own]]
+            inside = rows // SHARD_ROWS == number
+            out[inside] = self.parts[number][rows[inside] % SHARD_ROWS, views[inside]]
         return out
 
     def joined(self) -> Tensor:
@@ -246,15 +244,15 @@ def _announce(
 ) -> None:  # fmt: skip
     """Say how large the cache becomes, and stop where the disk has no room for it."""
     size = inputs.config.image_size
-    one = _compute(model, inputs, [torch.zeros(3, size, size)], [0], options)
-    each = sum(maps.nbytes for maps in one.values())
-    needed = each * min(rows, len(missing) * SHARD_ROWS)
+    maps = _compute(model, inputs, [torch.zeros(3, size, size)], [0], options)
+    image_bytes = sum(values.nbytes for values in maps.values())
+    needed = image_bytes * min(rows, len(missing) * SHARD_ROWS)
     free = shutil.disk_usage(folder).free
     log(
-        f"features: {counted(rows, 'image')} of {each / 1e6:.3f} MB ("
+        f"features: {counted(rows, 'image')} of {image_bytes / 1e6:.3f} MB ("
         f"{counted(options.draws, 'noise draw')}{', mirrored too' if options.mirrored else ''}, "
         f"{options.dtype}) make "
-        f"{rows * each / 1e9:.2f} GB in {folder}; {needed / 1e9:.2f} GB are to be written, "
+        f"{rows * image_bytes / 1e9:.2f} GB in {folder}; {needed / 1e9:.2f} GB are to be written, "
         f"{free / 1e9:.1f} GB are free"
     )
     if needed > free:

@@ -169,23 +169,25 @@ class ImageInputs(Inputs):
             image, config.image_size, config.fit, backbone.side_multiple, backbone.longest_side
         )
 
-    def unreadable(self) -> list[int]:
-        """Rows whose image cannot be decoded: every file is opened once."""
+    def unreadable(self, skip: bool) -> list[int]:
+        """Rows whose image cannot be decoded, before hours are spent: every file is opened once.
+
+        Raises ``TrainingError`` naming the first, unless they are to be left out.
+        """
 
         def fails(row: int) -> bool:
             try:
                 self.image(row)
             except TrainingError:
-                return True
+                if skip:
+                    return True
+                raise
             return False
 
-        # Augmented rows show images of the others.
-        originals = range(len(self.data) - len(self.data.augmentations))
-        faults = [
-            r for r, f in zip(originals, self._readers.map(fails, originals), strict=True) if f
-        ]
-        known = set(faults)
-        return faults + [row for row, made in self.data.augmented.items() if made.image in known]
+        rows = range(len(self.data.originals))
+        faults = {r for r, f in zip(rows, self._readers.map(fails, rows), strict=True) if f}
+        augmented = self.data.augmented.items()  # they show images of the others
+        return [*faults, *(row for row, copy in augmented if copy.image in faults)]
 
     def prompts(self, rows: Sequence[int]) -> list[Prompts]:
         """Encoded prompts of some rows; each distinct one is encoded once."""

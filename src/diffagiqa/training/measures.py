@@ -34,17 +34,17 @@ def evaluate_databases(
 
     Their observers and scales differ, so one correlation over all would measure those too.
     """
-    own = {name: of_database(scores, rows, test, i) for i, name in enumerate(rows.names)}
-    return {name: evaluate_scores(found, rows, part) for name, (found, part) in own.items() if part}
+    parts = {name: of_database(scores, rows, test, i) for i, name in enumerate(rows.names)}
+    return {name: evaluate_scores(s, rows, part) for name, (s, part) in parts.items() if part}
 
 
 def of_database(
     scores: Mapping[str, Sequence[float]], rows: TrainingData, test: Sequence[int], number: int
 ) -> tuple[dict[str, list[float]], list[int]]:
     """Of scores and test rows, those of the database ``rows.names[number]``."""
-    own = [i for i, row in enumerate(test) if int(rows.sources[row]) == number]
-    found = {task: [values[i] for i in own] for task, values in scores.items()}
-    return found, [test[i] for i in own]
+    members = [i for i, row in enumerate(test) if int(rows.sources[row]) == number]
+    of_members = {task: [values[i] for i in members] for task, values in scores.items()}
+    return of_members, [test[i] for i in members]
 
 
 def predictions(
@@ -87,15 +87,15 @@ def constant_rmse(
     data: TrainingData, splits: Sequence[Mapping[str, Sequence[int]]]
 ) -> dict[str, float]:
     """By task, the RMSE over all test parts of their training part's mean rating, in MOS units."""
-    found = {}
+    by_task = {}
     for column, task in enumerate(data.tasks):
         if task.name not in data.rated_tasks:
             continue
         labels = data.labels[:, column].double().numpy()
         errors = [labels[list(s["test"])] - np.nanmean(labels[list(s["train"])]) for s in splits]
         rmse = float(np.sqrt(np.nanmean(np.concatenate(errors) ** 2)))
-        found[task.name] = rmse * (task.mos_max - task.mos_min)
-    return found
+        by_task[task.name] = rmse * (task.mos_max - task.mos_min)
+    return by_task
 
 
 def narrow_text(frame: pd.DataFrame, task: str) -> str:
@@ -115,14 +115,14 @@ def pair_evaluations(
 ) -> dict[str, PairEvaluation]:
     """Agreement with the preferences among some rows, by the task they are about; ``scores`` by task."""
     groups, names = data.groups_within(rows), data.table()["generator"].tolist()
-    found = {}
+    evaluations = {}
     for task in dict.fromkeys(group.task for group in groups):
         values = np.full(len(data), np.nan)
         arrays = {name: np.asarray(column) for name, column in scores.items()}
         values[list(rows)] = preference_score(arrays, task)
         judged = [group for group in groups if group.task == task]
-        found[task] = evaluate_pairs(values, judged, data.prompts, names, resamples=RESAMPLES)
-    return found
+        evaluations[task] = evaluate_pairs(values, judged, data.prompts, names, resamples=RESAMPLES)
+    return evaluations
 
 
 def labelled_table(rows: TrainingData) -> pd.DataFrame:

@@ -63,8 +63,8 @@ def train_and_test(
             f"{config.folds}-fold cross-validation, and the model learns from all {len(everything)} rows"
         )
         backbone = open_backbone(config, processes.device)
-        place = cache or folder / "features"
-        features = shared_features(config, data, place, backbone, processes, log)
+        where = cache or folder / "features"
+        features = shared_features(config, data, where, backbone, processes, log)
         parts = {"train": everything, "validation": [], "test": []}
         train(
             config, data, parts, folder, device=device, resume=resume, backbone=backbone,
@@ -128,10 +128,10 @@ def _outcome(
             json.dumps(asdict(replace(evaluation, settings=on_split)), indent=1) + "\n"
         )
     pairs = pair_evaluations(scores, data, rows)
-    for task, found in pairs.items():
-        texts += [f"{kind}, pairs by {task}:", *(f"  {line}" for line in pair_texts(found))]
+    for task, evaluated in pairs.items():
+        texts += [f"{kind}, pairs by {task}:", *(f"  {line}" for line in pair_texts(evaluated))]
     if pairs:
-        judged = {task: asdict(found) for task, found in pairs.items()}
+        judged = {task: asdict(evaluated) for task, evaluated in pairs.items()}
         files["test-pairs.json"] = json.dumps(judged, indent=1) + "\n"
     if frame is not None:
         texts += [text for task in rated if (text := narrow_text(frame, task))]

@@ -101,7 +101,7 @@ def _headline(rows: TrainingData, repeats: Repeats) -> str:
 
 def _tested(repeats: Repeats) -> int:
     """Rated rows of the test parts, over repeats and tasks; prompts to test may be another database's."""
-    return sum(task.rows for one in repeats.evaluations for task in one.tasks.values())
+    return sum(task.rows for run in repeats.evaluations for task in run.tasks.values())
 
 
 def differences(config: TrainingConfig, opened: Opened) -> list[str]:

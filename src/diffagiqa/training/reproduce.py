@@ -114,25 +114,27 @@ def repeat(
     data = rows_hash(rows)
     results = []
     for i in range(count):
-        place = folder / f"{i:02d}"
-        own = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
-        split = make_split(own, rows, official)
-        decided = asdict(own) | {
+        repeat_folder = folder / f"{i:02d}"
+        changed = replace(config, seed=config.seed + i, split_seed=config.split_seed + i)
+        split = make_split(changed, rows, official)
+        decided = asdict(changed) | {
             "rows": data,
             "parts": parts_hash(split),
             "backbone weights": weights,
         }
         del decided["workers"]
-        result = read_result(place, decided)
+        result = read_result(repeat_folder, decided)
         if result is None:
             log(f"{folder.name}, repeat {i + 1} of {count}")
-            result = one_repeat(own, rows, split, place, backbone, features, device, log)
-            result = write_result(place, result, decided)
+            result = one_repeat(
+                changed, rows, split, repeat_folder, backbone, features, device, log
+            )
+            result = write_result(repeat_folder, result, decided)
         results.append(result)
-        for task, found in Evaluation.from_json(result["evaluation"]).tasks.items():
+        for task, figures in Evaluation.from_json(result["evaluation"]).tasks.items():
             log(
                 f"  {task}: "
-                + "  ".join(f"{m} {number(found.figures[m].value)}" for m in ("srcc", "plcc"))
+                + "  ".join(f"{m} {number(figures.figures[m].value)}" for m in ("srcc", "plcc"))
             )
     return Repeats(folder.name, config, tuple(results))
 

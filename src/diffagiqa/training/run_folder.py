@@ -133,8 +133,8 @@ class RunFolder:
         left.set(xlabel="epoch", ylabel="training loss")
         for right in rest:
             for name in measured:
-                found = [row.get(name, float("nan")) for row in history]
-                right.plot(epochs, found, label=name[:-5])
+                values = [row.get(name, float("nan")) for row in history]
+                right.plot(epochs, values, label=name[:-5])
             right.set(xlabel="epoch", ylabel="validation SRCC")
             right.legend()
         png = io.BytesIO()
@@ -151,8 +151,8 @@ class RunFolder:
         except ImportError:
             return
         if self._board is None:
-            place = str(self.folder / "tensorboard")
-            self._board = SummaryWriter(place, purge_step=int(row["epoch"]))
+            logs = str(self.folder / "tensorboard")
+            self._board = SummaryWriter(logs, purge_step=int(row["epoch"]))
         for name, value in row.items():
             if name != "epoch":
                 self._board.add_scalar(name, value, int(row["epoch"]))
@@ -202,26 +202,19 @@ def versions() -> dict[str, str]:
     """Libraries, Python, processor and the commit of this code, where there is one."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
     for name in ("diffagiqa", "torch", "diffusers", "transformers", "accelerate", "numpy", "scipy"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    found["git_commit"] = _git_commit()
-    return found
+            versions[name] = "not installed"
+    versions["git_commit"] = _git_commit()
+    return versions
 
 
 def _git_commit() -> str:
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-    ]
+    options = ["describe", "--always", "--dirty", "--abbrev=40"]
+    command = ["git", "-C", str(Path(__file__).parent), *options]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):

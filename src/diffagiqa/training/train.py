@@ -27,7 +27,7 @@ from diffagiqa.pretrained import (
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.features import CachedFeatures, CacheOptions, cached_features
-from diffagiqa.training.inputs import FeatureInputs, ImageInputs, Inputs
+from diffagiqa.training.inputs import FeatureInputs, ImageInputs
 from diffagiqa.training.loop import Fitted, fit
 from diffagiqa.training.losses import check_weights
 from diffagiqa.training.processes import Processes
@@ -52,85 +52,44 @@ def train(
     run, and where ``loop.fit`` does.
     """
     check_weights(data.task_names, data.names, config)
-    if folder is not None:
-        check_free(Path(folder), resume)
+    path = None if folder is None else Path(folder)
+    if path is not None:
+        check_free(path, resume)
     processes = Processes(device)
-    log = log if processes.main else _no_log
+    log = log if processes.main else lambda text: None
     backbone = backbone or open_backbone(config, processes.device)
     backbone.checkpoint_activations = config.checkpoint_activations
     model = make_model(config, data.tasks, backbone, log)
+    precision = chosen_precision(config)
+    inputs: FeatureInputs | ImageInputs
     if config.freeze_prompters:
         if features is None:
-            cache = _cache_folder(folder, cache)
-            features = compute_features(config, data, cache, backbone, model, processes, log)
-        inputs, data = _feature_inputs(features, config, data, model, processes)
+            if path is None and cache is None:
+                raise TrainingError("features need a folder to be cached in; give cache or folder")
+            where = path / "features" if path and cache is None else Path(str(cache))
+            features = compute_features(config, data, where, backbone, model, processes, log)
+        data = data.without(features.unreadable)
+        inputs = features.inputs(data, model.config, precision, processes.device)
     else:
-        inputs, data = _image_inputs(config, data, model, backbone)
+        inputs = ImageInputs(
+            data, model.config, backbone, precision, flip=config.flip, workers=config.workers
+        )
+        data = data.without(inputs.unreadable(skip=config.unreadable == "skip"))
     split = {name: labelled(data, part, log, name) for name, part in split.items()}
-    run = None if folder is None else _begin(Path(folder), config, data, split, resume, processes)
+    run = None
+    if path is not None:
+        run = RunFolder(path, config, resume, processes.main)
+        if processes.main:
+            run.describe(data, split)
+        processes.barrier()
     fitted = fit(
         model, inputs, data, split, config, processes=processes, run=run, resume=resume, log=log
     )
-    return _tested(fitted, inputs, split.get("test", ()), processes)
-
-
-def _cache_folder(folder: str | Path | None, cache: str | Path | None) -> Path:
-    if cache:
-        return Path(cache)
-    if folder is None:
-        raise TrainingError("features need a folder to be cached in; give cache or folder")
-    return Path(folder) / "features"
-
-
-def _feature_inputs(
-    features: CachedFeatures, config: TrainingConfig, data: TrainingData, model: DiffAGIQA,
-    processes: Processes,
-) -> tuple[Inputs, TrainingData]:  # fmt: skip
-    """Cached features, and the rows without the labels of images that have none."""
-    data = data.without(features.unreadable)
-    precision = chosen_precision(config)
-    return features.inputs(data, model.config, precision, processes.device), data
-
-
-def _image_inputs(
-    config: TrainingConfig, data: TrainingData, model: DiffAGIQA, backbone: Backbone
-) -> tuple[Inputs, TrainingData]:
-    """Images, and the rows without the labels of those that cannot be read.
-
-    Raises ``TrainingError`` naming one, before hours are spent, unless they are to be left out.
-    """
-    inputs = ImageInputs(
-        data, model.config, backbone, chosen_precision(config), flip=config.flip,
-        workers=config.workers,
-    )  # fmt: skip
-    faults = inputs.unreadable()
-    if faults and config.unreadable != "skip":
-        inputs.image(faults[0])  # raises
-    return inputs, data.without(faults)
-
-
-def _begin(
-    folder: Path, config: TrainingConfig, data: TrainingData, split: Parts, resume: bool,
-    processes: Processes,
-) -> RunFolder:  # fmt: skip
-    """The folder of the run, with what it starts from written by the main process."""
-    run = RunFolder(folder, config, resume, processes.main)
-    if processes.main:
-        run.describe(data, split)
-    processes.barrier()
-    return run
-
-
-def _tested(fitted: Fitted, inputs: Inputs, test: Sequence[int], processes: Processes) -> Fitted:
-    """With the scores of the test rows, if there are any, by the best model."""
-    if not test:
-        return fitted
-    scores = predict(fitted.model.to(processes.device), inputs, test, processes)
-    return replace(
-        fitted,
-        test_scores={task: value.tolist() for task, value in scores.items()},
-        test_rows=list(test),
-    )
+    if test := split.get("test"):
+        scores = predict(fitted.model.to(processes.device), inputs, test, processes)
+        by_task = {task: value.tolist() for task, value in scores.items()}
+        fitted = replace(fitted, test_scores=by_task, test_rows=list(test))
+    return fitted
 
 
 def train_heads(
@@ -193,9 +152,9 @@ def compute_features(
         mirrored=config.flip,
         skip_unreadable=config.unreadable == "skip",
     )
-    place = find_backbone(config.model.backbone, config.model.backbone_revision)
+    weights = fingerprint(find_backbone(config.model.backbone, config.model.backbone_revision))
     return cached_features(
-        folder, data, model, backbone, options, identity=fingerprint(place), processes=processes,
+        folder, data, model, backbone, options, identity=weights, processes=processes,
         workers=config.workers, log=log,
     )  # fmt: skip
 
@@ -323,7 +282,3 @@ def chosen_precision(config: TrainingConfig) -> str:
 
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     return "bfloat16" if launched == "bf16" else "float32"
-
-
-def _no_log(text: str) -> None:
-    """Where nothing is to be said: in processes other than the main one."""
