@@ -50,6 +50,8 @@ class PromptCache:
     def __init__(self, encode: Callable[[Sequence[str]], list[Prompts]], size: int) -> None:
         self._encode = encode
         self._size = size
+        self.least = 1
+        """So many are kept whatever their size."""
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Prompts] = OrderedDict()
 
@@ -57,12 +59,12 @@ class PromptCache:
         """The encoded prompts of some texts, in their order."""
         with self._lock:
             distinct = dict.fromkeys(texts)
-            missing = [text for text in distinct if text not in self._kept]
-            self._kept |= dict(zip(missing, self._encode(missing), strict=True))
+            if missing := [text for text in distinct if text not in self._kept]:
+                self._kept |= dict(zip(missing, self._encode(missing), strict=True))
             for text in distinct:
                 self._kept.move_to_end(text)
             found = [self._kept[text] for text in texts]
-            most = max(1, self._size // max(1, found[0].text.nbytes)) if found else 1
+            most = max(self.least, self._size // max(1, found[0].text.nbytes)) if found else 1
             while len(self._kept) > most:
                 self._kept.popitem(last=False)
             return found
@@ -160,6 +162,8 @@ class BatchRunner:
             output = self._try(images[batch], prompts[batch])
             count = batch.stop - start
             if output is None:
+                if self.release():  # there is room now
+                    continue
                 # At most: another thread may have met the limit with a smaller batch meanwhile.
                 self.max_batch, self._full_batches = max(1, min(self.max_batch, count // 2)), 0
                 continue
@@ -182,20 +186,26 @@ class BatchRunner:
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
-            if len(images) == 1 and not self.backbone.free_text_encoders():
+            texts = self.backbone.text_encoders
+            if len(images) == 1 and not (texts and texts.in_memory):
                 height, width = images[0].shape[-2:]
                 raise DeviceError(
                     f"one image of {width} x {height} pixels does not fit the free memory of {device}; "
                     "free some, or use another --device or --dtype bfloat16"
                 ) from None
-        self.release()  # here the exception, which holds on to tensors, is gone
         return None
 
-    def release(self) -> None:
-        """Give back the memory that is only kept for speed: CUDA graphs, text encoders, freed blocks."""
+    def release(self) -> bool:
+        """Give back the memory that is only kept for speed: CUDA graphs, text encoders, freed blocks.
+
+        Whether there were text encoders, which from now on are read for every chunk's prompts alone.
+        """
         self._graphs.clear()
-        self.backbone.free_text_encoders()
+        freed = self.backbone.free_text_encoders()
+        if freed and self.backbone.text_encoders:
+            self.backbone.text_encoders.keep_apart()
         release_memory(self.backbone.device)
+        return freed
 
 
 @torch.inference_mode(False)  # gradients may be wanted later, whoever calls this first

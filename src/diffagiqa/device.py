@@ -14,6 +14,8 @@ import torch
 from diffagiqa.errors import ConfigError
 from diffagiqa.overlap import SharedContext
 
+WORKING = 2_000_000_000
+"""Bytes, roughly, of the activations of one image of 1024 x 1024 pixels in half precision."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -193,6 +195,19 @@ def ran_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can be taken on a GPU, or of the machine by Linux's count; None where nobody says."""
+    if device.type == "cuda":
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + reserved)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    known = dict(line.split(":", 1) for line in lines if ":" in line)
+    return int(known["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in known else None
 
 
 def release_memory(device: torch.device) -> None:

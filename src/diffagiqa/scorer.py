@@ -24,6 +24,7 @@ from diffagiqa.device import (
     choose_dtype,
     default_batch_size,
     ran_out_of_memory,
+    release_memory,
     without_autocast,
 )
 from diffagiqa.errors import (
@@ -533,20 +534,29 @@ class Scorer:
             "+".join(what for what, so in unlike.items() if so),
         )
 
-    def encode_ahead(self, prompts: Iterable[str]) -> None:
-        """Encode all prompts of a job, then give the text encoders' memory back before images come.
+    @property
+    def prompts_first(self) -> bool:
+        """Whether text encoders and images do not share the memory: then ``encode_ahead`` is due."""
+        texts = self.backbone.text_encoders
+        return texts is not None and texts.apart(self.device)
 
-        Worth it where text encoders are large, and with a ``prompt_cache`` for more prompts than memory
-        holds.
+    def encode_ahead(self, prompts: Iterable[str]) -> None:
+        """Encode some prompts, then give the text encoders' memory back before images come.
+
+        Their encodings stay in memory, or are on disk where there is a ``prompt_cache``. ``score`` does
+        this by itself for the rows of a chunk where memory is short.
 
         Raises:
             PromptError: a prompt is no text, or too long.
         """
-        for prompt in prompts:
-            self.prompts([clean_prompt(prompt)])
-        if not all(self.config.use_text and task.use_text for task in self.config.tasks):
-            self.backbone.no_text()
+        texts = list(dict.fromkeys(clean_prompt(prompt) for prompt in prompts))
+        if self._prompt_store is None:
+            self.prompts.least = max(self.prompts.least, len(texts))
+        for text in texts:
+            self.prompts([text])
+        self._encode_no_text()
         self.backbone.free_text_encoders()
+        release_memory(self.device)
 
     @torch.inference_mode(False)  # kept for later calls, which may want gradients
     @torch.no_grad()
@@ -561,13 +571,24 @@ class Scorer:
             store.write(text, new)
         return [stored[text] or encoded[text] for text in prompts]
 
+    def _encode_no_text(self) -> None:
+        """The backbone keeps it."""
+        if not all(self.config.use_text and task.use_text for task in self.config.tasks):
+            self.backbone.no_text()
+
     def _encode_now(self, prompts: Sequence[str]) -> list[Prompts]:
         try:
             with without_autocast(self.device):  # kept for callers without autocast, too
-                return self.backbone.encode_prompts(prompts, self.config.long_prompts)
+                encoded = self.backbone.encode_prompts(prompts, self.config.long_prompts)
+                self._encode_no_text()  # else text encoders would be read among the images
+                return encoded
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
+        texts = self.backbone.text_encoders
+        if texts is not None and texts.send_by_layers():
+            release_memory(self.device)  # here the exception, which holds on to tensors, is gone
+            return self._encode_now(prompts)
         raise DeviceError(
             f"a prompt does not fit the free memory of {self.device}; "
             "free some, or use another --device"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROUNDING
+from PIL import Image
 from small_pipelines import small_pipeline
 
 from diffagiqa import Scorer
+from diffagiqa.backbones import text_encoders
 from diffagiqa.backbones.base import CONDITION, TEXT, Prompts
 from diffagiqa.backbones.folder import backbone_defaults, find_backbone, load_backbone
 from diffagiqa.backbones.memory import weight_bytes
 from diffagiqa.backbones.noise import draw_noise
+from diffagiqa.data.samples import Sample
+from diffagiqa.device import WORKING
 from diffagiqa.explain import explain
 from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.model.scoring import build_model
+from diffagiqa.rows import score_chunks
 
 FEATURES = {
     "StableDiffusionXL": (
@@ -178,3 +184,88 @@ def test_the_reference_backbone_is_known_by_its_network(folders: dict[str, Path]
         "UNet2DConditionModel with two text encoders", "SD3Transformer2DModel",
         "ZImageTransformer2DModel",
     ]  # fmt: skip
+
+
+def rows_of(scorer: Scorer, prompts: list[str]) -> list[dict[str, Any]]:
+    samples = [
+        Sample(f"{i}.png", prompt, "table", i, data=png(image))
+        for i, (image, prompt) in enumerate(zip(images(3) * 2, prompts, strict=True))
+    ]
+    chunks = [samples[:4], samples[4:]]
+    return [row for rows in score_chunks(scorer, chunks, chunk_rows=4) for row in rows]
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+def test_where_memory_is_short_prompts_come_first(
+    kind: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = ["a fox", "a cat", "", "a fox", "a dog", "a fox"]
+    plain = small_scorer(str(folders[kind]), FEATURES[kind], "pyramid")
+    wanted = [row["alignment"] for row in rows_of(plain, prompts)]
+    free = weight_bytes(folders[kind], torch.float32)
+    texts = sum(size for part, size in free.items() if part.startswith("text"))
+    held: list[bool] = []
+    for there, short in ((WORKING + texts - 1, True), (WORKING + texts, False)):
+        monkeypatch.setattr(text_encoders, "free_memory", lambda device, there=there: there)
+        scorer = small_scorer(str(folders[kind]), FEATURES[kind], "pyramid")
+        encoders = scorer.backbone.text_encoders
+        assert encoders is not None
+        encode_image = scorer.backbone.encode_image
+        monkeypatch.setattr(
+            scorer.backbone, "encode_image",
+            lambda images, then=encode_image, text=encoders: (
+                held.append(text.in_memory) or then(images)
+            ),
+        )  # fmt: skip
+        assert scorer.prompts_first is short
+        assert [row["alignment"] for row in rows_of(scorer, prompts)] == wanted
+    assert held == [False] * 4 + [True] * 4  # two chunks of images of two shapes, twice
+
+
+def test_memory_that_runs_out_frees_text_encoders_and_then_halves_batches(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = small_scorer(str(folders["StableDiffusion3"]), FEATURES["StableDiffusion3"], "pyramid")
+    encoders = scorer.backbone.text_encoders
+    assert encoders is not None
+    encode_image, sizes = scorer.backbone.encode_image, []
+
+    def encode(images: torch.Tensor) -> Any:
+        sizes.append(len(images))
+        if encoders.in_memory or len(images) > 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return encode_image(images)
+
+    monkeypatch.setattr(scorer.backbone, "encode_image", encode)
+    assert len(scorer(images()[::2], "a cat and a fox")) == 2
+    assert sizes == [4, 4, 2, 2]  # two prompters; tried again whole before it is halved
+    assert encoders.apart(scorer.device)
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+def test_text_encoders_too_large_for_the_device_are_sent_layer_by_layer(
+    kind: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("accelerate")
+    scorer = small_scorer(str(folders[kind]), FEATURES[kind], "pyramid")
+    (wanted,) = scorer.backbone.encode_prompts(["a red fox"])
+    other = small_scorer(str(folders[kind]), FEATURES[kind], "pyramid")
+    encoders = other.backbone.text_encoders
+    assert encoders is not None
+    loaded = encoders.loaded
+
+    def full(device: torch.device) -> Any:
+        if not encoders.offload:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return loaded(device)
+
+    monkeypatch.setattr(encoders, "loaded", full)
+    (prompt,) = other.prompts(["a red fox"])
+    torch.testing.assert_close(prompt.text, wanted.text)
+    assert all(p.is_meta for _, network in loaded(other.device) for p in network.parameters())

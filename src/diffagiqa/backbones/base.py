@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diffagiqa.backbones.text_encoders import TextEncoders
 
 Fit = Literal["resize", "crop", "pad", "native"]
 LongPrompts = Literal["truncate", "chunk", "released"]
@@ -102,6 +105,8 @@ class Backbone(nn.Module, ABC):
     capturable: bool = False
     """Whether its forward pass can be recorded as a CUDA graph."""
 
+    text_encoders: TextEncoders | None = None
+    """Those that are read when a prompt first needs them; None where they are small, and stay."""
     has_windows: bool = False
     """Whether ``crop`` can cut windows out of encoded images."""
 
@@ -156,7 +161,7 @@ class Backbone(nn.Module, ABC):
     def free_text_encoders(self) -> bool:
         """Give the memory of its text encoders back, if there is any to give; the next prompt reads them
         anew."""
-        return False
+        return self.text_encoders is not None and self.text_encoders.free()
 
     @abstractmethod
     def no_text(self, length: int | None = None) -> Prompts:

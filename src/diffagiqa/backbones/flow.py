@@ -80,9 +80,6 @@ class FlowTransformer(Backbone):
         clean = self.image_encoder.latents(mean, std, noise)
         return (1 - sigma) * clean + sigma * noise.diffusion
 
-    def free_text_encoders(self) -> bool:
-        return self.text_encoders.free()
-
     def features(
         self,
         encoded: Encoded,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from diffagiqa.backbones.folder import PIPELINES, kind_of
+from diffagiqa.backbones.parts import bytes_of
 
 
 def weight_bytes(
@@ -19,11 +20,4 @@ def weight_bytes(
     prompts are encoded. Raises ``BackboneError`` where the configurations describe nothing.
     """
     networks = PIPELINES[kind_of(folder)](folder).networks(features)
-    tensors = {
-        part: {id(tensor): tensor for tensor in network.state_dict(keep_vars=True).values()}
-        for part, network in networks.items()  # tied weights once
-    }
-    return {
-        part: sum(tensor.numel() for tensor in distinct.values()) * dtype.itemsize
-        for part, distinct in tensors.items()
-    }
+    return {part: bytes_of(network, dtype) for part, network in networks.items()}

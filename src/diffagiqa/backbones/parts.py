@@ -139,10 +139,14 @@ def _unreadable(file: Path, error: Exception) -> BackboneError:
     return BackboneError(f"{file} cannot be read as safetensors ({error})")
 
 
-def read_text_encoder(
-    folder: Path, network: Any, device: torch.device | str, dtype: torch.dtype
-) -> nn.Module:
-    """A text encoder of a class of transformers' with its weights, frozen."""
+def bytes_of(network: nn.Module, dtype: torch.dtype) -> int:
+    """What the weights of a network would take in ``dtype``; tied ones count once."""
+    distinct = {id(tensor): tensor for tensor in network.state_dict(keep_vars=True).values()}
+    return sum(tensor.numel() for tensor in distinct.values()) * dtype.itemsize
+
+
+def read_text_encoder(folder: Path, network: Any, dtype: torch.dtype) -> nn.Module:
+    """A text encoder of a class of transformers' with its weights, frozen, in the CPU's memory."""
     from transformers.utils import logging as hf_logging
 
     read_config(folder)
@@ -166,7 +170,17 @@ def read_text_encoder(
     model, found = loaded
     if missing := sorted(found["missing_keys"]):  # transformers would fill them with random numbers
         raise _lacking(folder, missing)
-    return model.to(device).eval().requires_grad_(False)  # type: ignore[no-any-return]
+    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def send_layers(network: Any, device: torch.device) -> None:
+    """Let every layer's weights go to ``device`` when it runs, and back after it; in place."""
+    from accelerate import cpu_offload
+
+    direct = dict(network.named_parameters(recurse=False))  # of no layer, so they stay there
+    cpu_offload(network, device)
+    for name, parameter in direct.items():
+        network.register_parameter(name, nn.Parameter(parameter.to(device), False))
 
 
 def read_tokenizer(folder: Path, tokenizer: Any) -> Any:

@@ -56,16 +56,20 @@ class Pipeline:
 
     def networks(self, features: Sequence[str] | None = None) -> dict[str, Any]:
         """Its networks up to the last feature, on the meta device, by what they are."""
+        vae = parts.build_vae_encoder(self.folder / "vae")
+        texts = enumerate(self._text_networks(), 1)
+        named = {f"text encoder {number}": network for number, network in texts}
+        return {"image encoder": vae, "denoiser": self.build(features), **named}
+
+    def _text_networks(self) -> list[Any]:
         import transformers
 
-        texts = {
-            f"text encoder {number}": parts.build_text_encoder(
+        return [
+            parts.build_text_encoder(
                 self.folder / f"text_encoder{ending}", getattr(transformers, network)
             )
-            for number, (ending, network, _) in enumerate(self._encoders(), 1)
-        }
-        vae = parts.build_vae_encoder(self.folder / "vae")
-        return {"image encoder": vae, "denoiser": self.build(features), **texts}
+            for ending, network, _ in self._encoders()
+        ]
 
     def check(self, features: Sequence[str] | None = None) -> None:
         """Raise ``BackboneError`` for the first file that is missing, or does not fit its configuration.
@@ -77,7 +81,7 @@ class Pipeline:
         parts.check_weights(networks["denoiser"], self.folder / self.denoiser)
         for ending, *_ in self._encoders():
             parts.weight_files(self.folder / f"text_encoder{ending}")
-        for tokenizer in self.text_encoders("cpu", torch.float32).tokenizers:
+        for tokenizer in self.text_encoders(torch.float32).tokenizers:
             assert tokenizer is not None
         parts.read_config(self.folder / "scheduler", "scheduler_config.json")
 
@@ -107,19 +111,22 @@ class Pipeline:
         vae = parts.build_vae_encoder(self.folder / "vae")
         exact = self.exact_vae and dtype == torch.float16 and vae.config.force_upcast
         parts.fill(vae, self.folder / "vae", home, torch.float32 if exact else dtype)
-        backbone = self.assemble(denoiser, vae, name=name, device=device, dtype=dtype)
+        texts = self.text_encoders(dtype, offload)
+        backbone = self.assemble(denoiser, vae, texts, name, torch.device(device))
         if offload:
             for network in (denoiser, vae.encoder, vae.quant_conv):
                 if network is not None:
-                    send_layers(network, torch.device(device))
+                    parts.send_layers(network, torch.device(device))
             backbone.execution_device = torch.device(device)
         return backbone
 
-    def assemble(self, denoiser: Any, vae: Any, **options: Any) -> Any:
+    def assemble(
+        self, denoiser: Any, vae: Any, texts: TextEncoders, name: str, device: torch.device
+    ) -> Any:
         """The backbone of its loaded parts."""
         raise NotImplementedError
 
-    def text_encoders(self, device: torch.device | str, dtype: torch.dtype) -> TextEncoders:
+    def text_encoders(self, dtype: torch.dtype, offload: bool = False) -> TextEncoders:
         """Its text encoders, read when they are first used."""
         import transformers
 
@@ -130,13 +137,17 @@ class Pipeline:
 
         def encoder(ending: str, network: str, tokenizer: str) -> Any:
             return parts.read_text_encoder(
-                self.folder / f"text_encoder{ending}", getattr(transformers, network), device, dtype
+                self.folder / f"text_encoder{ending}", getattr(transformers, network), dtype
             )
+
+        def size() -> int:
+            return sum(parts.bytes_of(network, dtype) for network in self._text_networks())
 
         kinds = self._encoders()
         return TextEncoders(
-            [partial(words, *kind) for kind in kinds], [partial(encoder, *kind) for kind in kinds]
-        )
+            [partial(words, *kind) for kind in kinds], [partial(encoder, *kind) for kind in kinds],
+            size, offload,
+        )  # fmt: skip
 
 
 def image_encoder(vae: Any) -> ImageEncoder:
@@ -147,16 +158,6 @@ def image_encoder(vae: Any) -> ImageEncoder:
         scaling_factor=float(vae.config.scaling_factor),
         shift_factor=float(vae.config.shift_factor or 0.0),
     )
-
-
-def send_layers(network: Any, device: torch.device) -> None:
-    """Let every layer's weights go to ``device`` when it runs, and back after it; in place."""
-    from accelerate import cpu_offload
-
-    direct = dict(network.named_parameters(recurse=False))  # of no layer, so they stay there
-    cpu_offload(network, device)
-    for name, parameter in direct.items():
-        network.register_parameter(name, torch.nn.Parameter(parameter.to(device), False))
 
 
 class UNetPipeline(Pipeline):
@@ -178,12 +179,12 @@ class UNetPipeline(Pipeline):
 
         return parts.build(make, self.folder / self.denoiser)
 
-    def assemble(self, denoiser: Any, vae: Any, **options: Any) -> Any:
-        ((tokenizer, network),) = self.text_encoders(options["device"], options["dtype"]).loaded(
-            torch.device(options["device"])
-        )
+    def assemble(
+        self, denoiser: Any, vae: Any, texts: TextEncoders, name: str, device: torch.device
+    ) -> Any:
+        ((tokenizer, network),) = texts.loaded(device)
         return StableDiffusion(
-            text_encoder=network, tokenizer=tokenizer, **self._parts(denoiser, vae, options["name"])
+            text_encoder=network, tokenizer=tokenizer, **self._parts(denoiser, vae, name)
         )
 
     def _parts(self, denoiser: Any, vae: Any, name: str) -> dict[str, Any]:
@@ -205,11 +206,10 @@ class XLPipeline(UNetPipeline):
         ("_2", "CLIPTextModelWithProjection", "CLIPTokenizerFast"),
     )
 
-    def assemble(self, denoiser: Any, vae: Any, **options: Any) -> Any:
-        return StableDiffusionXL(
-            text_encoders=self.text_encoders(options["device"], options["dtype"]),
-            **self._parts(denoiser, vae, options["name"]),
-        )
+    def assemble(
+        self, denoiser: Any, vae: Any, texts: TextEncoders, name: str, device: torch.device
+    ) -> Any:
+        return StableDiffusionXL(text_encoders=texts, **self._parts(denoiser, vae, name))
 
 
 class TransformerPipeline(Pipeline):
@@ -241,14 +241,15 @@ class TransformerPipeline(Pipeline):
 
         return parts.build(make, self.folder / self.denoiser)
 
-    def assemble(self, denoiser: Any, vae: Any, **options: Any) -> Any:
-        device = options["device"]
+    def assemble(
+        self, denoiser: Any, vae: Any, texts: TextEncoders, name: str, device: torch.device
+    ) -> Any:
         return self.backbone(
             image_encoder=image_encoder(vae),
             transformer=denoiser,
-            text_encoders=self.text_encoders(device, options["dtype"]),
+            text_encoders=texts,
             sigmas=parts.read_sigmas(self.folder / "scheduler"),
-            name=options["name"],
+            name=name,
         )
 
 

@@ -46,9 +46,6 @@ class StableDiffusionXL(StableDiffusion):
     ) -> list[list[int]]:
         return text.word_positions(self.text_encoders.tokenizers[0], prompt, spans, long_prompts)
 
-    def free_text_encoders(self) -> bool:
-        return self.text_encoders.free()
-
     def features(
         self,
         encoded: Encoded,

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 GOOD, NOTE = "ok", "note"  # note: usable, with something to know
 MISSING, BAD = "missing", "bad"  # missing: something optional; bad: scoring fails
-WORKING = 2e9  # bytes, roughly: activations of one image of 1024 x 1024 pixels in half precision
 
 
 class Check(NamedTuple):
@@ -88,6 +87,8 @@ def backbone_checks(
 
 def memory_check(sums: dict[str, int], dtype: str, there: float) -> Check:
     """What weights take against the memory there is."""
+    from diffagiqa.device import WORKING
+
     text = sum(size for part, size in sums.items() if part.startswith("text"))
     kept = sum(sums.values()) - text
     found = (
@@ -97,7 +98,7 @@ def memory_check(sums: dict[str, int], dtype: str, there: float) -> Check:
     if not there or kept + text + WORKING < there:
         return Check("memory", GOOD, found)
     if max(kept, text) + WORKING < there:
-        advice = "not both at once: encode all prompts first (Scorer.encode_ahead)"
+        advice = "not both at once: prompts are encoded first, which a job does by itself"
         return Check("memory", NOTE, found, advice)
     advice = "use bfloat16, a smaller backbone, or --offload (docs/which-model.md)"
     return Check("memory", BAD, found, advice)
