@@ -252,3 +252,45 @@ def test_weights_can_stay_on_the_cpu(kind: str, folder: Path, backbone: Any) -> 
     assert any(p.is_meta for p in network.parameters())
     for name in KINDS[kind]:
         torch.testing.assert_close(features[1][name], features[0][name])
+
+
+@torch.no_grad()
+def test_word_maps_are_the_attention_that_diffusers_computes(
+    kind: str, pipeline: Any, backbone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "StableDiffusionXL":
+        pytest.skip("of U-Nets, in test_unet.py")
+    prompt, (rows, columns) = "a red fox", (6, 10)
+    latents = torch.randn(
+        1, *backbone.latent_shape(*SIZE), generator=torch.Generator().manual_seed(8)
+    )
+    (encoded,) = backbone.encode_prompts([prompt])
+    names = backbone.word_features([KINDS[kind][-1]])
+    walked = backbone.walked(latents, Prompts.stack([encoded]), 0.25, [*names, KINDS[kind][-1]])
+    attend, calls = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watch(query: Tensor, key: Tensor, *rest: Any, **options: Any) -> Tensor:
+        calls.append((query, key))
+        return attend(query, key, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watch)
+    library_features(kind, pipeline, latents, [prompt], 0.25)
+    image, text = {"StableDiffusion3": (60, 333), "ZImage": (64, 32)}[kind]  # 60 filled up to 64
+    joint = [(query, key) for query, key in calls if query.shape[2] == image + text]
+    assert len(joint) >= len(names) > 1
+    for name, (query, key) in zip(names, joint, strict=False):
+        scores = query[:, :, : rows * columns] @ key[:, :, -text:].mT / query.shape[-1] ** 0.5
+        weights = scores.softmax(-1).mean(1)[0].T.unflatten(1, (rows, columns))
+        torch.testing.assert_close(walked[name][0, :text], weights, rtol=1e-4, atol=1e-6)
+
+
+def test_words_are_found_among_the_tokens(kind: str, backbone: Any) -> None:
+    prompt = "a red fox"
+    fox, red, nothing = backbone.word_positions(prompt, [(6, 9), (2, 5), (0, 0)])
+    (encoded,) = backbone.encode_prompts([prompt])
+    assert fox
+    assert red
+    assert not nothing
+    assert not set(fox) & set(red)
+    assert encoded.words[fox].all()
+    assert not backbone.word_positions("fox " * 600, [(2390, 2393)])[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from diffagiqa.backbones.vae import ImageEncoder
 from diffagiqa.errors import ConfigError
 
 LATENTS = "latents"
+WORDS = ".words"
+"""Ends the names of a block's attention from image positions to text tokens, (B, L, h, w)."""
 
 
 class FlowTransformer(Backbone):
@@ -28,6 +30,7 @@ class FlowTransformer(Backbone):
     blocks: str
     """Name of the list of blocks, such as ``transformer_blocks``."""
     side_multiple = 16
+    text_encoders: TextEncoders
 
     def __init__(
         self,
@@ -97,9 +100,10 @@ class FlowTransformer(Backbone):
         self, latents: Tensor, prompts: Prompts, sigma: float, names: Sequence[str]
     ) -> dict[str, Tensor]:
         """Features of noisy latents, (B, C, h, w), of noise level ``sigma``."""
-        self.check_names(names)
+        words = [name for name in names if name.endswith(WORDS)]
+        self.check_names([name for name in names if name not in words])
         found: dict[str, Tensor] = {}
-        for name, feature in self.walk(latents, prompts, sigma):
+        for name, feature in self.walk(latents, prompts, sigma, words):
             if name in names:
                 found[name] = feature
                 if len(found) == len(set(names)):
@@ -107,8 +111,20 @@ class FlowTransformer(Backbone):
         return {name: found[name] for name in names}
 
     @abstractmethod
-    def walk(self, latents: Tensor, prompts: Prompts, sigma: float) -> Iterator[tuple[str, Tensor]]:
-        """Compute the transformer block by block, yielding (name, feature); lazy."""
+    def walk(
+        self, latents: Tensor, prompts: Prompts, sigma: float, words: Collection[str] = ()
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Compute the transformer block by block, yielding (name, feature); lazy. Of ``*.words``, which
+        attention computes again, only those in ``words``."""
+
+    def word_features(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Attention to the text in all blocks up to the last of ``names``."""
+        order = self.feature_names()
+        computed = order[: max(order.index(name) for name in names) + 1]
+        return tuple(
+            name + WORDS for name in computed
+            if name.startswith(self.blocks) and not name.endswith(TEXT)
+        )  # fmt: skip
 
     def feature_names(self) -> list[str]:
         last = self.transformer.config.num_layers if self.blocks == "transformer_blocks" else None
@@ -172,3 +188,15 @@ def as_map(tokens: Tensor, height: int, width: int) -> Tensor:
 def as_row(tokens: Tensor) -> Tensor:
     """(B, L, C) -> (B, C, 1, L)."""
     return tokens.transpose(1, 2).unsqueeze(2)
+
+
+def attention_to_words(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Image positions (B, N, heads, d) and text tokens (B, L, heads, d) -> (B, N, L).
+
+    softmax(q k^T / sqrt(d)) over the text alone, averaged over the heads; ``mask`` (B, L): which tokens
+    there are. No gradient is needed through it.
+    """
+    weights = torch.einsum("bnhd,blhd->bhnl", query, key).float() / query.shape[-1] ** 0.5
+    if mask is not None:
+        weights = weights.masked_fill(~mask[:, None, None], float("-inf"))
+    return weights.softmax(-1).mean(1)

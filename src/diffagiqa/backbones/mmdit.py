@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa.backbones.base import CONDITION, TEXT, Defaults, Prompts
-from diffagiqa.backbones.flow import LATENTS, FlowTransformer, as_map, as_row
-from diffagiqa.backbones.text import are_words
+from diffagiqa.backbones.flow import (
+    LATENTS,
+    WORDS,
+    FlowTransformer,
+    as_map,
+    as_row,
+    attention_to_words,
+)
+from diffagiqa.backbones.text import are_words, tokens_within, word_positions
 from diffagiqa.backbones.text_encoders import clip_pair
 from diffagiqa.errors import ConfigError
 
@@ -45,7 +53,9 @@ class StableDiffusion3(FlowTransformer):
     def condition_width(self) -> int:
         return self.width
 
-    def walk(self, latents: Tensor, prompts: Prompts, sigma: float) -> Iterator[tuple[str, Tensor]]:
+    def walk(
+        self, latents: Tensor, prompts: Prompts, sigma: float, words: Collection[str] = ()
+    ) -> Iterator[tuple[str, Tensor]]:
         network, dtype = self.transformer, self.dtype
         yield LATENTS, latents
         height, width = (side // network.config.patch_size for side in latents.shape[-2:])
@@ -56,6 +66,8 @@ class StableDiffusion3(FlowTransformer):
         image = network.pos_embed(latents.to(dtype)).contiguous()  # (B,N,C)
         text = network.context_embedder(prompts.text.to(dtype))  # (B,L,C)
         for i, block in enumerate(network.transformer_blocks):
+            if (name := f"{self.blocks}.{i}{WORDS}") in words:
+                yield name, as_map(_words_seen(block, image, text, condition), height, width)
             text, image = self.run(
                 block, hidden_states=image, encoder_hidden_states=text, temb=condition
             )
@@ -76,6 +88,21 @@ class StableDiffusion3(FlowTransformer):
         first, second, *rest = self.text_encoders.loaded(self.device)
         return [self._encode(prompt, [first, second], rest) for prompt in prompts]
 
+    def word_positions(
+        self, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str = "truncate"
+    ) -> list[list[int]]:
+        """Of CLIP's 77 tokens, then of T5's, where it is there."""
+        clip, _, *rest = self.text_encoders.tokenizers
+        positions = word_positions(clip, prompt, spans, long_prompts)
+        if not rest or not rest[0].is_fast:
+            return positions
+        cut = {"max_length": T5_TOKENS, "truncation": True, "return_offsets_mapping": True}
+        offsets, before = rest[0](prompt, **cut)["offset_mapping"], int(clip.model_max_length)
+        return [
+            short + [before + token for token in tokens_within(offsets, *span)]
+            for short, span in zip(positions, spans, strict=True)
+        ]
+
     def _encode(self, prompt: str, pair: Sequence, rest: Sequence) -> Prompts:  # type: ignore[type-arg]
         clip = clip_pair(pair, prompt, self.device)
         width = int(self.transformer.config.joint_attention_dim)
@@ -93,6 +120,23 @@ class StableDiffusion3(FlowTransformer):
             words = are_words(tokenizer, ids).to(self.device)
         short = F.pad(clip.text, (0, width - clip.text.shape[-1]))
         return Prompts(torch.cat([short, long]), torch.cat([clip.words, words]), clip.pooled)
+
+
+def _words_seen(block: Any, image: Tensor, text: Tensor, condition: Tensor) -> Tensor:
+    """(B, N, C), (B, L, C), (B, C) -> how much image positions look at the text, (B, N, L)."""
+    attention = block.attn
+    image = block.norm1(image, emb=condition)[0]
+    if block.context_pre_only:
+        text = block.norm1_context(text, condition)
+    else:
+        text = block.norm1_context(text, emb=condition)[0]
+    query, key = (
+        part.unflatten(2, (attention.heads, -1))
+        for part in (attention.to_q(image), attention.add_k_proj(text))
+    )
+    query = query if attention.norm_q is None else attention.norm_q(query)
+    key = key if attention.norm_added_k is None else attention.norm_added_k(key)
+    return attention_to_words(query, key)
 
 
 def check_truncates(long_prompts: str, limit: str) -> None:

@@ -27,6 +27,7 @@ class StableDiffusionXL(StableDiffusion):
 
     licence = "CreativeML OpenRAIL++-M"
     capturable = False
+    text_encoders: TextEncoders
     defaults = Defaults(
         (
             INNER.format(0, 5),

@@ -105,13 +105,18 @@ def word_positions(
         return token + 1 if whole or token < inner else None
 
     return [
-        [
-            place
-            for token, (first, last) in enumerate(offsets)
-            if first < end and last > start and (place := position(token)) is not None
-        ]
-        for start, end in spans
+        [place for token in tokens_within(offsets, *span) if (place := position(token)) is not None]
+        for span in spans
     ]
+
+
+def tokens_within(offsets: Sequence[tuple[int, int]], start: int, end: int) -> list[int]:
+    """Numbers of the tokens that have a part of ``prompt[start:end]``.
+
+    >>> tokens_within([(0, 0), (0, 3), (4, 7)], 4, 5)
+    [2]
+    """
+    return [i for i, (first, last) in enumerate(offsets) if first < end and last > start]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

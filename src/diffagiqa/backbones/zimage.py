@@ -6,7 +6,7 @@ whole, and one text encoder, Qwen3, serves it without a limit of 77 tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffagiqa.backbones.base import CONDITION, TEXT, Defaults, Prompts
-from diffagiqa.backbones.flow import LATENTS, FlowTransformer, as_map, as_row
+from diffagiqa.backbones.flow import (
+    LATENTS,
+    WORDS,
+    FlowTransformer,
+    as_map,
+    as_row,
+    attention_to_words,
+)
 from diffagiqa.backbones.mmdit import check_truncates
+from diffagiqa.backbones.text import tokens_within
 
 TOKENS = 512
 """Most tokens of a prompt, the chat template's included."""
@@ -49,7 +57,9 @@ class ZImage(FlowTransformer):
     def condition_width(self) -> int:
         return int(self.transformer.t_embedder.mlp[-1].out_features)
 
-    def walk(self, latents: Tensor, prompts: Prompts, sigma: float) -> Iterator[tuple[str, Tensor]]:
+    def walk(
+        self, latents: Tensor, prompts: Prompts, sigma: float, words: Collection[str] = ()
+    ) -> Iterator[tuple[str, Tensor]]:
         network, dtype = self.transformer, self.dtype
         yield LATENTS, latents
         height, width = (side // 2 for side in latents.shape[-2:])
@@ -85,10 +95,13 @@ class ZImage(FlowTransformer):
         rotations = torch.cat([around, along], dim=1)
         mask = None if whole else F.pad(attended, (image.shape[1], 0), value=True)
         for i, layer in enumerate(network.layers):
+            if (name := f"{self.blocks}.{i}{WORDS}") in words:
+                seen = _words_seen(layer, joint, rotations, condition, image.shape[1], attended)
+                yield name, as_map(seen[:, :count], height, width)
             joint = self.run(layer, joint, mask, rotations, condition)
             yield f"{self.blocks}.{i}", as_map(joint[:, :count], height, width)
-            words = joint[:, image.shape[1] :]
-            yield f"{self.blocks}.{i}{TEXT}", as_row(words * attended[:, :, None])
+            after = joint[:, image.shape[1] :]
+            yield f"{self.blocks}.{i}{TEXT}", as_row(after * attended[:, :, None])
 
     @torch.no_grad()
     def encode_prompts(
@@ -103,20 +116,13 @@ class ZImage(FlowTransformer):
         return [self._encode(tokenizer, network, prompt) for prompt in prompts]
 
     def _encode(self, tokenizer: Any, network: Any, prompt: str) -> Prompts:
-        chat = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=True,
-        )
-        tokens = tokenizer(chat, max_length=TOKENS, truncation=True, return_offsets_mapping=True)
-        ids = torch.tensor([tokens["input_ids"]], device=self.device)
+        tokens, offsets = _chat(tokenizer, prompt)
+        ids = torch.tensor([tokens], device=self.device)
         states = network(input_ids=ids, output_hidden_states=True).hidden_states[-2][0]  # (L,D)
-        start = chat.find(prompt) if prompt else len(chat)
         words = [
-            start <= first < last <= start + len(prompt)
-            and any(letter.isalnum() for letter in chat[first:last])
-            for first, last in tokens["offset_mapping"]
+            0 <= first < last <= len(prompt)
+            and any(letter.isalnum() for letter in prompt[first:last])
+            for first, last in offsets
         ]
         fill = -len(states) % MULTIPLE
         return Prompts(
@@ -124,12 +130,50 @@ class ZImage(FlowTransformer):
             F.pad(torch.tensor(words, device=self.device), (0, fill)),
         )
 
+    def word_positions(
+        self, prompt: str, spans: Sequence[tuple[int, int]], long_prompts: str = "truncate"
+    ) -> list[list[int]]:
+        _, offsets = _chat(self.text_encoders.tokenizers[0], prompt)
+        return [tokens_within(offsets, *span) for span in spans]
+
     def no_text(self, length: int | None = None) -> Prompts:
         empty = super().no_text()
         fill = (length or 0) - len(empty.text)
         if fill <= 0:
             return empty
         return Prompts(F.pad(empty.text, (0, 0, 0, fill)), F.pad(empty.words, (0, fill)))
+
+
+def _chat(tokenizer: Any, prompt: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Ids of the prompt in the chat template, and where each token's letters are in the prompt."""
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=True,
+    )
+    tokens = tokenizer(chat, max_length=TOKENS, truncation=True, return_offsets_mapping=True)
+    start = chat.find(prompt) if prompt else len(chat)
+    return tokens["input_ids"], [(a - start, b - start) for a, b in tokens["offset_mapping"]]
+
+
+def _words_seen(
+    layer: Any, joint: Tensor, rotations: Tensor, condition: Tensor, count: int, words: Tensor
+) -> Tensor:
+    """(B, N + L, C) -> how much a block's N image positions look at its L text tokens, (B, N, L)."""
+    attention = layer.attention
+    scale = layer.adaLN_modulation(condition).unsqueeze(1).chunk(4, dim=2)[0]  # (B,1,C)
+    tokens = layer.attention_norm1(joint) * (1 + scale)
+    sides = []
+    for project, norm, part in (
+        (attention.to_q, attention.norm_q, slice(None, count)),
+        (attention.to_k, attention.norm_k, slice(count, None)),
+    ):
+        heads = project(tokens[:, part]).unflatten(2, (attention.heads, -1))
+        heads = heads if norm is None else norm(heads)
+        turned = torch.view_as_complex(heads.float().unflatten(3, (-1, 2)))
+        sides.append(torch.view_as_real(turned * rotations[:, part, None]).flatten(3))
+    return attention_to_words(*sides, words)
 
 
 class _Rotations:
