@@ -164,16 +164,16 @@ def _words_seen(
     attention = layer.attention
     scale = layer.adaLN_modulation(condition).unsqueeze(1).chunk(4, dim=2)[0]  # (B,1,C)
     tokens = layer.attention_norm1(joint) * (1 + scale)
-    sides = []
-    for project, norm, part in (
-        (attention.to_q, attention.norm_q, slice(None, count)),
-        (attention.to_k, attention.norm_k, slice(count, None)),
-    ):
-        heads = project(tokens[:, part]).unflatten(2, (attention.heads, -1))
-        heads = heads if norm is None else norm(heads)
-        turned = torch.view_as_complex(heads.float().unflatten(3, (-1, 2)))
-        sides.append(torch.view_as_real(turned * rotations[:, part, None]).flatten(3))
-    return attention_to_words(*sides, words)
+
+    def heads(project: Any, norm: Any, part: slice) -> Tensor:
+        split = project(tokens[:, part]).unflatten(2, (attention.heads, -1))
+        split = split if norm is None else norm(split)
+        turned = torch.view_as_complex(split.float().unflatten(3, (-1, 2)))
+        return torch.view_as_real(turned * rotations[:, part, None]).flatten(3)
+
+    query = heads(attention.to_q, attention.norm_q, slice(None, count))
+    key = heads(attention.to_k, attention.norm_k, slice(count, None))
+    return attention_to_words(query, key, words)
 
 
 class _Rotations:
