@@ -16,7 +16,7 @@ from PIL import Image
 
 from diffagiqa.data.cells import cell_number, cell_text
 from diffagiqa.data.columns import TableColumns
-from diffagiqa.data.databases import load_table
+from diffagiqa.data.databases import read_table, verified
 from diffagiqa.data.records import TableReader, read_frame
 from diffagiqa.data.tables import read_samples
 from diffagiqa.errors import TableError
@@ -203,7 +203,7 @@ def test_names_in_another_unicode_form(
     assert read(tmp_path / "t.csv") == [(rows[0]["image"], "x")]
     assert read(tmp_path / "t.csv", root=str(tmp_path)) == [(rows[0]["image"], "x")]
     columns = TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)})
-    assert load_table(tmp_path / "t.csv", columns).table["path"].tolist() == [save(name)]
+    assert verified(read_table(tmp_path / "t.csv", columns)).table["path"].tolist() == [save(name)]
     matched = read_samples([str(tmp_path / save(name))], prompts_file=str(tmp_path / "t.csv"))
     assert [sample.prompt for sample in matched] == ["x"]
     for given in (tmp_path / write(name), (tmp_path / write(name)).parent):
@@ -244,7 +244,7 @@ def test_29_decimal_commas(tmp_path: Path) -> None:
     labels = [row.sample.labels["perception"] for row in rated]
     assert labels == [3.5, 2.25, 4.0]
     assert sum(labels) / 3 == 3.25
-    assert load_table(table, COLUMNS).table["perception"].tolist() == labels
+    assert verified(read_table(table, COLUMNS)).table["perception"].tolist() == labels
 
 
 DIALECTS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
@@ -285,7 +285,7 @@ def test_every_command_reads_the_same(tmp_path: Path, name: str) -> None:
     rated = read_rated_table(table, {"perception": "quality"}).rows
     assert [(r.sample.image, r.sample.prompt) for r in rated] == pairs
     assert [r.sample.labels["perception"] for r in rated] == [3.5, 2.25, 4.0]
-    rows = load_table(table, COLUMNS).table
+    rows = verified(read_table(table, COLUMNS)).table
     assert rows["prompt"].tolist() == frame["prompt"].tolist()
     assert rows["perception"].tolist() == [3.5, 2.25, 4.0]
     run = read_run(table).rows

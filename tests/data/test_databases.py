@@ -15,7 +15,7 @@ from pyarrow import parquet
 from scipy.io import savemat
 
 from diffagiqa.data.columns import TableColumns
-from diffagiqa.data.databases import DATABASES, Database, load_database, load_table
+from diffagiqa.data.databases import DATABASES, Database, read_database, read_table, verified
 from diffagiqa.errors import DatabaseError, MissingExtraError
 
 
@@ -123,10 +123,10 @@ def files(database: Database) -> list[bool]:
 
 def test_agiqa_3k(tmp_path: Path) -> None:
     agiqa_3k(tmp_path)
-    database = load_database("agiqa-3k", tmp_path)
+    database = verified(read_database("agiqa-3k", tmp_path))
     assert database.tasks == ("perception", "alignment")
     assert database.scales["alignment"] == (0.0, 5.0)
-    assert database.official_splits is None
+    assert "part" not in database.table
     assert all(files(database))
     table = database.table
     assert set(table["generator"]) == {"AttnGAN_normal", "sd1.5_lowcorr", "midjourney_normal"}
@@ -140,7 +140,7 @@ def test_agiqa_3k(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["", "image", "AGIQA-3K/images"])
 def test_images_lie_where_users_unpack_them(tmp_path: Path, folder: str) -> None:
     agiqa_3k(tmp_path, folder=folder)
-    assert all(files(load_database("agiqa-3k", tmp_path)))
+    assert all(files(verified(read_database("agiqa-3k", tmp_path))))
 
 
 def test_names_are_found_in_another_case_and_with_another_suffix(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_names_are_found_in_another_case_and_with_another_suffix(tmp_path: Path)
     (images / "AttnGAN_normal_000.jpg").rename(images / "attngan_normal_000.JPG")
     Image.open(images / "AttnGAN_normal_001.jpg").save(images / "AttnGAN_normal_001.png")
     (images / "AttnGAN_normal_001.jpg").unlink()
-    database = load_database("agiqa-3k", tmp_path)
+    database = verified(read_database("agiqa-3k", tmp_path))
     assert database.table["path"][0].endswith(".JPG")
     assert database.table["path"][1].endswith(".png")
 
@@ -157,38 +157,36 @@ def test_names_are_found_in_another_case_and_with_another_suffix(tmp_path: Path)
 @pytest.mark.parametrize("as_workbook", [False, True])
 def test_agiqa_1k(tmp_path: Path, as_workbook: bool) -> None:
     listed = agiqa_1k(tmp_path, as_workbook)
-    database = load_database("agiqa-1k", tmp_path)
+    database = verified(read_database("agiqa-1k", tmp_path))
     assert database.tasks == ("perception",)
     assert database.table["perception"].tolist() == pytest.approx(listed["MOS"].tolist())
     assert set(database.table["generator"]) == {"deepai", "dreamStudio"}
     assert set(database.table["subject"]) == {"bird", "cat"}
     assert database.table["group"].nunique() == 8
     if as_workbook:
-        assert database.official_splits is None
+        assert "part" not in database.table
     else:
-        assert database.official_splits is not None
-        assert database.official_splits["train"].tolist() == list(range(12))
-        assert database.official_splits["test"].tolist() == [12, 13, 14, 15]
+        assert np.flatnonzero(database.table["part"] == "train").tolist() == list(range(12))
+        assert np.flatnonzero(database.table["part"] == "test").tolist() == [12, 13, 14, 15]
 
 
 def test_a_repeated_name_as_in_the_released_list_is_a_duplicate(tmp_path: Path) -> None:
     table = agiqa_1k(tmp_path)
     twice = pd.concat([table[:12], table[:1].assign(MOS=4.0)])
     twice.to_csv(tmp_path / "train.csv", index=False)
-    database = load_database("agiqa-1k", tmp_path)
+    database = verified(read_database("agiqa-1k", tmp_path))
     assert any("1 image name stands in more than one row" in note for note in database.notes)
     assert (database.table["duplicates"] != -1).sum() == 2
     clean = database.without_duplicates()
     assert len(clean) == 15
-    assert clean.official_splits is not None
-    assert clean.official_splits["test"].tolist() == [11, 12, 13, 14]
+    assert np.flatnonzero(clean.table["part"] == "test").tolist() == [11, 12, 13, 14]
     assert clean.table["image"][11] == table["Image"][12]
 
 
 @pytest.mark.parametrize("index", [True, False])
 def test_aigciqa2023(tmp_path: Path, index: bool) -> None:
     aigciqa2023(tmp_path, index=index)
-    database = load_database("aigciqa2023", tmp_path, allow_partial=True)
+    database = verified(read_database("aigciqa2023", tmp_path), allow_partial=True)
     assert database.tasks == ("perception", "authenticity", "alignment")
     assert database.scales["perception"] == (0.0, 100.0)
     table = database.table.set_index("image")
@@ -209,7 +207,7 @@ def test_aigciqa2023_in_folders_by_generator_and_on_five_points(tmp_path: Path) 
         savemat(tmp_path / f"DATA/MOS/mosz{number}.mat", {"MOSz": np.linspace(1.6, 3.7, 2400)})
     for model in ("Controlnet", "DALLE"):
         picture(tmp_path / "Image" / model / "007-2.png", seed=len(model))
-    database = load_database("aigciqa2023", tmp_path, allow_partial=True)
+    database = verified(read_database("aigciqa2023", tmp_path), allow_partial=True)
     assert database.scales["alignment"] == (0.0, 5.0)
     assert database.table["image"].tolist() == ["29.png", "429.png"]
     assert database.table["path"].tolist() == [
@@ -220,36 +218,35 @@ def test_aigciqa2023_in_folders_by_generator_and_on_five_points(tmp_path: Path) 
 
 def test_aigiqa_20k(tmp_path: Path) -> None:
     aigiqa_20k(tmp_path)
-    database = load_database("aigiqa-20k", tmp_path)
-    assert database.official_splits is not None
-    assert {part: len(rows) for part, rows in database.official_splits.items()} == {
+    database = verified(read_database("aigiqa-20k", tmp_path))
+    assert database.table["part"].value_counts().to_dict() == {
         "train": 14,
         "validation": 2,
         "test": 4,
     }
     assert set(database.table["generator"]) >= {"train-DALLE2", "test-SD1.5"}
     (tmp_path / "info_val.csv").unlink()
-    partial = load_database("aigiqa-20k", tmp_path)
+    partial = verified(read_database("aigiqa-20k", tmp_path))
     assert len(partial) == 18
     assert any("official validation part is missing" in note for note in partial.notes)
 
 
 def test_pku_aigiqa_4k(tmp_path: Path) -> None:
     pku_aigiqa_4k(tmp_path)
-    database = load_database("pku-aigiqa-4k", tmp_path)
+    database = verified(read_database("pku-aigiqa-4k", tmp_path))
     table = database.table
     assert table["generator"].tolist() == ["MJ_i2i", "SD", "DALLE"]
     assert table["scenario"].tolist() == ["i2i", "t2i", "t2i"]
     assert table.loc[0, ["perception", "authenticity", "alignment"]].tolist() == [2.5, 2.0, 3.0]
     assert table["group"].nunique() == 1
-    assert database.official_splits is None  # only a whole copy has the authors' split
+    assert "part" not in database.table  # only a whole copy has the authors' split
 
 
 def test_samples_are_what_training_takes(tmp_path: Path) -> None:
     table = agiqa_3k(tmp_path)
     table.loc[0, "mos_align"] = np.nan
     table.to_csv(tmp_path / "data.csv", index=False)
-    samples = load_database("agiqa-3k", tmp_path).samples()
+    samples = verified(read_database("agiqa-3k", tmp_path)).samples()
     assert samples[0].labels == {"perception": 0.5}
     assert samples[1].labels == {"perception": 1.5, "alignment": 0.75}
     assert samples[0].generator == "AttnGAN_normal"
@@ -278,22 +275,23 @@ def test_any_table(tmp_path: Path, suffix: str) -> None:
         table.to_parquet(path)
     else:
         table.to_excel(path, index=False)
-    database = load_table(
-        path,
-        TableColumns(
-            image="file",
-            prompt="text",
-            labels={"perception": "score"},
-            scales={"perception": (1, 7)},
-            generator="model",
-            split="kind",
-        ),
+    database = verified(
+        read_table(
+            path,
+            TableColumns(
+                image="file",
+                prompt="text",
+                labels={"perception": "score"},
+                scales={"perception": (1, 7)},
+                generator="model",
+                split="kind",
+            ),
+        )
     )
     assert database.table["prompt"].tolist() == ["none", "a dog"]
     assert database.table["perception"].tolist() == [1.0, 7.0]
     assert database.table["generator"].tolist() == ["sd", "unknown"]
-    assert database.official_splits is not None
-    assert database.official_splits["validation"].tolist() == [1]
+    assert np.flatnonzero(database.table["part"] == "validation").tolist() == [1]
     assert database.name == "ratings"
 
 
@@ -314,8 +312,8 @@ def test_tables_as_spreadsheets_save_them(
     )
     path = tmp_path / f"t{suffix}"
     table.to_csv(path, index=False, sep=separator, decimal=decimal, encoding=encoding)
-    database = load_table(
-        path, TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    database = verified(
+        read_table(path, TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)}))
     )
     assert database.table["prompt"].tolist() == ["a cat, caf\xe9", "1,5 dogs"]
     assert database.table["perception"].tolist() == [1.5, 4.0]
@@ -326,8 +324,8 @@ def test_ratings_beside_scores_of_ours(tmp_path: Path, column: str, prompt: str)
     picture(tmp_path / "a.png")
     path = tmp_path / "t.csv"
     path.write_text(f"image,prompt,mos,{column}\na.png,'-a fox,-1,x\n")
-    database = load_table(
-        path, TableColumns(labels={"perception": "mos"}, scales={"perception": (-5, 5)})
+    database = verified(
+        read_table(path, TableColumns(labels={"perception": "mos"}, scales={"perception": (-5, 5)}))
     )
     assert database.table[["prompt", "perception"]].values.tolist() == [[prompt, -1.0]]
 
@@ -346,9 +344,11 @@ def test_of_two_columns_of_one_name_none_is_taken(tmp_path: Path, suffix: str) -
             pa.Table.from_arrays(arrays, list(table.columns)), tmp_path / "t.parquet"
         )
     with pytest.raises(DatabaseError, match="has a header that names the column 'prompt' twice"):
-        load_table(
-            tmp_path / f"t{suffix}",
-            TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)}),
+        verified(
+            read_table(
+                tmp_path / f"t{suffix}",
+                TableColumns(labels={"perception": "mos"}, scales={"perception": (0, 5)}),
+            )
         )
 
 
@@ -357,8 +357,11 @@ def test_a_table_without_prompts(tmp_path: Path) -> None:
     picture(tmp_path / "b.png")
     path = tmp_path / "t.csv"
     path.write_text("image,mos\na.png,1\nb.png,2\n")
-    database = load_table(
-        path, TableColumns(prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)})
+    database = verified(
+        read_table(
+            path,
+            TableColumns(prompt=None, labels={"perception": "mos"}, scales={"perception": (0, 5)}),
+        )
     )
     assert [sample.prompt for sample in database.samples()] == ["", ""]
     assert any("no row has a prompt, so every image goes with" in note for note in database.notes)
@@ -371,7 +374,7 @@ def test_workbooks_say_which_extra_they_need(
 
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'diffagiqa\[train\]'"):
-        load_database("agiqa-1k", tmp_path)
+        verified(read_database("agiqa-1k", tmp_path))
 
 
 def test_every_source_says_where_it_is_from() -> None:
@@ -387,12 +390,12 @@ def test_every_source_says_where_it_is_from() -> None:
 
 def test_unknown_database(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="known are agiqa-1k, agiqa-3k"):
-        load_database("koniq", tmp_path)
+        verified(read_database("koniq", tmp_path))
 
 
 def test_root_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="is not a folder"):
-        load_database("agiqa-3k", tmp_path / "nowhere")
+        verified(read_database("agiqa-3k", tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -408,14 +411,14 @@ def test_root_is_no_folder(tmp_path: Path) -> None:
 def test_no_labels(tmp_path: Path, name: str, expected: str) -> None:
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(DatabaseError, match=expected):
-        load_database(name, tmp_path)
+        verified(read_database(name, tmp_path))
 
 
 def test_missing_columns_are_all_named(tmp_path: Path) -> None:
     table = agiqa_3k(tmp_path)
     table.drop(columns=["prompt", "mos_align"]).to_csv(tmp_path / "data.csv", index=False)
     with pytest.raises(DatabaseError, match="lacks prompt, mos_align; it has columns name, adj1"):
-        load_database("agiqa-3k", tmp_path)
+        verified(read_database("agiqa-3k", tmp_path))
 
 
 def test_words_for_scores(tmp_path: Path) -> None:
@@ -425,13 +428,13 @@ def test_words_for_scores(tmp_path: Path) -> None:
     with pytest.raises(
         DatabaseError, match=r"1 score that is no number in 'perception' \(row 3: 'good'\)"
     ):
-        load_database("agiqa-3k", tmp_path)
+        verified(read_database("agiqa-3k", tmp_path))
     table.loc[2, "mos_quality"] = "-inf"
     table.to_csv(tmp_path / "data.csv", index=False)
     with pytest.raises(
         DatabaseError, match=r"1 score that is no number in 'perception' \(row 3: '-inf'\)"
     ):
-        load_database("agiqa-3k", tmp_path)
+        verified(read_database("agiqa-3k", tmp_path))
 
 
 def test_one_message_names_everything_wrong(tmp_path: Path) -> None:
@@ -442,7 +445,7 @@ def test_one_message_names_everything_wrong(tmp_path: Path) -> None:
     (tmp_path / "images" / "AttnGAN_normal_002.jpg").unlink()
     (tmp_path / "images" / "AttnGAN_normal_003.jpg").write_bytes(b"no picture")
     with pytest.raises(DatabaseError) as caught:
-        load_database("agiqa-3k", tmp_path)
+        verified(read_database("agiqa-3k", tmp_path))
     message = str(caught.value)
     assert "1 of 12 images are not below" in message
     assert "AttnGAN_normal_002.jpg" in message
@@ -457,8 +460,8 @@ def test_missing_files_may_be_left_out_with_a_note(tmp_path: Path) -> None:
     agiqa_3k(tmp_path)
     (tmp_path / "images" / "AttnGAN_normal_002.jpg").unlink()
     with pytest.raises(DatabaseError, match="1 of 12 images are not below"):
-        load_database("agiqa-3k", tmp_path)
-    database = load_database("agiqa-3k", tmp_path, allow_partial=True)
+        verified(read_database("agiqa-3k", tmp_path))
+    database = verified(read_database("agiqa-3k", tmp_path), allow_partial=True)
     assert len(database) == 11
     assert any("1 of 12 rows is left out: their images are not there" in n for n in database.notes)
 
@@ -471,11 +474,13 @@ def test_unreadable_pictures_may_be_left_out_with_a_note(tmp_path: Path) -> None
     with pytest.raises(
         DatabaseError, match=r"1 image cannot be read: AttnGAN_normal_002.jpg; --unr"
     ):
-        load_database("agiqa-3k", tmp_path)
+        verified(read_database("agiqa-3k", tmp_path))
     (tmp_path / "images" / "AttnGAN_normal_001.jpg").unlink()
     with pytest.raises(DatabaseError, match="--unreadable skip leaves out rows whose image"):
-        load_database("agiqa-3k", tmp_path, allow_partial=True)
-    database = load_database("agiqa-3k", tmp_path, allow_partial=True, skip_unreadable=True)
+        verified(read_database("agiqa-3k", tmp_path), allow_partial=True)
+    database = verified(
+        read_database("agiqa-3k", tmp_path), allow_partial=True, skip_unreadable=True
+    )
     assert len(database) == 10
     assert "1 of 11 rows is left out: their images cannot be read" in database.notes
 
@@ -485,7 +490,7 @@ def test_no_image_at_all_is_never_a_partial_database(tmp_path: Path) -> None:
     for file in (tmp_path / "images").iterdir():
         file.unlink()
     with pytest.raises(DatabaseError, match="12 of 12 images are not below"):
-        load_database("agiqa-3k", tmp_path, allow_partial=True)
+        verified(read_database("agiqa-3k", tmp_path), allow_partial=True)
 
 
 def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
@@ -495,7 +500,7 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     (root / "images").symlink_to(tmp_path / "elsewhere" / "images", target_is_directory=True)
     (root / "data.csv").symlink_to(tmp_path / "elsewhere" / "data.csv")
     (root / "again").symlink_to(root, target_is_directory=True)
-    assert len(load_database("agiqa-3k", root)) == 12
+    assert len(verified(read_database("agiqa-3k", root))) == 12
 
 
 def test_a_name_of_two_files_is_not_guessed(tmp_path: Path) -> None:
@@ -505,7 +510,7 @@ def test_a_name_of_two_files_is_not_guessed(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         picture(tmp_path / folder / name)
     with pytest.raises(DatabaseError, match=f"1 of 12 images are not below .*{name}"):
-        load_database("agiqa-3k", tmp_path)
+        verified(read_database("agiqa-3k", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -521,18 +526,18 @@ def test_other_matrices(tmp_path: Path, content: dict[str, np.ndarray], expected
     aigciqa2023(tmp_path)
     savemat(tmp_path / "DATA/MOS/mosz2.mat", content)
     with pytest.raises(DatabaseError, match=expected):
-        load_database("aigciqa2023", tmp_path)
+        verified(read_database("aigciqa2023", tmp_path))
 
 
 def test_damaged_files(tmp_path: Path) -> None:
     aigciqa2023(tmp_path)
     (tmp_path / "pic-index.xlsx").write_bytes(b"no workbook")
     with pytest.raises(DatabaseError, match=r"pic-index.xlsx cannot be read as xlsx"):
-        load_database("aigciqa2023", tmp_path)
+        verified(read_database("aigciqa2023", tmp_path))
     (tmp_path / "DATA/MOS/mosz1.mat").write_bytes(b"no matrix")
     (tmp_path / "pic-index.xlsx").unlink()
     with pytest.raises(DatabaseError, match=r"mosz1.mat cannot be read as a MATLAB file"):
-        load_database("aigciqa2023", tmp_path)
+        verified(read_database("aigciqa2023", tmp_path))
 
 
 def test_other_lists_of_aigciqa2023(tmp_path: Path) -> None:
@@ -541,13 +546,13 @@ def test_other_lists_of_aigciqa2023(tmp_path: Path) -> None:
         tmp_path / "pic-index.xlsx", index=False, header=False
     )
     with pytest.raises(DatabaseError, match="1 row and 2 columns; expected 2400 rows"):
-        load_database("aigciqa2023", tmp_path)
+        verified(read_database("aigciqa2023", tmp_path))
     (tmp_path / "pic-index.xlsx").unlink()
     pd.DataFrame([["x", "y", "z"]]).to_excel(
         tmp_path / "AIGCIQA2023_Prompts.xlsx", index=False, header=False
     )
     with pytest.raises(DatabaseError, match="has 1 row; expected 100"):
-        load_database("aigciqa2023", tmp_path)
+        verified(read_database("aigciqa2023", tmp_path))
 
 
 def test_errors_of_own_tables(tmp_path: Path) -> None:
@@ -557,24 +562,24 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     scales = {"perception": (1.0, 5.0)}
     labels = {"perception": "mos"}
     with pytest.raises(DatabaseError, match="no label was named"):
-        load_table(path, TableColumns(labels={}, scales={}))
+        verified(read_table(path, TableColumns(labels={}, scales={})))
     with pytest.raises(DatabaseError, match=r"has no scale; .* --scale perception=1:5"):
-        load_table(path, TableColumns(labels=labels, scales={}))
+        verified(read_table(path, TableColumns(labels=labels, scales={})))
     for scale in ((5.0, 1.0), (0.0, float("inf")), (float("nan"), 5.0)):
         with pytest.raises(DatabaseError, match="expected two numbers, the lower one first"):
-            load_table(path, TableColumns(labels=labels, scales={"perception": scale}))
+            verified(read_table(path, TableColumns(labels=labels, scales={"perception": scale})))
     with pytest.raises(DatabaseError, match="'exam' in 'part'; expected train, validation or test"):
-        load_table(path, TableColumns(labels=labels, scales=scales, split="part"))
+        verified(read_table(path, TableColumns(labels=labels, scales=scales, split="part")))
     with pytest.raises(
         DatabaseError,
         match=r"lacks quality; it has columns image, prompt, mos, part; .* --label",
     ):
-        load_table(path, TableColumns(labels={"perception": "quality"}, scales=scales))
+        verified(read_table(path, TableColumns(labels={"perception": "quality"}, scales=scales)))
     with pytest.raises(DatabaseError, match="is not a file"):
-        load_table(tmp_path / "gone.csv", TableColumns(labels=labels, scales=scales))
+        verified(read_table(tmp_path / "gone.csv", TableColumns(labels=labels, scales=scales)))
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(DatabaseError, match=r"has suffix \.txt"):
-        load_table(tmp_path / "t.txt", TableColumns(labels=labels, scales=scales))
+        verified(read_table(tmp_path / "t.txt", TableColumns(labels=labels, scales=scales)))
     for content, sentence in (
         (b"", "t.csv has no rows; expected a header"),
         (b"image,prompt,mos\n", "t.csv has no rows; expected a header"),
@@ -587,5 +592,5 @@ def test_errors_of_own_tables(tmp_path: Path) -> None:
     ):
         path.write_bytes(content)
         with pytest.raises(DatabaseError, match=sentence) as caught:
-            load_table(path, TableColumns(prompt="text", labels=labels, scales=scales))
+            verified(read_table(path, TableColumns(prompt="text", labels=labels, scales=scales)))
         assert "download" not in str(caught.value)

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from diffagiqa.cli.data import app
-from diffagiqa.data.databases import check_database, load_database, read_database
+from diffagiqa.data.databases import check_database, read_database, verified
 from diffagiqa.errors import ConfigError, DatabaseError
 
 SETTINGS = ("AttnGAN_normal", "sd1.5_lowcorr")
@@ -62,7 +62,7 @@ def test_report(root: Path) -> None:
 
 def test_missing_labels_are_counted(root: Path) -> None:
     change(root, 3, "mos_align", np.nan)
-    database = load_database("agiqa-3k", root)
+    database = verified(read_database("agiqa-3k", root))
     assert "1 of 12 rows has no alignment score" in database.notes
     assert np.isnan(database.table["alignment"][3])
 
@@ -71,7 +71,7 @@ def test_no_label_of_a_task_at_all(root: Path) -> None:
     table = pd.read_csv(root / "data.csv").assign(mos_align="")
     table.to_csv(root / "data.csv", index=False)
     with pytest.raises(DatabaseError, match="alignment has no scores"):
-        load_database("agiqa-3k", root)
+        verified(read_database("agiqa-3k", root))
 
 
 def test_identical_files_are_marked_and_left_out(root: Path) -> None:
@@ -80,7 +80,7 @@ def test_identical_files_are_marked_and_left_out(root: Path) -> None:
         (images / f"sd1.5_lowcorr_{number:03d}.jpg").write_bytes(
             (images / "AttnGAN_normal_000.jpg").read_bytes()
         )
-    database = load_database("agiqa-3k", root)
+    database = verified(read_database("agiqa-3k", root))
     marked = database.table.loc[database.table["duplicates"] != -1, "image"].tolist()
     assert marked == ["AttnGAN_normal_000.jpg", "sd1.5_lowcorr_001.jpg", "sd1.5_lowcorr_004.jpg"]
     assert any(
@@ -98,12 +98,12 @@ def test_files_of_equal_size_and_other_bytes_are_no_duplicates(root: Path) -> No
     longest = max(first.stat().st_size, second.stat().st_size)
     for file in (first, second):
         file.write_bytes(file.read_bytes().ljust(longest, b"\0"))
-    assert (load_database("agiqa-3k", root).table["duplicates"] == -1).all()
+    assert (verified(read_database("agiqa-3k", root)).table["duplicates"] == -1).all()
 
 
 def test_black_pictures_are_named(root: Path) -> None:
     Image.new("RGB", (96, 96)).save(root / "images" / "sd1.5_lowcorr_002.jpg")
-    notes = load_database("agiqa-3k", root).notes
+    notes = verified(read_database("agiqa-3k", root)).notes
     assert "1 image is of one colour only: sd1.5_lowcorr_002.jpg" in notes
 
 
@@ -124,7 +124,7 @@ def test_rows_that_say_the_same_are_kept_once(root: Path) -> None:
     pd.concat([table, table.iloc[[0, 1, 0]], unlike, table.iloc[[3]]]).to_csv(
         root / "data.csv", index=False
     )
-    clean = load_database("agiqa-3k", root).without_duplicates()
+    clean = verified(read_database("agiqa-3k", root)).without_duplicates()
     assert clean.table["image"].tolist() == [n for i, n in enumerate(table["name"]) if i != 3]
     assert clean.notes[-2:] == (
         "3 rows repeat another's picture, prompt and scores (AttnGAN_normal_000.jpg); one of each is "

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from diffagiqa.data.databases import Database, check_database, load_database, read_database
+from diffagiqa.data.databases import Database, check_database, read_database, verified
 from diffagiqa.data.databases.choices import read_preferences
 from diffagiqa.data.databases.files import json_entries
 from diffagiqa.data.images import decode_image
@@ -120,21 +120,20 @@ def test_a_group_is_two_images_with_a_rank_each(
 @pytest.mark.parametrize("images", ["folder", "zip", "tar"])
 def test_hpdv2(tmp_path: Path, images: str) -> None:
     hpdv2(tmp_path, images)
-    database = load_database("hpdv2", tmp_path)
+    database = verified(read_database("hpdv2", tmp_path))
     assert database.tasks == ()
     assert database.table["image"].tolist()[:3] == ["train/0.jpg", "train/1.jpg", "train/2.jpg"]
     assert database.table["prompt"].tolist() == ["a cat"] * 3 + ["a dog"] * 3
     assert [group.best for group in database.groups] == [(1,), (0,), (4,)]
     assert pairs_of(database.groups).outcome.tolist() == [0, 1, 0, 0, 1]
-    assert database.official_splits is not None
-    assert database.official_splits["test"].tolist() == [3, 4, 5]
+    assert np.flatnonzero(database.table["part"] == "test").tolist() == [3, 4, 5]
     for seed, image in enumerate(pixels(database)):
         np.testing.assert_array_equal(image, decode_image(png(seed)))
     report = check_database(database, decode=True)
     assert report.usable
     assert report.preferences is not None
     assert (report.preferences.pairs, report.preferences.ties) == (5, 0)
-    test = database.select(database.official_splits["test"])
+    test = database.select((database.table["part"] == "test").to_numpy(), "test alone")
     assert test.groups == (PreferenceGroup((0, 1, 2), (2, 0, 1)),)
 
 
@@ -145,7 +144,7 @@ def test_images_that_are_missing_or_twice_there_are_named(tmp_path: Path) -> Non
     report = check_database(read_database("hpdv2", tmp_path))
     assert any("1 of 6 images are not below" in error for error in report.errors)
     assert any("byte-identical" in note for note in report.notes)
-    partial = load_database("hpdv2", tmp_path, allow_partial=True)
+    partial = verified(read_database("hpdv2", tmp_path), allow_partial=True)
     assert [len(group.rows) for group in partial.groups] == [2, 3]
     (tmp_path / "test.json").unlink()
     notes = read_database("hpdv2", tmp_path).notes
@@ -214,7 +213,7 @@ def test_image_reward_with_ties(tmp_path: Path) -> None:
     for seed in range(3):
         (tmp_path / f"images/{seed}.png").write_bytes(png(seed))
     (tmp_path / "test.json").write_text(json.dumps([entry]))
-    database = load_database("imagerewarddb", tmp_path)
+    database = verified(read_database("imagerewarddb", tmp_path))
     assert database.groups == (PreferenceGroup((0, 1, 2), (2, 1, 1)),)
     assert pairs_of(database.groups).outcome.tolist() == [0, 0, 0.5]
     assert "no list of the train part is there, so it is missing" in database.notes
@@ -230,7 +229,7 @@ def test_image_reward_as_the_hub_has_it(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "train_1.zip", "w") as archive:
         for i in range(2):
             archive.writestr(f"{i}.webp", png(i))
-    database = load_database("imagerewarddb", tmp_path)
+    database = verified(read_database("imagerewarddb", tmp_path))
     assert database.table["path"].tolist() == ["train_1.zip::0.webp", "train_1.zip::1.webp"]
     assert database.groups[0].best == (1,)
     assert any("has one image" in note for note in database.notes)
@@ -242,7 +241,7 @@ def test_image_reward_as_the_hub_has_it(tmp_path: Path) -> None:
 
 def test_pick_a_pic_reads_bytes_from_the_table(tmp_path: Path) -> None:
     pick_a_pic(tmp_path)
-    database = load_database("pick-a-pic", tmp_path)
+    database = verified(read_database("pick-a-pic", tmp_path))
     assert database.table["image"].tolist() == ["u0", "u1", "u2", "u5", "u6"]
     assert database.table["generator"].tolist() == ["sdxl", "sd2", "sdxl", "sdxl", "sd2"]
     assert pairs_of(database.groups).outcome.tolist() == [1, 0.5, 0]

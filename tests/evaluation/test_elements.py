@@ -69,7 +69,7 @@ def database(count: int) -> Database:
             "elements": elements,
         }
     )
-    return Database("made", Path(), table, ("alignment",), {"alignment": (1.0, 5.0)})
+    return Database("made", Path(), table, {"alignment": (1.0, 5.0)})
 
 
 def test_areas_by_category() -> None:

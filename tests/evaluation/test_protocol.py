@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from diffagiqa import evaluation
-from diffagiqa.data.splits import repeats
+from diffagiqa.data.splits import random_split
 from diffagiqa.errors import DatabaseError
 from diffagiqa.evaluation.baselines_generator import generator_means
 from diffagiqa.evaluation.correlations import krcc, mae, plcc, rmse, srcc, within_groups
@@ -232,8 +232,8 @@ def test_generator_means_of_what_training_has_not_seen(frame: pd.DataFrame) -> N
 
 def test_generator_means_over_prompt_disjoint_repeats(frame: pd.DataFrame) -> None:
     runs = []
-    for split in repeats(frame, 3):
-        rows = split.rows(frame)
+    for split in (random_split(frame, seed=seed) for seed in range(3)):
+        rows = split.rows(frame["image"])
         guess = generator_means(frame, rows["train"], rows["test"], "perception")
         part = frame.iloc[rows["test"]].assign(perception_predicted=guess)
         runs.append(evaluate_predictions(part, ["perception"], resamples=0))

@@ -28,7 +28,7 @@ from diffagiqa.cli.train import train
 from diffagiqa.cli.training_options import configuration, parse_pairs, parse_scales
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.image_hash import perceptual_hashes
-from diffagiqa.data.splits import Split, prompt_key
+from diffagiqa.data.splits import prompt_key
 from diffagiqa.errors import ConfigError, DatabaseError, DiffAGIQAError, TrainingError
 from diffagiqa.evaluation.correlations import rmse, srcc
 from diffagiqa.evaluation.protocol import Evaluation
@@ -90,17 +90,17 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     assert re.search(r"train \d+, validation \d+, test \d+ \(\d+ prompts\)", text)
     assert re.search(r"perception, \d prompts: no interval: SRCC -?\d\.\d+  PLCC", text)
     assert set(Evaluation.load(out / "test.json").tasks) == {"perception", "alignment"}
-    split = Split.load(out / "split.json")
+    split = json.loads((out / "split.json").read_text())
     rows = {row["image"]: row for row in csv.DictReader((out / "rows.csv").open())}
     prompts = {
-        part: {prompt_key(rows[name]["prompt"]) for name in getattr(split, part)}
+        part: {prompt_key(rows[name]["prompt"]) for name in split[part]}
         for part in ("train", "validation", "test")
     }
     assert not prompts["train"] & prompts["test"]
     assert not prompts["validation"] & (prompts["train"] | prompts["test"])
     assert all(prompts.values())
     tested = list(csv.DictReader((out / "test.csv").open()))
-    assert [row["image"] for row in tested] == sorted(split.test)
+    assert [row["image"] for row in tested] == sorted(split["test"])
     given = {row["file"]: row for row in csv.DictReader((folder / "ratings.csv").open())}
     for row in tested:
         assert row["prompt"] == given[row["image"]]["prompt"]
@@ -186,8 +186,8 @@ def test_few_ratings_are_cross_validated(folder: Path, tmp_path: Path) -> None:
     tested = pd.read_csv(out / "test.csv")
     assert sorted(tested["image"]) == sorted(pd.read_csv(folder / "ratings.csv")["file"])
     assert Evaluation.load(out / "test.json").tasks["perception"].rows == COUNT
-    split = Split.load(out / "split.json")
-    assert (len(split.train), len(split.test)) == (COUNT, 0)
+    split = json.loads((out / "split.json").read_text())
+    assert (len(split["train"]), len(split["test"])) == (COUNT, 0)
     (row,) = csv.DictReader((out / "metrics.csv").open())
     assert row["validation"] == "0.0"
     # 40 rows make 5 batches of 8: three passes of them, for 12 steps.

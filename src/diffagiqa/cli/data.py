@@ -98,14 +98,13 @@ def _show(report: CheckReport, database: Database, decoded: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from diffagiqa.data.databases import DATABASES
-
     console = Console(highlight=False)
     console.print()
-    known = DATABASES.get(report.name)
-    console.print(Text(known.title if known else report.name, "bold"), Text(report.root, "dim"))
-    if known:
-        console.print(Text(f"{database.citation}. Licence: {database.licence}.", "dim"))
+    source = database.source
+    console.print(Text(source.title if source else report.name, "bold"), Text(report.root, "dim"))
+    if source:
+        about = f"{source.citation}. Licence: {source.licence}. {source.home}"
+        console.print(Text(about, "dim"))
     console.print()
 
     facts = Table.grid(padding=(0, 3))

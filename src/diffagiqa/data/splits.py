@@ -1,4 +1,4 @@
-"""Tables of rated images -> train, validation and test parts, saved so that anyone can rerun them.
+"""Tables of rated images -> train, validation and test parts.
 
 The unit that is drawn is a *group*, which is never on two sides: the prompt (``by="prompt"``, the honest
 one: with 300 prompts over 10 generator settings, a random image almost always has siblings in the
@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from diffagiqa.data.atomic import write_file
 from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
@@ -32,7 +28,6 @@ from diffagiqa.errors import DatabaseError
 if TYPE_CHECKING:
     import pandas as pd
 
-Rows = NDArray[np.int64]
 PARTS = ("train", "validation", "test")
 ELSEWHERE = "another database"
 
@@ -55,68 +50,23 @@ class Split:
         kind: "prompt", "image", another column that was split by, "official", or "leaving out" and
             the family of generators that only the test part has.
         seed: of the draw; None for official splits.
-        fractions: asked shares of test and validation rows; empty for official splits.
-        table_hash: SHA-256 of the images and prompts that were split (see ``table_hash``).
         train, validation, test: image names, sorted; where generators are left out, some are in none.
     """
 
     kind: str
     seed: int | None
-    fractions: Mapping[str, float]
-    table_hash: str
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
 
-    def rows(self, table: pd.DataFrame) -> dict[str, Rows]:
-        """Row positions of each part, ascending, in the very table that was split.
-
-        Raises:
-            DatabaseError: where the table holds other images or prompts.
-        """
-        found = table_hash(table)
-        if found != self.table_hash:
-            names, known = set(table["image"]), {*self.train, *self.validation, *self.test}
-            raise DatabaseError(
-                f"the table has hash {found[:12]} with {counted(len(table), 'row')}, and the split was "
-                f"made from {self.table_hash[:12]} "
-                f"({counted(len(names - known), 'image is', 'images are')} new, "
-                f"{len(known - names)} gone, or prompts differ); use the same database, or make the "
-                "split again"
-            )
+    def rows(self, images: Iterable[str]) -> dict[str, list[int]]:
+        """Positions of each part, ascending, among the images of a table; others are passed over."""
         part_of = {name: part for part in PARTS for name in getattr(self, part)}
-        parts = table["image"].map(part_of).to_numpy()
-        return {part: np.flatnonzero(parts == part) for part in PARTS}
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON."""
-        write_file(path, json.dumps(asdict(self), indent=1) + "\n")
-
-    @staticmethod
-    def load(path: str | os.PathLike[str], table: pd.DataFrame | None = None) -> Split:
-        """Read what ``save`` wrote, and verify it against ``table`` where one is given.
-
-        Raises:
-            DatabaseError: where the file is no split, or names an image twice, or the table is another.
-        """
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-            parts = {part: tuple(map(str, values.pop(part))) for part in PARTS}
-            split = Split(**{**values, **parts})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DatabaseError(
-                f"{path} is not a saved split ({error}); expected JSON with kind, seed, fractions, "
-                "table_hash, train, validation and test"
-            ) from None
-        names = [name for part in PARTS for name in parts[part]]
-        if len(set(names)) != len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise DatabaseError(
-                f"{path} names {counted(len(twice), 'image')} twice ({twice[0]}); make the split again"
-            )
-        if table is not None:
-            split.rows(table)
-        return split
+        rows: dict[str, list[int]] = {part: [] for part in PARTS}
+        for row, image in enumerate(images):
+            if (part := part_of.get(str(image))) is not None:
+                rows[part].append(row)
+        return rows
 
 
 def table_hash(table: pd.DataFrame) -> str:
@@ -149,23 +99,19 @@ def random_split(
     seed: int = 0,
     by: str = "prompt",
     validation: float = 0.0,
-    among: Collection[str] | None = None,
 ) -> Split:
     """Draw whole groups at random until each part has its share of the rows.
 
-    A function of (the images and prompts, seed, fractions, by), not of the rows' order. The test part
+    A function of (the images and prompts, seed, shares, by), not of the rows' order. The test part
     does not depend on ``validation``, so figures with and without early stopping share it.
 
     Args:
         table: with columns ``image`` and ``prompt``.
         test, validation: shares of all rows; a part may exceed its share by less than one group.
         by: "prompt", "image", or another column.
-        among: prompts that test images may have; any by default. For models part of which has seen the
-            others: what was pretrained on them has then seen no test prompt.
 
     Raises:
-        DatabaseError: where the shares are out of range, a part would be empty, or ``among`` holds too
-            few images.
+        DatabaseError: where the shares are out of range, or a part would be empty.
     """
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise DatabaseError(
@@ -176,14 +122,7 @@ def random_split(
     sizes = Counter(keys)
     groups = sorted(sizes)
     order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
-    allowed = _allowed(table, keys, among)
-    rows = round(test * len(keys))
-    tested = _take([group for group in order if group in allowed], sizes, rows)
-    if (filled := sum(sizes[group] for group in tested)) < rows:
-        raise DatabaseError(
-            f"the prompts that may be tested have {counted(filled, 'image')}, and {rows} are to be "
-            "drawn; give more prompts or a smaller share"
-        )
+    tested = _take(order, sizes, round(test * len(keys)))
     rest = [group for group in order if group not in tested]
     validated = _take(rest, sizes, round(validation * len(keys)))
     part_of = dict.fromkeys(tested, "test") | dict.fromkeys(validated, "validation")
@@ -194,23 +133,13 @@ def random_split(
             f"{counted(len(keys), 'row')} in {counted(len(groups), 'group')} by {by} would "
             f"leave {', '.join(empty)} empty; give more rows or other shares"
         )
-    fractions = {"test": test, "validation": validation}
-    return _split(table, parts, by, seed, fractions)
+    return _split(table, parts, by, seed)
 
 
 def _take(order: Sequence[str], sizes: Mapping[str, int], rows: int) -> set[str]:
     """The first groups, until they have so many rows."""
     before = accumulate((sizes[group] for group in order), initial=0)
     return {group for group, filled in zip(order, before, strict=False) if filled < rows}
-
-
-def _allowed(table: pd.DataFrame, keys: Sequence[str], among: Collection[str] | None) -> set[str]:
-    """The groups all of whose images have prompts ``among``."""
-    if among is None:
-        return set(keys)
-    known = {prompt_key(prompt) for prompt in among}
-    seen = [prompt_key(str(prompt)) in known for prompt in table["prompt"]]
-    return set(keys) - {key for key, tested in zip(keys, seen, strict=True) if not tested}
 
 
 def generator_family(name: str) -> str:
@@ -256,11 +185,11 @@ def leave_out_split(
     drawn = random_split(table, test, seed, "prompt", validation)
     part_of = {name: part for part in PARTS for name in getattr(drawn, part)}
     prompts = group_keys(table, "prompt")
-    shared = {key for key, own in zip(prompts, families, strict=True) if own != chosen}
+    shared = {key for key, other in zip(prompts, families, strict=True) if other != chosen}
     parts = []
-    for image, own, key in zip(table["image"], families, prompts, strict=True):
+    for image, generator, key in zip(table["image"], families, prompts, strict=True):
         part = part_of[str(image)]
-        if own == chosen:
+        if generator == chosen:
             parts.append("test" if part == "test" or key not in shared else "")
         else:
             parts.append("" if part == "test" else part)
@@ -268,8 +197,7 @@ def leave_out_split(
         raise DatabaseError(
             f"without the generators of {quoted(chosen)} the {empty[0]} part is empty; leave out others"
         )
-    fractions = {"test": test, "validation": validation}
-    return _split(table, parts, f"leaving out {chosen}", seed, fractions)
+    return _split(table, parts, f"leaving out {chosen}", seed)
 
 
 @dataclass(frozen=True)
@@ -313,7 +241,7 @@ def split_facts(
     kind: str,
     prompts: Sequence[str],
     generators: Sequence[str],
-    parts: Mapping[str, Sequence[int] | Rows],
+    parts: Mapping[str, Sequence[int]],
 ) -> SplitFacts:
     """The facts of a split, from what all rows have and the rows of each part.
 
@@ -331,37 +259,12 @@ def split_facts(
     return SplitFacts(kind, len(tested), repeated, len(set(tested) - {""}), tuple(new))
 
 
-def official_split(table: pd.DataFrame, parts: Mapping[str, Sequence[int] | Rows] | None) -> Split:
-    """The split that a database is distributed with, from ``Database.official_splits``."""
-    if not parts:
-        raise DatabaseError(
-            "this database is distributed without a split; split at random, by prompt or by image"
-        )
-    names = np.full(len(table), "", dtype=object)
-    for part, rows in parts.items():
-        names[np.asarray(rows, dtype=np.int64)] = part
-    if (names == "").any():
-        raise DatabaseError(
-            f"{(names == '').sum()} of {counted(len(table), 'row')} are in no part of the official "
-            "split; leave them out first"
-        )
-    return _split(table, list(names), "official", None, {})
+def official_split(table: pd.DataFrame) -> Split:
+    """The split that a database is distributed with: its column ``part``."""
+    return _split(table, table["part"].tolist(), "official", None)
 
 
-def repeats(
-    table: pd.DataFrame, n: int = 10, seed: int = 0, **options: Any
-) -> list[Split]:  # options of random_split
-    """``n`` random splits with the seeds seed, seed + 1, ..., seed + n - 1."""
-    return [random_split(table, seed=seed + i, **options) for i in range(n)]
-
-
-def _split(
-    table: pd.DataFrame,
-    parts: Sequence[str],
-    kind: str,
-    seed: int | None,
-    fractions: Mapping[str, float],
-) -> Split:
+def _split(table: pd.DataFrame, parts: Sequence[str], kind: str, seed: int | None) -> Split:
     names: dict[str, set[str]] = {part: set() for part in (*PARTS, "")}
     for image, part in zip(table["image"], parts, strict=True):
         names[part].add(str(image))
@@ -371,5 +274,4 @@ def _split(
                 f"{len(both)} image names are in {first} and in {second} ({min(both)}); "
                 "image names must be unique, or stay on one side"
             )
-    train, validation, test = (tuple(sorted(names[part])) for part in PARTS)
-    return Split(kind, seed, dict(fractions), table_hash(table), train, validation, test)
+    return Split(kind, seed, *(tuple(sorted(names[part])) for part in PARTS))

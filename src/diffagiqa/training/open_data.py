@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases.opening import open_databases
 from diffagiqa.data.splits import (
-    PARTS,
     Split,
     SplitFacts,
     generator_family,
@@ -51,8 +50,8 @@ def open_data(
     )  # fmt: skip
     rows = make_data({d.name: Labelled(d.samples(), d.scales, d.groups) for d in databases}, tasks)
     official = None
-    if len(databases) == 1 and databases[0].official_splits is not None:
-        official = official_split(databases[0].table, databases[0].official_splits)
+    if len(databases) == 1 and "part" in databases[0].table:
+        official = official_split(databases[0].table)
     return Opened(
         rows,
         official,
@@ -76,36 +75,28 @@ def make_split(
 def _rated_split(
     config: TrainingConfig, rows: TrainingData, official: Split | None
 ) -> dict[str, list[int]]:
-    if config.split != "official":
-        # validation_fraction is a share of what is not test, random_split wants one of everything.
-        share = config.validation_fraction * (1 - config.test_fraction)
-        table, test, seed = rows.table(), config.test_fraction, config.split_seed
-        if config.split == "generators":
-            return positions(leave_out_split(table, None, test, seed, share), rows)
-        return positions(random_split(table, test, seed, config.split, share), rows)
-    if official is None:
-        raise ConfigError(
-            f"{', '.join(rows.names)} has no official split; use --split prompt or --split image"
-        )
-    parts = positions(official, rows)
-    if not parts["validation"] and config.validation_fraction:
-        known = parts["train"]
-        table = rows.table().iloc[known].reset_index(drop=True)
-        inner = random_split(table, config.validation_fraction, config.split_seed, "prompt")
-        within = inner.rows(table)
-        parts["train"] = [known[i] for i in within["train"]]
-        parts["validation"] = [known[i] for i in within["test"]]
-    return parts
-
-
-def positions(split: Split, rows: TrainingData) -> dict[str, list[int]]:
-    """Rows of each part; images that the split names and training leaves out are passed over."""
-    part_of = {name: part for part in PARTS for name in getattr(split, part)}
-    names = rows.table()["image"]
-    return {
-        part: [row for row, name in enumerate(names) if part_of.get(str(name)) == part]
-        for part in PARTS
-    }
+    table, seed = rows.table(), config.split_seed
+    if config.split == "official":
+        if official is None:
+            raise ConfigError(
+                f"{', '.join(rows.names)} has no official split; use --split prompt or --split image"
+            )
+        parts = official.rows(table["image"])
+        if not parts["validation"] and config.validation_fraction:
+            trained = table.iloc[parts["train"]]
+            inner = random_split(trained, config.validation_fraction, seed, "prompt")
+            within = inner.rows(trained["image"])
+            train = parts["train"]
+            parts["train"] = [train[i] for i in within["train"]]
+            parts["validation"] = [train[i] for i in within["test"]]
+        return parts
+    # validation_fraction is a share of what is not test, random_split wants one of everything.
+    share = config.validation_fraction * (1 - config.test_fraction)
+    if config.split == "generators":
+        split = leave_out_split(table, None, config.test_fraction, seed, share)
+    else:
+        split = random_split(table, config.test_fraction, seed, config.split, share)
+    return split.rows(table["image"])
 
 
 def prompts_of(rows: TrainingData, part: Sequence[int]) -> set[str]:

@@ -14,7 +14,6 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffagiqa.data.image_hash import perceptual_hashes
-from diffagiqa.data.splits import PARTS, Split, table_hash
+from diffagiqa.data.splits import PARTS, table_hash
 from diffagiqa.errors import TrainingError
 from diffagiqa.model.scoring import DiffAGIQA
 from diffagiqa.pretrained import DEFAULT_MODEL, find_model, training_images
@@ -79,8 +78,8 @@ class RunFolder:
         names = {part: tuple(rated["image"][rated["part"] == part]) for part in PARTS}
         kind = self.config.split
         seed = None if kind == "official" else self.config.split_seed
-        saved = Split(kind, seed, {}, table_hash(rated), **names)
-        files = {"rows.csv": labels, "split.json": json.dumps(asdict(saved), indent=1) + "\n"}
+        saved = {"kind": kind, "seed": seed, "table_hash": table_hash(rated), **names}
+        files = {"rows.csv": labels, "split.json": json.dumps(saved, indent=1) + "\n"}
         for name, text in files.items():
             self._check_unchanged(name, text)
         for name, text in files.items():

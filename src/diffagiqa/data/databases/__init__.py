@@ -5,27 +5,23 @@ To add one: a function from ``Folder`` to ``Listing``, and a ``Source`` in ``loa
 
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases.check import CheckReport, LabelSummary, check_database
-from diffagiqa.data.databases.database import Database, Expected
+from diffagiqa.data.databases.database import Database
 from diffagiqa.data.databases.loading import (
     DATABASES,
     database_name,
-    load_database,
     read_database,
     verified,
 )
-from diffagiqa.data.databases.table import load_table, read_table
+from diffagiqa.data.databases.table import read_table
 
 __all__ = [
     "DATABASES",
     "CheckReport",
     "Database",
-    "Expected",
     "LabelSummary",
     "TableColumns",
     "check_database",
     "database_name",
-    "load_database",
-    "load_table",
     "read_database",
     "read_table",
     "verified",

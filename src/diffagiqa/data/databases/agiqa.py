@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import os
 
-from diffagiqa.data.databases.database import Expected
-from diffagiqa.data.databases.files import Folder, columns, read_sheet
-from diffagiqa.data.databases.listing import (
-    ALIGNMENT,
-    PERCEPTION,
-    Listing,
-    Source,
-    number_columns,
-)
+from diffagiqa.data.databases.database import Source
+from diffagiqa.data.databases.files import Folder
+from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION, Listing, read_rated
 
 TRAIN_FILES = ("train.csv", "agiqa1k_train.csv")
 TEST_FILES = ("val.csv", "agiqa1k_val.csv")
@@ -32,19 +26,17 @@ def read_agiqa_1k(folder: Folder) -> Listing:
 
     wanted = {"image": "Image", "prompt": "Prompt", PERCEPTION: "MOS"}
     train, test = folder.file(*TRAIN_FILES), folder.file(*TEST_FILES)
-    parts: list[str] | None = None
     if train is not None and test is not None:
-        sheets = [columns(read_sheet(file), wanted, file) for file in (train, test)]
+        parts = {"train": train, "test": test}
+        sheets = [
+            read_rated(file, wanted, [PERCEPTION]).assign(part=part) for part, file in parts.items()
+        ]
         table = pd.concat(sheets, ignore_index=True)
-        parts = ["train"] * len(sheets[0]) + ["test"] * len(sheets[1])
-        where = train.parent
     else:
-        where = folder.need(WORKBOOK)
-        table = columns(read_sheet(where), wanted, where)
-    number_columns(table, [PERCEPTION], where)
+        table = read_rated(folder.need(WORKBOOK), wanted, [PERCEPTION])
     table["generator"] = table["image"].astype(str).str.split("_").str[0]
     table["subject"] = table["prompt"].astype(str).str.split(",").str[0].str.strip()
-    return Listing(table, parts)
+    return Listing(table)
 
 
 def read_agiqa_3k(folder: Folder) -> Listing:
@@ -56,28 +48,25 @@ def read_agiqa_3k(folder: Folder) -> Listing:
     group is the prompt, and there is no coarser subject to split by. The generator is the model with
     its setting (``sd1.5_lowcorr``): ten of them.
     """
-    where = folder.need("data.csv")
     scores = {
         PERCEPTION: "mos_quality",
         f"{PERCEPTION}_std": "std_quality",
         ALIGNMENT: "mos_align",
         f"{ALIGNMENT}_std": "std_align",
     }
-    extra = {"adj1": "adj1", "adj2": "adj2", "style": "style"}
-    wanted = {"image": "name", "prompt": "prompt", **extra, **scores}
-    table = columns(read_sheet(where), wanted, where)
-    number_columns(table, list(scores), where)
-    table["generator"] = [_setting(str(name)) for name in table["image"]]
+    wanted = {"image": "name", "prompt": "prompt", "adj1": "adj1", "adj2": "adj2", "style": "style"}
+    table = read_rated(folder.need("data.csv"), wanted | scores, list(scores))
+    table["generator"] = [without_number(str(name)) for name in table["image"]]
     return Listing(table)
 
 
-def _setting(image: str) -> str:
-    """The name without its number.
+def without_number(image: str) -> str:
+    """What an image's name says of its generator: all but folder, number and suffix.
 
-    >>> _setting("sd1.5_lowcorr_004.jpg")
+    >>> without_number("sd1.5_lowcorr_004.jpg")
     'sd1.5_lowcorr'
     """
-    return os.path.splitext(image)[0].rpartition("_")[0] or "unknown"
+    return os.path.splitext(os.path.basename(image))[0].rpartition("_")[0] or "unknown"
 
 
 AGIQA_1K = Source(
@@ -86,7 +75,7 @@ AGIQA_1K = Source(
     read=read_agiqa_1k,
     scales={PERCEPTION: (0.0, 5.0)},
     folders=("file", "images", "image"),
-    expected=Expected(rows=1080, prompts=720, generators=2),
+    expected={"rows": 1080, "prompts": 720, "generators": 2},
     citation="Zhang et al., A Perceptual Quality Assessment Exploration for AIGC Images, "
     "arXiv:2303.12618, 2023",
     licence="MIT",
@@ -99,7 +88,7 @@ AGIQA_3K = Source(
     read=read_agiqa_3k,
     scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
     folders=("images", "image", "file"),
-    expected=Expected(rows=2982, prompts=300, generators=10),
+    expected={"rows": 2982, "prompts": 300, "generators": 10},
     citation="Li et al., AGIQA-3K: An Open Database for AI-Generated Image Quality Assessment, "
     "IEEE TCSVT 2023, arXiv:2306.04717",
     licence="MIT",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffagiqa.data.databases.database import Expected, Scale
-from diffagiqa.data.databases.files import Folder, columns, read_cells, read_sheet
+from diffagiqa.data.databases.agiqa import without_number
+from diffagiqa.data.databases.database import Source
+from diffagiqa.data.databases.files import Folder, read_cells
 from diffagiqa.data.databases.listing import (
     ALIGNMENT,
     AUTHENTICITY,
     PERCEPTION,
     Listing,
-    Source,
-    number_columns,
+    read_rated,
 )
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, quoted
@@ -52,13 +50,13 @@ def read_aigciqa2023(folder: Folder) -> Listing:
         )
     assert sheet is not None
     prompts = _prompts_2023(sheet)
-    pictures = _pictures_2023(folder.file("pic-index.xlsx"), count)
+    images = _images_2023(folder.file("pic-index.xlsx"), count)
     table = pd.DataFrame(
         {
             "image": [f"{i}.png" for i in range(count)],
-            "prompt": [prompts[number] for _, number, _ in pictures],
-            "generator": [generator for generator, _, _ in pictures],
-            "elsewhere": [f"{generator}/{name}" for generator, _, name in pictures],
+            "prompt": [prompts[number] for _, number, _ in images],
+            "generator": [generator for generator, _, _ in images],
+            "elsewhere": [f"{generator}/{name}" for generator, _, name in images],
         }
     )
     for task, number in MATRICES:
@@ -69,16 +67,6 @@ def read_aigciqa2023(folder: Folder) -> Listing:
         if spread is not None:
             table[f"{task}_std"] = _matrix(spread, "SD", count)
     return Listing(table)
-
-
-def scale_2023(listing: Listing) -> Mapping[str, Scale]:
-    """0..100 as the paper has it; 0..5 where a re-upload has divided the scores by 20.
-
-    The paper rescales z-scores to [0, 100] and its matrices hold 30 to 75; copies with 1.5 to 3.8 go
-    round too. No score of the first kind is as low as 5.
-    """
-    highest = max(float(np.nanmax(listing.table[task])) for task, _ in MATRICES)
-    return {task: (0.0, 100.0 if highest > 5 else 5.0) for task, _ in MATRICES}
 
 
 def _prompts_2023(sheet: Path) -> list[str]:
@@ -94,16 +82,12 @@ def _prompts_2023(sheet: Path) -> list[str]:
     return [row[last] for row in rows]
 
 
-def _pictures_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]:
-    """Generator, number of the prompt and file name of every picture, from the index if there is one."""
+def _images_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]:
+    """Generator, number of the prompt and file name of every image, from the index if there is one."""
     if index is None:
-        per_generator = PROMPTS_2023 * IMAGES_PER_PROMPT
-        found = []
-        for i in range(count):
-            number = i % per_generator // IMAGES_PER_PROMPT
-            name = f"{number:03d}-{i % IMAGES_PER_PROMPT + 1}.png"
-            found.append((GENERATORS_2023[i // per_generator], number, name))
-        return found
+        numbered = ((g, n, k) for g in GENERATORS_2023 for n in range(PROMPTS_2023)
+                    for k in range(1, IMAGES_PER_PROMPT + 1))  # fmt: skip
+        return [(generator, number, f"{number:03d}-{k}.png") for generator, number, k in numbered]
     rows = read_cells(index)
     if len(rows[0]) < 2 or len(rows) != count:
         raise DatabaseError(
@@ -156,25 +140,19 @@ def read_aigiqa_20k(folder: Folder) -> Listing:
     """
     import pandas as pd
 
-    found = {part: folder.file(name) for part, name in SPLIT_20K.items()}
-    if not any(found.values()):
+    files = {part: folder.file(name) for part, name in SPLIT_20K.items()}
+    if not any(files.values()):
         folder.need(*SPLIT_20K.values())
     wanted = {"image": "name", "prompt": "prompt", PERCEPTION: "mos"}
-    sheets, parts, notes = [], [], []
-    for part, file in found.items():
+    sheets, notes = [], []
+    for part, file in files.items():
         if file is None:
             notes.append(f"{SPLIT_20K[part]} is not there, so the official {part} part is missing")
-            continue
-        sheet = columns(read_sheet(file), wanted, file)
-        number_columns(sheet, [PERCEPTION], file)
-        sheets.append(sheet)
-        parts += [part] * len(sheet)
+        else:
+            sheets.append(read_rated(file, wanted, [PERCEPTION]).assign(part=part))
     table = pd.concat(sheets, ignore_index=True)
-    table["generator"] = [
-        os.path.splitext(os.path.basename(str(name)))[0].rpartition("_")[0] or "unknown"
-        for name in table["image"]
-    ]
-    return Listing(table, parts, tuple(notes))
+    table["generator"] = [without_number(str(name)) for name in table["image"]]
+    return Listing(table, tuple(notes))
 
 
 def read_pku_aigiqa_4k(folder: Folder) -> Listing:
@@ -195,16 +173,15 @@ def read_pku_aigiqa_4k(folder: Folder) -> Listing:
         AUTHENTICITY: "MOS_a",
         ALIGNMENT: "MOS_c",
     }
-    table = columns(read_sheet(where), wanted, where)
-    number_columns(table, [PERCEPTION, AUTHENTICITY, ALIGNMENT], where)
+    table = read_rated(where, wanted, [PERCEPTION, AUTHENTICITY, ALIGNMENT])
     from_image = table["image_prompt"].astype("string").fillna("").str.strip() != ""
     table["scenario"] = np.where(from_image, "i2i", "t2i")
     table["generator"] = table["image"].astype(str).str.partition("_")[0] + np.where(
         from_image, "_i2i", ""
     )
-    whole = len(table) == PKU_AIGIQA_4K.expected.rows
-    parts = ["test" if i % 4 == 3 else "train" for i in range(len(table))] if whole else None
-    return Listing(table, parts)
+    if len(table) == PKU_AIGIQA_4K.expected["rows"]:
+        table["part"] = np.where(np.arange(len(table)) % 4 == 3, "test", "train")
+    return Listing(table)
 
 
 AIGCIQA2023 = Source(
@@ -213,12 +190,12 @@ AIGCIQA2023 = Source(
     read=read_aigciqa2023,
     scales={PERCEPTION: (0.0, 100.0), AUTHENTICITY: (0.0, 100.0), ALIGNMENT: (0.0, 100.0)},
     folders=("Image/allimg", "allimg", "Image", "images"),
-    expected=Expected(rows=2400, prompts=100, generators=6),
+    expected={"rows": 2400, "prompts": 100, "generators": 6},
     citation="Wang et al., AIGCIQA2023: A Large-scale Image Quality Assessment Database for AI "
     "Generated Images, CICAI 2023, arXiv:2307.00211",
     licence="not stated by its authors",
     home="https://github.com/wangjiarui153/AIGCIQA2023",
-    scale_of=scale_2023,
+    rescaled=True,  # re-uploads have divided the 30 to 75 of its matrices by 20
 )
 
 AIGIQA_20K = Source(
@@ -227,7 +204,7 @@ AIGIQA_20K = Source(
     read=read_aigiqa_20k,
     scales={PERCEPTION: (0.0, 5.0)},
     folders=("train", "val", "test", "all", "images", "image"),
-    expected=Expected(rows=20_000, generators=15),
+    expected={"rows": 20_000, "generators": 15},
     citation="Li et al., AIGIQA-20K: A Large Database for AI-Generated Image Quality Assessment, "
     "CVPRW 2024, arXiv:2404.03407",
     licence="Apache-2.0 (as its ModelScope page says)",
@@ -240,7 +217,7 @@ PKU_AIGIQA_4K = Source(
     read=read_pku_aigiqa_4k,
     scales={PERCEPTION: (0.0, 5.0), AUTHENTICITY: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
     folders=("All", "T2I", "I2I", "images"),
-    expected=Expected(rows=4000, generators=5),
+    expected={"rows": 4000, "generators": 5},
     citation="Yuan et al., PKU-AIGIQA-4K: A Perceptual Quality Assessment Database for Both "
     "Text-to-Image and Image-to-Image AI-Generated Images, arXiv:2404.18409, 2024",
     licence="MIT for the repository; not stated for the images",

@@ -15,6 +15,7 @@ from diffagiqa.data.images import decode_image
 from diffagiqa.data.members import member_size, split_member
 from diffagiqa.data.preferences import pairs_of
 from diffagiqa.data.samples import printable
+from diffagiqa.data.splits import PARTS
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ImageError
 
@@ -97,10 +98,8 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
             or do not end as their format does, as a copy that was cut short.
     """
     table = database.table
-    summaries = tuple(_summary(database, task) for task in database.tasks)
-    errors = [*_missing(database), *_outside(summaries), *_empty(database, summaries)]
-    notes = [*database.notes, *_counts(database), *_labels(summaries, len(table))]
-    notes += [*_without_prompts(database), *_names(database), *_duplicates(database)]
+    labels = tuple(_summary(database, task) for task in database.tasks)
+    errors, notes = _errors(database, labels), [*database.notes, *_notes(database, labels)]
     unreadable, plain = _images(database, decode)
     if unreadable:
         names = table.loc[table["path"].isin(unreadable), "image"].drop_duplicates().tolist()
@@ -108,16 +107,15 @@ def check_database(database: Database, decode: bool = False) -> CheckReport:
     if plain:
         are = counted(len(plain), "image is", "images are")
         notes.append(f"{are} of one colour only: {_some(plain)}")
-    counts = table["generator"].value_counts()
-    parts = database.official_splits or {}
+    parts = table["part"].value_counts() if "part" in table else {}
     return CheckReport(
         name=database.name,
         root=str(database.root),
         rows=len(table),
         prompts=table["group"][table["prompt"] != ""].nunique(),
-        generators={str(name): int(count) for name, count in counts.items()},
-        labels=summaries,
-        official={part: len(rows) for part, rows in parts.items()},
+        generators={str(name): int(n) for name, n in table["generator"].value_counts().items()},
+        labels=labels,
+        official={part: int(parts[part]) for part in PARTS if part in parts},
         errors=tuple(errors),
         notes=tuple(notes),
         unreadable=tuple(unreadable),
@@ -136,51 +134,39 @@ def _preferences(database: Database) -> PreferenceSummary | None:
 
 
 def _summary(database: Database, task: str) -> LabelSummary:
-    values = database.table[task].to_numpy(dtype=np.float64)
-    values = values[np.isfinite(values)]
+    values = database.table[task]
     low, high = database.scales[task]
-    histogram, _ = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
-    known = len(values) > 0
+    clipped = values.dropna().clip(low, high)
+    histogram, _ = np.histogram(clipped, bins=BINS, range=(low, high))
     return LabelSummary(
-        task,
-        (low, high),
-        len(values),
-        float(values.min()) if known else float("nan"),
-        float(values.max()) if known else float("nan"),
-        float(values.mean()) if known else float("nan"),
-        float(values.std()) if known else float("nan"),
-        tuple(int(count) for count in histogram),
-    )
+        task, (low, high), len(clipped), float(values.min()), float(values.max()),
+        float(values.mean()), float(values.std(ddof=0)), tuple(map(int, histogram)),
+    )  # fmt: skip
 
 
-def _missing(database: Database) -> list[str]:
-    names = database.table.loc[database.table["path"].isna(), "image"].tolist()
-    if not names:
-        return []
-    return [
-        f"{len(names)} of {counted(len(database), 'image')} are not below {database.root}: {_some(names)}"
-    ]
-
-
-def _outside(summaries: Sequence[LabelSummary]) -> list[str]:
-    return [
+def _errors(database: Database, labels: Sequence[LabelSummary]) -> list[str]:
+    table, errors = database.table, []
+    if absent := table["image"][table["path"].isna()].tolist():
+        images = counted(len(table), "image")
+        errors.append(f"{len(absent)} of {images} are not below {database.root}: {_some(absent)}")
+    errors += [
         f"{s.task} runs from {s.lowest:.4g} to {s.highest:.4g}, outside its scale of {s.scale[0]:g} to "
         f"{s.scale[1]:g}"
-        for s in summaries
-        if s.labelled and not (s.scale[0] - 1e-6 <= s.lowest and s.highest <= s.scale[1] + 1e-6)
+        for s in labels
+        if s.lowest < s.scale[0] - 1e-6 or s.highest > s.scale[1] + 1e-6
     ]
-
-
-def _empty(database: Database, summaries: Sequence[LabelSummary]) -> list[str]:
-    found = ["the table has no rows"] if len(database) == 0 else []
-    blank = _blank(database)
-    if blank.any() and not blank.all():
-        rows = [str(row + 1) for row in np.flatnonzero(blank)]
-        have = counted(len(rows), "row has", "rows have")
-        found.append(f"{have} no prompt: {'row' if len(rows) == 1 else 'rows'} {_some(rows)}")
+    if table.empty:
+        errors.append("the table has no rows")
+    blank = np.flatnonzero(_blank(database))
+    if 0 < len(blank) < len(table):
+        have, rows = (
+            counted(len(blank), "row has", "rows have"),
+            "row" if len(blank) == 1 else "rows",
+        )
+        errors.append(f"{have} no prompt: {rows} {_some([str(row + 1) for row in blank])}")
     if not database.tasks and not database.groups:
-        found.append("the table has neither scores nor preferences")
-    return found + [f"{s.task} has no scores" for s in summaries if not s.labelled]
+        errors.append("the table has neither scores nor preferences")
+    return errors + [f"{s.task} has no scores" for s in labels if not s.labelled]
 
 
 def _blank(database: Database) -> NDArray[np.bool_]:
@@ -188,61 +174,41 @@ def _blank(database: Database) -> NDArray[np.bool_]:
     return (database.table["prompt"].str.strip() == "").to_numpy(dtype=np.bool_)
 
 
-def _without_prompts(database: Database) -> list[str]:
-    if not len(database) or not _blank(database).all():
-        return []
-    return [
-        "no row has a prompt, so every image goes with the empty one, and no split can be by prompt"
-    ]
-
-
-def _counts(database: Database) -> list[str]:
-    """A part of a database is fine, and never passes for the whole."""
-    expected, table = database.expected, database.table
-    found = {
-        "rows": (len(table), expected.rows),
-        "prompts": (table["group"].nunique(), expected.prompts),
-        "generators": (table["generator"].nunique(), expected.generators),
-    }
-    off = [
-        f"{have} of {want} {what}"
-        for what, (have, want) in found.items()
-        if want not in (None, have)
-    ]
-    if not off:
-        return []
-    more = any(want is not None and have > want for have, want in found.values())
-    kind = "not the distributed database" if more else "a part of the database"
-    return [f"this copy is {kind}: {', '.join(off)}"]
-
-
-def _labels(summaries: Sequence[LabelSummary], rows: int) -> list[str]:
-    return [
-        f"{rows - s.labelled} of {rows} rows {'has' if rows - s.labelled == 1 else 'have'} no {s.task} "
-        "score"
-        for s in summaries
-        if 0 < s.labelled < rows
-    ]
-
-
-def _names(database: Database) -> list[str]:
-    twice = database.table["image"][database.table["image"].duplicated()].unique().tolist()
-    stand = counted(len(twice), "image name stands", "image names stand")
-    return [f"{stand} in more than one row: {_some(twice)}"] if twice else []
-
-
-def _duplicates(database: Database) -> list[str]:
-    copies = database.table[database.table["duplicates"] != -1]
-    if copies.empty:
-        return []
-    sets = copies.groupby("duplicates")
-    prompts = int((sets["group"].nunique() > 1).sum())
-    first = " = ".join(map(str, sets.get_group(copies["duplicates"].iloc[0])["image"]))
-    return [
-        f"{len(copies)} rows in {counted(sets.ngroups, 'set')} have byte-identical files, "
-        f"{prompts} of the sets "
-        f"with different prompts ({first}); leave them out of measurements"
-    ]
+def _notes(database: Database, labels: Sequence[LabelSummary]) -> list[str]:
+    table, notes = database.table, []
+    counts = {
+        "rows": len(table), "prompts": table["group"].nunique(),
+        "generators": table["generator"].nunique(),
+    }  # fmt: skip
+    expected = database.source.expected if database.source else {}
+    off = {what: number for what, number in expected.items() if number != counts[what]}
+    if off:  # a part of a database is fine, and never passes for the whole
+        more = any(counts[what] > number for what, number in off.items())
+        kind = "not the distributed database" if more else "a part of the database"
+        shares = ", ".join(f"{counts[what]} of {number} {what}" for what, number in off.items())
+        notes.append(f"this copy is {kind}: {shares}")
+    for s in labels:
+        if 0 < s.labelled < len(table):
+            bare = len(table) - s.labelled
+            have = "has" if bare == 1 else "have"
+            notes.append(f"{bare} of {len(table)} rows {have} no {s.task} score")
+    if len(table) and _blank(database).all():
+        notes.append(
+            "no row has a prompt, so every image goes with the empty one, and no split can be by prompt"
+        )
+    if twice := table["image"][table["image"].duplicated()].unique().tolist():
+        stand = counted(len(twice), "image name stands", "image names stand")
+        notes.append(f"{stand} in more than one row: {_some(twice)}")
+    copies = table[table["duplicates"] != -1]
+    if len(copies):
+        sets = copies.groupby("duplicates")
+        prompts = int((sets["group"].nunique() > 1).sum())
+        first = " = ".join(map(str, sets.get_group(copies["duplicates"].iloc[0])["image"]))
+        notes.append(
+            f"{len(copies)} rows in {counted(sets.ngroups, 'set')} have byte-identical files, "
+            f"{prompts} of the sets with different prompts ({first}); leave them out of measurements"
+        )
+    return notes
 
 
 def _images(database: Database, decode: bool) -> tuple[list[str], list[str]]:

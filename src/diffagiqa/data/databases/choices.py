@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffagiqa.data.databases.database import Database, Expected
+from diffagiqa.data.databases.database import Database, Source
 from diffagiqa.data.databases.files import Folder, json_entries, table_rows
-from diffagiqa.data.databases.listing import Listing, Source, build
+from diffagiqa.data.databases.listing import Listing, build, part_of
 from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.data.samples import quoted, suffix
 from diffagiqa.data.wording import counted
@@ -24,11 +24,8 @@ class Choices:
     """Collects groups, and the distinct images in them as rows of a listing."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], int] = {}  # (image, prompt) -> row
-        self.columns: dict[str, list[Any]] = {
-            name: [] for name in ("image", "prompt", "generator", "path")
-        }
-        self.parts: list[str] = []
+        self.numbers: dict[tuple[str, str], int] = {}  # (image, prompt) -> row
+        self.rows: list[tuple[Any, ...]] = []  # image, prompt, generator, path, part
         self.groups: list[PreferenceGroup] = []
 
     def add(
@@ -49,14 +46,12 @@ class Choices:
                 ) from None
             rows = []
             for k, image in enumerate(images):
-                row = self.rows.setdefault((image, prompt), len(self.parts))
-                if row == len(self.parts):
-                    values = (image, prompt, generators[k] if generators else "unknown",
-                              paths[k] if paths else None)  # fmt: skip
-                    for column, value in zip(self.columns.values(), values, strict=True):
-                        column.append(value)
-                    self.parts.append(part)
-                elif self.parts[row] != part:
+                row = self.numbers.setdefault((image, prompt), len(self.rows))
+                if row == len(self.rows):
+                    generator = generators[k] if generators else "unknown"
+                    path = paths[k] if paths else None
+                    self.rows.append((image, prompt, generator, path, part))
+                elif self.rows[row][-1] != part:
                     raise TableError(f"{image} is in two parts of the split; leave it in one")
                 rows.append(row)
             self.groups.append(PreferenceGroup(tuple(rows), order))
@@ -66,14 +61,16 @@ class Choices:
     def listing(self, notes: Sequence[str] = ()) -> Listing:
         import pandas as pd
 
-        table = pd.DataFrame(self.columns, dtype=object)
-        if any(self.parts) and not all(self.parts):
+        names = ["image", "prompt", "generator", "path", "part"]
+        table = pd.DataFrame(self.rows, columns=names, dtype=object)
+        named = table["part"] != ""
+        if named.any() and not named.all():
             raise DatabaseError(
                 "some rows name a part of the split and some do not; fill in all or none"
             )
-        return Listing(
-            table, self.parts if any(self.parts) else None, tuple(notes), tuple(self.groups)
-        )
+        if not named.any():
+            table = table.drop(columns="part")
+        return Listing(table, tuple(notes), tuple(self.groups))
 
 
 def read_hpdv2(folder: Folder) -> Listing:
@@ -205,17 +202,15 @@ def read_pick_a_pic(folder: Folder) -> Listing:
 
 def read_preferences(
     path: str | os.PathLike[str], columns: Sequence[str] = (), *, prompt: str = "prompt",
-    root: str | os.PathLike[str] | None = None, name: str | None = None,
+    root: str | os.PathLike[str] | None = None,
 ) -> Database:  # fmt: skip
     """A table of one's own choices as a database, as it lies there; ``read_choices`` says what it holds.
 
-    Args:
-        root: folder of the images, by default that of the table.
-        name: of the database; by default the table's file name.
+    ``root``: folder of the images, by default that of the table.
     """
     where = Path(path)
     folder = Folder(root if root is not None else where.parent)
-    return build(name or where.stem, folder, read_choices(where, columns, prompt=prompt), {})
+    return build(where.stem, folder, read_choices(where, columns, prompt=prompt), {})
 
 
 def read_choices(
@@ -306,14 +301,12 @@ def _choice(value: Any, names: Mapping[str, tuple[str, Any]], where: str) -> tup
 
 
 def _part(value: Any, where: str) -> str:
-    text = str(value or "").strip().lower()
-    if text not in PARTS:
-        raise DatabaseError(f"{where}: split is {quoted(text)}; expected train, validation or test")
-    return PARTS[text]
-
-
-PARTS = {"": "", "train": "train", "val": "validation", "valid": "validation",
-         "validation": "validation", "test": "test"}  # fmt: skip
+    text = str(value or "").strip()
+    if (part := part_of(text) if text else "") is None:
+        raise DatabaseError(
+            f"{where}: split is {quoted(text.lower())}; expected train, validation or test"
+        )
+    return part
 
 
 def _several(value: Any, where: str) -> list[Any]:
@@ -336,7 +329,6 @@ HPDV2 = Source(
     read=read_hpdv2,
     scales={},
     folders=("images",),
-    expected=Expected(),
     citation="Wu et al., Human Preference Score v2: A Solid Benchmark for Evaluating Human Preferences "
     "of Text-to-Image Synthesis, arXiv:2306.09341, 2023",
     licence="Apache-2.0",
@@ -349,7 +341,6 @@ IMAGE_REWARD = Source(
     read=read_image_reward,
     scales={},
     folders=("images",),
-    expected=Expected(),
     citation="Xu et al., ImageReward: Learning and Evaluating Human Preferences for Text-to-Image "
     "Generation, NeurIPS 2023, arXiv:2304.05977",
     licence="Apache-2.0",
@@ -362,7 +353,6 @@ PICK_A_PIC = Source(
     read=read_pick_a_pic,
     scales={},
     folders=("data",),
-    expected=Expected(),
     citation="Kirstain et al., Pick-a-Pic: An Open Dataset of User Preferences for Text-to-Image "
     "Generation, NeurIPS 2023, arXiv:2305.01569",
     licence="see its home page",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,35 @@ from diffagiqa.data.wording import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from diffagiqa.data.databases.files import Folder
+    from diffagiqa.data.databases.listing import Listing
+
 Scale = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the distribution holds when it is whole; None where that is not known."""
+class Source:
+    """One database as distributed: how to read its labels, where its images lie, what it should hold.
 
-    rows: int | None = None
-    prompts: int | None = None
-    generators: int | None = None
+    Attributes:
+        read: folder -> listing; raises DatabaseError where label files or columns are missing.
+        scales: opinion scores' range by task, as the database's paper or its files say.
+        folders: sub-folders that the distribution keeps images in.
+        expected: "rows", distinct "prompts" and "generators" of a whole copy, as far as known.
+        rescaled: whether copies differ in their scale and in their tasks: it is 0 to 100 where a score
+            is above 5, else 0 to 5.
+    """
+
+    name: str
+    title: str
+    read: Callable[[Folder], Listing]
+    scales: Mapping[str, Scale]
+    folders: tuple[str, ...]
+    citation: str
+    licence: str
+    home: str
+    expected: Mapping[str, int] = field(default_factory=dict)
+    rescaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,86 +58,70 @@ class Database:
         table: one row per rating, with a RangeIndex and the columns
 
             * ``image``: the image's name as the database's own table gives it (the key in splits),
-            * ``path``: the file, relative to ``root``; None where there is none (never after
-              ``load_database``),
+            * ``path``: the file, relative to ``root``; None where there is none (never once verified),
             * ``prompt``: as distributed,
             * ``generator``: model, with its setting where the database has several of one,
             * ``group``: the prompt's group, which a prompt-disjoint split keeps together,
             * ``duplicates``: number of the set of byte-identical files that the row is in, else -1,
             * one column of opinion scores per task, float64 in the task's scale, NaN where missing,
               and ``<task>_std`` where the database gives the raters' spread,
+            * ``part``: "train", "validation" or "test", where it has an official split,
             * other columns of the database, such as ``subject``.
-        tasks: names of the columns of opinion scores.
         scales: lowest and highest opinion score of each task.
-        official_splits: row positions of the parts that the distribution names, or None.
-        citation, licence, home: how to cite it, under which licence it is, its home page.
-        expected: what a whole copy holds.
         notes: what is unusual about this copy, one sentence each; never silently empty.
         groups: what people preferred, as groups of the table's rows; empty where they gave ratings.
+        source: where it is from; None for a table of the user's.
     """
 
     name: str
     root: Path
     table: pd.DataFrame
-    tasks: tuple[str, ...]
     scales: Mapping[str, Scale]
-    official_splits: Mapping[str, NDArray[np.int64]] | None = None
-    citation: str = ""
-    licence: str = ""
-    home: str = ""
-    expected: Expected = Expected()
     notes: tuple[str, ...] = ()
     groups: tuple[PreferenceGroup, ...] = ()
+    source: Source | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the columns of opinion scores."""
+        return tuple(self.scales)
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64], note: str = "") -> Database:
-        """Some rows, by a mask or by positions; official splits and preferences follow them."""
-        positions = np.arange(len(self.table))[rows]
-        splits = None
-        if self.official_splits is not None:
-            new = np.full(len(self.table), -1)
-            new[positions] = np.arange(len(positions))
-            moved = {part: new[old] for part, old in self.official_splits.items()}
-            splits = {part: np.sort(at[at >= 0]) for part, at in moved.items()}
+    def select(self, rows: NDArray[np.bool_], note: str) -> Database:
+        """The rows of a mask, and what is said about the others; preferences follow the rows."""
+        positions = np.flatnonzero(rows)
         return replace(
             self,
-            table=self.table.iloc[positions].reset_index(drop=True),
-            official_splits=splits,
+            table=self.table[rows].reset_index(drop=True),
             groups=renumbered(self.groups, {int(old): new for new, old in enumerate(positions)}),
-            notes=(*self.notes, note) if note else self.notes,
+            notes=(*self.notes, note),
         )
 
     def without_duplicates(self) -> Database:
         """Without every row whose file is byte-identical to that of another row.
 
         Of rows that say the same too, prompt and all scores, the first is kept. All rows of another set
-        go, not all but one: where one picture has two prompts and two ratings, at least one of them is
+        go, not all but one: where one image has two prompts and two ratings, at least one of them is
         wrong, and nothing says which.
         """
-        copies = self.table[self.table["duplicates"] != -1]
-        if copies.empty:
-            return self
-        said = ["duplicates", "prompt", *self.tasks]
-        again = copies.duplicated(said)
-        single = copies[~again]
-        contradictory = single[single["duplicates"].duplicated(keep=False)]["duplicates"].unique()
-        repeated = copies[again & ~copies["duplicates"].isin(contradictory)]
-        left = copies[copies["duplicates"].isin(contradictory)]
-        found = self
-        kept = ~self.table.index.isin(repeated.index)
-        if len(repeated):
-            found = found.select(
-                kept,
-                f"{counted(len(repeated), 'row repeats', 'rows repeat')} another's picture, prompt and "
-                f"scores ({repeated['image'].iloc[0]}); one of each is kept",
+        copies = self.table["duplicates"] != -1
+        repeated = copies & self.table.duplicated(["duplicates", "prompt", *self.tasks])
+        single = self.table["duplicates"][copies & ~repeated]
+        contradictory = self.table["duplicates"].isin(single[single.duplicated()])
+        repeated &= ~contradictory
+        database = self
+        if count := int(repeated.sum()):
+            database = database.select(
+                ~repeated.to_numpy(),
+                f"{counted(count, 'row repeats', 'rows repeat')} another's picture, prompt and "
+                f"scores ({self.table['image'][repeated].iloc[0]}); one of each is kept",
             )
-        if len(left):
-            rest = ~self.table.index.isin(left.index)
-            note = f"{len(left)} rows whose files are byte-identical to others are left out"
-            found = found.select(rest[kept], note)
-        return found
+        if count := int(contradictory.sum()):
+            note = f"{count} rows whose files are byte-identical to others are left out"
+            database = database.select(~contradictory[~repeated].to_numpy(), note)
+        return database
 
     def samples(self) -> tuple[Sample, ...]:
         """The rows as samples, with absolute locations; tasks without a score are not in ``labels``."""

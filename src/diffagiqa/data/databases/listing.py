@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diffagiqa.data.cells import cell_number, cell_text
-from diffagiqa.data.databases.database import Database, Expected, Scale
-from diffagiqa.data.databases.files import Folder, identical_files
+from diffagiqa.data.databases.database import Database, Scale, Source
+from diffagiqa.data.databases.files import Folder, columns, identical_files, read_sheet
 from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.data.samples import quoted
-from diffagiqa.data.splits import PARTS, prompt_key
+from diffagiqa.data.splits import prompt_key
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, TableError
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MISSING = ("", "nan", "none", "na", "<na>")
+_PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
+          "test": "test"}  # fmt: skip
 PERCEPTION, AUTHENTICITY, ALIGNMENT = "perception", "authenticity", "alignment"
 
 
@@ -32,44 +33,18 @@ class Listing:
 
     Attributes:
         table: columns image, prompt, generator, one per task, and what else the database says;
-            ``elsewhere`` is another name that the image may have, ``path`` where it is known to lie.
-        parts: the part of the official split that each row is in ("train", "validation", "test"), or
-            None where the distribution has no split.
+            ``elsewhere`` is another name that the image may have, ``path`` where it is known to lie,
+            ``part`` its part of the official split, "train", "validation" or "test".
         notes: what was found on the way, one sentence each.
         groups: preferences, as groups of the table's rows.
     """
 
     table: pd.DataFrame
-    parts: list[str] | None = None
     notes: tuple[str, ...] = ()
     groups: tuple[PreferenceGroup, ...] = ()
 
 
-@dataclass(frozen=True)
-class Source:
-    """One database as distributed: how to read its labels, where its images lie, what it should hold.
-
-    Attributes:
-        read: folder -> listing; raises DatabaseError where label files or columns are missing.
-        scales: opinion scores' range by task, as the database's paper or its files say.
-        folders: sub-folders that the distribution keeps images in.
-        expected: rows, distinct prompts and generators of a whole copy.
-        scale_of: scales where they depend on the copy (see AIGCIQA2023).
-    """
-
-    name: str
-    title: str
-    read: Callable[[Folder], Listing]
-    scales: Mapping[str, Scale]
-    folders: tuple[str, ...]
-    expected: Expected
-    citation: str
-    licence: str
-    home: str
-    scale_of: Callable[[Listing], Mapping[str, Scale]] | None = field(default=None)
-
-
-def number_columns(table: pd.DataFrame, names: list[str], where: Path | str) -> None:
+def number_columns(table: pd.DataFrame, names: Sequence[str], where: Path) -> None:
     """Make label columns float64 in place; empty cells become NaN, words raise an error naming them."""
     for name in names:
         values = [cell_number(cell) for cell in table[name]]
@@ -84,18 +59,22 @@ def number_columns(table: pd.DataFrame, names: list[str], where: Path | str) -> 
         table[name] = np.array(values, dtype=np.float64)
 
 
+def read_rated(where: Path, wanted: Mapping[str, str], scores: Sequence[str]) -> pd.DataFrame:
+    """The wanted columns {new name: name in the file} of a table, those of ``scores`` as numbers."""
+    table = columns(read_sheet(where), wanted, where)
+    number_columns(table, scores, where)
+    return table
+
+
+def part_of(text: str) -> str | None:
+    """The part of a split by one of its usual names, "train", "validation" or "test"; None for others."""
+    return _PARTS.get(text.strip().lower())
+
+
 def build(
-    name: str,
-    folder: Folder,
-    listing: Listing,
-    scales: Mapping[str, Scale],
-    folders: tuple[str, ...] = (),
-    *,
-    expected: Expected = Expected(),
-    citation: str = "",
-    licence: str = "",
-    home: str = "",
-) -> Database:
+    name: str, folder: Folder, listing: Listing, scales: Mapping[str, Scale],
+    source: Source | None = None,
+) -> Database:  # fmt: skip
     """Look for the images, number groups and duplicates, and put the columns in order."""
     import pandas as pd
 
@@ -108,6 +87,7 @@ def build(
     table["generator"] = table["generator"].str.strip().replace("", "unknown")
     others = table.pop("elsewhere") if "elsewhere" in table else table["image"]
     given = table.pop("path") if "path" in table else [None] * len(table)
+    folders = source.folders if source else ()
     paths = [
         path or folder.image(image, folders) or folder.image(other, folders)
         for path, image, other in zip(given, table["image"], others, strict=True)
@@ -120,17 +100,12 @@ def build(
     numbers = {path: sets.get(file, -1) for path, file in files.items()}
     table["duplicates"] = [-1 if path is None else numbers[path] for path in paths]
     _number_repeated_paths(table, len(set(sets.values())))
-    tasks = tuple(scales)
-    first = ["image", "path", "prompt", "generator", "group", "duplicates", *tasks]
+    if source and source.rescaled:
+        tasks = [task for task in scales if task in table]
+        scales = dict.fromkeys(tasks, (0.0, 100.0 if table[tasks].max().max() > 5 else 5.0))
+    first = ["image", "path", "prompt", "generator", "group", "duplicates", *scales]
     table = table[[*first, *(column for column in table if column not in first)]]
-    splits: dict[str, NDArray[np.int64]] | None = None
-    if listing.parts is not None:
-        parts = np.array(listing.parts, dtype=object)
-        splits = {part: np.flatnonzero(parts == part) for part in PARTS if (parts == part).any()}
-    return Database(
-        name, folder.root, table, tasks, dict(scales), splits,
-        citation, licence, home, expected, listing.notes, listing.groups,
-    )  # fmt: skip
+    return Database(name, folder.root, table, scales, listing.notes, listing.groups, source)
 
 
 def _number_repeated_paths(table: pd.DataFrame, start: int) -> None:

@@ -14,29 +14,17 @@ from diffagiqa.data.databases.check import check_database
 from diffagiqa.data.databases.choices import HPDV2, IMAGE_REWARD, PICK_A_PIC
 from diffagiqa.data.databases.database import Database
 from diffagiqa.data.databases.files import Folder
-from diffagiqa.data.databases.listing import Source, build
+from diffagiqa.data.databases.listing import build
 from diffagiqa.data.databases.named import EVALMI, Q_EVAL
 from diffagiqa.data.databases.raters import EVALMUSE, GENAI_BENCH
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError, quoted
 
-DATABASES: dict[str, Source] = {
-    source.name: source
-    for source in (
-        AGIQA_1K,
-        AGIQA_3K,
-        AIGCIQA2023,
-        AIGIQA_20K,
-        PKU_AIGIQA_4K,
-        EVALMUSE,
-        GENAI_BENCH,
-        EVALMI,
-        Q_EVAL,
-        HPDV2,
-        IMAGE_REWARD,
-        PICK_A_PIC,
-    )
-}
+_SOURCES = (
+    AGIQA_1K, AGIQA_3K, AIGCIQA2023, AIGIQA_20K, PKU_AIGIQA_4K, EVALMUSE, GENAI_BENCH, EVALMI, Q_EVAL,
+    HPDV2, IMAGE_REWARD, PICK_A_PIC,
+)  # fmt: skip
+DATABASES = {source.name: source for source in _SOURCES}
 
 
 def database_name(text: str) -> str:
@@ -61,38 +49,21 @@ def read_database(name: str, root: str | os.PathLike[str]) -> Database:
             f"{quoted(name)} is no known database; known are {', '.join(DATABASES)}"
         )
     folder = Folder(root)
-    listing = source.read(folder)
-    return build(
-        name, folder, listing, source.scales if source.scale_of is None else source.scale_of(listing),
-        source.folders, expected=source.expected, citation=source.citation, licence=source.licence,
-        home=source.home,
-    )  # fmt: skip
+    return build(name, folder, source.read(folder), source.scales, source)
 
 
-def load_database(
-    name: str, root: str | os.PathLike[str], *, allow_partial: bool = False,
-    skip_unreadable: bool = False,
-) -> Database:  # fmt: skip
-    """Read one of ``DATABASES`` and verify it.
+def verified(
+    database: Database, allow_partial: bool = False, skip_unreadable: bool = False
+) -> Database:
+    """The database with the check's notes.
 
     A table that lists fewer rows than the distribution (some prompts, one part of the split) is a
-    partial database: it loads, and ``notes`` say so. A table that lists images which are not there is
-    an error, unless ``allow_partial``: then those rows go, and ``notes`` say so too. So it is with
-    images that cannot be read, and ``skip_unreadable``.
-
-    Args:
-        name: a key of ``DATABASES``, such as "agiqa-3k".
-        root: folder that it was unpacked to.
+    partial database, and ``notes`` say so. Rows whose image is not there go with ``allow_partial``, those
+    whose image cannot be read with ``skip_unreadable``, and ``notes`` say so too.
 
     Raises:
         DatabaseError: one message that names everything that makes it unusable.
-        MissingExtraError: where it needs openpyxl and that is not installed.
     """
-    return verified(read_database(name, root), allow_partial, skip_unreadable)
-
-
-def verified(database: Database, allow_partial: bool, skip_unreadable: bool) -> Database:
-    """The database with the check's notes, or the error that lists all that is wrong with it."""
     if allow_partial:
         there = database.table["path"].notna().to_numpy()
         database = _only(database, there, "images are not there")
@@ -114,10 +85,10 @@ def verified(database: Database, allow_partial: bool, skip_unreadable: bool) -> 
     return replace(database, notes=report.notes)
 
 
-def _only(database: Database, kept: NDArray[np.bool_], why: str) -> Database:
+def _only(database: Database, mask: NDArray[np.bool_], why: str) -> Database:
     """Some rows, with a note about the others; all, where none would be left."""
-    if kept.all() or not kept.any():
+    if mask.all() or not mask.any():
         return database
-    rows = f"of {counted(len(kept), 'row')}"
-    are = counted(int((~kept).sum()), f"{rows} is", f"{rows} are")
-    return database.select(kept, f"{are} left out: their {why}")
+    rows = f"of {counted(len(mask), 'row')}"
+    are = counted(int((~mask).sum()), f"{rows} is", f"{rows} are")
+    return database.select(mask, f"{are} left out: their {why}")

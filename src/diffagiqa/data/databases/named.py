@@ -9,15 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from diffagiqa.data.databases.database import Expected, Scale
-from diffagiqa.data.databases.files import Folder, read_sheet, table_rows
-from diffagiqa.data.databases.listing import (
-    ALIGNMENT,
-    PERCEPTION,
-    Listing,
-    Source,
-    number_columns,
-)
+from diffagiqa.data.databases.database import Source
+from diffagiqa.data.databases.files import Folder, table_rows
+from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION, Listing, part_of, read_rated
 from diffagiqa.data.samples import IMAGE_SUFFIXES, TABLE_SUFFIXES
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
@@ -61,19 +55,19 @@ def read_named(folder: Folder, title: str) -> Listing:
         if "image" in names and "prompt" in names and {PERCEPTION, ALIGNMENT} & set(names):
             fitting[where] = names
     parts = {where: _part(where) for where in fitting}
-    if not fitting or (len(fitting) > 1 and len(set(parts.values()) - {""}) < len(fitting)):
+    if not fitting or (len(fitting) > 1 and len(set(parts.values()) - {None}) < len(fitting)):
         what = "no table" if not fitting else f"{len(fitting)} tables"
         raise DatabaseError(
             f"{folder.root} holds {what} with images, prompts and scores of {title}{seen}; give one as a "
             "table of your own: diffagiqa data check TABLE --label perception=COLUMN --scale "
             "perception=0:100 --image-column COLUMN --prompt-column COLUMN"
         )
-    tables, where_from = [], []
+    tables = []
     for where, names in fitting.items():
-        table = read_sheet(where)[list(names.values())].set_axis(list(names), axis=1)
-        number_columns(table, [task for task in (PERCEPTION, ALIGNMENT) if task in names], where)
-        tables.append(table)
-        where_from += [parts[where]] * len(table)
+        table = read_rated(
+            where, names, [task for task in (PERCEPTION, ALIGNMENT) if task in names]
+        )
+        tables.append(table.assign(part=parts[where]) if len(fitting) > 1 else table)
     table = pd.concat(tables, ignore_index=True)
     known = np.array([str(name).lower().endswith(IMAGE_SUFFIXES) for name in table["image"]], bool)
     taken = [f"{old} as {new}" for new, old in next(iter(fitting.values())).items()]
@@ -83,33 +77,24 @@ def read_named(folder: Folder, title: str) -> Listing:
     if not known.all():
         are = counted(int((~known).sum()), "row that is no image is", "rows that are no images are")
         notes.append(f"{are} left out")
-    table, where_from = table[known].reset_index(drop=True), list(np.array(where_from)[known])
+    table = table[known].reset_index(drop=True)
     if "generator" not in table:
         folders = table["image"].astype(str).str.replace("\\", "/").str.rpartition("/")[0]
         table["generator"] = folders.str.rpartition("/")[2]
-    return Listing(table, where_from if len(fitting) > 1 else None, tuple(notes))
+    return Listing(table, tuple(notes))
 
 
 def _matched(record: Mapping[str, Any]) -> dict[str, str]:
     names = {str(column).strip().lower().replace(" ", "_"): str(column) for column in record}
-    found = {
-        new: next((names[name] for name in known if name in names), None)
-        for new, known in COLUMNS.items()
+    matched = {
+        new: [names[name] for name in known if name in names] for new, known in COLUMNS.items()
     }
-    return {new: old for new, old in found.items() if old is not None}
+    return {new: columns[0] for new, columns in matched.items() if columns}
 
 
-def _part(where: Path) -> str:
-    words = where.stem.lower().replace("-", "_").split("_")
-    known = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-    return next((known[word] for word in words if word in known), "")
-
-
-def scale_of(listing: Listing) -> Mapping[str, Scale]:
-    """0..100 where a score is above 5, else 0..5; the tasks are those that the table has."""
-    tasks = [task for task in (PERCEPTION, ALIGNMENT) if task in listing.table]
-    highest = max(float(np.nanmax(listing.table[task])) for task in tasks)
-    return dict.fromkeys(tasks, (0.0, 100.0 if highest > 5 else 5.0))
+def _part(where: Path) -> str | None:
+    words = map(part_of, where.stem.replace("-", "_").split("_"))
+    return next((part for part in words if part), None)
 
 
 EVALMI = Source(
@@ -118,12 +103,12 @@ EVALMI = Source(
     read=partial(read_named, title="EvalMi-50K"),
     scales={PERCEPTION: (0.0, 100.0), ALIGNMENT: (0.0, 100.0)},
     folders=("images", "image"),
-    expected=Expected(generators=24),
+    expected={"generators": 24},
     citation="Wang et al., LMM4LMM: Benchmarking and Evaluating Large-multimodal Image Generation with "
     "LMMs, arXiv:2504.08358, 2025",
     licence="see its home page",
     home="https://github.com/IntMeGroup/LMM4LMM",
-    scale_of=scale_of,
+    rescaled=True,
 )
 
 Q_EVAL = Source(
@@ -132,10 +117,9 @@ Q_EVAL = Source(
     read=partial(read_named, title="Q-Eval-100K"),
     scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
     folders=("images", "image"),
-    expected=Expected(),
     citation="Zhang et al., Q-Eval-100K: Evaluating Visual Quality and Alignment Level for "
     "Text-to-Vision Content, CVPR 2025, arXiv:2503.02357",
     licence="see its home page",
     home="https://huggingface.co/datasets/AGI-Eval-Official/Q-Eval-100K",
-    scale_of=scale_of,
+    rescaled=True,
 )

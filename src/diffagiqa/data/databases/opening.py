@@ -36,9 +36,8 @@ def open_databases(
             f"two of the databases are called {twice[0]}; give each once, and different names to tables"
         )
     folders = _folders(names, roots)
-    found = [read_any(name, folders.get(name), own, pairs) for name in names]
-    whole = [verified(database, allow_partial, skip_unreadable) for database in found]
-    return [database.without_duplicates() for database in whole]
+    databases = [read_any(name, folders.get(name), own, pairs) for name in names]
+    return [verified(d, allow_partial, skip_unreadable).without_duplicates() for d in databases]
 
 
 def read_any(

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffagiqa.data.databases.database import Expected
+from diffagiqa.data.databases.database import Source
 from diffagiqa.data.databases.files import Folder, json_entries
-from diffagiqa.data.databases.listing import ALIGNMENT, Listing, Source
+from diffagiqa.data.databases.listing import ALIGNMENT, Listing
 from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import DatabaseError
@@ -63,7 +63,7 @@ def read_evalmuse(folder: Folder) -> Listing:
         except ValueError as fault:
             raise DatabaseError(f"{where} entry {number}: {fault}; download it again") from None
     notes = ("test.json has no ratings, so it is not read",) if folder.file("test.json") else ()
-    return Listing(pd.DataFrame(rows, columns=None if rows else ["image"]), None, notes)
+    return Listing(pd.DataFrame(rows, columns=None if rows else ["image"]), notes)
 
 
 def read_genai_bench(folder: Folder) -> Listing:
@@ -97,7 +97,7 @@ def read_genai_bench(folder: Folder) -> Listing:
     notes = (
         [f"{counted(incomplete, 'prompt lacks', 'prompts lack')} some models"] if incomplete else []
     )
-    return Listing(pd.DataFrame(rows), None, tuple(notes))
+    return Listing(pd.DataFrame(rows), tuple(notes))
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:
@@ -149,7 +149,6 @@ EVALMUSE = Source(
     read=read_evalmuse,
     scales={ALIGNMENT: (LOW, HIGH)},
     folders=("images",),
-    expected=Expected(),
     citation="Han et al., EvalMuse-40K: A Reliable and Fine-Grained Benchmark with Comprehensive Human "
     "Annotations for Text-to-Image Generation Model Evaluation, arXiv:2412.18150, 2024",
     licence="BSD-3-Clause",
@@ -162,7 +161,7 @@ GENAI_BENCH = Source(
     read=read_genai_bench,
     scales={ALIGNMENT: (LOW, HIGH)},
     folders=("images",),
-    expected=Expected(generators=6),
+    expected={"generators": 6},
     citation="Li et al., GenAI-Bench: Evaluating and Improving Compositional Text-to-Visual Generation, "
     "CVPRW 2024, arXiv:2406.13743",
     licence="Apache-2.0",

@@ -8,43 +8,16 @@ from pathlib import Path
 
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.databases.database import Database
-from diffagiqa.data.databases.files import Folder, MissingColumnsError, read_sheet
-from diffagiqa.data.databases.files import columns as pick
-from diffagiqa.data.databases.listing import Listing, build, number_columns
-from diffagiqa.data.databases.loading import verified
+from diffagiqa.data.databases.files import Folder, MissingColumnsError
+from diffagiqa.data.databases.listing import Listing, build, part_of, read_rated
 from diffagiqa.data.samples import quoted
 from diffagiqa.errors import DatabaseError
-
-PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation",
-         "test": "test"}  # fmt: skip
-
-
-def load_table(
-    path: str | os.PathLike[str],
-    columns: TableColumns,
-    *,
-    root: str | os.PathLike[str] | None = None,
-    name: str | None = None,
-    allow_partial: bool = False,
-    skip_unreadable: bool = False,
-) -> Database:
-    """Read a table of ratings as a database, and verify it; ``read_table`` says what the others mean.
-
-    Args:
-        allow_partial: leave rows out whose image is not there, with a note, instead of an error.
-        skip_unreadable: leave rows out whose image cannot be read, in the same way.
-
-    Raises:
-        DatabaseError: one message that names everything that makes the table unusable.
-    """
-    return verified(read_table(path, columns, root, name), allow_partial, skip_unreadable)
 
 
 def read_table(
     path: str | os.PathLike[str],
     columns: TableColumns,
     root: str | os.PathLike[str] | None = None,
-    name: str | None = None,
 ) -> Database:
     """Read a table of ratings as it is, faults and all: for ``check_database``.
 
@@ -53,7 +26,6 @@ def read_table(
         columns: what its columns are called.
         root: folder of the images, by default that of the table; names are looked for in it, and at
             last anywhere below it.
-        name: of the database; by default the table's file name.
 
     Raises:
         DatabaseError: it cannot be read as a table with such columns.
@@ -67,7 +39,7 @@ def read_table(
     wanted = {"image": columns.image, **labels, **spread}
     wanted |= {name: column for name, column in others.items() if column is not None}
     try:
-        table = pick(read_sheet(where), wanted, where)
+        table = read_rated(where, wanted, [*labels, *spread])
     except MissingColumnsError as fault:
         raise DatabaseError(
             f"{fault}; name them, on the command line by --image-column, --prompt-column ('' where "
@@ -75,22 +47,20 @@ def read_table(
         ) from None
     if columns.prompt is None:
         table["prompt"] = ""
-    number_columns(table, [*labels, *spread], where)
     if columns.generator is None:
         table["generator"] = "unknown"
-    parts = None
     if columns.split is not None:
-        given = table.pop("split").astype(str).str.strip().str.lower()
-        if unknown := sorted(set(given) - set(PARTS)):
+        given = table.pop("split").astype(str)
+        table["part"] = given.map(part_of)
+        if len(unknown := given[table["part"].isna()]):
             raise DatabaseError(
-                f"{where} has {quoted(unknown[0])} in {quoted(columns.split)}; expected train, "
-                "validation or test"
+                f"{where} has {quoted(unknown.iloc[0].strip().lower())} in {quoted(columns.split)}; "
+                "expected train, validation or test"
             )
-        parts = [PARTS[part] for part in given]
     return build(
-        name or where.stem,
+        where.stem,
         Folder(root if root is not None else where.parent),
-        Listing(table, parts),
+        Listing(table),
         {task: columns.scales[task] for task in labels},
     )
 
