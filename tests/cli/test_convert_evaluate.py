@@ -198,10 +198,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
             "another by --label perception=COLUMN",
         ),
         (
-            ["evaluate", "t.csv", "--task", "a", "--label", "a=b"],
-            "a label names its task, so give one",
-        ),
-        (
             ["evaluate", "t.csv", "--label", "a=b", "--label", "a=c"],
             "--label a was given as b and as c",
         ),

@@ -411,7 +411,7 @@ def test_ablation_table(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "ablation"
     run(
         ablate, *common(folder), "--out", out, "--repeats", "1", "--timesteps", "201",
-        "--epochs", "1", "--features", "mid_block.attentions.0,up_blocks.2.attentions.0",
+        "--epochs", "1", "--set", "model.features=mid_block.attentions.0,up_blocks.2.attentions.0",
     )  # fmt: skip
     table = (out / "ablation.md").read_text()
     assert "| trained prompter per score (two branches) | not run | not run |" in table

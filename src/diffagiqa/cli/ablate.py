@@ -34,8 +34,6 @@ def ablate(
     recipe: options.Recipe = None,
     change: options.Set = None,
     backbone: options.BackboneOption = None,
-    image_size: options.ImageSize = None,
-    features: options.Features = None,
     epochs: options.Epochs = None,
     seed: options.Seed = None,
 ) -> None:
@@ -55,8 +53,7 @@ def ablate(
     except ValueError:
         raise ConfigError(f"--timesteps is {timesteps!r}; write numbers such as 1,201") from None
     flags = {
-        "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
-        "epochs": epochs, "seed": seed, "split_seed": seed,
+        "model.backbone": backbone, "epochs": epochs, "seed": seed, "split_seed": seed,
         "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)

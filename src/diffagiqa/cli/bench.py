@@ -43,9 +43,6 @@ def bench(
     ] = None,
     device: options.Device = None,
     dtype: options.Dtype = "auto",
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads. Default: PyTorch's own choice.", min=1)
-    ] = None,
 ) -> None:
     """Measure the speed of scoring on this machine: images per second, stages, memory.
 
@@ -66,14 +63,10 @@ def bench(
     import tempfile
     import time
 
-    import torch
-
     from diffagiqa.bench.measure import bench as measure
     from diffagiqa.bench.sizes import write_sd15
     from diffagiqa.pretrained import DEFAULT_MODEL
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     began = time.perf_counter()
 
     def say(text: str) -> None:

@@ -78,7 +78,11 @@ def crossdb(
     from diffagiqa.explain import explain
     from diffagiqa.pretrained import DEFAULT_MODEL, find_model, training_images
     from diffagiqa.scorer import Scorer
+    from diffagiqa.training.augmented import with_augmentations
+    from diffagiqa.training.checkpoint import STATE
     from diffagiqa.training.measures import RESAMPLES, predictions_csv
+    from diffagiqa.training.open_data import make_split
+    from diffagiqa.training.train import train
 
     if unreadable not in ("stop", "skip"):
         raise ConfigError(f"--unreadable is {unreadable!r}; expected stop or skip")
@@ -88,8 +92,8 @@ def crossdb(
         )
     roots = list(root or [])
     trains = options.is_data(source)
-    called = (source, Path(source).stem)
-    own = [r for r in roots if trains and options.spelt_one(r.partition("=")[0]) in called]
+    named = (source, Path(source).stem)
+    own = [r for r in roots if trains and options.spelt_one(r.partition("=")[0]) in named]
     others = [r for r in roots if r not in own]
     opened = open_databases(
         databases, others, own=columns, pairs=options.pair_columns(pairs),
@@ -98,9 +102,14 @@ def crossdb(
     folder = Path(source)
     if trains:
         folder = run or Path(f"crossdb-{Path(source).stem}")
-        trained = _train(source, own, folder, columns, allow_partial, unreadable, recipe, change,
-                         backbone, device)  # fmt: skip
-    elif (folder / "rows.csv").is_file():
+        flags = {"model.backbone": backbone, "unreadable": unreadable}
+        config = options.configuration([source], recipe, flags, change)
+        rows = options.open_rows([source], own, columns, allow_partial, unreadable)
+        data = with_augmentations(rows.rows, config)
+        parts = make_split(config, data, rows.official)
+        resume = (folder / STATE).is_file()
+        train(config, data, parts, folder, device=device, resume=resume, log=typer.echo)
+    if (folder / "rows.csv").is_file():
         trained = _known_run(folder)
     else:
         trained, folder = Trained(source), Path()
@@ -129,40 +138,11 @@ def crossdb(
         options.write(name, predictions_csv(result.predictions))
 
 
-def _train(
-    source: str, roots: list[str], folder: Path, columns: TableColumns, allow_partial: bool,
-    unreadable: str, recipe: str | None, change: list[str] | None, backbone: str | None,
-    device: str | None,
-) -> Trained:  # fmt: skip
-    """Train on one database, or go on where that stopped, and say what was trained on."""
-    from diffagiqa.evaluation.crossdb import Trained
-    from diffagiqa.training.augmented import with_augmentations
-    from diffagiqa.training.checkpoint import STATE
-    from diffagiqa.training.open_data import make_split, prompts_of
-    from diffagiqa.training.train import train
-
-    flags = {"model.backbone": backbone, "unreadable": unreadable}
-    config = options.configuration([source], recipe, flags, change)
-    opened = options.open_rows([source], roots, columns, allow_partial, unreadable)
-    rows = with_augmentations(opened.rows, config)
-    parts = make_split(config, rows, opened.official)
-    train(
-        config, rows, parts, folder, device=device, resume=(folder / STATE).is_file(),
-        log=typer.echo,
-    )  # fmt: skip
-    seen = [r for r in (*parts["train"], *parts["validation"]) if r < len(rows.originals)]
-    return Trained(
-        " + ".join(rows.names),
-        frozenset(prompts_of(rows, seen)),
-        None,
-        frozenset(rows.samples[row].generator or "unknown" for row in seen),
-    )
-
-
 def _known_run(folder: Path) -> Trained:
     """What ``rows.csv`` of a run says was trained on."""
     import pandas as pd
 
+    from diffagiqa.data.databases import DATABASES
     from diffagiqa.data.splits import prompt_key
     from diffagiqa.errors import TrainingError
     from diffagiqa.evaluation.crossdb import Trained
@@ -178,5 +158,5 @@ def _known_run(folder: Path) -> Trained:
         raise TrainingError(
             f"{folder} is no training run ({error}); give a folder that diffagiqa train has written"
         ) from None
-    names = " + ".join(Path(name).stem if "/" in name else name for name in config.databases)
+    names = " + ".join(name if name in DATABASES else Path(name).stem for name in config.databases)
     return Trained(names, frozenset(prompts), None, generators)

@@ -163,41 +163,17 @@ def _scores(labels: tuple[LabelSummary, ...]) -> RichTable:
 def _generators(report: CheckReport, database: Database) -> RichTable:
     """Rows and mean score per generator, best first: what its name alone gives away."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("generator", no_wrap=True)
-    table.add_column("rows", justify="right")
-    for task in database.tasks:
-        table.add_column(f"mean {task}", no_wrap=True)
+    for heading in ("rows", *(f"mean {task}" for task in database.tasks)):
+        table.add_column(heading, justify="right")
     means = database.table.groupby("generator")[list(database.tasks)].mean()
-    order = list(report.generators)
     if database.tasks:
-        order = list(
-            means[database.tasks[0]].sort_values(ascending=False, na_position="last").index
-        )
-    for name in order:
-        cells = [
-            Text.assemble(
-                f"{means.at[name, task]:6.2f} ", (_bar(means.at[name, task], scale), "cyan")
-            )
-            for task, scale in database.scales.items()
-        ]
-        table.add_row(str(name), f"{report.generators[str(name)]:,}", *cells)
+        means = means.sort_values(database.tasks[0], ascending=False)
+    for name, *scores in means.itertuples():
+        table.add_row(str(name), f"{report.generators[name]:,}", *(f"{s:.2f}" for s in scores))
     return table
-
-
-def _bar(value: float, scale: tuple[float, float], width: int = 12) -> str:
-    """A bar of up to ``width`` characters, in eighths.
-
-    >>> _bar(2.5, (0, 5), 4), _bar(float("nan"), (0, 5), 4)
-    ('██', '')
-    """
-    share = (value - scale[0]) / (scale[1] - scale[0])
-    if not 0 <= share <= 1:
-        return ""
-    whole, rest = divmod(round(share * width * 8), 8)
-    return "█" * whole + " ▏▎▍▌▋▊▉"[rest].strip()
 
 
 def _sentence(text: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from diffagiqa.data.databases import Database
+    from diffagiqa.data.samples import Sample
+    from diffagiqa.evaluation.pairs import PairEvaluation
     from diffagiqa.evaluation.protocol import Evaluation
     from diffagiqa.evaluation.rated_table import RatedTable
     from diffagiqa.scorer import Scorer
+
+    Predicted = dict[str, NDArray[np.float64]]
 
 
 def evaluate(
@@ -40,13 +44,7 @@ def evaluate(
         list[str] | None,
         options.data_option(
             "--label",
-            help="TASK=COLUMN of the task's ratings, such as perception=mos; may be repeated.",
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        options.data_option(
-            help="The task that column MOS rates, without --label. Default: perception."
+            help="TASK=COLUMN of the task's ratings; may be repeated. Default: perception=MOS.",
         ),
     ] = None,
     scale: Annotated[
@@ -95,7 +93,8 @@ def evaluate(
     from diffagiqa.data.results import check_place, check_suffix
     from diffagiqa.data.wording import counted
     from diffagiqa.errors import ConfigError
-    from diffagiqa.evaluation.rated_table import read_rated_table
+    from diffagiqa.evaluation.pairs import evaluate_pairs, pair_texts, preference_score
+    from diffagiqa.evaluation.rated_table import column_kinds, read_rated_table
 
     check_suffix(out)
     check_place(out)
@@ -105,102 +104,108 @@ def evaluate(
         raise ConfigError(
             f"{out} cannot be written (there is no folder {out.parent}); make it first"
         )
-    if task and label:
-        raise ConfigError(
-            f"--task {task} and --label were given; a label names its task, so give one"
-        )
-    if pairs is not None and (label or task):
-        raise ConfigError(
-            "--pairs and --label or --task were given; a table holds choices or ratings"
-        )
-    if pairs is not None or (not (label or task) and holds_choices(table)):
+    if pairs is not None and label:
+        raise ConfigError("--pairs and --label were given; a table holds choices or ratings")
+    labels = options.parse_pairs(label or [], "--label")
+    load = partial(_load, model, backbone=backbone, device=device, dtype=dtype, seed=seed)
+    result: Evaluation | PairEvaluation
+    if pairs is not None or (not labels and holds_choices(table)):
         columns = options.pair_columns(pairs)
         database = read_preferences(table, columns, prompt=prompt_column or "prompt", root=root)
-        from diffagiqa.scorer import Scorer
-
-        scorer = Scorer.from_pretrained(
-            model, backbone=backbone, device=device, dtype=dtype, seed=seed
-        )
-        _choices(database, scorer, model, out, as_json, quiet)
-        return
-    labels = options.parse_pairs(label or [], "--label") or {task or "perception": "MOS"}
-    rated = read_rated_table(
-        table, labels, root=None if root is None else str(root), image=image_column,
-        prompt=prompt_column, generator=generator_column,
-    )  # fmt: skip
-    from diffagiqa.scorer import Scorer
-
-    scorer = Scorer.from_pretrained(model, backbone=backbone, device=device, dtype=dtype, seed=seed)
-    scales = _scales(scorer, labels, options.parse_scales(scale or []))
-    predicted = _write_report(out, rated, labels, scales, scorer, quiet)
-    seen = _seen(model, [row.sample.source for row in rated.rows])
-    new = predicted if seen.all() else [{} if seen[i] else own for i, own in enumerate(predicted)]
-    evaluation = _evaluation(rated, new, list(labels))
-    scored = sum(bool(own) for own in predicted)
-    if as_json:
-        facts: dict[str, Any] = {"rows": len(rated.rows), "scored": scored, "report": str(out)}
-        if len(labels) == 1:
-            (only,) = evaluation.tasks.values()
-            facts |= {"task": next(iter(labels)), "rated": only.rows}
-            facts |= {name.upper(): figure.value for name, figure in only.figures.items()}
-        facts["seen_in_training"] = int(seen.sum())
-        typer.echo(json.dumps(facts | evaluation.as_json()))
+        samples, what, scorer = database.samples(), "image", load()
+        cells = [{"image": sample.image, "prompt": sample.prompt or ""} for sample in samples]
+        scales = dict.fromkeys(scorer.tasks, (0.0, 1.0))
+        kinds = {"image": str, "prompt": str}
+        predicted, faults = _predict(out, samples, cells, kinds, scales, scales, scorer, quiet)
+        predicted, seen = _without_seen(model, samples, predicted)
+        result = evaluate_pairs(
+            preference_score(predicted, database.groups[0].task), database.groups,
+            [sample.prompt or "" for sample in samples],
+            [sample.generator or "unknown" for sample in samples],
+        )  # fmt: skip
+        facts, lines = {}, [f"  {line}" for line in pair_texts(result)]
     else:
-        typer.echo(f"{scored:,} of {counted(len(rated.rows), 'row')} scored; report in {out}")
-        _say_seen(seen)
-        _show(evaluation, rated, labels, scales)
-    if scored < len(rated.rows):
+        labels = labels or {"perception": "MOS"}
+        rated = read_rated_table(
+            table, labels, root=None if root is None else str(root), image=image_column,
+            prompt=prompt_column, generator=generator_column,
+        )  # fmt: skip
+        samples, what, scorer = tuple(row.sample for row in rated.rows), "row", load()
+        scales = _scales(scorer, labels, options.parse_scales(scale or []))
+        names = [f"{task}_predicted" if len(labels) > 1 else "predicted_score" for task in labels]
+        predicted, faults = _predict(
+            out, samples, [row.cells for row in rated.rows], column_kinds(rated, labels), scales, names,
+            scorer, quiet,
+        )  # fmt: skip
+        predicted, seen = _without_seen(model, samples, predicted)
+        result = _evaluation(rated, predicted)
+        facts, lines = {}, list(_texts(result, rated, labels, scales))
+        if len(labels) == 1:
+            (only,) = result.tasks.values()
+            facts = {"task": next(iter(labels)), "rated": only.rows}
+            facts |= {name.upper(): figure.value for name, figure in only.figures.items()}
+    scored = len(samples) - len(faults)
+    if as_json:
+        counts = {"rows": len(samples), "scored": scored, "report": str(out)}
+        facts = counts | facts | {"seen_in_training": int(seen.sum())}
+        typer.echo(json.dumps(facts | result.as_json()))
+    else:
+        typer.echo(f"{scored:,} of {counted(len(samples), what)} scored; report in {out}")
+        if seen.any():
+            typer.echo(f"note: {_seen_text(seen)}")
+        for line in lines:
+            typer.echo(line)
+    if faults:
         raise typer.Exit(1)
 
 
-def _choices(
-    database: Database, scorer: Scorer, model: str | None, out: Path, as_json: bool, quiet: bool
-) -> None:
-    """Score the images of choices, each once; write them, print the agreement with people."""
-    import json
+def _load(model: str | None, **options: Any) -> Scorer:
+    from diffagiqa.scorer import Scorer
+
+    return Scorer.from_pretrained(model, **options)
+
+
+def _predict(
+    out: Path, samples: Sequence[Sample], cells: Sequence[Mapping[str, Any]],
+    kinds: Mapping[str, type], scales: Mapping[str, tuple[float, float]], names: Iterable[str],
+    scorer: Scorer, quiet: bool,
+) -> tuple[Predicted, dict[int, str]]:  # fmt: skip
+    """Score, and write every row's cells, its prediction per task, called as in ``names``, and its error.
+
+    Returns the predictions by task in units of ``scales``, NaN where a row failed, and why it did.
+    """
     import sys
 
-    import numpy as np
-
     from diffagiqa.data.results import RowWriter
-    from diffagiqa.data.wording import counted
-    from diffagiqa.evaluation.pairs import evaluate_pairs, pair_texts, preference_score
     from diffagiqa.evaluation.predict import predict
 
-    samples = database.samples()
-    kinds = {"image": str, "prompt": str, **dict.fromkeys(scorer.tasks, float), "error": str}
+    columns = dict(zip(names, scales, strict=True))
     bar: Any = contextlib.nullcontext()
     if not quiet and sys.stderr.isatty():
         bar = typer.progressbar(length=len(samples), label="scoring", file=sys.stderr)
-    with RowWriter(out, kinds) as report:
+    # Opened first, before hours are spent on what cannot be kept.
+    with RowWriter(out, {**kinds, **dict.fromkeys(columns, float), "error": str}) as report:
         with bar as shown:
             scores, faults = predict(
                 scorer, samples, (lambda done: shown.update(1)) if shown else lambda done: None
             )
-        for row, sample in enumerate(samples):
-            found = {task: None if row in faults else float(v[row]) for task, v in scores.items()}
-            cells = {"image": sample.image, "prompt": sample.prompt or ""}
-            report.write(cells | found | {"error": faults.get(row, "")})
+        predicted = {t: low + scores[t] * (high - low) for t, (low, high) in scales.items()}
+        for row, given in enumerate(cells):
+            values = {name: predicted[task][row] for name, task in columns.items()}
+            report.write({**given, **values, "error": faults.get(row)})
+    return predicted, faults
+
+
+def _without_seen(
+    model: str | None, samples: Sequence[Sample], predicted: Predicted
+) -> tuple[Predicted, NDArray[np.bool_]]:
+    """The predictions without those of images the model was trained on, unless all are; and which are."""
+    import numpy as np
+
     seen = _seen(model, [sample.source for sample in samples])
-    values = np.array(preference_score(scores, database.groups[0].task))
-    if not seen.all():
-        values[seen] = np.nan
-    result = evaluate_pairs(
-        values, database.groups,
-        [sample.prompt or "" for sample in samples], [s.generator or "unknown" for s in samples],
-    )  # fmt: skip
-    scored = len(samples) - len(faults)
-    if as_json:
-        facts = {"rows": len(samples), "scored": scored, "report": str(out),
-                 "seen_in_training": int(seen.sum())}  # fmt: skip
-        typer.echo(json.dumps(facts | result.as_json()))
-    else:
-        typer.echo(f"{scored:,} of {counted(len(samples), 'image')} scored; report in {out}")
-        _say_seen(seen)
-        for line in pair_texts(result):
-            typer.echo(f"  {line}")
-    if faults:
-        raise typer.Exit(1)
+    if seen.all():
+        return predicted, seen
+    return {task: np.where(seen, np.nan, values) for task, values in predicted.items()}, seen
 
 
 def _seen(model: str | None, sources: Sequence[Any]) -> NDArray[np.bool_]:
@@ -216,14 +221,13 @@ def _seen(model: str | None, sources: Sequence[Any]) -> NDArray[np.bool_]:
     return near_others(perceptual_hashes(sources), trained)
 
 
-def _say_seen(seen: NDArray[np.bool_]) -> None:
-    if seen.all() and len(seen):
-        typer.echo("note: the model was trained on these images, so figures say nothing of others")
-    elif seen.any():
-        typer.echo(
-            f"note: {int(seen.sum())} of {len(seen)} images look like ones that the model was trained "
-            "on; figures leave them out"
-        )
+def _seen_text(seen: NDArray[np.bool_]) -> str:
+    if seen.all():
+        return "the model was trained on these images, so figures say nothing of others"
+    return (
+        f"{int(seen.sum())} of {len(seen)} images look like ones that the model was trained on; "
+        "figures leave them out"
+    )
 
 
 def _scales(
@@ -232,59 +236,15 @@ def _scales(
     """The scale of each label: as given, else the model's own."""
     from diffagiqa.errors import ConfigError, quoted
 
-    own = {task.name: (task.mos_min, task.mos_max) for task in scorer.config.tasks}
+    known = {task.name: (task.mos_min, task.mos_max) for task in scorer.config.tasks}
     for task in (*labels, *given):
-        if task not in own:
-            raise ConfigError(f"the model has no task {quoted(task)}; it has {', '.join(own)}")
-    return {task: given.get(task, own[task]) for task in labels}
+        if task not in known:
+            raise ConfigError(f"the model has no task {quoted(task)}; it has {', '.join(known)}")
+    return {task: given.get(task, known[task]) for task in labels}
 
 
-def _write_report(
-    out: Path,
-    rated: RatedTable,
-    labels: Mapping[str, str],
-    scales: Mapping[str, tuple[float, float]],
-    scorer: Scorer,
-    quiet: bool,
-) -> list[dict[str, float]]:
-    """Score the rows and write each with its prediction or its error.
-
-    Returns the predictions by task, in units of the labels; an empty one for a row that failed.
-    """
-    import sys
-
-    from diffagiqa.data.results import RowWriter
-    from diffagiqa.errors import DiffAGIQAError
-    from diffagiqa.evaluation.rated_table import column_kinds
-
-    columns = {t: f"{t}_predicted" if len(labels) > 1 else "predicted_score" for t in labels}
-    kinds = column_kinds(rated, labels)
-    kinds |= {**dict.fromkeys(columns.values(), float), "error": str}
-    found = scorer.score_many(
-        (row.sample.source, row.sample.prompt or "") for row in rated.rows if not row.sample.error
-    )
-    bar: Any = contextlib.nullcontext(rated.rows)
-    if not quiet and sys.stderr.isatty():
-        bar = typer.progressbar(rated.rows, label="scoring", file=sys.stderr)
-    predicted: list[dict[str, float]] = []
-    # Opened first, before hours are spent on what cannot be kept.
-    with RowWriter(out, kinds) as report, bar as rows:
-        for row in rows:
-            result = None if row.sample.error else next(found)
-            own, fault = {}, row.sample.error
-            if isinstance(result, DiffAGIQAError):
-                fault = str(result)
-            elif result is not None:
-                own = {t: low + result[t] * (high - low) for t, (low, high) in scales.items()}
-            predicted.append(own)
-            report.write(row.cells | {columns[t]: own.get(t) for t in labels} | {"error": fault})
-    return predicted
-
-
-def _evaluation(
-    rated: RatedTable, predicted: list[dict[str, float]], tasks: list[str]
-) -> Evaluation:
-    """Agreement by the protocol that ``train`` uses."""
+def _evaluation(rated: RatedTable, predicted: Mapping[str, NDArray[np.float64]]) -> Evaluation:
+    """Agreement by the protocol that ``train`` uses, of the rows that have a prediction."""
     import pandas as pd
 
     from diffagiqa.evaluation.protocol import evaluate_predictions
@@ -294,49 +254,48 @@ def _evaluation(
     frame = pd.DataFrame({"prompt": [sample.prompt or "" for sample in samples]})
     if rated.generator is not None:
         frame["generator"] = [sample.generator or "unknown" for sample in samples]
-    for task in tasks:
+    for task, values in predicted.items():
         frame[task] = [sample.labels.get(task, float("nan")) for sample in samples]
-        values = [own.get(task, float("nan")) for own in predicted]
-        frame[f"{task}_predicted"] = pd.Series(values, dtype="float64")
-    scored = [bool(own) for own in predicted]
-    return evaluate_predictions(frame[scored], tasks, resamples=RESAMPLES)
+        frame[f"{task}_predicted"] = values
+    scored = frame[frame[[f"{task}_predicted" for task in predicted]].notna().any(axis=1)]
+    return evaluate_predictions(scored, list(predicted), resamples=RESAMPLES)
 
 
-def _show(
+def _texts(
     evaluation: Evaluation,
     rated: RatedTable,
     labels: Mapping[str, str],
     scales: Mapping[str, tuple[float, float]],
-) -> None:
+) -> Iterator[str]:
     """The figures of every task, and what a reader must know of them."""
     from diffagiqa.data.wording import counted
     from diffagiqa.evaluation.protocol import METRICS
     from diffagiqa.evaluation.tables import figure_texts, generator_table, intervals_text
 
     if rated.prompt is None:
-        typer.echo(
+        yield (
             "note: no column of prompts was found, so images were scored against the empty prompt; "
             "name it by --prompt-column"
         )
     for task, found in evaluation.tasks.items():
         over = intervals_text(found, evaluation.settings["by"])
-        typer.echo(f"{task}: {counted(found.rows, 'rated and scored row')}, {over}")
+        yield (f"{task}: {counted(found.rows, 'rated and scored row')}, {over}")
         if found.unlabelled:
-            typer.echo(
+            yield (
                 f"  {counted(found.unlabelled, 'row')} without a number in {labels[task]} left out"
             )
         known = [r.sample.labels[task] for r in rated.rows if task in r.sample.labels]
         low, high = scales[task]
         if known and not (low <= min(known) and max(known) <= high):
-            typer.echo(
+            yield (
                 f"  note: {labels[task]} runs from {min(known):g} to {max(known):g}, outside the scale "
                 f"of {low:g} to {high:g}, so RMSE and MAE mean nothing; give --scale "
                 f"{task}=LOWEST:HIGHEST"
             )
         for text in figure_texts(found, METRICS, digits=4):
-            typer.echo(f"  {text}")
+            yield (f"  {text}")
         for name, value in found.within.items():
             if value is not None and len(found.generators) > 1:
-                typer.echo(f"  {name.upper()} within generators {value:.4f}")
+                yield (f"  {name.upper()} within generators {value:.4f}")
         if len(found.generators) > 1:
-            typer.echo(f"\n{generator_table(evaluation, task)}\n")
+            yield (f"\n{generator_table(evaluation, task)}\n")

@@ -18,12 +18,6 @@ def reproduce(
     report: Annotated[
         Path | None, typer.Option(help="Report to write. Default: report.md in --out.")
     ] = None,
-    note: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--note", help="Line to add to the report's list of differences; may be repeated."
-        ),
-    ] = None,
     protocol: Annotated[
         list[str] | None,
         options.data_option(
@@ -48,15 +42,7 @@ def reproduce(
     split: options.SplitOption = None,
     recipe: options.Recipe = None,
     change: options.Set = None,
-    full_change: Annotated[
-        list[str] | None,
-        options.config_option(
-            "--full-set", help="Like --set, for the repeats of --full-repeats alone."
-        ),
-    ] = None,
     backbone: options.BackboneOption = None,
-    image_size: options.ImageSize = None,
-    features: options.Features = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     seed: options.Seed = None,
@@ -78,13 +64,10 @@ def reproduce(
     from diffagiqa.training.reproduce import reproduce as run_all
 
     flags = {
-        "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
-        "epochs": epochs, "batch_size": batch_size, "seed": seed,
-        "split_seed": seed,
-        "split": options.split_of(split, columns.split),
+        "model.backbone": backbone, "epochs": epochs, "batch_size": batch_size, "seed": seed,
+        "split_seed": seed, "split": options.split_of(split, columns.split),
     }  # fmt: skip
     config = options.configuration(databases, recipe, flags, change)
-    full = override(config, dict(options.parse_pairs(full_change or [], "--full-set")))
     opened = options.open_rows(databases, root, columns, allow_partial, config.unreadable)
     if split is not None and protocol:
         raise ConfigError(f"--split {split} and --protocol were given; expected one of them")
@@ -92,15 +75,13 @@ def reproduce(
         raise ConfigError("--report is one file, and several protocols have one each; leave it out")
     by_protocol = {}
     for name in protocol or [config.split]:
-        changed = {"split": name}
-        own, folder = override(config, changed), out / name if protocol else out
+        chosen, folder = override(config, {"split": name}), out / name if protocol else out
         by_protocol[name] = done = run_all(
-            own, opened.rows, folder, repeats=repeats, full_repeats=full_repeats,
-            full_config=override(full, changed), official=opened.official,
-            cache=cache or out / "features", device=device, log=typer.echo,
+            chosen, opened.rows, folder, repeats=repeats, full_repeats=full_repeats,
+            official=opened.official, cache=cache or out / "features", device=device, log=typer.echo,
         )  # fmt: skip
-        notes = [*differences(own, opened), *(note or [])]
-        text = render(own, opened.rows, done, notes, options.command_line())
+        notes = differences(chosen, opened)
+        text = render(chosen, opened.rows, done, notes, options.command_line())
         options.write(report or folder / "report.md", text)
     if protocol:
         options.write(

@@ -48,7 +48,6 @@ def score(
     part_rows: options.PartRows = None,
     shard: options.Shard = "0/1",
     restart: options.Restart = False,
-    decoders: options.Decoders = None,
     engine: options.Engine = "local",
     workers: options.Workers = None,
     ray_address: options.RayAddress = None,
@@ -81,9 +80,7 @@ def score(
         model, backbone, revision, device, dtype, seed, batch_size, limits, noise_draws,
         options.whole_numbers("--timesteps", timesteps), offload, prompt_cache,
     )  # fmt: skip
-    job = JobOptions(
-        format, shard, chunk_rows, part_rows, restart, decoders, engine, workers, ray_address
-    )
+    job = JobOptions(format, shard, chunk_rows, part_rows, restart, engine, workers, ray_address)
     run = _score_few if out is None else _score_job
     totals = run(inputs, spec, job, as_json, quiet)
     raise typer.Exit(1 if totals.failed else 0)
@@ -98,7 +95,6 @@ class JobOptions:
     chunk_rows: int | None
     part_rows: int | None
     restart: bool
-    decoders: int | None
     engine: str
     workers: str | None
     ray_address: str | None
@@ -148,7 +144,7 @@ def _score_few(
         chunk_rows = _chunk_rows(scorer.device.type, scorer.batch_size)
         try:
             for rows in score_chunks(
-                scorer, chunked(samples, chunk_rows), chunk_rows=chunk_rows, threads=job.decoders,
+                scorer, chunked(samples, chunk_rows), chunk_rows=chunk_rows,
                 fallback=inputs.fallback,
             ):  # fmt: skip
                 totals.add_chunk(rows)
@@ -193,13 +189,13 @@ def _score_job(
     if job.engine == "ray":
         from diffagiqa.jobs.ray_engine import RayEngine
 
-        engine = RayEngine(spec, workers=job.workers, address=job.ray_address, threads=job.decoders)
+        engine = RayEngine(spec, workers=job.workers, address=job.ray_address)
         facts = engine.facts
     else:
         from diffagiqa.jobs.local import LocalEngine
 
         scorer = _loaded(spec)
-        facts, engine = ModelFacts.of(scorer), LocalEngine(scorer, job.decoders)
+        facts, engine = ModelFacts.of(scorer), LocalEngine(scorer)
     with StopRequest() as stop, progress_bar(quiet) as bar:
         count_inputs(inputs, layout, bar)
         try:

@@ -90,13 +90,6 @@ PartRows = Annotated[
 ]
 Shard = Annotated[str, _large(help="Score only share i/n of the rows, i from 0 to n - 1.")]
 Restart = Annotated[bool, _large("--restart", help="Delete what --out holds and start over.")]
-Decoders = Annotated[
-    int | None,
-    _large(
-        min=1,
-        help="Threads that decode images. Default: one per CPU, at most 8; with ray 4 per worker.",
-    ),
-]
 Engine = Annotated[str, _large(help="local, or ray for a Ray cluster.")]
 Workers = Annotated[
     str | None, _large(help="With ray: number of workers, N, or MIN:MAX to autoscale.")

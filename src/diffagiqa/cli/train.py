@@ -30,8 +30,6 @@ def train(
     recipe: options.Recipe = None,
     change: options.Set = None,
     backbone: options.BackboneOption = None,
-    image_size: options.ImageSize = None,
-    features: options.Features = None,
     freeze_prompters: Annotated[
         bool | None,
         options.config_option(
@@ -47,31 +45,6 @@ def train(
     ] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
-    accumulation: Annotated[
-        int | None, options.config_option(help="Pieces that a batch is computed in.")
-    ] = None,
-    lr_heads: Annotated[
-        float | None, options.config_option(help="Peak learning rate of pyramid and heads.")
-    ] = None,
-    lr_prompters: Annotated[
-        float | None, options.config_option(help="Peak learning rate of the prompters.")
-    ] = None,
-    regression: Annotated[
-        str | None, options.config_option(help="Loss of each score: mse, huber or l1.")
-    ] = None,
-    relation: Annotated[
-        str | None,
-        options.config_option(help="Loss between scores: none, plcc, margin or fidelity."),
-    ] = None,
-    relation_weight: Annotated[
-        float | None, options.config_option(help="Weight of the loss between scores.")
-    ] = None,
-    precision: Annotated[
-        str | None, options.config_option(help="auto, float32 or bfloat16.")
-    ] = None,
-    flip: Annotated[
-        bool | None, options.config_option("--flip/--no-flip", help="Mirror images at random.")
-    ] = None,
     seed: options.Seed = None,
 ) -> None:
     """Train a scorer on one or more rated databases, or on a table of your own ratings.
@@ -95,13 +68,9 @@ def train(
     from diffagiqa.training.run_folder import check_free
 
     flags = {
-        "model.backbone": backbone, "model.image_size": image_size, "model.features": features,
-        "freeze_prompters": freeze_prompters, "init": init, "epochs": epochs,
-        "batch_size": batch_size, "accumulation": accumulation, "lr_heads": lr_heads,
-        "lr_prompters": lr_prompters, "regression": regression, "relation": relation,
-        "relation_weight": relation_weight, "precision": precision, "flip": flip,
-        "unreadable": unreadable, "seed": seed, "split_seed": seed,
-        "split": options.split_of(split, columns.split),
+        "model.backbone": backbone, "freeze_prompters": freeze_prompters, "init": init,
+        "epochs": epochs, "batch_size": batch_size, "unreadable": unreadable, "seed": seed,
+        "split_seed": seed, "split": options.split_of(split, columns.split),
     }  # fmt: skip
     check_free(out, resume)
     config = options.configuration(databases, recipe, flags, change)

@@ -129,12 +129,6 @@ BackboneOption = Annotated[
         help="Frozen model: folder, hub id or compact; it brings its image size and features."
     ),
 ]
-ImageSize = Annotated[
-    int | None, config_option(help="Side of the images in pixels, a multiple of 64.")
-]
-Features = Annotated[
-    str | None, config_option(help="The backbone's features to use, separated by commas.")
-]
 Epochs = Annotated[int | None, config_option(help="Most epochs to train for.")]
 BatchSize = Annotated[int | None, config_option(help="Images per step, over all processes.")]
 Seed = Annotated[
@@ -318,13 +312,11 @@ def parse_scales(texts: Sequence[str]) -> dict[str, tuple[float, float]]:
 
 
 def command_line() -> str:
-    """The command as it was given, with folders shortened to their names, and without ``--note``."""
+    """The command as it was given, with folders shortened to their names."""
     from diffagiqa.training.report import short_name
 
-    given = sys.argv[1:]
-    noted = {i + after for i, part in enumerate(given) if part == "--note" for after in (0, 1)}
     parts = ["diffagiqa"]
-    for part in (part for i, part in enumerate(given) if i not in noted):
+    for part in sys.argv[1:]:
         name, equals, value = part.partition("=")
         text = f"{name}={short_name(value)}" if equals and "/" in value else short_name(part)
         parts.append(shlex.quote(text))

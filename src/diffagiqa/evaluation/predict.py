@@ -24,7 +24,7 @@ class Scores(Protocol):
 def predict(
     scorer: Scores, samples: Sequence[Sample], progress: Callable[[int], object] = lambda done: None
 ) -> tuple[dict[str, NDArray[np.float64]], dict[int, str]]:
-    """Score every sample once, in order, at flat memory.
+    """Score every sample once, in order, at flat memory; what has an ``error`` is not looked at.
 
     Args:
         progress: called with the number of samples that are done.
@@ -33,13 +33,14 @@ def predict(
         (N,) scores in [0, 1] by task, NaN where a sample could not be scored; row -> why it could not.
     """
     scores = {task: np.full(len(samples), np.nan) for task in scorer.tasks}
-    faults: dict[int, str] = {}
-    pairs = ((sample.source, sample.prompt or "") for sample in samples)
-    for row, result in enumerate(scorer.score_many(pairs)):
+    faults = {row: sample.error for row, sample in enumerate(samples) if sample.error}
+    rows = [row for row in range(len(samples)) if row not in faults]
+    pairs = ((samples[row].source, samples[row].prompt or "") for row in rows)
+    for done, (row, result) in enumerate(zip(rows, scorer.score_many(pairs), strict=True), start=1):
         if isinstance(result, DiffAGIQAError):
             faults[row] = str(result)
         else:
             for task, values in scores.items():
                 values[row] = result[task]
-        progress(row + 1)
+        progress(done)
     return scores, faults

@@ -68,12 +68,9 @@ class Repeats:
 
 def reproduce(
     config: TrainingConfig, rows: TrainingData, folder: Path, *, repeats: int = 10, full_repeats: int = 0,
-    full_config: TrainingConfig | None = None, official: Split | None = None,
-    cache: Path | None = None, device: str | None = None, log: Log = print,
+    official: Split | None = None, cache: Path | None = None, device: str | None = None, log: Log = print,
 ) -> list[Repeats]:  # fmt: skip
     """Run ``repeats`` with frozen prompters and ``full_repeats`` of the whole method.
-
-    ``full_config`` is for the latter, where it should differ (fewer epochs, say).
 
     Repeat i uses split seed and training seed ``config.split_seed + i`` and ``config.seed + i``.
     With several databases, figures are those of the first; ``Repeats.on`` gives another's.
@@ -93,7 +90,7 @@ def reproduce(
                    official=official, device=device, log=log)
         )  # fmt: skip
     if full_repeats:
-        full = replace(full_config or config, freeze_prompters=False)
+        full = replace(config, freeze_prompters=False)
         done.append(
             repeat(full, rows, folder / "full", full_repeats, backbone=backbone,
                    official=official, device=device, log=log)
