@@ -150,18 +150,6 @@ def test_the_interval_follows_the_seed(tmp_path: Path) -> None:
     assert first == same != other
 
 
-def test_categories_are_compared_apart_and_prompts_without_one_left_out(tmp_path: Path) -> None:
-    base = read_run(table(tmp_path / "a.csv"))
-    other = read_run(table(tmp_path / "b.csv", seed=1))
-    categories = {f"prompt {number}": ("cats", "dogs")[number % 2] for number in range(10)}
-    found = [
-        row for row in compare([base, other], categories=categories) if row.task == "perception"
-    ]
-    assert [(row.category, row.prompts) for row in found] == [("all", 20), ("cats", 5), ("dogs", 5)]
-    dogs = other.rows["prompt"].isin([f"prompt {number}" for number in (1, 3, 5, 7, 9)])
-    assert found[2].mean == pytest.approx(other.rows[dogs]["perception"].mean())
-
-
 def test_a_handful_of_prompts_has_no_interval_and_no_prompt_is_none(tmp_path: Path) -> None:
     base = read_run(table(tmp_path / "a.csv"))
     other = read_run(table(tmp_path / "b.csv", shift=0.3, seed=1))
@@ -725,17 +713,9 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["rank", a, "--out", str(tmp_path / "best.csv"), "-q"]) == 0
     assert len(pd.read_csv(tmp_path / "best.csv")) == 20
     capsys.readouterr()
-    assert command(["compare", a, b, "--category-column", "kind", "--json"]) == 0
+    assert command(["compare", a, b, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {row["category"] for row in found} == {"all", "animals", "things"}
-    prompts = pd.read_csv(a)[["prompt", "kind"]].drop_duplicates()
-    prompts.rename(columns={"kind": "category"}).to_csv(tmp_path / "prompts.csv", index=False)
-    plain = pd.read_csv(a).drop(columns="kind")  # as diffagiqa score writes it: no such column
-    plain.to_csv(tmp_path / "c.csv", index=False)
-    also = ["--categories", str(tmp_path / "prompts.csv"), "--json"]
-    assert command(["compare", str(tmp_path / "c.csv"), b, *also]) == 0
-    again = json.loads(capsys.readouterr().out)
-    assert [row["difference"] for row in again] == [row["difference"] for row in found]
+    assert [row["task"] for row in found] == ["perception", "alignment"]
     assert command(["compare", a, "--by", "folder", "--json"]) == 0
     parts = json.loads(capsys.readouterr().out)
     assert {(row["base"], row["run"]) for row in parts} == {("gen0", "gen1"), ("gen0", "gen2")}
@@ -744,7 +724,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["compare", a, b]) == 0
     said = capsys.readouterr().out
     assert "against a" in said
-    one = next(row for row in found if (row["task"], row["category"]) == ("perception", "all"))
+    one = found[0]
     assert f"{one['low']:+.3f}..{one['high']:+.3f}" in said
     assert command(["report", a, "--out", str(tmp_path / "r.html")]) == 0
     assert (tmp_path / "r.html").is_file()

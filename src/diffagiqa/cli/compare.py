@@ -26,16 +26,6 @@ def compare(
     by: Annotated[
         str | None, typer.Option(help="Column to split one run into generators by, or folder.")
     ] = None,
-    categories: Annotated[
-        Path | None, typer.Option(help="Table of the prompts, with a column of their categories.")
-    ] = None,
-    category_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column of the categories, in --categories or in the first run. Default: category, "
-            "with --categories."
-        ),
-    ] = None,
     judge: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +50,6 @@ def compare(
 
     Examples:
         diffagiqa compare old.csv new.csv
-        diffagiqa compare old.csv new.csv --categories prompts.csv
         diffagiqa compare scores.csv --by folder
         diffagiqa compare old.csv new.csv --judge choices.csv
     """
@@ -69,9 +58,8 @@ def compare(
     from diffagiqa.errors import ConfigError
     from diffagiqa.evaluation.pairs import pair_texts
     from diffagiqa.report.compare import compare as compare_runs
-    from diffagiqa.report.compare import read_categories
     from diffagiqa.report.judge import judge as judge_runs
-    from diffagiqa.report.runs import add_columns, read_run, split_run
+    from diffagiqa.report.runs import read_run, split_run
     from diffagiqa.rows import doubt_sentence
 
     names = [path.stem for path in runs]
@@ -86,12 +74,7 @@ def compare(
                 f"--by {by} finds one group in {runs[0]}, {quoted(opened[0].name)}; name a column that "
                 "differs between generators, or give two runs"
             )
-    rows = opened[0].rows
-    if categories is not None:
-        category_column = category_column or "category"
-        rows = add_columns(opened[0], categories, key="prompt", wanted=category_column).rows
-    named = read_categories(rows, category_column) if category_column else None
-    found = compare_runs(opened, categories=named, doubtful=doubtful, seed=seed)
+    found = compare_runs(opened, doubtful=doubtful, seed=seed)
     wins = {}
     if judge is not None:
         choices = read_choices(judge, options.pair_columns(pairs))
@@ -122,17 +105,15 @@ def _show(found: list[Comparison]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    several = any(row.category != "all" for row in found)
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "task", *(["prompts of"] if several else [])):
+    for name in ("run", "task"):
         table.add_column(name, overflow="fold")
     for name in ("n", "mean", "first", "difference", "95 %", "wins"):
         table.add_column(name, no_wrap=True)
     for row in found:
         mark = " *" if row.clear else ""
-        names = [Text(name) for name in (row.run, row.task, row.category)]
         table.add_row(
-            *names[: 2 + several], f"{row.prompts}", f"{row.mean:.3f}", f"{row.base_mean:.3f}",
+            Text(row.run), Text(row.task), f"{row.prompts}", f"{row.mean:.3f}", f"{row.base_mean:.3f}",
             f"{row.difference:+.3f}{mark}", _interval(row),
             f"{100 * row.win_rate:.0f} %",
         )  # fmt: skip

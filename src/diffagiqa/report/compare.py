@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffagiqa import checks
-from diffagiqa.data.samples import quoted
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError
 from diffagiqa.evaluation.correlations import MIN_GROUPS, bootstrap_interval
@@ -23,11 +22,11 @@ DRAWS = 2000
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run against a base run, on one task and one category of prompts.
+    """One run against a base run, on one task.
 
     Attributes:
         run, base: names of the two; ``run`` is better where ``difference`` is above 0.
-        task, category: what is compared; category "all" is every prompt that both have.
+        task: what is compared.
         prompts: the number of prompts that both have.
         mean, base_mean: mean over prompts of the mean score of a prompt's images, in [0, 1].
         difference: ``mean - base_mean``.
@@ -38,7 +37,6 @@ class Comparison:
     run: str
     base: str
     task: str
-    category: str
     prompts: int
     mean: float
     base_mean: float
@@ -62,20 +60,18 @@ class Comparison:
 def compare(
     runs: Sequence[Run],
     *,
-    categories: Mapping[str, str] | None = None,
     doubtful: bool = False,
     seed: int = 0,
 ) -> list[Comparison]:
-    """Compare every run with the first, on every task that both have, over all prompts and per category.
+    """Compare every run with the first, on every task and prompt that both have.
 
     Args:
         runs: two or more, with images of the same prompts; images without a prompt are left out.
-        categories: prompt -> category; default: none. Prompts without one count in "all" alone.
         doubtful: compare scores that the model itself does not stand behind, too.
         seed: of the bootstrap, 0 or more.
 
     Returns:
-        One ``Comparison`` per run, task and category.
+        One ``Comparison`` per run and task.
 
     Raises:
         ConfigError: there are fewer than two runs, or an argument is not as expected.
@@ -84,14 +80,12 @@ def compare(
     for run in checks.several("runs", runs, "a list of runs"):
         check_run(run)
     checks.whole("seed", seed)
-    if categories is not None:
-        checks.instance("categories", categories, Mapping, "a dictionary: prompt -> category")
     if len(runs) < 2:
         raise ConfigError(
             f"{counted(len(runs), 'run was', 'runs were')} given; give two or more, or --by "
             "COLUMN to split one"
         )
-    base, found = runs[0], []
+    base, comparisons = runs[0], []
     for run in runs[1:]:
         left_out = () if doubtful else (*base.doubtful, *run.doubtful)
         tasks = [task for task in base.tasks if task in run.tasks and task not in left_out]
@@ -105,40 +99,14 @@ def compare(
         if not tasks or both.empty:
             what = "task" if not tasks else "scored prompt"
             raise TableError(f"{base.name} and {run.name} share no {what}; compare like with like")
-        groups = {"all": both}
-        if categories:
-            named = both.assign(category=[categories.get(str(prompt)) for prompt in both.index])
-            groups |= {str(name): part for name, part in named.groupby("category")}
         for task in tasks:
-            for category, part in groups.items():
-                values = part[f"{task} other"].to_numpy(), part[task].to_numpy()
-                found.append(_one(run.name, base.name, task, category, *values, seed=seed))
-    return found
+            ours, theirs = both[f"{task} other"].to_numpy(), both[task].to_numpy()
+            comparisons.append(_compared(run.name, base.name, task, ours, theirs, seed))
+    return comparisons
 
 
-def read_categories(rows: pd.DataFrame, column: str) -> dict[str, str]:
-    """Prompt -> category from a column of a table of scores.
-
-    Raises:
-        TableError: there is no such column.
-    """
-    if column not in rows.columns:
-        raise TableError(
-            f"there is no column {quoted(column)}; found {', '.join(map(str, rows.columns))}"
-        )
-    known = rows[rows[column].notna()]
-    return dict(zip(known["prompt"], known[column].astype(str), strict=True))
-
-
-def _one(
-    run: str,
-    base: str,
-    task: str,
-    category: str,
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    *,
-    seed: int,
+def _compared(
+    run: str, base: str, task: str, ours: np.ndarray, theirs: np.ndarray, seed: int
 ) -> Comparison:
     differences = ours - theirs
     enough = len(differences) >= MIN_GROUPS
@@ -146,7 +114,7 @@ def _one(
     low, high = interval if enough else (None, None)
     wins = float((differences > 0).mean() + 0.5 * (differences == 0).mean())
     return Comparison(
-        run, base, task, category, len(differences), float(ours.mean()), float(theirs.mean()),
+        run, base, task, len(differences), float(ours.mean()), float(theirs.mean()),
         float(differences.mean()), low, high, wins,
     )  # fmt: skip
 

@@ -69,31 +69,8 @@ class Gallery:
     cards: list[Card]
 
 
-def write_report(
-    run: Run,
-    out: str | Path,
-    *,
-    by: str | None = None,
-    root: str | Path | None = None,
-    beside: Sequence[Path] = (),
-    each: int = 12,
-    title: str | None = None,
-) -> Path:
-    """Write a report as one HTML file that works offline: statistics, charts, galleries, errors.
-
-    Args:
-        run: the scores.
-        out: the .html file.
-        by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
-            else the folder.
-        root: folder that image paths are relative to; images outside it are not shown. Default: the
-            column ``file``, the current folder, that of the scores, those of ``beside``.
-        beside: without ``root``, further folders to look for images in.
-        each: images per gallery, 0 or more.
-        title: heading; default: the run's name.
-
-    Returns:
-        ``out``.
+def write_report(run: Run, out: str | Path, **options: Any) -> Path:
+    """Write ``render_report(run, **options)`` as one HTML file, ``out``, which is returned.
 
     Raises:
         TableError: no row has scores, the column ``by`` is missing, or ``out`` cannot be written.
@@ -101,21 +78,26 @@ def write_report(
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
     out = Path(checks.location("out", out))
-    html = render_report(run, by=by, root=root, beside=beside, each=each, title=title)
-    OutputFolder(str(out.parent)).write(out.name, html.encode())
+    OutputFolder(str(out.parent)).write(out.name, render_report(run, **options).encode())
     return out
 
 
 def render_report(
-    run: Run,
-    *,
-    by: str | None = None,
-    root: str | Path | None = None,
-    beside: Sequence[Path] = (),
-    each: int = 12,
-    title: str | None = None,
-) -> str:
-    """The page as text; see ``write_report``."""
+    run: Run, *, by: str | None = None, root: str | Path | None = None, beside: Sequence[Path] = (),
+    each: int = 12, title: str | None = None,
+) -> str:  # fmt: skip
+    """A page that works offline: statistics, charts, galleries, errors.
+
+    Args:
+        run: the scores.
+        by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
+            else the folder.
+        root: folder that image paths are relative to; images outside it are not shown. Default: the
+            column ``file``, the current folder, that of the scores, those of ``beside``.
+        beside: without ``root``, further folders to look for images in.
+        each: images per gallery, 0 or more.
+        title: heading; default: the run's name.
+    """
     check_run(run)
     checks.whole("each", each)
     if root is not None:

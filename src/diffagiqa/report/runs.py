@@ -144,10 +144,8 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
     return Run(name or path.stem or str(path), rows, tasks, folder)
 
 
-def add_columns(
-    run: Run, path: str | Path, key: str | None = None, wanted: str | None = None
-) -> Run:
-    """Join a run with a table about its images or prompts: generators, categories, ...
+def add_columns(run: Run, path: str | Path, wanted: str | None = None) -> Run:
+    """Join a run with a table about its images or prompts: generators, samplers, ...
 
     Images are matched by the whole name, else by the last parts of their path. A column in which the
     table's rows for one row of the run disagree is left out.
@@ -156,7 +154,6 @@ def add_columns(
         run: the scores; columns that it already has are kept.
         path: CSV, TSV, JSONL, JSON or Parquet. Columns are found by name, as ``diffagiqa score`` does;
             ``model`` becomes ``generator``, since ``model`` in scores is the scorer.
-        key: what to join on, "image" or "prompt"; default: the image, else the prompt.
         wanted: the column that must not be left out; default: ``generator``.
 
     Returns:
@@ -172,14 +169,12 @@ def add_columns(
 
     check_run(run)
     path = checks.location("path", path)
-    if key is not None:
-        checks.one_of("key", key, ("image", "prompt"))
     other, shown = read_frame(path), printable(path)
     other = other.where(other != "", None)
     keys = {"image": (IMAGE_COLUMNS, str), "prompt": (PROMPT_COLUMNS, clean_prompt)}
     for name, (known, tidy) in keys.items():
         column = next((c for w in known for c in other.columns if str(c).lower() == w), None)
-        if column is None or key not in (None, name):
+        if column is None:
             continue
         given = other[column].map(cell_text).map(tidy)
         found = _found(run.rows[name], given, by_parts=name == "image")
@@ -205,7 +200,7 @@ def add_columns(
         return replace(run, rows=rows)
     columns = printable(", ".join(map(str, other.columns)))[:200]
     raise TableError(
-        f"{shown} has the columns {columns} and names no {key or 'image or prompt'} of {run.name}; "
+        f"{shown} has the columns {columns} and names no image or prompt of {run.name}; "
         "give the table that was scored, or one with its prompts"
     )
 
