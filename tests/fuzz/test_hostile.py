@@ -28,8 +28,9 @@ from diffagiqa.convert import convert_released
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import ConfigError, ImageError, WeightsError
+from diffagiqa.jobs.chunks import Layout
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks, run_job
+from diffagiqa.jobs.job import ChunkResult, own_chunks, run_job
 from diffagiqa.jobs.model_spec import ModelFacts
 from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.model.config import ModelConfig

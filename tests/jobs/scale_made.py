@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
-from diffagiqa.jobs.chunks import Share
+from diffagiqa.jobs.chunks import Layout, Share
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks, run_job
+from diffagiqa.jobs.job import ChunkResult, own_chunks, run_job
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.model_spec import ModelFacts
 from diffagiqa.jobs.stop import StopRequest

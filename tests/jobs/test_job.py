@@ -19,10 +19,10 @@ from scale_made import FACTS, ArithmeticEngine, make_pictures, make_table, read_
 
 from diffagiqa.data.results import RowWriter
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.jobs.chunks import Share
+from diffagiqa.jobs.chunks import Layout, Share
 from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import Layout, run_job
+from diffagiqa.jobs.job import run_job
 from diffagiqa.jobs.journal import Journal
 from diffagiqa.jobs.model_spec import ModelFacts
 from diffagiqa.jobs.stop import Stopped, StopRequest
@@ -171,8 +171,7 @@ def test_power_cuts_one_after_the_other(table: Path, tmp_path: Path) -> None:
 
 def test_chunks_that_end_out_of_order_are_written_in_order(tmp_path: Path) -> None:
     columns = {"row": int, "perception": float}
-    layout: dict[str, Any] = {"share": Share(), "chunk_rows": 2, "chunks_per_part": 3}
-    journal = Journal(OutputFolder(str(tmp_path)), columns, format="jsonl", **layout)
+    journal = Journal(OutputFolder(str(tmp_path)), columns, Layout(1, 2, 6, "jsonl"))
     journal.begin({"shards": 1})
     for chunk in (2, 0, 1):
         rows = [{"row": 2 * chunk + i, "perception": 0.5} for i in range(2)]
@@ -186,12 +185,9 @@ def test_shares_that_start_together_compute_on_the_same(tmp_path: Path) -> None:
     """Whichever ends its first chunk first decides; neither knew of the other when it began."""
     columns = {"row": int, "perception": float}
     shares = [
-        Journal(
-            OutputFolder(str(tmp_path)), columns, format="jsonl", share=Share(index, 2),
-            chunk_rows=1, chunks_per_part=2,
-        )
+        Journal(OutputFolder(str(tmp_path)), columns, Layout(1, 1, 2, "jsonl", Share(index, 2)))
         for index in range(2)
-    ]  # fmt: skip
+    ]
     for journal in shares:
         journal.begin({"shards": 2})
     shares[1].put(1, f"{1:024x}", [{"row": 1, "perception": 0.5}], "cuda bfloat16")
@@ -203,9 +199,8 @@ def test_a_finished_part_counts_once_in_whatever_order_its_chunks_are_checked(
     tmp_path: Path,
 ) -> None:
     columns = {"row": int, "perception": float}
-    layout: dict[str, Any] = {"share": Share(), "chunk_rows": 1, "chunks_per_part": 2}
     for again in (False, True):
-        journal = Journal(OutputFolder(str(tmp_path)), columns, format="jsonl", **layout)
+        journal = Journal(OutputFolder(str(tmp_path)), columns, Layout(1, 1, 2, "jsonl"))
         journal.begin({"shards": 1})
         for chunk in (0, 2, 1, 3):
             row = {"row": chunk, "perception": 0.5}

@@ -23,7 +23,8 @@ import torch
 torch.set_num_threads(1)
 from diffagiqa.data.images import DEFAULT_LIMITS
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import Layout, run_job
+from diffagiqa.jobs.chunks import Layout
+from diffagiqa.jobs.job import run_job
 from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec
 from diffagiqa.jobs.stop import StopRequest

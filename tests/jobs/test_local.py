@@ -15,16 +15,15 @@ from scale_made import make_pictures
 from diffagiqa import Scorer
 from diffagiqa import rows as row_module
 from diffagiqa.errors import ImageError
-from diffagiqa.jobs.chunks import Share
+from diffagiqa.jobs.chunks import Layout
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import Layout
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.rows import batches_at_once
 
-NOTHING = Done(Share(), 1, frozenset(), frozenset())
 LAYOUT = Layout(batch_size=2, chunk_rows=4, part_rows=4)
+NOTHING = Done(LAYOUT, frozenset(), frozenset())
 
 
 @pytest.fixture(autouse=True)

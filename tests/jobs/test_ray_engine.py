@@ -14,8 +14,8 @@ import torch
 from scale_made import make_pictures, make_table, read_rows, run
 
 from diffagiqa.errors import ConfigError, TableError
+from diffagiqa.jobs.chunks import Layout
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import Layout
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.local import LocalEngine
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec
@@ -123,7 +123,7 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
     import numpy as np
 
     layout = Layout(2, 4, 12, "jsonl")
-    done = Done(layout.share, layout.chunks_per_part, frozenset([0]), frozenset([4]))
+    done = Done(layout, frozenset([0]), frozenset([4]))
     worker = ChunkScorer(spec, spec.describe(), fallback="", threads=2)
     rows = []
     from diffagiqa.jobs.ray_source import pickled_chunks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffagiqa.jobs.chunks import Share
+from diffagiqa.jobs.chunks import Layout, Share
 from diffagiqa.jobs.totals import Totals
 
 ROWS: list[dict[str, Any]] = [
@@ -40,4 +40,5 @@ def test_parts_of_a_share_follow_one_another() -> None:
     share = Share(1, 4)
     own = [chunk for chunk in range(24) if share.owns(chunk)]
     assert own == [1, 5, 9, 13, 17, 21]
-    assert [share.part_of(chunk, 2) for chunk in own] == [0, 0, 1, 1, 2, 2]
+    layout = Layout(1, 2, 4, share=share)
+    assert [layout.part_of(chunk) for chunk in own] == [0, 0, 1, 1, 2, 2]

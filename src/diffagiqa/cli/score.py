@@ -102,7 +102,7 @@ class JobOptions:
     def check(self, out: str | None) -> None:
         """Raise ConfigError where options contradict each other."""
         from diffagiqa.errors import ConfigError
-        from diffagiqa.jobs.job import FORMATS
+        from diffagiqa.jobs.chunks import FORMATS
 
         if self.engine not in ("local", "ray"):
             raise ConfigError(f"engine is {self.engine!r}; expected local or ray")
@@ -165,8 +165,8 @@ def _score_job(
     """Rows into a file or folder, each exactly once, however often the job is interrupted."""
     from diffagiqa.cli.score_output import count_inputs, progress_bar, show_summary
     from diffagiqa.data.folders import passed_over
-    from diffagiqa.jobs.chunks import Share
-    from diffagiqa.jobs.job import Engine, Layout, check_output, run_job
+    from diffagiqa.jobs.chunks import Layout, Share
+    from diffagiqa.jobs.job import Engine, check_output, run_job
 
     out = str(inputs.out)
     share = Share.parse(job.shard)

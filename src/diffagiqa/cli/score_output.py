@@ -21,8 +21,8 @@ from diffagiqa.rows import Row, notice_of, row_columns
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from diffagiqa.jobs.chunks import Layout
     from diffagiqa.jobs.inputs import Inputs
-    from diffagiqa.jobs.job import Layout
     from diffagiqa.jobs.model_spec import ModelFacts
     from diffagiqa.jobs.totals import Totals
     from diffagiqa.model.config import ModelConfig

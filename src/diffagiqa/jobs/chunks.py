@@ -10,6 +10,8 @@ from diffagiqa.data.prompts import read_sidecar
 from diffagiqa.data.samples import Sample, protocol
 from diffagiqa.errors import ConfigError, PromptError
 
+FORMATS = ("parquet", "csv", "jsonl")  # of a part
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -49,14 +51,38 @@ class Share:
     def owns(self, chunk: int) -> bool:
         return chunk % self.count == self.index
 
-    def part_of(self, chunk: int, chunks_per_part: int) -> int:
-        """The part of the output that one of its chunks belongs to."""
-        return chunk // self.count // chunks_per_part
-
     @property
     def prefix(self) -> str:
         """How this share's files begin; empty where there is one share only."""
         return f"shard-{self.index:04d}-of-{self.count:04d}-" if self.count > 1 else ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows are cut: into chunks that are scored and kept at once, and parts of the output."""
+
+    batch_size: int = 8
+    chunk_rows: int = 32
+    part_rows: int = 9_600
+    format: str = "parquet"
+    share: Share = field(default_factory=Share)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= self.chunk_rows <= self.part_rows:
+            raise ConfigError(
+                f"batch size {self.batch_size}, chunk rows {self.chunk_rows} and part rows "
+                f"{self.part_rows} do not grow; expected 1 <= batch <= chunk <= part"
+            )
+        if self.format not in FORMATS:
+            raise ConfigError(f"format is {self.format!r}; expected one of {', '.join(FORMATS)}")
+
+    @property
+    def chunks_per_part(self) -> int:
+        return -(-self.part_rows // self.chunk_rows)
+
+    def part_of(self, chunk: int) -> int:
+        """The part of the output that one of the share's chunks belongs to."""
+        return chunk // self.share.count // self.chunks_per_part
 
 
 def chunks_of(samples: Iterable[Sample], rows: int, share: Share) -> Iterator[Chunk]:

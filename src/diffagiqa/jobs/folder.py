@@ -39,11 +39,8 @@ class OutputFolder:
                 self._filesystem.pipe_file(f"{self._root}/{name}", data)
                 return
             path = os.path.join(self.local, name)
-            try:
-                write_file(path, data)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                write_file(path, data)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_file(path, data)
         except OSError as fault:
             raise self._fault("written", fault) from fault
 

@@ -36,17 +36,8 @@ class Inputs:
         return self._samples(*self.names)
 
     def _samples(self, *names: str) -> Iterator[Sample]:
-        return read_samples(
-            names,
-            prompt=self.prompt,
-            prompts_file=self.prompts_file,
-            image_column=self.image_column,
-            prompt_column=self.prompt_column,
-            root=self.root,
-            recursive=self.recursive,
-            limits=self.limits,
-            out=self.out,
-        )
+        ours = ("names", "need_prompt")
+        return read_samples(names, **{k: v for k, v in vars(self).items() if k not in ours})
 
     @property
     def fallback(self) -> str | None:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diffagiqa import __version__
@@ -16,7 +16,7 @@ from diffagiqa.data.results import RowWriter, check_place
 from diffagiqa.data.samples import TABLE_SUFFIXES, local_path, printable, suffix
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, TableError, quoted
-from diffagiqa.jobs.chunks import Chunk, Share, chunks_of
+from diffagiqa.jobs.chunks import Chunk, Layout, Share, chunks_of
 from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.jobs.inputs import Inputs
 from diffagiqa.jobs.journal import JOB, Done, Journal, refuse_strangers
@@ -25,32 +25,7 @@ from diffagiqa.jobs.stop import StopRequest
 from diffagiqa.jobs.totals import Totals
 from diffagiqa.rows import Row, row_columns, seen_from
 
-FORMATS = ("parquet", "csv", "jsonl")  # of a part
 _NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".tsv", ".txt", ".json", ".arrow", ".gz", ".zip", ".db")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How rows are cut: into chunks that are scored and kept at once, and parts of the output."""
-
-    batch_size: int = 8
-    chunk_rows: int = 32
-    part_rows: int = 9_600
-    format: str = "parquet"
-    share: Share = field(default_factory=Share)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.batch_size <= self.chunk_rows <= self.part_rows:
-            raise ConfigError(
-                f"batch size {self.batch_size}, chunk rows {self.chunk_rows} and part rows "
-                f"{self.part_rows} do not grow; expected 1 <= batch <= chunk <= part"
-            )
-        if self.format not in FORMATS:
-            raise ConfigError(f"format is {self.format!r}; expected one of {', '.join(FORMATS)}")
-
-    @property
-    def chunks_per_part(self) -> int:
-        return -(-self.part_rows // self.chunk_rows)
 
 
 @dataclass(frozen=True)
@@ -110,11 +85,11 @@ def run_job(
         The totals of all rows of the output.
     """
     check_output(out, inputs, layout.share)
+    place, folder = out, out
     if is_one_file(out):
         layout = dataclasses.replace(layout, format="jsonl")
-        journal, folder = open_journal(f"{out}.job", layout, facts), os.path.dirname(out) or "."
-    else:
-        journal, folder = open_journal(out, layout, facts), out
+        place, folder = f"{out}.job", os.path.dirname(out) or "."
+    journal = Journal(OutputFolder(place), row_columns(facts.config), layout)
     journal.folder.make(JOB)
     with journal.folder.locked(f"{JOB}/lock{layout.share.index}"):
         journal.begin(job_description(inputs, layout, facts), restart)
@@ -131,18 +106,6 @@ def run_job(
         if is_one_file(out):
             _into_one_file(out, journal)
         return totals
-
-
-def open_journal(out: str, layout: Layout, facts: ModelFacts) -> Journal:
-    """The journal of an output folder; nothing is read or written yet."""
-    return Journal(
-        OutputFolder(out),
-        row_columns(facts.config),
-        format=layout.format,
-        share=layout.share,
-        chunk_rows=layout.chunk_rows,
-        chunks_per_part=layout.chunks_per_part,
-    )
 
 
 def _into_one_file(out: str, journal: Journal) -> None:

@@ -24,7 +24,7 @@ from typing import Any
 from diffagiqa.data.results import RowWriter
 from diffagiqa.data.samples import open_location, printable
 from diffagiqa.errors import ConfigError, TableError
-from diffagiqa.jobs.chunks import Share
+from diffagiqa.jobs.chunks import Layout, Share
 from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.jobs.totals import Totals
 from diffagiqa.rows import Row
@@ -39,36 +39,23 @@ _CHUNK = re.compile(r"chunk-(\d+)-([0-9a-f]+)\.json")
 class Done:
     """Which chunks need no scoring; small enough to send to a worker."""
 
-    share: Share
-    chunks_per_part: int
+    layout: Layout
     parts: frozenset[int]
     chunks: frozenset[int]
 
     def has(self, chunk: int) -> bool:
-        part = self.share.part_of(chunk, self.chunks_per_part)
-        return chunk in self.chunks or part in self.parts
+        return chunk in self.chunks or self.layout.part_of(chunk) in self.parts
 
 
 class Journal:
     """The state of one share of a job in an output folder; ``begin``, then ``put`` or ``check`` every
     chunk, then ``finish``, all under the folder's lock."""
 
-    def __init__(
-        self,
-        folder: OutputFolder,
-        columns: Mapping[str, type],
-        *,
-        format: str,
-        share: Share,
-        chunk_rows: int,
-        chunks_per_part: int,
-    ) -> None:
+    def __init__(self, folder: OutputFolder, columns: Mapping[str, type], layout: Layout) -> None:
         self.folder = folder
         self.columns = dict(columns)
-        self.format = format
-        self.share = share
-        self.chunk_rows = chunk_rows
-        self.chunks_per_part = chunks_per_part
+        self.layout = layout
+        self.share = layout.share
         self.totals = Totals(tuple(name for name, kind in columns.items() if kind is float))
         self._parts: set[int] = set()
         self._seen: set[int] = set()  # finished parts whose rows this run has come past
@@ -89,7 +76,7 @@ class Journal:
             restart = restart or self._is_mine_and_empty(text)
         if text is not None and restart:
             if self.share.count > 1 and _same(text, wanted):
-                self._forget_share()  # other shares of the job may be at work already
+                self._remove_of(re.escape(self.share.prefix))  # others may be at work already
             else:
                 self._forget_job()
                 text = None
@@ -119,10 +106,6 @@ class Journal:
                     f"{_shown(found.get(name))}, and this command has {_shown(wanted.get(name))}; "
                     "give the old value, another --out, or --restart to score everything again"
                 )
-
-    def _forget_share(self) -> None:
-        """Remove what this share of the job wrote: files by their names, nothing else."""
-        self._remove_of(re.escape(self.share.prefix))
 
     def _forget_job(self) -> None:
         """Remove what all shares of the job wrote, and last what says that there is one."""
@@ -167,11 +150,11 @@ class Journal:
     @property
     def done(self) -> Done:
         chunks = frozenset(chunk for part in self._open.values() for chunk in part)
-        return Done(self.share, self.chunks_per_part, frozenset(self._parts), chunks)
+        return Done(self.layout, frozenset(self._parts), chunks)
 
     def check(self, chunk: int, digest: str) -> None:
         """Raise ConfigError where a finished chunk held other images or prompts than now."""
-        part = self.share.part_of(chunk, self.chunks_per_part)
+        part = self.layout.part_of(chunk)
         if part in self._parts:
             if self._manifest is None or self._manifest[0] != part:
                 name = f"{JOB}/{self._part_name(part)}.json"
@@ -185,8 +168,8 @@ class Journal:
         if known != digest:
             raise ConfigError(
                 f"the inputs changed since the job in {printable(self.folder.location)} was "
-                f"started (rows from {chunk * self.chunk_rows}); put them back, give another --out, "
-                "or --restart to score everything again"
+                f"started (rows from {chunk * self.layout.chunk_rows}); put them back, give another "
+                "--out, or --restart to score everything again"
             )
 
     # What is added
@@ -200,12 +183,12 @@ class Journal:
                 f"the job was started on {self._arithmetic} and this run computes on {arithmetic}, "
                 "so its scores would differ; give --device and --dtype of the start, or --restart"
             )
-        part = self.share.part_of(chunk, self.chunks_per_part)
+        part = self.layout.part_of(chunk)
         lines = "\n".join(json.dumps(row, ensure_ascii=True) for row in rows)
         name = f"{JOB}/{self._part_name(part)}/chunk-{chunk:09d}-{digest}.json"
         self.folder.write(name, lines.encode())
         self._open.setdefault(part, {})[chunk] = digest
-        if len(self._open[part]) == self.chunks_per_part:
+        if len(self._open[part]) == self.layout.chunks_per_part:
             self._finish_part(part)
 
     def _agreed(self, arithmetic: str) -> str:
@@ -238,7 +221,7 @@ class Journal:
         name = self._part_name(part)
         chunks = self._open[part]
         totals = Totals(self.totals.columns)
-        path = self.folder.path(f"{name}.{self.format}")
+        path = self.folder.path(f"{name}.{self.layout.format}")
         with RowWriter(path, self.columns) as writer:
             for chunk in sorted(chunks):
                 rows = list(self._rows(f"{JOB}/{name}/chunk-{chunk:09d}-{chunks[chunk]}.json"))

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from diffagiqa.data.samples import Sample
-from diffagiqa.jobs.chunks import Chunk
+from diffagiqa.jobs.chunks import Chunk, Layout
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import ChunkResult, Layout, own_chunks
+from diffagiqa.jobs.job import ChunkResult, own_chunks
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.model_spec import arithmetic
 from diffagiqa.jobs.stop import StopRequest

@@ -33,20 +33,8 @@ class ModelSpec:
         """The model, on its device and ready to score."""
         from diffagiqa.scorer import Scorer
 
-        return Scorer.from_pretrained(
-            self.model,
-            backbone=self.backbone,
-            revision=self.revision,
-            device=self.device,
-            dtype=self.dtype,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            limits=self.limits,
-            noise_draws=self.noise_draws,
-            timesteps=self.timesteps,
-            offload=self.offload,
-            prompt_cache=self.prompt_cache,
-        )
+        options = dict(vars(self))
+        return Scorer.from_pretrained(options.pop("model"), **options)
 
     def describe(self) -> ModelFacts:
         """Name the model without loading it: for a driver that may have neither GPU nor memory."""

@@ -17,8 +17,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
+from diffagiqa.jobs.chunks import Layout
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import ChunkResult, Layout
+from diffagiqa.jobs.job import ChunkResult
 from diffagiqa.jobs.journal import Done
 from diffagiqa.jobs.model_spec import ModelFacts, ModelSpec, arithmetic
 from diffagiqa.jobs.ray_cluster import cluster_address, join_cluster

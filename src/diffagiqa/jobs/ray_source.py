@@ -10,8 +10,9 @@ import pyarrow as pa
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
+from diffagiqa.jobs.chunks import Layout
 from diffagiqa.jobs.inputs import Inputs
-from diffagiqa.jobs.job import Layout, own_chunks
+from diffagiqa.jobs.job import own_chunks
 from diffagiqa.jobs.journal import Done
 
 SCHEMA = pa.schema(

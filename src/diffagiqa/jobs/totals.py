@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_COUNTS = ("rows", "failed", "no_prompt", "cut", "unfamiliar")
+
 
 @dataclass
 class Totals:
@@ -43,7 +45,7 @@ class Totals:
     def add_part(self, part: Mapping[str, Any]) -> None:
         """Add what ``as_dict`` gave for a part."""
         self.chunks += len(part["chunks"])
-        for name in ("rows", "failed", "no_prompt", "cut", "unfamiliar"):
+        for name in _COUNTS:
             setattr(self, name, getattr(self, name) + int(part[name]))
         for name, (count, total, least, most) in part["scores"].items():
             self._add(name, count, total, least, most)
@@ -63,12 +65,4 @@ class Totals:
         return total / count if count else None
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "rows": self.rows,
-            "failed": self.failed,
-            "no_prompt": self.no_prompt,
-            "cut": self.cut,
-            "unfamiliar": self.unfamiliar,
-            "scores": self.scores,
-            "errors": self.errors,
-        }
+        return {name: getattr(self, name) for name in (*_COUNTS, "scores", "errors")}

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from pydantic import BaseModel, create_model
 
 from diffagiqa import __version__
 from diffagiqa.data.wording import counted
@@ -63,7 +64,6 @@ class Gate:
 
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
-_NUMBERS = {"type": ["object", "null"], "additionalProperties": {"type": ["number", "null"]}}
 _IMAGE = {
     "type": "object",
     "properties": {
@@ -115,42 +115,43 @@ SCHEMA = {
         },
     }
 }
-_ANSWERS = {
-    "type": "object",
-    "required": ["results", "notice"],
-    "properties": {
-        "notice": {"type": "string", "description": "What the model is not good for."},
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": list(ANSWER),
-                "properties": dict.fromkeys(ANSWER, _MAYBE_TEXT)
-                | {"scores": _NUMBERS, "mos": _NUMBERS, "seed": {"type": ["integer", "null"]}},
-            },
-        },
-    },
+
+
+class Detail(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+_TYPES: dict[str, Any] = {
+    "scores": dict[str, float | None] | None, "mos": dict[str, float | None] | None,
+    "seed": int | None,
+}  # fmt: skip
+ImageAnswer = create_model(  # type: ignore[call-overload]
+    "ImageAnswer", **{name: (_TYPES.get(name, str | None), ...) for name in ANSWER}
+)
+
+
+class Answer(BaseModel):
+    """What is said of every image, and what the model is not good for."""
+
+    results: list[ImageAnswer]  # type: ignore[valid-type]
+    notice: str
+
+
+_REFUSALS = {
+    400: "The body cannot be read.",
+    401: "No valid API key.",
+    413: "More than the limits allow.",
+    415: "Neither multipart/form-data nor application/json.",
+    429: "Too many requests are open; try again.",
+    503: "The service is stopping, or its workers died; try again.",
+    504: "It took too long.",
 }
-_DETAIL = {"type": "object", "required": ["detail"], "properties": {"detail": _TEXT}}
-
-
-def _said(description: str, *schemas: dict[str, Any]) -> dict[str, Any]:
-    """A response of the OpenAPI description: one of these in JSON."""
-    schema = schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-_NO_KEY = _said("No valid API key.", _DETAIL)
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: _said("Some images were scored.", _ANSWERS),
-    400: _said("The body cannot be read.", _DETAIL),
-    401: _NO_KEY,
-    413: _said("More than the limits allow.", _DETAIL),
-    415: _said("Neither multipart/form-data nor application/json.", _DETAIL),
-    422: _said("No image was scored, and why.", _ANSWERS, _DETAIL),
-    429: _said("Too many requests are open; try again.", _DETAIL),
-    503: _said("The service is stopping, or its workers died; try again.", _DETAIL),
-    504: _said("It took too long.", _DETAIL),
+    200: {"description": "Some images were scored.", "model": Answer},
+    422: {"description": "No image was scored, and why.", "model": Answer | Detail},
+    **{status: {"description": text, "model": Detail} for status, text in _REFUSALS.items()},
 }
 
 
@@ -198,7 +199,7 @@ def build_app(
         "/metrics",
         summary="Prometheus metrics; with keys set, they want one, too",
         response_class=PlainTextResponse,
-        responses={401: _NO_KEY},
+        responses={401: ANSWERS[401]},
     )
     async def show_metrics(request: Request) -> Response:
         check_key(request, settings)
