@@ -39,7 +39,12 @@ def doctor(
         diffagiqa doctor --model runs/mine/best --json
         diffagiqa doctor --model stabilityai/stable-diffusion-3.5-medium
     """
-    checks = [_python(), *_libraries(), *_device(), *_models(model), *_hub(model), *_extras()]
+    from diffagiqa import __version__
+
+    about = f"diffagiqa {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    extras = [name for name in _wanted() if name not in ("", *FOR_DEVELOPERS)]
+    checks = [Check("version", GOOD, about), *_libraries(""), *_device(), *_models(model)]
+    checks += [*_hub(model), *(check for extra in extras for check in _libraries(extra))]
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -47,29 +52,23 @@ def doctor(
     raise typer.Exit(1 if any(check.state == BAD for check in checks) else 0)
 
 
-def _python() -> Check:
-    from diffagiqa import __version__
-
-    found = f"diffagiqa {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    return Check("version", GOOD, found)
-
-
-def _libraries() -> list[Check]:
-    found, missing = [], []
-    for name in _wanted().get("", ()):
-        version = _version(name)
-        if version:
-            found.append(f"{name} {version}")
-        else:
-            missing.append(name)
-    if not found and not missing:
+def _libraries(extra: str) -> list[Check]:
+    """The libraries of an extra, "" for those always needed."""
+    names = _wanted().get(extra, [])
+    if not names:
         advice = "pip install . in its folder, so that pip keeps its libraries at versions that fit"
         return [
             Check("libraries", NOTE, "diffagiqa runs from a folder and is not installed", advice)
         ]
-    checks = [Check("libraries", GOOD, ", ".join(found))]
+    versions = {name: _version(name) for name in names}
+    missing = [name for name, version in versions.items() if not version]
+    found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    if extra and missing:
+        advice = f"pip install 'diffagiqa[{extra}]'"
+        return [Check(f"extra {extra}", MISSING, f"no {', '.join(missing)}", advice)]
+    checks = [Check(f"extra {extra}" if extra else "libraries", GOOD, found)]
     if missing:
-        advice = "pip install " + " ".join(missing)
+        advice = f"pip install {' '.join(missing)}"
         checks.append(Check("libraries", BAD, f"not installed: {', '.join(missing)}", advice))
     return checks
 
@@ -129,32 +128,15 @@ def _hub(model: str | None) -> list[Check]:
 
     backbone = ModelConfig().backbone
     cache = Path(HF_HUB_CACHE).absolute()
-    if model is None and (cache / f"models--{backbone.replace('/', '--')}").is_dir():
-        return [Check("backbone", GOOD, f"{backbone} in {cache}"), _disk(cache)]
-    return [_disk(cache)]  # the package's model needs nothing from there
-
-
-def _disk(cache: Path) -> Check:
     there = next(folder for folder in (cache, *cache.parents) if os.path.exists(folder))
     free = shutil.disk_usage(there).free
     small = free < _NEEDED_DISK
     advice = "Stable Diffusion 1.5 and room to work need 8 GB" if small else ""
     found = f"{free / 1e9:.0f} GB free for the hub cache, {cache}"
-    return Check("disk", NOTE if small else GOOD, found, advice)
-
-
-def _extras() -> list[Check]:
-    checks = []
-    wanted = _wanted()
-    for extra in [name for name in wanted if name not in ("", *FOR_DEVELOPERS)]:
-        names = wanted[extra]
-        missing = [name for name in names if not _version(name)]
-        if missing:
-            advice = f"pip install 'diffagiqa[{extra}]'"
-            checks.append(Check(f"extra {extra}", MISSING, f"no {', '.join(missing)}", advice))
-        else:
-            found = ", ".join(f"{name} {_version(name)}" for name in names)
-            checks.append(Check(f"extra {extra}", GOOD, found))
+    checks = [Check("disk", NOTE if small else GOOD, found, advice)]
+    # The package's model needs nothing from there.
+    if model is None and (cache / f"models--{backbone.replace('/', '--')}").is_dir():
+        checks.insert(0, Check("backbone", GOOD, f"{backbone} in {cache}"))
     return checks
 
 

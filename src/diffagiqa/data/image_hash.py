@@ -46,19 +46,18 @@ def perceptual_hashes(sources: Iterable[str | bytes]) -> NDArray[np.uint64]:
     return np.array([hashed(source) for source in sources], np.uint64)
 
 
-def near_others(
-    hashes: NDArray[np.uint64], others: NDArray[np.uint64], distance: int = NEAR
-) -> NDArray[np.bool_]:
-    """(N,) of each hash, whether one of the others differs in at most ``distance`` bits."""
+def near_others(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """(N,) of each hash, whether one of the others differs in at most ``NEAR`` bits."""
     others = np.unique(others[others != NO_HASH])
-    counts = np.array([bin(i).count("1") for i in range(256)], np.uint8)
-    near = np.zeros(len(hashes), bool)
-    step = max(1, (1 << 24) // max(1, len(others)))  # 16 million pairs, 128 MB, at once
+    theirs, near = _bits(others), np.zeros(len(hashes), bool)
+    step = max(1, (1 << 24) // max(1, len(others)))  # 16 million pairs, 64 MB, at once
     for start in range(0, len(hashes) if len(others) else 0, step):
-        part = hashes[start : start + step]
-        bits = np.zeros((len(part), len(others)), np.uint8)
-        differ = part[:, None] ^ others[None]
-        for shift in range(0, 64, 8):
-            bits += counts[((differ >> np.uint64(shift)) & np.uint64(255)).astype(np.uint8)]
-        near[start : start + step] = (bits <= distance).any(1) & (part != NO_HASH)
-    return near
+        ours = _bits(hashes[start : start + step])
+        differing = ours.sum(1)[:, None] + theirs.sum(1) - 2 * ours @ theirs.T
+        near[start : start + step] = (differing <= NEAR).any(1)
+    return near & (hashes != NO_HASH)
+
+
+def _bits(hashes: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """(N,) hashes -> their (N, 64) bits."""
+    return np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1).astype(np.float32)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from unicodedata import normalize
@@ -85,26 +84,22 @@ class NameIndex:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._exact = dict.fromkeys(names)
-        # In the order of their parts from the end, those that share most with a name stand together:
-        # `prompt-0001/0.png` and so on all have the same last part, and may be a hundred thousand.
-        found = ((path_parts(name)[::-1], place, name) for place, name in enumerate(self._exact))
-        self._sorted = sorted(found)
-        self._ends = [end for end, *_ in self._sorted]
+        self._by_end: dict[str, list[str]] = {}
+        for name in self._exact:
+            for end in _ends(name):
+                self._by_end.setdefault(end, []).append(name)
 
     def find(self, image: str) -> list[str]:
         """The name itself, else all that share the most parts with it; none where no last part is its."""
         if image in self._exact:
             return [image]
-        own = path_parts(image)[::-1]
-        place = bisect_left(self._ends, own)
-        beside = self._ends[max(0, place - 1) : place + 1]
-        most = max((shared_parts(own, end) for end in beside), default=0)
-        if most == 0:
-            return []
-        *before, last = own[:most]
-        first = bisect_left(self._ends, [*before, last])
-        end = bisect_left(self._ends, [*before, last + "\0"], first)  # the next text after it
-        return [name for _, name in sorted(one[1:] for one in self._sorted[first:end])]
+        return next((self._by_end[end] for end in _ends(image) if end in self._by_end), [])
+
+
+def _ends(name: str) -> list[str]:
+    """A path and all that it ends with, longest first."""
+    parts = path_parts(name)
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def path_parts(name: str) -> list[str]:

@@ -157,17 +157,13 @@ def _expand(
     if path is not None and not os.path.lexists(path):
         item = in_other_letters(path) or item
     for file in find_files(item, recursive, out):
-        yield from _file_samples(file, columns, limits)
-
-
-def _file_samples(file: str, columns: Columns, limits: ImageLimits) -> Iterator[Sample]:
-    if suffix(file) in TABLE_SUFFIXES:
-        return (
-            sample for sample, _ in table_samples(TableReader(file, hosts=limits.hosts), columns)
-        )
-    if suffix(file) == ".tar":
-        return _shard_samples(file, columns, limits)
-    return iter([_bare(file)])
+        if suffix(file) in TABLE_SUFFIXES:
+            reader = TableReader(file, hosts=limits.hosts)
+            yield from (sample for sample, _ in table_samples(reader, columns))
+        elif suffix(file) == ".tar":
+            yield from _shard_samples(file, columns, limits)
+        else:
+            yield _bare(file)
 
 
 def _bare(image: str, error: str | None = None) -> Sample:
@@ -207,10 +203,11 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
             columns.check(record, reader.shown)
             checked = True
         of_row = columns.of(record)
-        value = _cell(record, of_row[0])
-        name, data = (value["path"], value["bytes"]) if _is_image(value) else (value, None)
-        if isinstance(value, bytes):
-            name, data = None, value
+        name, data = _cell(record, of_row[0]), None
+        if isinstance(name, dict) and name.keys() == {"bytes", "path"}:  # as datasets keep images
+            name, data = name["path"], name["bytes"]
+        elif isinstance(name, bytes):
+            name, data = None, name
         sample = _bare(f"{table}:{number}")
         try:
             name = cell_text(name, "image")
@@ -225,11 +222,6 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
         except DiffAGIQAError as fault:
             sample = replace(sample, error=f"{reader.shown} row {number}: {fault}")
         yield sample, record
-
-
-def _is_image(value: Any) -> bool:
-    """Whether a cell is an image as Hugging Face's datasets keep it."""
-    return isinstance(value, dict) and value.keys() == {"bytes", "path"}
 
 
 def _described(sample: Sample, record: Record, columns: tuple[str | None, ...]) -> Sample:
