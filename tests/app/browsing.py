@@ -24,7 +24,6 @@ from PIL import Image
 
 from diffagiqa import Scorer
 from diffagiqa.app.examples import write_examples
-from diffagiqa.app.models import Models
 
 pytest.importorskip("gradio")
 pytest.importorskip("selenium", reason="selenium is not installed")
@@ -54,10 +53,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def address(small_scorer: Scorer) -> Iterator[str]:
     from diffagiqa.app.page import launch
 
-    models = Models(["first", "second"], lambda _: small_scorer)
-    if SCREENSHOTS:
-        models = Models()
-    page, found = launch(models, port=free_port())
+    scorer = Scorer.from_pretrained() if SCREENSHOTS else small_scorer
+    page, found = launch(scorer, port=free_port())
     yield found
     page.close()
 

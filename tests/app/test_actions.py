@@ -12,11 +12,10 @@ from PIL import Image
 from diffagiqa import Scorer
 from diffagiqa.app import actions, markup
 from diffagiqa.app.examples import write_examples
-from diffagiqa.app.models import PACKAGED, Models
-from diffagiqa.errors import ImageError, WeightsError
+from diffagiqa.errors import ImageError
 from diffagiqa.explain import Explanation
 from diffagiqa.explain.explanation import WordEffect
-from diffagiqa.model.config import ModelConfig, TaskConfig
+from diffagiqa.model.config import ModelConfig
 from diffagiqa.scorer import Score
 
 HOSTILE = "<script>alert(1)</script>"
@@ -65,20 +64,6 @@ def test_score_and_explain(small_scorer: Scorer, tmp_path: Path) -> None:
     assert found.words.count("<tr>") == len(found.attention) + 1 > 1
 
 
-def test_compare(small_scorer: Scorer, tmp_path: Path) -> None:
-    first, second, _ = (example.path for example in write_examples(tmp_path))
-    both, said = actions.compare_images(small_scorer, [first, second], "a fox")
-    assert "alignment" in said
-    assert f"{small_scorer(second, 'a fox')['perception']:.3f}" in both[1].scores
-    assert "alignment" not in actions.compare_images(small_scorer, [first, second], " ")[1]
-    for paths, message in (
-        ((first, None), "^image B is missing; drop it above"),
-        ((None, None), "^images A and B are missing; drop them above"),
-    ):
-        with pytest.raises(ImageError, match=message):
-            actions.compare_images(small_scorer, paths, "")
-
-
 def test_nothing_hostile_becomes_markup() -> None:
     config, score = ModelConfig(), Score({"perception": 0.5, "alignment": 0.4}, FULL)
     assert "<script" not in markup.message_html(HOSTILE)
@@ -91,15 +76,11 @@ def test_nothing_hostile_becomes_markup() -> None:
     assert "<script" not in told
 
 
-def test_a_doubtful_score_is_marked_and_decides_nothing() -> None:
+def test_a_doubtful_score_is_marked() -> None:
     config = replace(ModelConfig(), doubtful=("alignment",))
-    scores = [Score({"perception": 0.5, "alignment": value}, FULL) for value in (0.1, 0.9)]
-    said = markup.score_html(config, scores[0])
+    said = markup.score_html(config, Score({"perception": 0.5, "alignment": 0.1}, FULL))
     assert 'alignment <span class="doubt">doubtful</span>' in said
     assert "does not stand behind its alignment" in said
-    verdict = markup.better_html(config, *scores)
-    assert "<b>alignment</b>" not in verdict
-    assert "<b>perception</b>: about equal" in verdict
 
 
 def test_words_are_told_without_double_negatives() -> None:
@@ -116,33 +97,6 @@ def test_words_are_told_without_double_negatives() -> None:
     cells = "<td>falls by 0.033</td><td></td>", "<td>rises by 0.033</td><td>yes", "<td>stays</td>"
     assert all(cell in said for cell in cells)
     assert markup.words_html(replace(found, words=())) == ""
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [(0.2, "A is better by 0.300"), (0.51, "B is better by 0.010"), (0.506, "about equal")],
-)
-def test_a_small_gap_is_about_equal(other: float, said: str) -> None:
-    config = ModelConfig(tasks=(TaskConfig("p"),))
-    assert said in markup.better_html(config, Score({"p": 0.5}, {}), Score({"p": other}, {}))
-
-
-def test_only_offered_models_are_loaded(small_scorer: Scorer) -> None:
-    asked: list[str | None] = []
-
-    def small(name: str | None) -> Scorer:
-        asked.append(name)
-        return small_scorer
-
-    models = Models(["runs/a/best", "runs/b/best"], small)
-    assert models.names == ["best", "runs/b/best"]
-    models.get()
-    models.get("best")
-    models.get("runs/b/best")
-    assert asked == ["runs/a/best", "runs/b/best"]
-    with pytest.raises(WeightsError, match="offers no model of that name"):
-        models.get("/etc")
-    assert Models(load=small).names == [PACKAGED]
 
 
 def test_examples_are_the_same_each_time(tmp_path: Path) -> None:

@@ -111,32 +111,6 @@ def test_batch_with_download(browser: Any, address: str, files: list[str]) -> No
 
 
 @pytest.mark.slow
-def test_side_by_side(browser: Any, address: str, files: list[str], bare: str) -> None:
-    open_page(browser, address)
-    tab(browser, "Side by side")
-    drop(browser, "#image-A", files[0])
-    prompt = find(browser, "#prompt-of-both textarea")
-    until(browser, lambda _: prompt.get_attribute("value"))
-    find(browser, "#compare").click()
-    until(browser, lambda b: "image B is missing" in texts(b, "#verdict"))
-    drop(browser, "#image-B", files[1])
-    until(browser, lambda b: not texts(b, "#verdict"))
-    find(browser, "#compare").click()
-    until(browser, lambda b: "perception" in texts(b, "#verdict"))
-
-    def four_images(b: Any) -> bool:  # as they are, and maps
-        seen = b.find_elements("css selector", "img[alt^='Image ']")
-        return len([image for image in seen if image.is_displayed()]) == 4
-
-    until(browser, four_images)
-    keep(browser, "app/side-by-side.png")
-    clear(browser, "#image-A")
-    clear(browser, "#image-B")
-    until(browser, lambda _: not prompt.get_attribute("value"))
-    until(browser, lambda b: not texts(b, "#verdict, #scores-A, #scores-B"))
-
-
-@pytest.mark.slow
 def test_examples_work_offline(browser: Any, address: str) -> None:
     open_page(browser, address)
     row = until(browser, lambda b: next(

@@ -31,13 +31,6 @@ def results(browser: Any, address: str, files: list[str], theme: str = "light") 
     until(browser, lambda b: find(b, "#prompt textarea").get_attribute("value"))
     explain(browser)
     yield "one image"
-    tab(browser, "Side by side")
-    drop(browser, "#image-A", files[0])
-    drop(browser, "#image-B", files[1])
-    until(browser, lambda b: len(b.find_elements("css selector", "img[alt^='Image ']")) >= 2)
-    find(browser, "#compare").click()
-    until(browser, lambda b: "perception" in texts(b, "#verdict"))
-    yield "side by side"
     tab(browser, "Many")
     drop(browser, "#many", *files)
     until(browser, lambda b: "bad" in texts(b, "#many"))

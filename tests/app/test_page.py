@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from diffagiqa import Scorer
+
 pytest.importorskip("gradio")
 
 
@@ -43,10 +45,9 @@ def test_what_was_handed_in_goes_with_the_page(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("diffagiqa-*"))
 
 
-def test_an_address_of_another_machine_is_named() -> None:
-    from diffagiqa.app.models import Models
+def test_an_address_of_another_machine_is_named(small_scorer: Scorer) -> None:
     from diffagiqa.app.page import launch
     from diffagiqa.errors import ConfigError
 
     with pytest.raises(ConfigError, match=r"^192\.0\.2\.77:8000 cannot be listened on"):
-        launch(Models(), host="192.0.2.77", port=8000)
+        launch(small_scorer, host="192.0.2.77", port=8000)

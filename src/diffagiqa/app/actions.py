@@ -1,16 +1,14 @@
-"""What the page does with one image or two: files and prompts -> HTML and images."""
+"""What the page does with one image: a file and a prompt -> HTML and images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from diffagiqa.app import markup
-from diffagiqa.app.models import LIMITS
-from diffagiqa.data.images import decode_image, read_image_bytes
+from diffagiqa.data.images import ImageLimits, decode_image, read_image_bytes
 from diffagiqa.data.prompts import find_prompt
 from diffagiqa.data.samples import printable
 from diffagiqa.errors import ImageError
@@ -19,7 +17,7 @@ from diffagiqa.explain import explain as explain_image
 from diffagiqa.explain.figures import contrast, overlay, visible
 from diffagiqa.scorer import Scorer
 
-LETTERS = "AB"
+LIMITS = ImageLimits(max_bytes=50_000_000, max_pixels=50_000_000)
 
 
 @dataclass(frozen=True)
@@ -84,29 +82,3 @@ def score_image(scorer: Scorer, path: str | None, prompt: str, explain: bool) ->
         markup.words_html(found),
         [(overlay(found.image, contrast(w.attention)), w.text) for w in found.words],
     )
-
-
-def compare_images(
-    scorer: Scorer, paths: Sequence[str | None], prompt: str
-) -> tuple[list[Shown], str]:
-    """Two images of one prompt, each with its map, and which is better, HTML.
-
-    Raises:
-        ImageError: a file is missing (which is said) or cannot be read.
-        PromptError: the prompt is too long.
-    """
-    if missing := [letter for letter, path in zip(LETTERS, paths, strict=True) if not path]:
-        many = len(missing) > 1
-        raise ImageError(
-            f"image{'s' * many} {' and '.join(missing)} {'are' if many else 'is'} missing; "
-            f"drop {'them' if many else 'it'} above"
-        )
-    images = [_read(path)[1] for path in paths if path]
-    has_prompt = bool(prompt.strip())
-    first, second = scorer(images, prompt)
-    both = []
-    for image, score in zip(images, (first, second), strict=True):
-        found: Explanation = explain_image(scorer, image, prompt, words=False)
-        heat = overlay(found.image, visible(found.quality_map))
-        both.append(Shown(markup.score_html(scorer.config, score, has_prompt), heat))
-    return both, markup.better_html(scorer.config, first, second, has_prompt)

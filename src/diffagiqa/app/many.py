@@ -17,13 +17,13 @@ from diffagiqa.app.batch import (
     score_files,
 )
 from diffagiqa.app.markup import message_html, progress_html
-from diffagiqa.app.models import Models
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DiffAGIQAError
 from diffagiqa.rows import Row, notice_of
+from diffagiqa.scorer import Scorer
 
 
-def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
+def many(gr: Any, scorer: Scorer, folder: Path) -> None:
     """Lay the tab out."""
     files = gr.File(
         label=f"Image files (up to {MOST}); with them .txt files of their names, or a table, of prompts",
@@ -40,17 +40,16 @@ def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
         label="Table as CSV", interactive=False, visible=False, height=100, elem_id="csv"
     )
 
-    def score_all(paths: list[str] | None, text: str, model: str) -> Iterator[list[Any]]:
+    def score_all(paths: list[str] | None, text: str) -> Iterator[list[Any]]:
         hidden = gr.update(value=None, visible=False)
         total = len(image_files(paths or []))
-        if total:  # the model may have to be loaded first: say at once that something goes on
+        if total:  # say at once that something goes on
             yield [progress_html(0, total), hidden, hidden]
         out = Path(tempfile.mkdtemp(dir=folder)) / "scores.csv"
         rows: list[Row] = []
         try:
-            scorer = models.get(model)
-            for found in score_files(scorer, paths or [], text, out):
-                rows += found
+            for done in score_files(scorer, paths or [], text, out):
+                rows += done
                 yield [progress_html(len(rows), total), hidden, hidden]
         except DiffAGIQAError as error:
             yield [message_html(str(error)), hidden, hidden]
@@ -65,7 +64,7 @@ def many(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
         ]  # fmt: skip
 
     button.click(
-        score_all, [files, prompt, chooser], [status, table, download],
+        score_all, [files, prompt], [status, table, download],
         show_progress_on=status, api_visibility="private",
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the page shows as HTML: scores, words, verdicts, faults. All text of others is escaped."""
+"""What the page shows as HTML: scores, words, faults. All text of others is escaped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ HINTS = {
     "perception": "how good the image looks",
     "alignment": "how well it shows the prompt",
 }
-ABOUT_EQUAL = 0.01  # a smaller difference means nothing
 
 
 def hint_html(text: str) -> str:
@@ -53,20 +52,6 @@ def score_html(config: ModelConfig, score: Score, has_prompt: bool = True) -> st
             "the scores mean little.</p>"
         )
     return f'<div class="scores">{"".join(parts)}{hint_html(notice_of(config))}</div>'
-
-
-def better_html(config: ModelConfig, first: Score, second: Score, has_prompt: bool = True) -> str:
-    """Which of two is better, by every score that the model stands behind."""
-    lines = []
-    for task in config.tasks:
-        if task.name not in config.trusted or (task.is_about_the_prompt and not has_prompt):
-            continue
-        gap = round(second[task.name] - first[task.name], 3)
-        said = f"{'B' if gap > 0 else 'A'} is better by {abs(gap):.3f}"
-        if abs(gap) < ABOUT_EQUAL:
-            said = "about equal"
-        lines.append(f"<li><b>{html.escape(task.name)}</b>: {said}</li>")
-    return f'<ul class="sentence">{"".join(lines)}</ul>{hint_html(notice_of(config))}'
 
 
 def words_html(found: Explanation) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 from diffagiqa.app.actions import open_image, score_image
 from diffagiqa.app.examples import write_examples
 from diffagiqa.app.markup import message_html
-from diffagiqa.app.models import Models
 from diffagiqa.data.samples import IMAGE_SUFFIXES
 from diffagiqa.errors import DiffAGIQAError
+from diffagiqa.scorer import Scorer
 
 
-def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
+def one_image(gr: Any, scorer: Scorer, folder: Path) -> None:
     """Lay the tab out."""
     from_file = gr.State("")  # the prompt that the present image brought with it
     with gr.Row():
@@ -63,9 +63,9 @@ def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
             said = "No prompt in the file: the one above stays. Change it if it is wrong."
         return [gr.update(value=image, visible=True), found or typed, said, found, *nothing]
 
-    def score(path: str | None, text: str, explain: bool, model: str) -> list[Any]:
+    def score(path: str | None, text: str, explain: bool) -> list[Any]:
         try:
-            found = score_image(models.get(model), path, text, explain)
+            found = score_image(scorer, path, text, explain)
         except DiffAGIQAError as error:
             return [message_html(str(error)), *nothing[1:]]
         return [
@@ -77,7 +77,7 @@ def one_image(gr: Any, models: Models, chooser: Any, folder: Path) -> None:
         opened, [file, prompt, from_file], [shown, prompt, note, from_file, *outputs],
         api_visibility="private",
     )  # fmt: skip
-    inputs = [file, prompt, why, chooser]
+    inputs = [file, prompt, why]
     button.click(score, inputs, outputs, api_visibility="private")
     prompt.submit(score, inputs, outputs, api_visibility="private")
     examples = write_examples(folder)

@@ -1,4 +1,4 @@
-"""The page in Gradio: one image, two side by side, many. No font, script or count leaves it."""
+"""The page in Gradio: one image, or many. No font, script or count leaves it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from diffagiqa.app.actions import LIMITS
 from diffagiqa.app.many import many
-from diffagiqa.app.models import LIMITS, PACKAGED, Models
 from diffagiqa.app.one_image import one_image
-from diffagiqa.app.side_by_side import side_by_side
 from diffagiqa.errors import MissingExtraError
 from diffagiqa.jobs.ray_cluster import check_port
-from diffagiqa.pretrained import WHAT_THE_DEFAULT_IS
+from diffagiqa.scorer import Scorer
 
 TITLE = "diffagiqa"
 INTRO = (
@@ -33,8 +32,8 @@ KEPT = (3600, 24 * 3600)
 go when the page is closed."""
 
 
-def build_page(models: Models) -> Any:
-    """The page as ``gradio.Blocks``, not yet served; ``models`` are what can be chosen.
+def build_page(scorer: Scorer, note: str = "") -> Any:
+    """The page as ``gradio.Blocks``, not yet served; ``note`` stands at its end.
 
     Raises:
         MissingExtraError: Gradio is not installed.
@@ -43,21 +42,17 @@ def build_page(models: Models) -> Any:
     folder = _scratch()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=KEPT) as page:
         gr.Markdown(INTRO)
-        chooser = gr.Dropdown(
-            models.names, value=models.names[0], label="Model", visible=len(models.names) > 1
-        )
         with gr.Tab("One image"):
-            one_image(gr, models, chooser, folder)
-        with gr.Tab("Side by side"):
-            side_by_side(gr, models, chooser)
+            one_image(gr, scorer, folder)
         with gr.Tab("Many"):
-            many(gr, models, chooser, folder)
-        packaged = f"{WHAT_THE_DEFAULT_IS} " if PACKAGED in models.names else ""
-        gr.Markdown(packaged + LIMITS_NOTE)
+            many(gr, scorer, folder)
+        gr.Markdown(f"{note} {LIMITS_NOTE}")
     return page
 
 
-def launch(models: Models, *, host: str = "127.0.0.1", port: int = 7860) -> tuple[Any, str]:
+def launch(
+    scorer: Scorer, note: str = "", *, host: str = "127.0.0.1", port: int = 7860
+) -> tuple[Any, str]:
     """Serve the page from a thread of its own; returns it with its address.
 
     Raises:
@@ -65,7 +60,7 @@ def launch(models: Models, *, host: str = "127.0.0.1", port: int = 7860) -> tupl
     """
     gr = _gradio()
     check_port(host, port)
-    page = build_page(models)
+    page = build_page(scorer, note)
     _, address, _ = page.queue(default_concurrency_limit=1).launch(
         server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=True,
         ssr_mode=False, pwa=False, footer_links=[], max_file_size=LIMITS.max_bytes,

@@ -10,12 +10,7 @@ from diffagiqa.cli import model_options as options
 
 
 def app(
-    model: Annotated[
-        list[str] | None,
-        options.model_option(
-            help="Model folder or hub id to offer; may be repeated. Default: the model in the package."
-        ),
-    ] = None,
+    model: options.Model = None,
     backbone: options.Backbone = None,
     device: options.Device = None,
     dtype: options.Dtype = "auto",
@@ -31,10 +26,9 @@ def app(
 
     Examples:
         diffagiqa app
-        diffagiqa app --model runs/mine/best --model you/diffagiqa-sd15 --port 8080
+        diffagiqa app --model runs/mine/best --port 8080
     """
     import signal
-    from functools import partial
     from importlib.util import find_spec
 
     from diffagiqa.errors import MissingExtraError
@@ -45,12 +39,16 @@ def app(
     check_port(host, port)
 
     # Only now what takes seconds.
-    from diffagiqa.app.models import Models, load
+    from diffagiqa.app.actions import LIMITS
     from diffagiqa.app.page import launch
+    from diffagiqa.pretrained import WHAT_THE_DEFAULT_IS
+    from diffagiqa.scorer import Scorer
 
-    models = Models(model or (), partial(load, backbone=backbone, device=device, dtype=dtype))
+    scorer = Scorer.from_pretrained(
+        model, backbone=backbone, device=device, dtype=dtype, limits=LIMITS
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl+C does
-    models.get()  # a model that cannot be loaded is reported before the page opens
-    page, address = launch(models, host=host, port=port)
+    note = "" if model else WHAT_THE_DEFAULT_IS
+    page, address = launch(scorer, note, host=host, port=port)
     typer.echo(f"open {address} (Ctrl+C ends it)")
     page.block_thread()
