@@ -52,13 +52,6 @@ def serve(
     drain: Annotated[
         float, _limit_option(help="Seconds that open requests get when the service is stopped.")
     ] = 30.0,
-    allow_url_host: Annotated[
-        list[str] | None,
-        _limit_option(
-            help="Host that images may be fetched from when clients send a URL; may be repeated. "
-            "Default: none."
-        ),
-    ] = None,
 ) -> None:
     """Serve scores over HTTP: POST /v1/score; the page /docs of the service describes the rest.
 
@@ -87,7 +80,6 @@ def serve(
         batch_size=batch_size,
         batch_wait=batch_wait,
         api_keys=keys_from_environment(),
-        url_hosts=tuple(allow_url_host or ()),
         drain=drain,
     )
     spec = ModelSpec(model, backbone, revision, device, dtype, seed, batch_size, limits)

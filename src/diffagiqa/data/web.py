@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Collection
-from http.client import HTTPException
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 TIMEOUT = 30.0
 """Seconds without an answer, or without a further byte."""
-WEB_FAULTS = (OSError, ValueError, HTTPException)
-"""What a URL or an answer that is wrong raises, at its opening or while it is read."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -49,7 +46,7 @@ def is_allowed(url: str, hosts: Collection[str]) -> bool:
         return False
 
 
-def open_web(url: str, timeout: float = TIMEOUT) -> BinaryIO:
-    """The bytes behind an allowed URL as a stream; raises one of ``WEB_FAULTS``."""
+def open_web(url: str) -> BinaryIO:
+    """The bytes behind an allowed URL as a stream; raises OSError, ValueError or HTTPException."""
     opener = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler())
-    return cast(BinaryIO, opener.open(url, timeout=timeout))
+    return cast(BinaryIO, opener.open(url, timeout=TIMEOUT))

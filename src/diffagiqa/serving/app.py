@@ -20,10 +20,8 @@ from diffagiqa.serving.metrics import Metrics
 from diffagiqa.serving.page import docs_page
 from diffagiqa.serving.requests import (
     BodyLimit,
-    Item,
     Refused,
     check_key,
-    fetch,
     read_items,
 )
 from diffagiqa.serving.settings import ServiceSettings
@@ -68,10 +66,9 @@ _IMAGE = {
     "type": "object",
     "properties": {
         "image": {"type": "string", "format": "byte", "description": "The file in base64."},
-        "url": {"type": "string", "format": "uri"},
         "prompt": _MAYBE_TEXT,
     },
-    "anyOf": [{"required": ["image"]}, {"required": ["url"]}],
+    "required": ["image"],
 }
 SCHEMA = {
     "requestBody": {
@@ -235,21 +232,9 @@ async def _score(
 
 async def _answer(
     request: Request, backend: Backend, settings: ServiceSettings
-) -> list[dict[str, Any]]:
+) -> list[Mapping[str, Any]]:
     items = await read_items(request, settings)
-    return await asyncio.gather(*(_one(item, backend, settings) for item in items))
-
-
-async def _one(item: Item, backend: Backend, settings: ServiceSettings) -> dict[str, Any]:
-    data = item.data
-    if data is None:
-        try:
-            data = await asyncio.to_thread(fetch, item.url or "", settings)
-        except Refused as fault:
-            source = "none" if item.prompt is None else "argument"
-            given = {"prompt": item.prompt, "prompt_source": source, "error": fault.detail}
-            return dict.fromkeys(ANSWER) | given
-    return dict(await backend.score(data, item.prompt))
+    return await asyncio.gather(*(backend.score(item.data, item.prompt) for item in items))
 
 
 async def with_retries(

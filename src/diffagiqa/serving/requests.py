@@ -7,8 +7,7 @@ import binascii
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -17,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffagiqa.data.prompts import MAX_PROMPT_CHARACTERS, clean_prompt
 from diffagiqa.data.samples import printable
-from diffagiqa.data.web import WEB_FAULTS, is_allowed, open_web
 from diffagiqa.data.wording import counted
 from diffagiqa.serving.settings import ServiceSettings
 
@@ -38,12 +36,10 @@ class Refused(Exception):  # noqa: N818  # an answer to the client
         self.detail = detail
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image of a request: its bytes or its address, and its prompt where one was given."""
+class Item(NamedTuple):
+    """One image of a request: its bytes, and its prompt where one was given."""
 
-    data: bytes | None
-    url: str | None
+    data: bytes
     prompt: str | None
 
 
@@ -110,7 +106,7 @@ async def read_items(request: Request, settings: ServiceSettings) -> list[Item]:
     if len(items) > settings.max_images:
         raise Refused(413, f"{len(items)} images were sent, and the limit is {settings.max_images}")
     for item in items:
-        if item.data is not None and len(item.data) > settings.limits.max_bytes:
+        if len(item.data) > settings.limits.max_bytes:
             raise Refused(413, f"an image is over {settings.limits.max_bytes:,} bytes")
     return items
 
@@ -132,7 +128,7 @@ async def _multipart(request: Request, settings: ServiceSettings) -> list[Item]:
         if not all(isinstance(value, str) for value in prompts):
             raise Refused(422, "field 'prompt' is a file; send it as text")
         return [
-            Item(await file.read(), None, _cleaned(prompt))  # type: ignore[union-attr]
+            Item(await file.read(), _cleaned(prompt))  # type: ignore[union-attr]
             for file, prompt in zip(files, _spread(prompts, len(files)), strict=True)
         ]
     finally:
@@ -182,10 +178,8 @@ def _cleaned(prompt: Any) -> str | None:
 def _json_item(entry: Any, shared_prompt: Any = None) -> Item:
     if not isinstance(entry, dict):
         raise Refused(422, "an entry of 'images' is no object; send image (base64) and prompt")
-    image, url, own_prompt = (entry.get(name) for name in ("image", "url", "prompt"))
-    prompt = _cleaned(shared_prompt if own_prompt is None else own_prompt)
-    if isinstance(url, str) and image is None:
-        return Item(None, url, prompt)
+    image, prompt = entry.get("image"), entry.get("prompt")
+    prompt = _cleaned(shared_prompt if prompt is None else prompt)
     if not isinstance(image, str):
         raise Refused(422, "an entry has no 'image'; send the file's bytes in base64")
     image = image.lstrip()
@@ -193,22 +187,6 @@ def _json_item(entry: Any, shared_prompt: Any = None) -> Item:
         image = image.partition(",")[2]
     try:
         lines = image.encode("ascii").translate(None, WHITESPACE)
-        return Item(base64.b64decode(lines, validate=True), None, prompt)
+        return Item(base64.b64decode(lines, validate=True), prompt)
     except (binascii.Error, ValueError):
         raise Refused(422, "an 'image' is not base64") from None
-
-
-def fetch(url: str, settings: ServiceSettings) -> bytes:
-    """The bytes behind a URL of an allowed host: https, no redirects, no more than one image."""
-    if not settings.url_hosts:
-        raise Refused(422, "this service fetches no URLs; send the image itself")
-    if not is_allowed(url, settings.url_hosts):
-        raise Refused(422, "this URL is not https:// on an allowed host; send the image itself")
-    try:
-        with open_web(url, timeout=10) as answer:
-            data = answer.read(settings.limits.max_bytes + 1)
-    except WEB_FAULTS as fault:
-        raise Refused(422, f"the URL cannot be fetched ({printable(str(fault)[:100])})") from None
-    if len(data) > settings.limits.max_bytes:
-        raise Refused(413, f"the image at the URL is over {settings.limits.max_bytes:,} bytes")
-    return data

@@ -24,7 +24,6 @@ class ServiceSettings:
         batch_size, batch_wait: images per forward pass, and seconds to wait for it to fill.
         retries: how often an image goes to another replica after one died with it.
         api_keys: keys of which a client must show one; empty asks for none.
-        url_hosts: hosts that images may be fetched from by URL; empty fetches nothing.
         drain: seconds that open requests get to end after a request to stop.
     """
 
@@ -37,7 +36,6 @@ class ServiceSettings:
     batch_wait: float = 0.02
     retries: int = 3
     api_keys: tuple[str, ...] = ()
-    url_hosts: tuple[str, ...] = ()
     drain: float = 30.0
 
     def __post_init__(self) -> None:
