@@ -24,7 +24,7 @@ from diffagiqa.integrations import create_metric as metric
 from diffagiqa.report.compare import compare
 from diffagiqa.report.page import write_report
 from diffagiqa.report.rank import rank
-from diffagiqa.report.runs import add_columns, read_run
+from diffagiqa.report.runs import read_run
 
 PICTURE = unlike_pictures(1, 64)[0]
 BATCH = torch.full((2, 3, 64, 64), 0.5)
@@ -277,7 +277,6 @@ def test_figures(use: Callable[[Any], object], expected: str) -> None:
     [
         (lambda run, file: read_run(ODD), "path is None; expected a path"),
         (lambda run, file: read_run(run.rows), "path is of type DataFrame; expected a path"),
-        (lambda run, file: add_columns(file, file), "run is of type PosixPath; expected a Run"),
         (lambda run, file: rank(str(file)), ".csv'; expected a Run, as read_run reads it"),
         (lambda run, file: rank(run, top=0), "top is 0; expected a whole number of 1 or more"),
         (lambda run, file: compare(run), "runs is of type Run; expected a list of runs"),

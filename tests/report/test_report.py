@@ -23,7 +23,7 @@ from diffagiqa.evaluation.correlations import bootstrap_interval
 from diffagiqa.report import compare, rank, read_run, write_report
 from diffagiqa.report.compare import MIN_GROUPS, Comparison
 from diffagiqa.report.page import render_report
-from diffagiqa.report.runs import add_columns, group_column, split_run
+from diffagiqa.report.runs import group_column, split_run
 
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} $\\frac{1}{2}$ \u202e"
@@ -311,65 +311,12 @@ def test_rank_copies_a_picture_whose_name_looks_like_a_formula(
     assert [file.name for file in Path("best").iterdir()] == ["00000_-a.jpg"]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet"])
-def test_columns_of_the_table_that_was_scored(suffix: str, tmp_path: Path) -> None:
-    """Scores hold no generators: they come from the table, by image, in any format."""
-    run = read_run(table(tmp_path / "a.csv", count=4))
-    other = pd.DataFrame({"File": ["gen1/1.png", "gen0/0.png"], "model": ["one", "zero"]})
-    path = tmp_path / f"images{suffix}"
-    if suffix == ".parquet":
-        other.to_parquet(path)
-    elif suffix in (".json", ".jsonl"):
-        other.to_json(path, orient="records", lines=suffix == ".jsonl")
-    else:
-        other.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
-    found = add_columns(run, path)
-    assert list(found.rows["image"]) == list(run.rows["image"])
-    assert list(group_column(found, None)) == ["zero", "one", "", ""]
-    assert [len(part.rows) for part in split_run(found, "generator")] == [1, 1, 2]
-
-
-def test_pictures_are_matched_by_the_last_parts_of_their_names(tmp_path: Path) -> None:
-    """As --prompts does: the images of one prompt keep the generators of their own rows."""
-    run = read_run(table(tmp_path / "a.csv", count=4))
-    other = tmp_path / "b.csv"
-    other.write_text(
-        "image,prompt,generator\n0.png,prompt 0,zero\n1.png,prompt 0,one\nin/gen2/2.png,prompt 1,two\n"
-    )
-    found = add_columns(run, other)
-    assert list(group_column(found, None)) == ["zero", "one", "two", ""]
-    other.write_text("image,generator\na/0.png,zero\nb/0.png,one\n")
-    with pytest.raises(TableError, match=r"gives the image 'gen0/0\.png' more than one generator"):
-        add_columns(run, other)
-
-
-def test_a_prompt_of_several_generators_names_none(tmp_path: Path) -> None:
-    run = read_run(table(tmp_path / "a.csv", count=4))
-    other = tmp_path / "b.csv"
-    other.write_text(
-        "image,prompt,kind2,generator\nx.png,prompt 0,animal,zero\ny.png,prompt 0,animal,one\n"
-    )
-    with pytest.raises(
-        TableError, match=r"b\.csv gives the prompt 'prompt 0' more than one generator; name every"
-    ):
-        add_columns(run, other)
-    found = add_columns(run, other, wanted="kind2")
-    assert list(group_column(found, "kind2")) == ["animal", "animal", "", ""]
-    assert "generator" not in found.rows
-    (tmp_path / "c.csv").write_text('prompt,generator\nprompt 0,"zero\n')
-    with pytest.raises(TableError, match=r"c\.csv row 1: line 2 cannot be read"):
-        add_columns(run, tmp_path / "c.csv")
-
-
-def test_columns_that_belong_to_nothing(tmp_path: Path) -> None:
-    run = read_run(table(tmp_path / "a.csv", count=4))
-    (tmp_path / "b.csv").write_text("image,generator\nother.png,x\n")
-    with pytest.raises(TableError, match="names no image or prompt of a"):
-        add_columns(run, tmp_path / "b.csv")
-    with pytest.raises(TableError, match="has suffix"):
-        add_columns(run, tmp_path / "b.txt")
-    with pytest.raises(TableError, match=r"absent\.csv does not exist"):
-        add_columns(run, tmp_path / "absent.csv")
+def test_a_run_is_split_by_a_column(tmp_path: Path) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", count=4)).assign(generator=["zero", "one", "", ""])
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    run = read_run(tmp_path / "a.csv")
+    assert list(group_column(run, None)) == ["zero", "one", "", ""]
+    assert [len(part.rows) for part in split_run(run, "generator")] == [1, 1, 2]
 
 
 def test_pictures_lie_beside_the_table_of_scores(

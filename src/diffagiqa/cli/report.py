@@ -20,17 +20,11 @@ def report(
             help="Column to group images by, or folder. Default: the column generator, else folder."
         ),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table of the images with columns that the scores lack, such as the generator."
-        ),
-    ] = None,
     root: Annotated[
         Path | None,
         typer.Option(
             help="Folder of the images; nothing outside of it is shown. Default: where SCORES says that "
-            "they lie, the current folder, those of SCORES and --table."
+            "they lie, the current folder, that of SCORES."
         ),
     ] = None,
     each: Annotated[int, typer.Option(min=1, max=200, help="Images in each gallery.")] = 12,
@@ -46,16 +40,10 @@ def report(
     Examples:
         diffagiqa report scores.parquet
         diffagiqa report scores.csv --by folder --title "Monday" --out monday.html
-        diffagiqa report scores.csv --table renders.csv --by sampler
     """
     from diffagiqa.report.page import write_report
-    from diffagiqa.report.runs import add_columns, read_run
+    from diffagiqa.report.runs import read_run
 
-    run = read_run(scores)
-    beside = []
-    if table is not None:
-        run = add_columns(run, table, wanted=by)
-        beside.append(table.parent)
-    path = write_report(run, out, by=by, root=root, beside=beside, each=each, title=title)
+    path = write_report(read_run(scores), out, by=by, root=root, each=each, title=title)
     if not quiet:
         typer.echo(f"{path}, {path.stat().st_size / 1e6:.1f} MB")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,10 @@ class ImageFinder:
         root: folder that ``image`` is relative to, and nothing outside of it is found; None: see below.
         scores: without ``root``, the folder of the table, which ``file`` is relative to, and where
             ``image`` is looked for after the current folder.
-        beside: without ``root``, further folders to look for ``image`` in.
     """
 
     root: Path | None = None
     scores: Path | None = None
-    beside: Sequence[Path] = ()
 
     def find(self, image: str, file: object = None) -> Path | None:
         """The image's file, or None where it is not there or may not be shown.
@@ -39,8 +37,8 @@ class ImageFinder:
             return
         if self.root is None:
             yield Path(image)
-        folders = [folder for folder in (self.scores, *self.beside) if folder is not None]
-        for folder in folders if self.root is None else [self.root]:
+        folder = self.scores if self.root is None else self.root
+        if folder is not None:
             path = (folder / image).resolve()
             if path.is_relative_to(folder.resolve()):
                 yield path

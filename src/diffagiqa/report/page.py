@@ -83,7 +83,7 @@ def write_report(run: Run, out: str | Path, **options: Any) -> Path:
 
 
 def render_report(
-    run: Run, *, by: str | None = None, root: str | Path | None = None, beside: Sequence[Path] = (),
+    run: Run, *, by: str | None = None, root: str | Path | None = None,
     each: int = 12, title: str | None = None,
 ) -> str:  # fmt: skip
     """A page that works offline: statistics, charts, galleries, errors.
@@ -93,8 +93,7 @@ def render_report(
         by: column of groups, such as generators, or "folder"; default: "generator" if there is one,
             else the folder.
         root: folder that image paths are relative to; images outside it are not shown. Default: the
-            column ``file``, the current folder, that of the scores, those of ``beside``.
-        beside: without ``root``, further folders to look for images in.
+            column ``file``, the current folder, that of the scores.
         each: images per gallery, 0 or more.
         title: heading; default: the run's name.
     """
@@ -121,7 +120,7 @@ def render_report(
     several = groups.nunique() > 1
     shown = tuple(task for task in run.tasks if scored[task].notna().any())
     trusted = tuple(task for task in shown if task not in run.doubtful)
-    finder = ImageFinder(None if root is None else Path(root), run.folder, beside)
+    finder = ImageFinder(None if root is None else Path(root), run.folder)
     galleries = _galleries(run, scored, finder, each)
     _warn_of_absent([card for gallery in galleries for card in gallery.cards])
     return environment.get_template(TEMPLATE).render(
