@@ -221,7 +221,7 @@ def test_shard(tmp_path):
             ("a/001.seen.JPG", b"P1"),
             ("b/001.webp", b"P2"),
             ("b/001.png", b"P3"),
-            ("b/001.cls", b"7"),
+            ("b/001.txt", b"7"),
             ("readme.md", b"#"),
         ),
     )
@@ -229,7 +229,7 @@ def test_shard(tmp_path):
         ("000.png", b"P0", {"txt": b"a cat"}, None),
         ("a/001.seen.JPG", b"P1", {"json": b"{}"}, None),
         ("b/001.webp", b"P2", {}, None),
-        ("b/001.png", b"P3", {"cls": b"7"}, None),
+        ("b/001.png", b"P3", {"txt": b"7"}, None),
     ]
 
 

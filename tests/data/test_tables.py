@@ -101,7 +101,6 @@ def test_tables(tmp_path, kind):
         (None, "none"),
         ("une fée 猫", "table"),
     ]
-    assert [float(s.extra["MOS"]) for s in found] == [3.5, 2.0, 1.0]
     assert [s.error for s in found] == [None] * 3
 
 
@@ -109,7 +108,6 @@ def test_columns_by_name(tmp_path):
     text = "id,Picture,Words,Model\n1,a.png,a cat,SD 1.5\n"
     (found,) = one(text, tmp_path, image_column="picture", prompt_column="Words")
     assert (found.image, found.prompt, found.generator) == ("a.png", "a cat", "SD 1.5")
-    assert found.extra == {"id": "1"}
     (found,) = one(" FILE_NAME ,Caption\na.png,a cat\n", tmp_path)
     assert (found.image, found.prompt) == ("a.png", "a cat")
 
@@ -121,18 +119,13 @@ def test_of_columns_that_differ_in_case_the_named_one_counts_else_the_first(tmp_
         assert one(text, tmp_path, prompt_column=column)[0].prompt == prompt
 
 
-def test_lists_and_objects_are_no_columns_of_a_sample(tmp_path):
-    text = '{"image": "a.png", "n": 1, "tags": ["x"], "size": {"w": 1}, "none": null}\n'
-    assert one(text, tmp_path, "t.jsonl")[0].extra == {"n": 1}
-
-
 def test_a_text_beside_a_picture_in_a_shard_goes_before_its_record(tmp_path):
     record = b'{"prompt": "a cat", "n": 1}'
     (tmp_path / "s.tar").write_bytes(
         shard_of(("0.png", b"P"), ("0.json", record), ("0.txt", b"a dog"))
     )
     (found,) = read_samples([str(tmp_path / "s.tar")])
-    assert (found.prompt, found.prompt_source, found.extra) == ("a dog", "sidecar", {"n": 1})
+    assert (found.prompt, found.prompt_source) == ("a dog", "sidecar")
 
 
 def test_duplicate_rows_are_all_kept(tmp_path):
@@ -143,12 +136,7 @@ def test_duplicate_rows_are_all_kept(tmp_path):
 def test_parquet_with_pictures_inside(tmp_path):
     rows = [{"image": {"bytes": b"P", "path": "a.png"}, "text": "a cat", "n": 1}]
     (found,) = read_samples([write_table(tmp_path / "t.parquet", rows)])
-    assert (found.image, found.source, found.prompt, found.extra) == (
-        "a.png",
-        b"P",
-        "a cat",
-        {"n": 1},
-    )
+    assert (found.image, found.source, found.prompt) == ("a.png", b"P", "a cat")
     (found,) = read_samples([write_table(tmp_path / "u.parquet", [{"image": b"Q"}])])
     assert (found.image, found.source) == (f"{tmp_path}/u.parquet:1", b"Q")
 
@@ -345,7 +333,6 @@ def test_bad_texts_of_shards(tmp_path):
         ("b.txt", "赤い猫".encode("shift_jis")),
         ("c.png", b"R"),
         ("c.json", b'{"caption": "a cat", "model": "SD", "n": 1}'),
-        ("c.cls", b"7"),
     )
     bad, worse, good = one(shard, tmp_path, "s.tar")
     assert "the .json of" in bad.error
@@ -353,7 +340,6 @@ def test_bad_texts_of_shards(tmp_path):
     assert "a.png is not" not in worse.error
     assert worse.error.endswith("b.png is in no encoding that can be told; save it as UTF-8.")
     assert (good.prompt, good.prompt_source, good.generator) == ("a cat", "table", "SD")
-    assert good.extra == {"n": 1, "cls": "7"}
 
 
 def test_web_addresses_are_reported_in_their_row():

@@ -50,7 +50,6 @@ class Sample:
         row: position in the run, from 0.
         labels: opinion scores by task name, in the database's own scale.
         generator: name of the model that made the image, where known.
-        extra: the other columns of the row.
         location: where the bytes are, if not at ``image`` (a path relative to a table's folder).
         data: the file's bytes, for members of shards and tables that hold the images.
         error: why this row cannot be scored; such a row is reported, never raised.
@@ -65,7 +64,6 @@ class Sample:
     row: int
     labels: Mapping[str, float] = field(default_factory=dict)
     generator: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
     location: str | None = None
     data: bytes | None = field(default=None, repr=False)
     error: str | None = None
@@ -236,7 +234,7 @@ def reason_of(fault: Exception) -> str:
 class ShardEntry:
     """One image of a tar shard, or one fault: the member's name, its bytes, the texts beside it.
 
-    ``texts`` maps "txt", "json" and "cls" to the bytes of the members with the image's key.
+    ``texts`` maps "txt" and "json" to the bytes of the members with the image's key.
     """
 
     name: str
@@ -300,7 +298,7 @@ def read_shard(
         yield ShardEntry("", error=f"{reason}; what follows was not read, copy the shard again.")
 
 
-_TEXTS = ("txt", "json", "cls")
+_TEXTS = ("txt", "json")
 
 
 def _complete(entry: ShardEntry) -> ShardEntry:

@@ -18,7 +18,7 @@ from diffagiqa.data.folders import find_files
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits
 from diffagiqa.data.lines import MAX_LINE, LongLineError, is_utf8, next_line, open_text
 from diffagiqa.data.names import NameIndex, in_other_letters, locate
-from diffagiqa.data.prompts import clean_prompt, plain_prompt, sidecar_prompt
+from diffagiqa.data.prompts import clean_prompt, sidecar_prompt
 from diffagiqa.data.records import Record, TableReader, json_record
 from diffagiqa.data.samples import (
     TABLE_SUFFIXES,
@@ -176,9 +176,7 @@ def _shard_samples(shard: str, columns: Columns, limits: ImageLimits) -> Iterato
         sample = replace(_bare(image, entry.error), data=entry.data)
         try:
             record = json_record(entry.texts.get("json", b"{}"), f"the .json of {printable(image)}")
-            if "cls" in entry.texts:
-                record["cls"] = plain_prompt(entry.texts["cls"], f"the .cls of {printable(image)}")
-            sample = _described(sample, record, (None, *columns.of(record)[1:]))
+            sample = _described(sample, record, *columns.of(record)[1:])
             if "txt" in entry.texts:
                 found = sidecar_prompt(entry.texts["txt"], f"the .txt of {printable(image)}")
                 sample = replace(sample, prompt=found.text, prompt_source=found.source)
@@ -202,8 +200,8 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
         if not checked:
             columns.check(record, reader.shown)
             checked = True
-        of_row = columns.of(record)
-        name, data = _cell(record, of_row[0]), None
+        image, *others = columns.of(record)
+        name, data = _cell(record, image), None
         if isinstance(name, dict) and name.keys() == {"bytes", "path"}:  # as datasets keep images
             name, data = name["path"], name["bytes"]
         elif isinstance(name, bytes):
@@ -211,7 +209,7 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
         sample = _bare(f"{table}:{number}")
         try:
             name = cell_text(name, "image")
-            sample = _described(replace(sample, image=name or sample.image), record, of_row)
+            sample = _described(replace(sample, image=name or sample.image), record, *others)
             if isinstance(data, bytes):
                 sample = replace(sample, data=data)
             elif not name.strip() or min(name) < " ":
@@ -224,20 +222,16 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
         yield sample, record
 
 
-def _described(sample: Sample, record: Record, columns: tuple[str | None, ...]) -> Sample:
-    """The sample with its prompt, its generator and the other simple columns of its record."""
-    _, prompt_column, generator_column = columns
+def _described(
+    sample: Sample, record: Record, prompt_column: str | None, generator_column: str | None
+) -> Sample:
+    """The sample with the prompt and the generator of its record."""
     text = cell_text(_cell(record, prompt_column), "prompt")
     if text.strip():
         sample = replace(sample, prompt=clean_prompt(text), prompt_source="table")
     generator = _cell(record, generator_column)
     generator = "" if isinstance(generator, (list, dict, bytes)) else cell_text(generator).strip()
-    extra = {
-        name: value
-        for name, value in record.items()
-        if name not in columns and isinstance(value, (str, int, float, bool))
-    }
-    return replace(sample, generator=generator or None, extra=extra)
+    return replace(sample, generator=generator or None)
 
 
 def _cell(record: Record, column: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from diffagiqa.data.databases.listing import (
     read_rated,
 )
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import DatabaseError, quoted
+from diffagiqa.errors import DatabaseError
 
 # AIGCIQA2023: images 0.png .. 2399.png lie in this order of generators, 100 prompts, 4 images.
 GENERATORS_2023 = ("Controlnet", "DALLE", "Glide", "Lafite", "stable-diffusion", "Unidiffuser")
@@ -31,14 +32,12 @@ def read_aigciqa2023(folder: Folder) -> Listing:
     """``DATA/MOS/mosz{1,2,3}.mat`` (MOSz: quality, authenticity, correspondence) and the prompts' xlsx.
 
     ``DATA/STD/SD{1,2,3}.mat`` (SD) are read where they are there. Row i of a matrix, from 0, is image
-    ``Image/allimg/<i>.png``, or ``Image/<generator>/<prompt>-<1..4>.png``. Which generator and prompt
-    that is stands in ``pic-index.xlsx`` (no header: generator, name); without it, the order is that of
-    ``GENERATORS_2023``, which is the same. ``AIGCIQA2023_Prompts.xlsx`` has no header and 100 rows:
-    challenge, category, prompt.
+    ``Image/allimg/<i>.png``, or ``Image/<generator>/<prompt>-<1..4>.png``, in the order of
+    ``GENERATORS_2023`` and of the prompts, as ``pic-index.xlsx`` says, too, which is not read.
+    ``AIGCIQA2023_Prompts.xlsx`` has no header and 100 rows: challenge, category, prompt.
     """
     import pandas as pd
 
-    count = len(GENERATORS_2023) * PROMPTS_2023 * IMAGES_PER_PROMPT
     files = {task: folder.file(f"mosz{number}.mat") for task, number in MATRICES}
     missing = [f"mosz{number}.mat" for task, number in MATRICES if files[task] is None]
     sheet = folder.file("AIGCIQA2023_Prompts.xlsx", "prompts.xlsx", "AIGCIQA2023_Prompts.csv")
@@ -50,22 +49,22 @@ def read_aigciqa2023(folder: Folder) -> Listing:
         )
     assert sheet is not None
     prompts = _prompts_2023(sheet)
-    images = _images_2023(folder.file("pic-index.xlsx"), count)
+    order = list(product(GENERATORS_2023, range(PROMPTS_2023), range(1, IMAGES_PER_PROMPT + 1)))
     table = pd.DataFrame(
         {
-            "image": [f"{i}.png" for i in range(count)],
-            "prompt": [prompts[number] for _, number, _ in images],
-            "generator": [generator for generator, _, _ in images],
-            "elsewhere": [f"{generator}/{name}" for generator, _, name in images],
+            "image": [f"{i}.png" for i in range(len(order))],
+            "prompt": [prompts[number] for _, number, _ in order],
+            "generator": [generator for generator, _, _ in order],
+            "elsewhere": [f"{generator}/{number:03d}-{k}.png" for generator, number, k in order],
         }
     )
     for task, number in MATRICES:
         file = files[task]
         assert file is not None
-        table[task] = _matrix(file, "MOSz", count)
+        table[task] = _matrix(file, "MOSz", len(order))
         spread = folder.file(f"SD{number}.mat")
         if spread is not None:
-            table[f"{task}_std"] = _matrix(spread, "SD", count)
+            table[f"{task}_std"] = _matrix(spread, "SD", len(order))
     return Listing(table)
 
 
@@ -80,28 +79,6 @@ def _prompts_2023(sheet: Path) -> list[str]:
         )
     last = max(i for row in rows for i, cell in enumerate(row) if cell)  # columns may be empty
     return [row[last] for row in rows]
-
-
-def _images_2023(index: Path | None, count: int) -> list[tuple[str, int, str]]:
-    """Generator, number of the prompt and file name of every image, from the index if there is one."""
-    if index is None:
-        numbered = ((g, n, k) for g in GENERATORS_2023 for n in range(PROMPTS_2023)
-                    for k in range(1, IMAGES_PER_PROMPT + 1))  # fmt: skip
-        return [(generator, number, f"{number:03d}-{k}.png") for generator, number, k in numbered]
-    rows = read_cells(index)
-    if len(rows[0]) < 2 or len(rows) != count:
-        raise DatabaseError(
-            f"{index} has {counted(len(rows), 'row')} and {counted(len(rows[0]), 'column')}; "
-            f"expected {count} rows of generator and name, without a header"
-        )
-    return [(generator, _number(name, index), name) for generator, name, *_ in rows]
-
-
-def _number(name: str, index: Path) -> int:
-    number = name.partition("-")[0]
-    if not number.isdigit() or int(number) >= PROMPTS_2023:
-        raise DatabaseError(f"{index} names {quoted(name)}; expected names such as 042-3.png")
-    return int(number)
 
 
 def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
