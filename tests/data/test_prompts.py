@@ -13,7 +13,6 @@ from diffagiqa.data.prompts import (
     clean_prompt,
     find_prompt,
     is_foreign,
-    plain_prompt,
     sidecar_prompt,
 )
 from diffagiqa.errors import PromptError
@@ -125,8 +124,8 @@ def test_text_files_of_formats_and_encodings(text, prompt, source, encoding):
     assert sidecar_prompt(text.encode(encoding), "x") == (prompt, source)
 
 
-def test_a_text_that_is_asked_for_is_taken_as_it_is():
-    assert plain_prompt(b"caf\xe9 --ar 3:2\n", "x") == "café --ar 3:2"
+def test_a_text_file_in_latin_letters():
+    assert sidecar_prompt(b"caf\xe9\n", "x").text == "café"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from diffagiqa.data.prompts.cleaning import (
 from diffagiqa.data.prompts.find import (
     Prompt,
     find_prompt,
-    plain_prompt,
     prompt_from_image_bytes,
     read_sidecar,
     sidecar_prompt,
@@ -29,7 +28,6 @@ __all__ = [
     "find_prompt",
     "is_foreign",
     "one_each",
-    "plain_prompt",
     "prompt_from_image_bytes",
     "read_sidecar",
     "recognise",

@@ -98,25 +98,11 @@ def sidecar_prompt(data: bytes, shown: str) -> Prompt:
     Raises:
         PromptError: it is too long or in no encoding that can be told.
     """
-    text = _told(data, shown)
-    stated = recognise(text)
-    return _prompt("sidecar", stated) if stated else Prompt(clean_prompt(text), "sidecar")
-
-
-def plain_prompt(data: bytes, shown: str) -> str:
-    """A text of any encoding, cleaned, whatever it looks like.
-
-    Raises:
-        PromptError: as ``sidecar_prompt``.
-    """
-    return clean_prompt(_told(data, shown))
-
-
-def _told(data: bytes, shown: str) -> str:
     text = decode_text(data)
     if text is None:
         raise PromptError(f"{shown} is in no encoding that can be told; save it as UTF-8.")
-    return text
+    stated = recognise(text)
+    return _prompt("sidecar", stated) if stated else Prompt(clean_prompt(text), "sidecar")
 
 
 def prompt_from_image_bytes(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> Prompt:
