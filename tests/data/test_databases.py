@@ -72,12 +72,11 @@ def agiqa_1k(root: Path, as_workbook: bool = False) -> pd.DataFrame:
 
 
 def aigciqa2023(root: Path, images: tuple[int, ...] = (0, 1, 401, 2399)) -> None:
-    for folder in ("DATA/MOS", "DATA/STD", "Image/allimg"):
+    for folder in ("DATA/MOS", "Image/allimg"):
         (root / folder).mkdir(parents=True)
     for number in (1, 2, 3):
         scores = np.linspace(30, 70, 2400)[:, None] + number
         savemat(root / f"DATA/MOS/mosz{number}.mat", {"MOSz": scores})
-        savemat(root / f"DATA/STD/SD{number}.mat", {"SD": np.full((2400, 1), 10.0 + number)})
     prompts = [["Basic", "Animals", f"a corgi {i}"] for i in range(100)]
     pd.DataFrame(prompts).to_excel(root / "AIGCIQA2023_Prompts.xlsx", index=False, header=False)
     for i in images:
@@ -126,8 +125,7 @@ def test_agiqa_3k(tmp_path: Path) -> None:
     assert set(table["generator"]) == {"AttnGAN_normal", "sd1.5_lowcorr", "midjourney_normal"}
     assert table["group"].nunique() == 4
     row = table[table["image"] == "sd1.5_lowcorr_003.jpg"].iloc[0]
-    assert (row["perception"], row["alignment"], row["alignment_std"]) == (3.5, 1.75, 0.4)
-    assert row["style"] == "anime style"
+    assert (row["perception"], row["alignment"]) == (3.5, 1.75)
     assert any("12 of 2982 rows, 4 of 300 prompts" in note for note in database.notes)
 
 
@@ -155,7 +153,6 @@ def test_agiqa_1k(tmp_path: Path, as_workbook: bool) -> None:
     assert database.tasks == ("perception",)
     assert database.table["perception"].tolist() == pytest.approx(listed["MOS"].tolist())
     assert set(database.table["generator"]) == {"deepai", "dreamStudio"}
-    assert set(database.table["subject"]) == {"bird", "cat"}
     assert database.table["group"].nunique() == 8
     if as_workbook:
         assert "part" not in database.table
@@ -190,7 +187,6 @@ def test_aigciqa2023(tmp_path: Path) -> None:
     assert table.loc["2399.png", "prompt"] == "a corgi 99"
     assert table.loc["0.png", "perception"] == pytest.approx(31)
     assert table.loc["2399.png", "alignment"] == pytest.approx(73)
-    assert table.loc["0.png", "authenticity_std"] == pytest.approx(12)
     assert any("2,396 of 2,400 rows are left out" in note for note in database.notes)
 
 
@@ -229,7 +225,6 @@ def test_pku_aigiqa_4k(tmp_path: Path) -> None:
     database = verified(read_database("pku-aigiqa-4k", tmp_path))
     table = database.table
     assert table["generator"].tolist() == ["MJ_i2i", "SD", "DALLE"]
-    assert table["scenario"].tolist() == ["i2i", "t2i", "t2i"]
     assert table.loc[0, ["perception", "authenticity", "alignment"]].tolist() == [2.5, 2.0, 3.0]
     assert table["group"].nunique() == 1
     assert "part" not in database.table  # only a whole copy has the authors' split

@@ -17,7 +17,6 @@ class TableColumns:
             table has no prompts.
         generator: column of the model that made the image, if there is one.
         split: column that says train, validation (or val) or test; becomes the official split.
-        std: {task: column of the raters' standard deviation}, where known.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -26,4 +25,3 @@ class TableColumns:
     prompt: str | None = "prompt"
     generator: str | None = None
     split: str | None = None
-    std: Mapping[str, str] = field(default_factory=dict)

@@ -2,10 +2,10 @@
 
 The unit that is drawn is a *group*, which is never on two sides: the prompt (``by="prompt"``, the honest
 one: with 300 prompts over 10 generator settings, a random image almost always has siblings in the
-training part), the image (``by="image"``, what many papers report), or any other column, such as
-``subject`` or ``generator``. ``leave_out_split`` holds out generators and prompts at once, which says how
-a model does on a new generator. Byte-identical files with different prompts are different groups; leave
-them out first (``Database.without_duplicates``).
+training part), the image (``by="image"``, what many papers report), or any other column.
+``leave_out_split`` holds out generators and prompts at once, which says how a model does on a new
+generator. Byte-identical files with different prompts are different groups; leave them out first
+(``Database.without_duplicates``).
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def group_keys(table: pd.DataFrame, by: str) -> list[str]:
         keys = map(str, table["group"]) if own else map(prompt_key, map(str, table["prompt"]))
         return [key or f"\0{image}" for key, image in zip(keys, table["image"], strict=True)]
     if by not in table or table[by].isna().all():
-        known = [name for name in ("image", "prompt", "subject", "generator") if name in table]
+        known = [name for name in ("image", "prompt", "generator") if name in table]
         raise DatabaseError(
             f"this table has no column {quoted(by)} to split by; expected one of {', '.join(known)}"
         )

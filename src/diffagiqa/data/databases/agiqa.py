@@ -20,7 +20,6 @@ def read_agiqa_1k(folder: Folder) -> Listing:
     ``<deepai|dreamStudio>_<object>_<action>_<place>_<style>.jpg``. Where the two CSV files are there,
     they are the table and the official split ("test" is their val part; 119 of its 198 prompts are in
     the train part too). The list repeats one image name; such rows are marked as duplicates.
-    ``subject`` is the first words of the prompt, before the comma: twelve figures.
     """
     import pandas as pd
 
@@ -35,27 +34,23 @@ def read_agiqa_1k(folder: Folder) -> Listing:
     else:
         table = read_rated(folder.need(WORKBOOK), wanted, [PERCEPTION])
     table["generator"] = table["image"].astype(str).str.split("_").str[0]
-    table["subject"] = table["prompt"].astype(str).str.split(",").str[0].str.strip()
     return Listing(table)
 
 
 def read_agiqa_3k(folder: Folder) -> Listing:
-    """``data.csv``: name, prompt, adj1, adj2, style, mos_quality, std_quality, mos_align, std_align.
+    """``data.csv``: name, prompt, mos_quality, mos_align (0..5), and more that is not read.
 
-    Scores are 0..5 with the raters' standard deviation; files are ``<model>_<setting>_<number>.jpg``.
-    The number (000..299) is the prompt's: every prompt has one number and every number one prompt, and
-    no two prompts share their words before the adjectives and the style (so in 240 of the 300). So the
-    group is the prompt, and there is no coarser subject to split by. The generator is the model with
-    its setting (``sd1.5_lowcorr``): ten of them.
+    Files are ``<model>_<setting>_<number>.jpg``; the number (000..299) is the prompt's: every prompt has
+    one number and every number one prompt. The generator is the model with its setting
+    (``sd1.5_lowcorr``): ten of them.
     """
-    scores = {
+    wanted = {
+        "image": "name",
+        "prompt": "prompt",
         PERCEPTION: "mos_quality",
-        f"{PERCEPTION}_std": "std_quality",
         ALIGNMENT: "mos_align",
-        f"{ALIGNMENT}_std": "std_align",
     }
-    wanted = {"image": "name", "prompt": "prompt", "adj1": "adj1", "adj2": "adj2", "style": "style"}
-    table = read_rated(folder.need("data.csv"), wanted | scores, list(scores))
+    table = read_rated(folder.need("data.csv"), wanted, [PERCEPTION, ALIGNMENT])
     table["generator"] = [without_number(str(name)) for name in table["image"]]
     return Listing(table)
 

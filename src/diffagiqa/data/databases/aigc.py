@@ -31,7 +31,7 @@ SPLIT_20K = {"train": "info_train.csv", "validation": "info_val.csv", "test": "i
 def read_aigciqa2023(folder: Folder) -> Listing:
     """``DATA/MOS/mosz{1,2,3}.mat`` (MOSz: quality, authenticity, correspondence) and the prompts' xlsx.
 
-    ``DATA/STD/SD{1,2,3}.mat`` (SD) are read where they are there. Row i of a matrix, from 0, is image
+    Row i of a matrix, from 0, is image
     ``Image/allimg/<i>.png``, or ``Image/<generator>/<prompt>-<1..4>.png``, in the order of
     ``GENERATORS_2023`` and of the prompts, as ``pic-index.xlsx`` says, too, which is not read.
     ``AIGCIQA2023_Prompts.xlsx`` has no header and 100 rows: challenge, category, prompt.
@@ -58,13 +58,9 @@ def read_aigciqa2023(folder: Folder) -> Listing:
             "elsewhere": [f"{generator}/{number:03d}-{k}.png" for generator, number, k in order],
         }
     )
-    for task, number in MATRICES:
-        file = files[task]
+    for task, file in files.items():
         assert file is not None
-        table[task] = _matrix(file, "MOSz", len(order))
-        spread = folder.file(f"SD{number}.mat")
-        if spread is not None:
-            table[f"{task}_std"] = _matrix(spread, "SD", len(order))
+        table[task] = _matrix(file, len(order))
     return Listing(table)
 
 
@@ -81,8 +77,8 @@ def _prompts_2023(sheet: Path) -> list[str]:
     return [row[last] for row in rows]
 
 
-def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
-    """A column of ``count`` numbers from a MATLAB file."""
+def _matrix(file: Path, count: int) -> NDArray[np.float64]:
+    """The ``count`` numbers of MOSz in a MATLAB file."""
     from scipy.io import loadmat
 
     try:
@@ -91,15 +87,15 @@ def _matrix(file: Path, key: str, count: int) -> NDArray[np.float64]:
         raise DatabaseError(
             f"{file} cannot be read as a MATLAB file ({error}); download it again"
         ) from None
-    if key not in content:
+    if "MOSz" not in content:
         found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
-        raise DatabaseError(f"{file} holds {found}; expected a matrix called {key}")
+        raise DatabaseError(f"{file} holds {found}; expected a matrix called MOSz")
     try:
-        values = np.asarray(content[key], dtype=np.float64).ravel()
+        values = np.asarray(content["MOSz"], dtype=np.float64).ravel()
     except (TypeError, ValueError):  # a struct, cells or text
-        raise DatabaseError(f"{key} in {file} holds no numbers; download it again") from None
+        raise DatabaseError(f"MOSz in {file} holds no numbers; download it again") from None
     if np.isinf(values).any():
-        raise DatabaseError(f"{key} in {file} holds infinite values; download it again")
+        raise DatabaseError(f"MOSz in {file} holds infinite values; download it again")
     if len(values) != count:
         raise DatabaseError(
             f"{file} holds {counted(len(values), 'value')}; expected {count}, one per image"
@@ -136,8 +132,8 @@ def read_pku_aigiqa_4k(folder: Folder) -> Listing:
     """``annotation.xlsx``: Image_prompt, Text_prompt, Generated_image, MOS_q, MOS_a, MOS_c (0..5).
 
     Quality, authenticity, correspondence. Images lie in ``All`` (or ``T2I`` and ``I2I``), named
-    ``<model>_<prompt>_<nn>.jpg``. Rows that were made from an image have its name in ``Image_prompt``;
-    ``scenario`` says "i2i" for them and "t2i" for the rest. The official split is that of the authors'
+    ``<model>_<prompt>_<nn>.jpg``. Rows that were made from an image have its name in ``Image_prompt``,
+    and generators ending in "_i2i". The official split is that of the authors'
     loader, every fourth row for test; it has the same prompts on both sides, and is given for a whole
     copy only.
     """
@@ -151,8 +147,7 @@ def read_pku_aigiqa_4k(folder: Folder) -> Listing:
         ALIGNMENT: "MOS_c",
     }
     table = read_rated(where, wanted, [PERCEPTION, AUTHENTICITY, ALIGNMENT])
-    from_image = table["image_prompt"].astype("string").fillna("").str.strip() != ""
-    table["scenario"] = np.where(from_image, "i2i", "t2i")
+    from_image = table.pop("image_prompt").astype("string").fillna("").str.strip() != ""
     table["generator"] = table["image"].astype(str).str.partition("_")[0] + np.where(
         from_image, "_i2i", ""
     )

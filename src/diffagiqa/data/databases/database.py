@@ -64,9 +64,8 @@ class Database:
             * ``group``: the prompt's group, which a prompt-disjoint split keeps together,
             * ``duplicates``: number of the set of byte-identical files that the row is in, else -1,
             * one column of opinion scores per task, float64 in the task's scale, NaN where missing,
-              and ``<task>_std`` where the database gives the raters' spread,
             * ``part``: "train", "validation" or "test", where it has an official split,
-            * other columns of the database, such as ``subject``.
+            * what else the database says of images, such as ``elements``.
         scales: lowest and highest opinion score of each task.
         notes: what is unusual about this copy, one sentence each; never silently empty.
         groups: what people preferred, as groups of the table's rows; empty where they gave ratings.

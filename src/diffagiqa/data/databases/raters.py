@@ -27,20 +27,16 @@ class Element(NamedTuple):
 
 
 def read_evalmuse(folder: Folder) -> Listing:
-    """``train_list.json``: prompt_id, prompt, type, img_path, total_score, element_score, and four more.
+    """``train_list.json``: prompt_id, prompt, img_path, total_score, element_score, and more.
 
-    ``alignment`` is the mean of total_score (whole numbers 1..5), ``alignment_std`` their deviation.
-    element_score maps "words (category)" to raters' 0 or 1, as an object or, on the hub, as JSON text;
-    column ``elements`` holds them as ``Element``s. ``meaningless`` (of promt_meaningless, spelt so),
-    ``split_confidence`` and ``attribute_confidence`` are means, ``fidelity`` the tuple of
-    fidelity_label. Images are ``<generator>/...`` in images.zip (of its parts, joined by cat), which
-    need not be unpacked. test.json holds no ratings, and is not read.
+    ``alignment`` is the mean of total_score (whole numbers 1..5). element_score maps "words (category)"
+    to raters' 0 or 1, as an object or, on the hub, as JSON text; column ``elements`` holds them as
+    ``Element``s, ``fidelity`` the tuple of fidelity_label. Images are ``<generator>/...`` in images.zip
+    (of its parts, joined by cat), which need not be unpacked. test.json has no ratings and is not read.
     """
     import pandas as pd
 
     where = folder.need("train_list.json", "train.json")
-    means = {"meaningless": "promt_meaningless", "split_confidence": "split_confidence",
-             "attribute_confidence": "attribute_confidence"}  # fmt: skip
     rows = []
     for number, entry in json_entries(where):
         try:
@@ -53,10 +49,7 @@ def read_evalmuse(folder: Folder) -> Listing:
                     "prompt": _text(entry, "prompt"),
                     "generator": generator if slash else "unknown",
                     ALIGNMENT: np.mean(ratings),
-                    f"{ALIGNMENT}_std": np.std(ratings),
                     "elements": _elements(entry.get("element_score", {})),
-                    "type": str(entry.get("type", "")),
-                    **{name: _mean(entry.get(key, ())) for name, key in means.items()},
                     "fidelity": tuple(map(str, entry.get("fidelity_label") or ())),
                 }
             )
@@ -89,7 +82,6 @@ def read_genai_bench(folder: Folder) -> Listing:
                         "prompt": _text(entry, "prompt"),
                         "generator": str(model),
                         ALIGNMENT: np.mean(ratings),
-                        f"{ALIGNMENT}_std": np.std(ratings),
                     }
                 )
         except ValueError as fault:

@@ -34,12 +34,11 @@ def read_table(
     _check_scales(columns, where)
     if not where.is_file():
         raise DatabaseError(f"{where} is not a file; give the table of ratings")
-    spread = {f"{task}_std": column for task, column in columns.std.items()}
     others = {name: getattr(columns, name) for name in ("prompt", "generator", "split")}
-    wanted = {"image": columns.image, **labels, **spread}
+    wanted = {"image": columns.image, **labels}
     wanted |= {name: column for name, column in others.items() if column is not None}
     try:
-        table = read_rated(where, wanted, [*labels, *spread])
+        table = read_rated(where, wanted, list(labels))
     except MissingColumnsError as fault:
         raise DatabaseError(
             f"{fault}; name them, on the command line by --image-column, --prompt-column ('' where "
