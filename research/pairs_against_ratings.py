@@ -18,7 +18,7 @@ import torch
 from default_features import STAGES, WIDTHS, Ratings
 
 from diffagiqa.backbones.compact import SCALES
-from diffagiqa.data.preferences import groups_from_ratings
+from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.evaluation.correlations import srcc
 from diffagiqa.model.config import TaskConfig
 from diffagiqa.pretrained import DEFAULT_MODEL, load_config
@@ -44,6 +44,19 @@ def cached(cache: Path, count: int, size: int) -> dict[str, torch.Tensor]:
     return features
 
 
+def orders(ratings: np.ndarray, prompts: list[str], rows: list[int]) -> tuple[PreferenceGroup, ...]:
+    """Ratings (N,) of some rows as an order of the images of each prompt; equal ones are ties."""
+    rows_of: dict[str, list[int]] = {}
+    for row in rows:
+        if np.isfinite(ratings[row]):
+            rows_of.setdefault(prompts[row], []).append(row)
+    return tuple(
+        PreferenceGroup(tuple(part), tuple(-float(ratings[row]) for row in part), "perception")
+        for part in rows_of.values()
+        if len(part) > 1
+    )
+
+
 def main() -> None:
     ratings = Ratings(Path(sys.argv[1]))
     repeats = int(sys.argv[3]) if len(sys.argv) > 3 else 3
@@ -67,8 +80,7 @@ def main() -> None:
         train = np.flatnonzero(~tested & ratings.usable).tolist()
         test = np.flatnonzero(tested & ratings.usable).tolist()
         split = {"train": train, "validation": []}
-        known = np.where(np.isin(np.arange(len(names)), train), ratings.labels[:, 0], np.nan)
-        groups = groups_from_ratings(known, names, "perception")
+        groups = orders(ratings.labels[:, 0], names, train)
         row = []
         for kind in ("ratings", "pairs"):
             given = labels if kind == "ratings" else torch.full_like(labels, float("nan"))

@@ -20,7 +20,6 @@ from diffagiqa.data.databases.files import json_entries
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.preferences import (
     PreferenceGroup,
-    groups_from_ratings,
     pairs_of,
     renumbered,
 )
@@ -99,12 +98,6 @@ def test_groups_make_pairs_without_scoring_an_image_twice() -> None:
     assert groups[0].best == (1, 2)
     assert renumbered(groups, {1: 0, 2: 1}) == (PreferenceGroup((0, 1), (1, 1)),)
     assert len(pairs_of([]).first) == 0
-
-
-def test_ratings_become_an_order_within_each_prompt() -> None:
-    groups = groups_from_ratings([1, 2, np.nan, 2, 5], ["a", "a", "a", "a", "b"], "alignment")
-    assert pairs_of(groups).outcome.tolist() == [0, 0, 0.5]
-    assert groups[0].task == "alignment"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from diffagiqa.data.prompts import (
     MAX_PROMPT_CHARACTERS,
     clean_prompt,
     find_prompt,
-    is_foreign,
     sidecar_prompt,
 )
 from diffagiqa.errors import PromptError
@@ -126,18 +125,3 @@ def test_text_files_of_formats_and_encodings(text, prompt, source, encoding):
 
 def test_a_text_file_in_latin_letters():
     assert sidecar_prompt(b"caf\xe9\n", "x").text == "café"
-
-
-@pytest.mark.parametrize(
-    ("prompt", "foreign"),
-    [
-        ("abcdefgh éé", False),  # two of ten letters are a fifth
-        ("abcdefg éé", True),
-        ("une fée bleue", False),  # two words of another language
-        ("une belle fée bleue du nord", True),
-        ("la vie et le cinema", True),
-        ("la vie and le cinema", False),
-    ],
-)
-def test_prompts_in_other_languages(prompt, foreign):
-    assert is_foreign(prompt) == foreign

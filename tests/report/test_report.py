@@ -179,7 +179,7 @@ def test_equal_runs_tie(tmp_path: Path) -> None:
 
 def test_the_mark_goes_with_the_printed_interval() -> None:
     for low, high, clear in ((0.0004, 0.1, False), (0.0006, 0.1, True), (-0.1, -0.0004, False)):
-        row = Comparison("b", "a", "perception", "all", 9, 0.5, 0.4, 0.05, low, high, 1.0)
+        row = Comparison("b", "a", "perception", 9, 0.5, 0.4, 0.05, low, high, 1.0)
         assert row.clear is clear
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from made_up import small_config
 
-from diffagiqa.data.preferences import PreferenceGroup, groups_from_ratings
+from diffagiqa.data.preferences import PreferenceGroup
 from diffagiqa.data.samples import Sample
 from diffagiqa.errors import TrainingError
 from diffagiqa.evaluation.pairs import evaluate_pairs
@@ -74,8 +74,12 @@ def held_out(fitted: Fitted) -> float:
     """Accuracy on all pairs of unseen prompts, by the true order."""
     with torch.no_grad():
         scores = FeatureInputs(FEATURES).scores(fitted.model.eval(), range(COUNT), None)
-    groups = groups_from_ratings(QUALITY, PROMPTS, "preference")
-    groups = tuple(group for group in groups if group.rows[0] in TEST)
+    rows_of = {prompt: [i for i in TEST if PROMPTS[i] == prompt] for prompt in PROMPTS}
+    groups = tuple(
+        PreferenceGroup(tuple(rows), tuple(-float(QUALITY[row]) for row in rows))
+        for rows in rows_of.values()
+        if rows
+    )
     found = evaluate_pairs(
         torch.stack(list(scores.values())).mean(0).numpy(), groups, PROMPTS, resamples=0
     )

@@ -85,33 +85,6 @@ def pairs_of(groups: Sequence[PreferenceGroup]) -> Pairs:
     return Pairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def groups_from_ratings(
-    ratings: Sequence[float] | NDArray[np.float64], prompts: Sequence[str], task: str
-) -> tuple[PreferenceGroup, ...]:
-    """Ratings as an order of the images of each prompt.
-
-    Args:
-        ratings: (N,) opinion scores, the higher the better; rows with NaN are left out.
-        prompts: (N,) prompt or group of each row; rows with "" are left out.
-        task: what was rated.
-
-    Returns:
-        One group per prompt that has two or more rated images; equal ratings are ties.
-
-    >>> groups_from_ratings([3, 1, 2], ["a", "a", "b"], "perception")
-    (PreferenceGroup(rows=(0, 1), ranks=(-3.0, -1.0), task='perception'),)
-    """
-    rows_of: dict[str, list[int]] = {}
-    for row, (rating, prompt) in enumerate(zip(ratings, prompts, strict=True)):
-        if prompt and math.isfinite(rating):
-            rows_of.setdefault(prompt, []).append(row)
-    return tuple(
-        PreferenceGroup(tuple(rows), tuple(-float(ratings[row]) for row in rows), task)
-        for rows in rows_of.values()
-        if len(rows) > 1
-    )
-
-
 def renumbered(
     groups: Iterable[PreferenceGroup], positions: Mapping[int, int]
 ) -> tuple[PreferenceGroup, ...]:

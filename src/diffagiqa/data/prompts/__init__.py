@@ -7,7 +7,6 @@
 from diffagiqa.data.prompts.cleaning import (
     MAX_PROMPT_CHARACTERS,
     clean_prompt,
-    is_foreign,
     one_each,
 )
 from diffagiqa.data.prompts.find import (
@@ -26,7 +25,6 @@ __all__ = [
     "clean_prompt",
     "decode_text",
     "find_prompt",
-    "is_foreign",
     "one_each",
     "prompt_from_image_bytes",
     "read_sidecar",

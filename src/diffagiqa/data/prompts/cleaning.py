@@ -67,33 +67,3 @@ def one_each(prompts: str | Iterable[str], count: int) -> list[str]:
             "expected one for all or one each"
         )
     return texts
-
-
-# Commonest words, by which a language in Latin letters is told from English.
-_ENGLISH = frozenset(
-    ["the", "of", "and", "with", "at", "by", "for", "from", "into", "is", "are", "his"]
-)
-_OTHERS = frozenset(
-    re.findall(
-        r"\w+",
-        """der die das und ein eine einem einer im mit auf steht le la les un une des du dans avec sur et
-        el los las una con en del y sobre il di nella che um uma com os een het van met op och med""",
-    )
-)
-
-
-def is_foreign(prompt: str) -> bool:
-    """Whether a prompt is clearly not English: a fifth of its letters are not ASCII, or three of its
-    words are other languages' commonest or hold such letters, and none is of English's commonest.
-
-    >>> is_foreign("a red fox in the snow"), is_foreign("雪の中の赤い狐"), is_foreign("")
-    (False, True, False)
-    >>> is_foreign("ein roter Fuchs im Schnee, Ölgemälde"), is_foreign("a café in São Paulo by night")
-    (True, False)
-    """
-    letters = [letter for letter in prompt if letter.isalpha()]
-    if sum(not letter.isascii() for letter in letters) > len(letters) / 5:
-        return True
-    words = re.findall(r"\w+", prompt.casefold())
-    others = sum(word in _OTHERS or not word.isascii() for word in words)
-    return others >= 3 and not _ENGLISH.intersection(words)
