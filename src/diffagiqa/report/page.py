@@ -6,7 +6,6 @@ import base64
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,42 +30,6 @@ MOST_TEXT, MOST_NAME = 160, 70  # characters of a prompt and of a file's name on
 # Perception, and its lead over alignment, of a fine image of something else.
 GOOD, APART = 0.5, 0.2
 MOST_PATH, MOST_ERROR = 1000, 1000  # characters of an image's name and of a reason anywhere
-
-
-@dataclass(frozen=True)
-class Card:
-    """One image in a gallery.
-
-    ``prompt_read`` says how much of the prompt the model reads, where that is not all. ``thumbnail`` is
-    a data URI, "" where the image is not there; ``unfamiliar`` says what of it is unlike the training
-    data, "" where nothing is.
-    """
-
-    image: str
-    prompt: str
-    scores: list[tuple[str, float]]
-    thumbnail: str
-    unfamiliar: str = ""
-    prompt_read: str = ""
-
-    @property
-    def short_prompt(self) -> str:
-        """ "" where the prompt needs no shortening."""
-        return self.prompt[:MOST_TEXT] + "…" if len(self.prompt) > MOST_TEXT else ""
-
-    @property
-    def short_name(self) -> str:
-        """The end of the image's name, which tells it from others."""
-        return "…" + self.image[-MOST_NAME:] if len(self.image) > MOST_NAME else self.image
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Images under a heading."""
-
-    title: str
-    note: str
-    cards: list[Card]
 
 
 def write_report(run: Run, out: str | Path, **options: Any) -> Path:
@@ -122,7 +85,7 @@ def render_report(
     trusted = tuple(task for task in shown if task not in run.doubtful)
     finder = ImageFinder(None if root is None else Path(root), run.folder)
     galleries = _galleries(run, scored, finder, each)
-    _warn_of_absent([card for gallery in galleries for card in gallery.cards])
+    _warn_of_absent([card for gallery in galleries for card in gallery["cards"]])
     return environment.get_template(TEMPLATE).render(
         title=printable(title or run.name),
         tasks=shown,
@@ -212,7 +175,9 @@ def _sides(scored: pd.DataFrame, tasks: tuple[str, ...]) -> str:
     )
 
 
-def _galleries(run: Run, scored: pd.DataFrame, finder: ImageFinder, each: int) -> list[Gallery]:
+def _galleries(
+    run: Run, scored: pd.DataFrame, finder: ImageFinder, each: int
+) -> list[dict[str, Any]]:
     """No image stands in two of them: best and worst take at most half each."""
     order = run.weighted().dropna().sort_values(ascending=False, kind="stable").index
     by = run.ranking[0] if len(run.ranking) == 1 else "mean score"
@@ -230,15 +195,15 @@ def _galleries(run: Run, scored: pd.DataFrame, finder: ImageFinder, each: int) -
         )
         chosen.append(("Fine images of something else", note, missed[:each]))
     return [
-        Gallery(title, note, [_card(run, scored.loc[i], finder) for i in found])
-        for title, note, found in chosen
-        if len(found)
+        {"title": title, "note": note, "cards": [_card(run, scored.loc[i], finder) for i in rows]}
+        for title, note, rows in chosen
+        if len(rows)
     ]
 
 
-def _warn_of_absent(cards: Sequence[Card]) -> None:
+def _warn_of_absent(cards: Sequence[dict[str, Any]]) -> None:
     """Scores of a table name images relative to that table's folder, which nobody here knows."""
-    if absent := sum(not card.thumbnail and "://" not in card.image for card in cards):
+    if absent := sum(not card["thumbnail"] and "://" not in card["image"] for card in cards):
         were = counted(absent, "image was", "images were")
         warnings.warn(
             f"{were} not found, of {len(cards)} to show; give their folder as root (--root)",
@@ -251,18 +216,19 @@ def _end_of(name: str) -> str:
     return printable(name if len(name) <= MOST_PATH else "…" + name[-MOST_PATH:])
 
 
-def _card(run: Run, row: pd.Series, finder: ImageFinder) -> Card:
-    scores = [(task, float(row[task])) for task in run.tasks if row[task] == row[task]]
-    image = str(row["image"])
-    flag = row.get("unfamiliar")
-    return Card(
-        _end_of(image),
-        printable(row["prompt"]),
-        scores,
-        thumbnail(finder.find(image, row.get("file"))),
-        printable(flag) if isinstance(flag, str) else "",
-        printable(read) if isinstance(read := row.get("prompt_read"), str) else "",
-    )
+def _card(run: Run, row: pd.Series, finder: ImageFinder) -> dict[str, Any]:
+    """An image as the template shows it; ``short_prompt`` is "" where the prompt needs no shortening."""
+    image, prompt = _end_of(str(row["image"])), printable(row["prompt"])
+    remarks = {name: row.get(name) for name in ("unfamiliar", "prompt_read")}
+    return {
+        "image": image,
+        "short_name": "…" + image[-MOST_NAME:] if len(image) > MOST_NAME else image,
+        "prompt": prompt,
+        "short_prompt": prompt[:MOST_TEXT] + "…" if len(prompt) > MOST_TEXT else "",
+        "scores": [(task, float(row[task])) for task in run.tasks if row[task] == row[task]],
+        "thumbnail": thumbnail(finder.find(str(row["image"]), row.get("file"))),
+        **{name: printable(v) if isinstance(v, str) else "" for name, v in remarks.items()},
+    }
 
 
 def thumbnail(path: Path | None) -> str:
