@@ -57,11 +57,9 @@ class Journal:
         self.layout = layout
         self.share = layout.share
         self.totals = Totals(tuple(name for name, kind in columns.items() if kind is float))
-        self._parts: set[int] = set()
-        self._seen: set[int] = set()  # finished parts whose rows this run has come past
+        self._parts: dict[int, dict[str, Any]] = {}  # what is said of each finished part
         self._open: dict[int, dict[int, str]] = {}  # part -> chunk -> digest, not yet one file
         self._arithmetic: str | None = None
-        self._manifest: tuple[int, dict[str, Any]] | None = None
 
     # What is there
 
@@ -132,12 +130,14 @@ class Journal:
                 self.folder.remove(name)
         names = self.folder.names(JOB)
         for name in names:
-            if found := re.fullmatch(rf"{prefix}part-(\d+)\.json", name):
-                self._parts.add(int(found[1]))
+            if match := re.fullmatch(rf"{prefix}part-(\d+)\.json", name):
+                text = self.folder.read(f"{JOB}/{name}") or b""
+                part = self._parts[int(match[1])] = _parsed(text, self.folder, name)
+                self.totals.add_part(part)
         for name in names:
-            if (found := re.fullmatch(rf"{prefix}part-(\d+)", name)) is None:
+            if (match := re.fullmatch(rf"{prefix}part-(\d+)", name)) is None:
                 continue
-            if (part := int(found[1])) in self._parts:
+            if (number := int(match[1])) in self._parts:
                 self.folder.remove_folder(f"{JOB}/{name}")
                 continue
             for file in self.folder.names(f"{JOB}/{name}"):
@@ -145,7 +145,7 @@ class Journal:
                 if chunk is None:  # half written
                     self.folder.remove(f"{JOB}/{name}/{file}")
                 else:
-                    self._open.setdefault(part, {})[int(chunk[1])] = chunk[2]
+                    self._open.setdefault(number, {})[int(chunk[1])] = chunk[2]
 
     @property
     def done(self) -> Done:
@@ -156,13 +156,7 @@ class Journal:
         """Raise ConfigError where a finished chunk held other images or prompts than now."""
         part = self.layout.part_of(chunk)
         if part in self._parts:
-            if self._manifest is None or self._manifest[0] != part:
-                name = f"{JOB}/{self._part_name(part)}.json"
-                self._manifest = part, _parsed(self.folder.read(name) or b"", self.folder, name)
-                if part not in self._seen:
-                    self.totals.add_part(self._manifest[1])
-                    self._seen.add(part)
-            known = self._manifest[1]["chunks"].get(str(chunk))
+            known = self._parts[part]["chunks"].get(str(chunk))
         else:
             known = self._open[part][chunk]
         if known != digest:
@@ -202,8 +196,7 @@ class Journal:
 
     def finish(self, chunks: int) -> Totals:
         """After the last of ``chunks``: write the part that is shorter than the others; all totals."""
-        unseen = self._parts - self._seen
-        if unseen or self.totals.chunks + sum(map(len, self._open.values())) != chunks:
+        if self.totals.chunks + sum(map(len, self._open.values())) != chunks:
             raise ConfigError(
                 f"the job in {printable(self.folder.location)} holds more rows than the inputs "
                 "have now; put them back, give another --out, or --restart to score everything again"
@@ -230,10 +223,8 @@ class Journal:
                     writer.write(row)
         manifest = totals.as_dict() | {"chunks": {str(c): chunks[c] for c in sorted(chunks)}}
         self.folder.write(f"{JOB}/{name}.json", json.dumps(manifest).encode())
-        self._parts.add(part)
-        self._seen.add(part)
+        self._parts[part] = manifest
         self.totals.add_part(manifest)
-        self._manifest = part, manifest
         del self._open[part]
         self.folder.remove_folder(f"{JOB}/{name}")
 
@@ -251,7 +242,6 @@ class Journal:
 
     def rows(self) -> Iterator[Row]:
         """All rows of a finished job in JSONL, in order."""
-        self._look()
         for part in sorted(self._parts):
             with open_location(self.folder.path(f"{self._part_name(part)}.jsonl")) as file:
                 for line in file:
