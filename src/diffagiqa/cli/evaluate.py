@@ -109,6 +109,7 @@ def evaluate(
     labels = options.parse_pairs(label or [], "--label")
     load = partial(_load, model, backbone=backbone, device=device, dtype=dtype, seed=seed)
     result: Evaluation | PairEvaluation
+    facts: dict[str, Any] = {}
     if pairs is not None or (not labels and holds_choices(table)):
         columns = options.pair_columns(pairs)
         database = read_preferences(table, columns, prompt=prompt_column or "prompt", root=root)
@@ -123,7 +124,7 @@ def evaluate(
             [sample.prompt or "" for sample in samples],
             [sample.generator or "unknown" for sample in samples],
         )  # fmt: skip
-        facts, lines = {}, [f"  {line}" for line in pair_texts(result)]
+        lines = [f"  {line}" for line in pair_texts(result)]
     else:
         labels = labels or {"perception": "MOS"}
         rated = read_rated_table(
@@ -139,7 +140,7 @@ def evaluate(
         )  # fmt: skip
         predicted, seen = _without_seen(model, samples, predicted)
         result = _evaluation(rated, predicted)
-        facts, lines = {}, list(_texts(result, rated, labels, scales))
+        lines = list(_texts(result, rated, labels, scales))
         if len(labels) == 1:
             (only,) = result.tasks.values()
             facts = {"task": next(iter(labels)), "rated": only.rows}
