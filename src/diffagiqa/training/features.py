@@ -258,7 +258,7 @@ def _announce(
     if needed > free:
         raise TrainingError(
             f"{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
-            "give another --cache folder, fewer draws by --set cached_draws=1, or --no-flip"
+            "give another --cache folder, fewer draws by --set cached_draws=1, or --set flip=false"
         )
 
 
