@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffagiqa.cli import training_options as options
+from diffagiqa.cli.score_options import whole_numbers
 from diffagiqa.data.columns import TableColumns
 
 
@@ -45,13 +46,9 @@ def ablate(
     Example:
         diffagiqa ablate agiqa-3k --root agiqa-3k/ --out runs/ablation
     """
-    from diffagiqa.errors import ConfigError
     from diffagiqa.training.ablation import ablate as run_variants
 
-    try:
-        steps = [int(step) for step in timesteps.split(",") if step.strip()]
-    except ValueError:
-        raise ConfigError(f"--timesteps is {timesteps!r}; write numbers such as 1,201") from None
+    steps = whole_numbers("--timesteps", timesteps) or ()
     flags = {
         "model.backbone": backbone, "epochs": epochs, "seed": seed, "split_seed": seed,
         "split": options.split_of(split, columns.split),

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
+from bisect import bisect_right
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from diffagiqa.errors import DatabaseError
@@ -106,8 +108,8 @@ def _cell(path: str, member: str, stamp: int) -> bytes:
     row, _, column = member.partition("/")
     try:
         starts = _row_groups(path, stamp)
-        group = next(g for g, (start, stop) in enumerate(starts) if start <= int(row) < stop)
-        value = _column(path, group, column, stamp)[int(row) - starts[group][0]].as_py()
+        group = bisect_right(starts, int(row)) - 1
+        value = _column(path, group, column, stamp)[int(row) - starts[group]].as_py()
     except Exception as fault:  # pyarrow raises whatever the bytes lead it to
         raise DatabaseError(f"{path} has no {column} in row {row} ({fault!r})") from None
     if isinstance(value, Mapping):
@@ -120,15 +122,13 @@ def _cell(path: str, member: str, stamp: int) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _row_groups(path: str, stamp: int) -> list[tuple[int, int]]:
+def _row_groups(path: str, stamp: int) -> list[int]:
+    """The number of the first row of each row group."""
     from pyarrow.parquet import read_metadata
 
-    metadata, start, ranges = read_metadata(path), 0, []
-    for group in range(metadata.num_row_groups):
-        stop = start + metadata.row_group(group).num_rows
-        ranges.append((start, stop))
-        start = stop
-    return ranges
+    metadata = read_metadata(path)
+    groups = range(metadata.num_row_groups)
+    return list(accumulate((metadata.row_group(g).num_rows for g in groups), initial=0))[:-1]
 
 
 @lru_cache(

@@ -17,7 +17,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -230,7 +230,7 @@ def reason_of(fault: Exception) -> str:
     return printable(" ".join(str(text).split())[:200])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ShardEntry:
     """One image of a tar shard, or one fault: the member's name, its bytes, the texts beside it.
 
@@ -278,13 +278,12 @@ def read_shard(
                 if member.size > most:
                     fault = f"{printable(member.name)} holds {counted(member.size, 'byte')}"
                     fault += f", and the limit is {most:,}; leave it out or raise the limit."
-                    entry = replace(entry, error=fault)
-                    entry = replace(entry, name=member.name) if image else entry
+                    entry.error, entry.name = fault, member.name if image else entry.name
                     continue
                 body = tar.extractfile(member)
                 data = body.read() if body else b""
                 if image:
-                    entry = replace(entry, name=member.name, data=data)
+                    entry.name, entry.data = member.name, data
                 else:
                     entry.texts[kind] = data
             if entry:
@@ -302,8 +301,6 @@ _TEXTS = ("txt", "json")
 
 
 def _complete(entry: ShardEntry) -> ShardEntry:
-    if entry.data is not None or entry.error:
-        return entry
-    return replace(
-        entry, error=f"{printable(entry.name)} has a text and no image; add one with its key."
-    )
+    if entry.data is None and not entry.error:
+        entry.error = f"{printable(entry.name)} has a text and no image; add one with its key."
+    return entry
