@@ -31,7 +31,7 @@ def evaluate(
         Path,
         typer.Argument(
             help="Table of rated images: CSV, TSV, JSONL, JSON, Parquet or xlsx; by default with "
-            "the columns Image, Prompt and MOS."
+            "the columns Image, Prompt and MOS, which is of perception on the model's scale."
         ),
     ],
     root: Annotated[
@@ -40,28 +40,13 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Report to write, .csv, .jsonl or .parquet.")] = Path(
         "report.csv"
     ),
-    label: Annotated[
-        list[str] | None,
-        options.data_option(
-            "--label",
-            help="TASK=COLUMN of the task's ratings; may be repeated. Default: perception=MOS.",
-        ),
-    ] = None,
-    scale: Annotated[
-        list[str] | None,
-        options.data_option(
-            "--scale",
-            help="TASK=LOWEST:HIGHEST, the scale of the task's ratings, such as perception=1:5; may be "
-            "repeated. Default: the model's.",
-        ),
-    ] = None,
+    label: options.Label = None,
+    scale: options.Scale = None,
     image_column: Annotated[
         str | None, options.data_option(help="Column of the image files.")
     ] = None,
     prompt_column: Annotated[str | None, options.data_option(help="Column of the prompts.")] = None,
-    generator_column: Annotated[
-        str | None, options.data_option(help="Column of the generators.")
-    ] = None,
+    generator_column: options.GeneratorColumn = None,
     pairs: options.Pairs = None,
     model: model_options.Model = None,
     backbone: model_options.Backbone = None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffagiqa.cli import model_options
 from diffagiqa.data.columns import TableColumns
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError
@@ -138,9 +139,7 @@ Cache = Annotated[
     Path | None,
     typer.Option(help="Folder of cached features, to share between runs. Default: in --out."),
 ]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1 or mps. Default: the first GPU, else the CPU.")
-]
+Device = model_options.Device
 
 
 def split_of(split: str | None, column: str | None) -> str | None:
