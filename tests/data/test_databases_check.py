@@ -127,7 +127,7 @@ def test_rows_that_say_the_same_are_kept_once(root: Path) -> None:
     clean = verified(read_database("agiqa-3k", root)).without_duplicates()
     assert clean.table["image"].tolist() == [n for i, n in enumerate(table["name"]) if i != 3]
     assert clean.notes[-2:] == (
-        "3 rows repeat another's picture, prompt and scores (AttnGAN_normal_000.jpg); one of each is "
+        "3 rows repeat another's image, prompt and scores (AttnGAN_normal_000.jpg); one of each is "
         "kept",
         "3 rows whose files are byte-identical to others are left out",
     )

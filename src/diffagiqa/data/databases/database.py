@@ -114,7 +114,7 @@ class Database:
         if count := int(repeated.sum()):
             database = database.select(
                 ~repeated.to_numpy(),
-                f"{counted(count, 'row repeats', 'rows repeat')} another's picture, prompt and "
+                f"{counted(count, 'row repeats', 'rows repeat')} another's image, prompt and "
                 f"scores ({self.table['image'][repeated].iloc[0]}); one of each is kept",
             )
         if count := int(contradictory.sum()):
