@@ -118,12 +118,12 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     shared = len(prompts["train"] | prompts["validation"])
     overlap = re.search(rf"\| ratings \| 20 \| {shared} \| 40 \| (\d+) \| 0 \|", report.read_text())
     assert overlap is not None
-    assert int(overlap[1]) >= len(split.train + split.validation)  # stripes look alike, too
+    assert int(overlap[1]) >= len(split["train"] + split["validation"])  # stripes look alike, too
     assert "| ratings | perception | all | 40 |" in text
     scored = list(csv.DictReader((out / "crossdb-ratings.csv").open()))
     assert len(scored) == COUNT
     new = sum(row["new"] == "yes" for row in scored)
-    assert new <= len(split.test)
+    assert new <= len(split["test"])
     assert new == 0 or f"| ratings | perception | new | {new} |" in text
     assert json.loads((out / "test.json").read_text())["settings"]["split"]["seen"] == 0
     assert {row["image"]: row["perception_predicted"] for row in scored}.keys() == given.keys()
