@@ -89,7 +89,10 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
     assert "best epoch" in text
     assert re.search(r"train \d+, validation \d+, test \d+ \(\d+ prompts\)", text)
     assert re.search(r"perception, \d prompts: no interval: SRCC -?\d\.\d+  PLCC", text)
-    assert set(Evaluation.load(out / "test.json").tasks) == {"perception", "alignment"}
+    assert set(Evaluation.from_json(json.loads((out / "test.json").read_text())).tasks) == {
+        "perception",
+        "alignment",
+    }
     split = json.loads((out / "split.json").read_text())
     rows = {row["image"]: row for row in csv.DictReader((out / "rows.csv").open())}
     prompts = {
@@ -106,7 +109,7 @@ def test_train_then_crossdb(folder: Path, tmp_path: Path) -> None:
         assert row["prompt"] == given[row["image"]]["prompt"]
         assert row["generator"] == given[row["image"]]["model"]
         assert float(row["alignment"]) == pytest.approx(float(given[row["image"]]["fit"]), rel=1e-5)
-    found = Evaluation.load(out / "test.json").tasks["alignment"]
+    found = Evaluation.from_json(json.loads((out / "test.json").read_text())).tasks["alignment"]
     pairs = [(float(row["alignment_predicted"]), float(row["alignment"])) for row in tested]
     assert found.figures["rmse"].value == pytest.approx(rmse(*zip(*pairs, strict=True)), rel=1e-4)
     assert json.loads((out / "versions.json").read_text())["torch"]
@@ -185,7 +188,10 @@ def test_few_ratings_are_cross_validated(folder: Path, tmp_path: Path) -> None:
     assert "the mean rating for every image: RMSE" in text
     tested = pd.read_csv(out / "test.csv")
     assert sorted(tested["image"]) == sorted(pd.read_csv(folder / "ratings.csv")["file"])
-    assert Evaluation.load(out / "test.json").tasks["perception"].rows == COUNT
+    assert (
+        Evaluation.from_json(json.loads((out / "test.json").read_text())).tasks["perception"].rows
+        == COUNT
+    )
     split = json.loads((out / "split.json").read_text())
     assert (len(split["train"]), len(split["test"])) == (COUNT, 0)
     (row,) = csv.DictReader((out / "metrics.csv").open())
@@ -284,7 +290,9 @@ def test_databases_are_tested_each_by_itself(folder: Path, tmp_path: Path) -> No
     tested = pd.read_csv(out / "test.csv")
     for table in tables:
         own = tested[tested["image"].str.startswith(f"{table.stem}/")]
-        found = Evaluation.load(out / f"test-{table.stem}.json").tasks["perception"]
+        found = Evaluation.from_json(
+            json.loads((out / f"test-{table.stem}.json").read_text())
+        ).tasks["perception"]
         assert found.rows == len(own) > 3
         pair = (own["perception_predicted"], own["perception"])
         assert found.figures["srcc"].value == pytest.approx(srcc(*pair))
