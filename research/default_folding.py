@@ -18,9 +18,8 @@ from default_heads import (
     NAMES,
     OFFSETS,
     Branches,
-    Head,
-    Norm,
 )
+from default_networks import Head, Norm
 from torch import Tensor
 
 from diffagiqa.backbones.efficientnet import CHANNELS

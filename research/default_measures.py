@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from default_features import Ratings
-from default_heads import Cache, Recipe, Rows, train_branches
+from default_heads import Cache, Rows, train_branches
+from default_networks import Recipe
 from numpy.typing import NDArray
 from scene_statistics import scene_statistics
 
