@@ -320,3 +320,18 @@ def test_full_precision_goes_before_the_fp16_variant(backbone_copy: Path) -> Non
     save_file(zeros, unet / "diffusion_pytorch_model.fp16.safetensors")
     loaded = load_backbone(str(backbone_copy), ("mid_block.attentions.0",)).unet
     assert torch.equal(loaded.conv_in.weight, tensors["conv_in.weight"])
+
+
+def test_fingerprint_of_large_files_is_that_of_a_copy(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("diffagiqa.pretrained.LARGE", 100)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copy = shutil.copytree(model_folder, tmp_path / "copy")
+    before = fingerprint(model_folder)
+    assert fingerprint(copy) == before
+    file = copy / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert fingerprint(copy) != before

@@ -26,6 +26,7 @@ from diffagiqa.backbones.folder import CONFIGS as BACKBONE_CONFIGS
 from diffagiqa.backbones.folder import find_backbone, load_backbone
 from diffagiqa.backbones.hub import fetch, is_hub_id
 from diffagiqa.backbones.tensors import read_tensors
+from diffagiqa.data.digest import LARGE, digest_of
 from diffagiqa.errors import WeightsError
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.scoring import DiffAGIQA, build_model
@@ -356,7 +357,10 @@ def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path)
 
 
 def fingerprint(*folders: str | Path) -> str:
-    """Hash of configuration and weights of the folders: 16 hex digits that name a model in outputs."""
+    """Hash of configuration and weights of the folders: 16 hex digits that name a model in outputs.
+
+    By content alone, so that a copy elsewhere has the same; large files are read once (``digest_of``).
+    """
     digest = hashlib.sha256()
     for folder in folders:
         files = sorted(
@@ -368,7 +372,6 @@ def fingerprint(*folders: str | Path) -> str:
         )
         for file in files:
             digest.update(file.relative_to(folder).as_posix().encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            large = file.stat().st_size > LARGE
+            digest.update(digest_of(file).encode() if large else file.read_bytes())
     return digest.hexdigest()[:16]
