@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up_rows, small_config, thirds
+from made_up import made_up_rows, make_pictures, small_config, thirds
+from typer.testing import CliRunner
 
 from diffagiqa import Scorer
 from diffagiqa.backbones.base import query_features
+from diffagiqa.backbones.folder import backbone_defaults
+from diffagiqa.cli.main import app
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.train import train
 
@@ -51,3 +55,62 @@ def test_trains_saves_and_scores(case: str, tmp_path: Path) -> None:
     score = scorer(rows.samples[0].image, rows.samples[0].prompt)
     assert set(score.scores) == {"perception", "alignment"}
     assert isinstance(scorer.config, ModelConfig)
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["StableDiffusionXL", "StableDiffusion3", "ZImage"])
+def test_every_command_works_on_it(kind: str, tmp_path: Path) -> None:
+    folder = small_pipeline(kind, tmp_path / kind)
+    samples = make_pictures(tmp_path / "images", 12)
+    table = tmp_path / "t.csv"
+    lines = [
+        f"images/{i:03d}.png,{s.prompt},{s.labels['perception']}" for i, s in enumerate(samples)
+    ]
+    table.write_text("\n".join(["image,prompt,mos", *lines]))
+    small = ["--image-size", 64, "--epochs", 1, "--batch-size", 4]
+    for setting in ("min_steps=0", "folds=0", "model.pyramid_channels=8", "model.attention_channels=2",
+                    "model.fusion_channels=16,8,8", "model.head_channels=8,8", "flip=false"):  # fmt: skip
+        small += ["--set", setting]
+    data = [table, "--label", "perception=mos", "--scale", "perception=0:5"]
+    said = run("train", *data, "--backbone", folder, "--out", tmp_path / "run", *small,
+               "--freeze-prompters", "--device", "cpu")  # fmt: skip
+    defaults = backbone_defaults(str(folder))
+    assert f"timestep {defaults.timestep}" in said
+    assert defaults.features[-1] in said
+    again = ["reproduce", *data, "--backbone", folder, "--out", tmp_path / "report", "--repeats", 1,
+             *small, "--device", "cpu"]  # fmt: skip
+    assert "features: shard 1 of 1 written" in run(*again)
+    assert "features: shard" not in run(*again)  # the cache is found again
+    assert (tmp_path / "report" / "report.md").is_file()
+    model = ["--model", tmp_path / "run" / "best", "--device", "cpu", "--dtype", "float32"]
+    images, out = tmp_path / "images", tmp_path / "scores.csv"
+    run("score", images, "--prompt", "stripes", "--out", out, "--quiet", *model)
+    assert len(out.read_text().splitlines()) == 13
+    run(
+        "explain",
+        images / "000.png",
+        "--prompt",
+        "red stripes",
+        "--out",
+        tmp_path / "e.png",
+        *model[:4],
+    )
+    run(
+        "bench",
+        *model,
+        "--out",
+        tmp_path / "b.json",
+        "--repeats",
+        1,
+        "--batch-size",
+        1,
+        "--no-released",
+    )
+    assert json.loads((tmp_path / "b.json").read_text())["stages"]
+    assert kind in run("doctor", "--model", tmp_path / "run" / "best")
