@@ -18,11 +18,11 @@ from diffagiqa.evaluation.correlations import (
     by_group,
     krcc,
     mae,
+    mean_within,
     plcc,
     plcc_fitted,
     rmse,
     srcc,
-    within_groups,
 )
 
 
@@ -144,12 +144,12 @@ def test_within_groups_removes_the_difference_between_groups() -> None:
     level = np.where(groups == "a", 0.0, 10.0)
     predicted, mos = level + random.normal(size=200), level + random.normal(size=200)
     assert plcc(predicted, mos) > 0.9
-    assert abs(within_groups(plcc, predicted, mos, groups)) < 0.3
-    assert math.isnan(within_groups(plcc, [1, 2], [1, 2], ["a", "b"]))
+    assert abs(mean_within(by_group(plcc, predicted, mos, groups))) < 0.3
+    assert math.isnan(mean_within(by_group(plcc, [1, 2], [1, 2], ["a", "b"])))
 
 
 def test_groups_count_by_their_rows() -> None:
-    assert within_groups(mae, [0, 1, 1, 1], [0, 0, 0, 0], ["a", "b", "b", "b"]) == 0.75
+    assert mean_within(by_group(mae, [0, 1, 1, 1], [0, 0, 0, 0], ["a", "b", "b", "b"])) == 0.75
 
 
 def test_by_group_is_sorted_and_counts_rows() -> None:

@@ -1,7 +1,7 @@
 """The baseline to beat: guess the rating from the generator's name, without a look at the image.
 
 Databases of generated images hold few generators of very different quality, so this guess correlates
-with the ratings. It has no order inside a generator, so ``within_groups`` tells it from a real score.
+with the ratings. It has no order inside a generator, so ``mean_within`` tells it from a real score.
 """
 
 from __future__ import annotations

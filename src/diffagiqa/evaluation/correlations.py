@@ -8,7 +8,7 @@ are not numeric or differ in length raise ``TableError``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,16 +177,16 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def within_groups(measure: Measure, predicted: Any, mos: Any, groups: Sequence[Any]) -> float:
-    """The measure within each group, such as a generator, averaged with the groups' rows as weights.
+def mean_within(parts: Mapping[str, tuple[float, int]]) -> float:
+    """What ``by_group`` gives, averaged with the groups' rows as weights.
 
     Groups in which it is undefined are left out; NaN where it is undefined in all.
     """
-    parts = by_group(measure, predicted, mos, groups)
     known = [(value, count) for value, count in parts.values() if np.isfinite(value)]
     if not known:
         return float("nan")
-    return float(np.average([value for value, _ in known], weights=[count for _, count in known]))
+    values, counts = zip(*known, strict=True)
+    return float(np.average(values, weights=counts))
 
 
 def by_group(

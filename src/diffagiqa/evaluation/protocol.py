@@ -22,18 +22,19 @@ from diffagiqa.evaluation.correlations import (
     by_group,
     krcc,
     mae,
+    mean_within,
     plcc,
     plcc_fitted,
     rmse,
     srcc,
     why_undefined,
-    within_groups,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURES: dict[str, Measure] = {"srcc": srcc, "plcc": plcc, "krcc": krcc, "rmse": rmse, "mae": mae}
+LEVEL = 0.95  # coverage of the intervals
 AGREEMENT = ("srcc", "plcc", "krcc")  # the correlations, which need no unit
 FITTED = {"plcc_logistic4": 4, "plcc_logistic5": 5}  # name -> parameters of the mapping
 METRICS = ("srcc", "plcc", *FITTED, "krcc", "rmse", "mae")
@@ -103,7 +104,6 @@ def evaluate_predictions(
     tasks: Sequence[str],
     *,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Evaluation:
     """Measure predictions against opinion scores.
@@ -128,13 +128,13 @@ def evaluate_predictions(
         )
     units = (name for name in ("group", "prompt") if name in frame and any(_texts(frame[name])))
     unit = next(units, None)
-    settings = {"resamples": resamples, "level": level, "seed": seed, "by": unit or "row"}
-    evaluations = {task: _evaluate(frame, task, unit, resamples, level, seed) for task in tasks}
+    settings = {"resamples": resamples, "level": LEVEL, "seed": seed, "by": unit or "row"}
+    evaluations = {task: _evaluate(frame, task, unit, resamples, seed) for task in tasks}
     return Evaluation(evaluations, settings)
 
 
 def _evaluate(
-    frame: pd.DataFrame, task: str, unit: str | None, resamples: int, level: float, seed: int
+    frame: pd.DataFrame, task: str, unit: str | None, resamples: int, seed: int
 ) -> TaskEvaluation:
     labelled = np.isfinite(frame[task].to_numpy(dtype=np.float64))
     scored = np.isfinite(frame[f"{task}_predicted"].to_numpy(dtype=np.float64))
@@ -156,7 +156,7 @@ def _evaluate(
         low, high = float("nan"), float("nan")
         if resamples and len(rows):
             low, high = bootstrap_interval(
-                measure, predicted, mos, resamples=resamples, level=level, seed=seed, groups=groups
+                measure, predicted, mos, resamples=resamples, level=LEVEL, seed=seed, groups=groups
             )
         figures[metric] = Figure(_value(measure(predicted, mos)), _value(low), _value(high))
     generators: dict[str, dict[str, float | None]] = {}
@@ -164,10 +164,11 @@ def _evaluate(
     if "generator" in frame and len(rows):
         names = rows["generator"].tolist()
         for metric, measure in MEASURES.items():
-            for name, (value, count) in by_group(measure, predicted, mos, names).items():
+            parts = by_group(measure, predicted, mos, names)
+            for name, (value, count) in parts.items():
                 generators.setdefault(name, {"rows": count})[metric] = _value(value)
-        for metric in AGREEMENT:
-            within[metric] = _value(within_groups(MEASURES[metric], predicted, mos, names))
+            if metric in AGREEMENT:
+                within[metric] = _value(mean_within(parts))
     return TaskEvaluation(
         rows=len(rows),
         unlabelled=int((~labelled).sum()),

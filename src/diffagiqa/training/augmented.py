@@ -15,7 +15,6 @@ import torch
 
 from diffagiqa.data.databases.listing import ALIGNMENT, PERCEPTION
 from diffagiqa.data.splits import prompt_key
-from diffagiqa.errors import TrainingError
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.damages import TRAIN_DEFECTS, Damage
 from diffagiqa.training.data import Augmentation, TrainingData
@@ -28,34 +27,22 @@ MILD, STRONG = (0.25, 0.55), (0.65, 1.0)
 
 def with_augmentations(data: TrainingData, config: TrainingConfig) -> TrainingData:
     """``data`` and, after them, what ``config.mismatched`` and ``config.damaged`` ask for."""
-    more = with_mismatches(data, config.mismatched, config.seed, config.mismatched_in)
+    more = with_mismatches(data, config.mismatched, config.seed)
     return with_damages(more, config.damaged, config.seed)
 
 
-def with_mismatches(
-    data: TrainingData, share: float, seed: int, among: Sequence[str] = ()
-) -> TrainingData:
+def with_mismatches(data: TrainingData, share: float, seed: int) -> TrainingData:
     """``data`` and, for a ``share`` of them drawn by ``seed``, the image with another one's prompt.
 
-    The other image is of the same database; ``among`` names those that get such rows, all without
-    it. Without the task "alignment" nothing is added.
-
-    Raises ``TrainingError`` where ``among`` names a database that is not there.
+    The other image is of the same database. Without the task "alignment" nothing is added.
     """
-    if unknown := [name for name in among if name not in data.names]:
-        raise TrainingError(
-            f"mismatched_in names {unknown[0]}, and the databases are {', '.join(data.names)}; "
-            "name one of these"
-        )
     if share == 0 or ALIGNMENT not in data.task_names:
         return data
     column = data.task_names.index(ALIGNMENT)
     numbers = np.random.default_rng(seed)
     keys = [prompt_key(prompt) for prompt in data.prompts]
     augmentations = []
-    for number, name in enumerate(data.names):
-        if among and name not in among:
-            continue
+    for number in range(len(data.names)):
         members = np.flatnonzero((data.sources == number).numpy())
         chosen = numbers.permutation(members)[: round(share * len(members))]
         for image, other in zip(chosen, numbers.choice(members, len(chosen)), strict=True):

@@ -118,8 +118,6 @@ class TrainingConfig:
     mismatched: Share = 0.0
     """Training rows added with another image's prompt and a fifth of their alignment label, per rated
     row, 0 to 1."""
-    mismatched_in: tuple[str, ...] = ()
-    """Databases that get such rows; empty: all."""
     damaged: Share = 0.0
     """Share of the rated images, 0 to 1, that get two damaged copies, mild and strong, which must score
     below them (``damage_ranking``)."""
