@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,16 +15,18 @@ from diffagiqa.training.augmented import mismatches_within
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.features import CachedFeatures
+from diffagiqa.training.run_folder import Parts
 from diffagiqa.training.train import train
 
 MIN_TEST = 30
 """Rows below which a test part is no measure: its SRCC is off by 0.2 and more."""
 
 
-def fold_rows(data: TrainingData, count: int, seed: int) -> list[list[int]]:
-    """The rated rows in ``count`` parts of about one size, those of a prompt in one part.
+def fold_splits(data: TrainingData, count: int, seed: int) -> list[Parts]:
+    """``count`` splits of about one size that each test other rated rows and train on the rest.
 
-    Rows without a prompt are parted one by one. Raises ``TrainingError`` where prompts are too few.
+    The rows of a prompt are tested together, rows without a prompt one by one. Raises ``TrainingError``
+    where prompts are too few.
     """
     of_prompt: dict[str, list[int]] = {}
     for row, prompt in enumerate(data.originals.prompts):
@@ -38,39 +40,32 @@ def fold_rows(data: TrainingData, count: int, seed: int) -> list[list[int]]:
     folds: list[list[int]] = [[] for _ in range(count)]
     for number in np.random.default_rng(seed).permutation(len(prompts)):
         min(folds, key=len).extend(prompts[number])
-    return [sorted(fold) for fold in folds]
+    splits: list[Parts] = []
+    for fold in map(sorted, folds):
+        train = [row for other in map(sorted, folds) if other != fold for row in other]
+        train += mismatches_within(data, train)
+        splits.append({"train": train, "validation": [], "test": fold})
+    return splits
 
 
 def cross_validate(
-    config: TrainingConfig, data: TrainingData, folds: Sequence[Sequence[int]], *,
+    config: TrainingConfig, data: TrainingData, splits: Sequence[Parts], *,
     features: CachedFeatures, backbone: Backbone, device: str | None = None,
     log: Callable[[str], None] = print,
 ) -> tuple[dict[str, list[float]], list[int]]:  # fmt: skip
-    """Scores in [0, 1] by task of all rows, each by a model trained on the other folds; and the rows.
+    """Scores in [0, 1] by task of all tested rows, by the models of their splits; and the rows.
 
     Without a validation part, as the last epoch counts; nothing is written.
     """
     scores: dict[str, list[float]] = {task: [] for task in data.task_names}
     rows: list[int] = []
-    for number, split in enumerate(splits_of(data, folds), 1):
+    for number, split in enumerate(splits, 1):
         fitted = train(
             replace(config, patience=0), data, split, device=device, features=features,
             backbone=backbone, log=lambda text: None,
         )  # fmt: skip
-        log(f"cross-validation: {number} of {len(folds)} done")
+        log(f"cross-validation: {number} of {len(splits)} done")
         rows += fitted.test_rows
         for task, values in fitted.test_scores.items():
             scores[task] += values
     return scores, rows
-
-
-def splits_of(
-    data: TrainingData, folds: Sequence[Sequence[int]]
-) -> list[Mapping[str, Sequence[int]]]:
-    """Of each fold: the others to train on and it to test."""
-    splits: list[Mapping[str, Sequence[int]]] = []
-    for fold in folds:
-        others = [row for other in folds if other is not fold for row in other]
-        train = [*others, *mismatches_within(data, others)]
-        splits.append({"train": train, "validation": [], "test": list(fold)})
-    return splits

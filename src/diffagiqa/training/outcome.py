@@ -16,8 +16,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.cross_validation import (
     MIN_TEST,
     cross_validate,
-    fold_rows,
-    splits_of,
+    fold_splits,
 )
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.measures import (
@@ -56,7 +55,7 @@ def train_and_test(
     processes = Processes(device)
     can_fold = config.freeze_prompters and config.folds > 1 and config.split != "official"
     if can_fold and 0 < len(parts["test"]) < MIN_TEST and processes.count == 1:
-        folds = fold_rows(data, config.folds, config.split_seed)
+        splits = fold_splits(data, config.folds, config.split_seed)
         everything = [row for part in parts.values() for row in part]
         log(
             f"a test part of {len(parts['test'])} rows says little: the figures below are of a "
@@ -71,9 +70,8 @@ def train_and_test(
             features=features, log=log,
         )  # fmt: skip
         scores, rows = cross_validate(
-            config, data, folds, features=features, backbone=backbone, device=device, log=log
+            config, data, splits, features=features, backbone=backbone, device=device, log=log
         )
-        splits = splits_of(data, folds)
         texts = [f"model in {folder / 'best'}, of the last epoch"]
     else:
         fitted = train(
