@@ -5,7 +5,7 @@ import argparse
 from diffusers import StableDiffusionPipeline
 
 from diffagiqa import Scorer
-from diffagiqa.integrations.generation import ScoreSteps, best_of
+from diffagiqa.integrations import Reward, ScoreSteps
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--model", default=None)
@@ -25,5 +25,8 @@ for seen in watch.history:
     scores = {task: round(float(value[0]), 3) for task, value in seen.scores.items()}
     print(f"step {seen.step}, timestep {seen.timestep}: {scores}")
 
-best = best_of(pipeline, scorer, options.prompt, n=2, **shape)
-print(f"best of 2: number {best.number}, rewards {[round(reward, 3) for reward in best.rewards]}")
+prompts = [options.prompt] * 2
+rewards, _ = Reward(scorer)(pipeline(prompts, **shape).images, prompts)
+print(
+    f"best of 2: number {int(rewards.argmax())}, rewards {[round(r, 3) for r in rewards.tolist()]}"
+)

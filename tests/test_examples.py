@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def test_the_list_is_whole() -> None:
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for script in EXAMPLES.glob("*.py"):
         assert f"[{script.name}]({script.name})" in listed
+    assert all((EXAMPLES / name).is_file() for name in re.findall(r"\]\((\w+\.py)\)", listed))
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))

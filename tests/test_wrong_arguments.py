@@ -19,7 +19,7 @@ from diffagiqa.errors import ConfigError
 from diffagiqa.evaluation import correlations
 from diffagiqa.evaluation.protocol import evaluate_predictions
 from diffagiqa.explain import explain
-from diffagiqa.integrations import NamedMetric, Reward, ScoreSteps, add_scores, best_of
+from diffagiqa.integrations import NamedMetric, Reward, ScoreSteps, add_scores
 from diffagiqa.integrations import create_metric as metric
 from diffagiqa.report.compare import compare
 from diffagiqa.report.page import write_report
@@ -227,15 +227,6 @@ def test_making(make: Callable[[], object], expected: str) -> None:
         (lambda s: ScoreSteps(ODD, "a"), "scorer is None; expected a Scorer"),
         (lambda s: ScoreSteps(s, ODD), "prompts is None; expected a text, or a list"),
         (lambda s: ScoreSteps(s, "a", every="2"), "every is '2'; expected a whole number of 1"),
-        (
-            lambda s: ScoreSteps(s, "a", stop_above="x"),
-            "stop_above is 'x'; expected a finite number",
-        ),
-        (lambda s: best_of(print, s, "a", "2"), "n is '2'; expected a whole number of 1 or more"),
-        (lambda s: best_of(print, s, "a", seed=-1), "seed is -1; expected a whole number of 0"),
-        (lambda s: best_of(print, s, ODD), "the prompt is None of type NoneType; give a text"),
-        (lambda s: best_of(print, s, "a", weights=[1]), "weights is of type list; expected a di"),
-        (lambda s: best_of(print, ODD, "a"), "scorer is None; expected a Scorer"),
     ],
 )
 def test_integrations(tiny_scorer: Scorer, use: Callable[[Any], object], expected: str) -> None:

@@ -1,4 +1,4 @@
-"""With a diffusers pipeline: scores along the steps, an early end, best of N."""
+"""With a diffusers pipeline: scores along the steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from diffagiqa import Scorer
 from diffagiqa.errors import ConfigError
-from diffagiqa.integrations import Reward, ScoreSteps, best_of
+from diffagiqa.integrations import ScoreSteps
 
 SETTINGS = {"height": 64, "width": 64, "num_inference_steps": 4}
 
@@ -42,23 +42,6 @@ def test_scores_along_the_steps(pipeline: Any, scorer: Scorer) -> None:
     torch.testing.assert_close(watch.history[-1].scores["alignment"], last["alignment"])
 
 
-def test_the_denoising_ends_early(pipeline: Any, scorer: Scorer) -> None:
-    watch = ScoreSteps(scorer, "a red cat", every=1, stop_above=0.0)
-    pipeline("a red cat", callback_on_step_end=watch, **SETTINGS)
-    assert len(watch.history) == 1
-
-
-def test_best_of(pipeline: Any, scorer: Scorer) -> None:
-    best = best_of(pipeline, scorer, "a red cat", 3, seed=5, **SETTINGS)
-    assert best.rewards[best.number] == max(best.rewards)
-    rewards, _ = Reward(scorer)([best.image], ["a red cat"])
-    assert float(rewards[0]) == pytest.approx(max(best.rewards), abs=1e-3)
-
-
 def test_wrong_use(scorer: Scorer) -> None:
     with pytest.raises(ConfigError, match="every is 0; expected a whole number of 1 or more"):
         ScoreSteps(scorer, "a cat", every=0)
-    with pytest.raises(ConfigError, match="n is 0; expected a whole number of 1 or more"):
-        best_of(print, scorer, "a cat", 0)
-    with pytest.raises(ConfigError, match="pipeline is None; expected a pipeline of diffusers"):
-        best_of(None, scorer, "a cat")

@@ -1,17 +1,14 @@
-"""Scoring in a diffusers pipeline: intermediate images, and best of N."""
+"""Scores of a diffusers pipeline's intermediate images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffagiqa import checks
-from diffagiqa.data.prompts import clean_prompt
-from diffagiqa.errors import ConfigError
-from diffagiqa.integrations.reward import Reward
 from diffagiqa.scorer import Scorer, check_scorer
 
 
@@ -36,7 +33,6 @@ class ScoreSteps:
         scorer: the model.
         prompts: one for all images, or one per image.
         every: score every so many steps, 1 or more.
-        stop_above: end the denoising once every image's mean score over tasks is above it; None: never.
 
     Attributes:
         history: a ``StepScores`` for every step that was scored.
@@ -55,16 +51,12 @@ class ScoreSteps:
         prompts: str | Sequence[str],
         *,
         every: int = 5,
-        stop_above: float | None = None,
     ) -> None:
         self.scorer = check_scorer(scorer)
         if not isinstance(prompts, str):
             prompts = list(checks.several("prompts", prompts, "a text, or a list of one text each"))
         self.prompts = prompts
         self.every = checks.whole("every", every, 1)
-        self.stop_above = stop_above
-        if stop_above is not None:
-            checks.number("stop_above", stop_above)
         self.history: list[StepScores] = []
 
     @torch.no_grad()
@@ -80,57 +72,6 @@ class ScoreSteps:
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         images = (vae.decode(latents + shift).sample.float() / 2 + 0.5).clamp(0, 1)
         scores = self.scorer.score_tensor(images, self.prompts)
-        kept = {task: value.float().cpu() for task, value in scores.items()}
-        self.history.append(StepScores(step, int(timestep), kept))
-        means = torch.stack(list(kept.values())).mean(0)
-        if self.stop_above is not None and bool((means > self.stop_above).all()):
-            pipeline._interrupt = True  # diffusers' own way to end the loop
+        on_cpu = {task: value.float().cpu() for task, value in scores.items()}
+        self.history.append(StepScores(step, int(timestep), on_cpu))
         return kwargs
-
-
-class Best(NamedTuple):
-    """The best of several images."""
-
-    image: Any
-    """As the pipeline returned it."""
-    number: int
-    """Its index, from 0."""
-    rewards: list[float]
-    """The reward of every image, in [0, 1]."""
-
-
-def best_of(
-    pipeline: Any,
-    scorer: Scorer,
-    prompt: str,
-    n: int = 4,
-    *,
-    seed: int = 0,
-    weights: Mapping[str, float] | None = None,
-    **options: Any,
-) -> Best:
-    """Generate ``n`` images of one prompt and keep the one with the best score.
-
-    Args:
-        pipeline: a text-to-image pipeline of diffusers.
-        scorer: the model.
-        prompt: what to generate, and to score against.
-        n: images, generated as one batch.
-        seed: image i has a random generator seeded ``seed + i``, whatever ``n`` is.
-        weights: by task, as in ``Reward``.
-        options: passed to the pipeline.
-
-    Raises:
-        ConfigError, PromptError: an argument is not as expected; raised before anything is generated.
-    """
-    if not callable(pipeline):
-        raise ConfigError(f"pipeline is {checks.shown(pipeline)}; expected a pipeline of diffusers")
-    checks.whole("n", n, 1)
-    checks.whole("seed", seed)
-    prompt = clean_prompt(prompt)
-    reward = Reward(scorer, weights)
-    generators = [torch.Generator("cpu").manual_seed(seed + i) for i in range(n)]
-    images = pipeline([prompt] * n, generator=generators, **options).images
-    rewards, _ = reward(images, [prompt] * n)
-    number = int(rewards.argmax())
-    return Best(images[number], number, rewards.tolist())
