@@ -18,7 +18,7 @@ from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.backbones.prompt_store import PromptStore
 from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
-from diffagiqa.data.prompts import clean_prompt, one_each
+from diffagiqa.data.prompts import clean_prompt, prompt_per_image
 from diffagiqa.device import (
     choose_device,
     choose_dtype,
@@ -346,7 +346,9 @@ class Scorer:
         """
         several = _is_several(images)
         items = list(images) if several else [images]
-        results = list(self.score_many(zip(items, one_each(prompts, len(items)), strict=True)))
+        results = list(
+            self.score_many(zip(items, prompt_per_image(prompts, len(items)), strict=True))
+        )
         for result in results:
             if isinstance(result, DiffAGIQAError):
                 raise result
@@ -430,7 +432,7 @@ class Scorer:
         """
         check_batch(images)
         images = self._fit(images).to(self.device)
-        names = [clean_prompt(name) for name in one_each(prompts, len(images))]
+        names = [clean_prompt(name) for name in prompt_per_image(prompts, len(images))]
         return self.runner(images, _stack_prompts(self.prompts(names))).scores
 
     def loss(

@@ -253,7 +253,7 @@ def test_message_of_a_cut_file(tmp_path):
         (np.full((2, 2), np.nan), r"holds values from nan to nan; give float in \[0, 1\]"),
         (np.full((2, 2), 255.0), "holds values from 255 to 255"),
         (np.full((2, 2), -0.1), "holds values from -0.1 to -0.1"),
-        (torch.zeros(1, 3, 4, 4), r"the tensor has shape \(1, 3, 4, 4\); give one image as"),
+        (torch.zeros(1, 3, 4, 4), r"the tensor has shape \(1, 3, 4, 4\); give it as"),
         (torch.zeros(8, 8, 3), r"the tensor has shape \(8, 8, 3\)"),
         (Image.new("RGB", (0, 3)), "the PIL image is 0 x 3; an image needs at least one pixel"),
     ],

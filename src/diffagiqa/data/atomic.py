@@ -24,12 +24,12 @@ def whole_file(location: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; or what the client of a store raises.
     """
-    place = os.fsdecode(location)
-    path = local_path(place)
+    target = os.fsdecode(location)
+    path = local_path(target)
     part = f"{uuid.uuid4().hex[:8]}.part"
     if path is None:
-        folder, _, name = place.rpartition("/")
-        with _in_store(place, f"{folder}/.{name}.{part}") as file:
+        folder, _, name = target.rpartition("/")
+        with _in_store(target, f"{folder}/.{name}.{part}") as file:
             yield file
         return
     folder, name = os.path.split(os.path.abspath(path))

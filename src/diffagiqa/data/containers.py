@@ -31,12 +31,18 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The segments of a JPEG: marker, and all bytes from it on; the last is the scan with the rest."""
+    """The segments of a JPEG: marker, and all bytes with the fill bytes before it; the last is the scan
+    with the rest, unless the file is damaged before."""
     start, marker = len(_JPEG), 0
-    while marker != _JPEG_SCAN and start + 4 <= len(data):
-        marker = data[start + 1]
-        size = 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-        end = len(data) if marker == _JPEG_SCAN else start + size
+    while marker != _JPEG_SCAN:
+        at = start
+        while data[at : at + 1] == b"\xff":
+            at += 1
+        size = int.from_bytes(data[at + 1 : at + 3], "big")
+        if at == start or size < 2 or at + 1 + size > len(data):
+            return
+        marker = data[at]
+        end = len(data) if marker == _JPEG_SCAN else at + 1 + size
         yield marker, data[start:end]
         start = end
 
@@ -48,8 +54,8 @@ def without_metadata(data: bytes) -> Iterator[bytes]:
     """
     for exif in (True, False):
         if data.startswith(_PNG):
-            kept = (*_PNG_PIXELS, b"eXIf") if exif else _PNG_PIXELS
-            yield _PNG + b"".join(chunk for kind, chunk in png_chunks(data) if kind in kept)
+            parts = (*_PNG_PIXELS, b"eXIf") if exif else _PNG_PIXELS
+            yield _PNG + b"".join(chunk for kind, chunk in png_chunks(data) if kind in parts)
         elif data.startswith(_JPEG):
             left = _JPEG_TEXTS if exif else (*_JPEG_TEXTS, _JPEG_EXIF)
             yield _JPEG + b"".join(

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from diffagiqa.data.containers import jpeg_segments, png_chunks
 from diffagiqa.data.xmp import MAX_PACKET
 from diffagiqa.errors import ImageError
 
@@ -50,7 +51,7 @@ def with_packet(data: bytes, packet: bytes | None, simple: bool = False) -> byte
     Raises:
         ImageError: as for ``read_packet``; or it cannot hold the packet, or must not be changed.
     """
-    chunks = list(_chunks(data))
+    chunks = _chunks(data)
     if any(
         c.name in (b"caBX", b"C2PA") or (c.name == b"\xeb" and b"c2pa" in c.body) for c in chunks
     ):
@@ -88,13 +89,13 @@ def is_simple(data: bytes) -> bool:
     return data.startswith(b"RIFF") and data[12:16] in (b"VP8 ", b"VP8L")
 
 
-def _chunks(data: bytes) -> Iterator[_Chunk]:
+def _chunks(data: bytes) -> list[_Chunk]:
     if data.startswith(_PNG):
         return _png_chunks(data)
     if data.startswith(_JPEG):
         return _jpeg_segments(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _webp_chunks(data)
+        return list(_webp_chunks(data))
     raise ImageError("it is no PNG, JPEG or WebP, whose XMP can be changed; use --sidecar")
 
 
@@ -120,21 +121,13 @@ def _packet(chunk: _Chunk) -> bytes | None:
     return unpacked  # one byte too many is refused as XMP
 
 
-def _png_chunks(data: bytes) -> Iterator[_Chunk]:
-    yield _Chunk(b"", _PNG)
-    at, pixels = len(_PNG), False
-    while at < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        name, end = data[at + 4 : at + 8], at + 12 + size
-        if end > len(data):
-            raise _damaged()
-        yield _Chunk(name, data[at:end], data[at + 8 : end - 4])
-        at, pixels = end, pixels or name == b"IDAT"
-        if name == b"IEND":
-            break
-    if not pixels:
+def _png_chunks(data: bytes) -> list[_Chunk]:
+    chunks = [_Chunk(name, whole, whole[8:-4]) for name, whole in png_chunks(data)]
+    end = len(_PNG) + sum(len(chunk.whole) for chunk in chunks)
+    names = {chunk.name for chunk in chunks}
+    if b"IDAT" not in names or (b"IEND" not in names and end < len(data)):
         raise _damaged()
-    yield _Chunk(b"", data[at:])
+    return [_Chunk(b"", _PNG), *chunks, _Chunk(b"", data[end:])]
 
 
 def _png_chunk(name: bytes, body: bytes) -> _Chunk:
@@ -142,24 +135,15 @@ def _png_chunk(name: bytes, body: bytes) -> _Chunk:
     return _Chunk(name, struct.pack(">I", len(body)) + name + body + checksum, body)
 
 
-def _jpeg_segments(data: bytes) -> Iterator[_Chunk]:
-    """The segments before the image data, named by their marker; fill bytes belong to the next one."""
-    yield _Chunk(b"", data[:2])
-    at = 2
-    while True:
-        marker = at
-        while data[marker : marker + 1] == b"\xff":
-            marker += 1
-        size = int.from_bytes(data[marker + 1 : marker + 3], "big")
-        end = marker + 1 + size
-        if marker == at or size < 2 or end > len(data):
-            raise _damaged()
-        name = data[marker : marker + 1]
-        if name == b"\xda":  # the image data
-            yield _Chunk(b"", data[at:])
-            return
-        yield _Chunk(name, data[at:end], data[marker + 3 : end])
-        at = end
+def _jpeg_segments(data: bytes) -> list[_Chunk]:
+    """The segments before the image data, named by their marker, and that data."""
+    segments = list(jpeg_segments(data))
+    if not segments or segments[-1][0] != 0xDA:
+        raise _damaged()
+    heads = [
+        _Chunk(bytes([marker]), whole, whole.lstrip(b"\xff")[3:]) for marker, whole in segments[:-1]
+    ]
+    return [_Chunk(b"", data[:2]), *heads, _Chunk(b"", segments[-1][1])]
 
 
 def _segment(body: bytes) -> _Chunk:

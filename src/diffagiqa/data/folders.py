@@ -44,7 +44,7 @@ def _walk(folder: str, recursive: bool, litter: bool = False) -> Iterator[str]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(current) as entries:
-                found = sorted(
+                listed = sorted(
                     (entry.name, _is_folder(entry))
                     for entry in entries
                     if (litter if is_litter(entry.name) else entry.name[0] != ".")
@@ -53,11 +53,11 @@ def _walk(folder: str, recursive: bool, litter: bool = False) -> Iterator[str]:
             raise TableError(
                 f"{printable(current)} cannot be listed ({reason_of(fault)}); check its access."
             ) from fault
-        for name, is_folder in found:
+        for name, is_folder in listed:
             if not is_folder:
                 yield os.path.join(current, name)
         if recursive:
-            pending += [os.path.join(current, name) for name, is_dir in reversed(found) if is_dir]
+            pending += [os.path.join(current, name) for name, is_dir in reversed(listed) if is_dir]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -117,14 +117,14 @@ def is_output(file: str, out: str) -> bool:
     >>> [is_output(file, "x.csv") for file in ("./x.csv", "x.csv.job/_job/job.json", "y.csv")]
     [True, True, False]
     """
-    place, whole = _place(file), _place(out)
+    real, whole = _real_name(file), _real_name(out)
     folder, name = os.path.split(whole)
-    if os.path.dirname(place) == folder and place.endswith(".part"):  # what a kill left behind
-        return os.path.basename(place).startswith(f".{name}.")
-    return place in (whole, f"{whole}.job") or place.startswith((f"{whole}/", f"{whole}.job/"))
+    if os.path.dirname(real) == folder and real.endswith(".part"):  # what a kill left behind
+        return os.path.basename(real).startswith(f".{name}.")
+    return real in (whole, f"{whole}.job") or real.startswith((f"{whole}/", f"{whole}.job/"))
 
 
-def _place(location: str) -> str:
+def _real_name(location: str) -> str:
     path = local_path(location)
     if path is not None:
         return os.path.realpath(path)

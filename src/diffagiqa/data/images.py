@@ -1,4 +1,4 @@
-"""Any image -> RGB array -> tensor of the model's size (over 400 lines: one list of rules for both).
+"""Any image -> RGB array -> tensor of the model's size.
 
 The rules, each held by a test:
 
@@ -8,8 +8,7 @@ The rules, each held by a test:
   everywhere is opaque: programs that know no alpha leave its byte at 0.
 * Grey becomes three equal channels; 16 bits are scaled by 1/257, never clipped; CMYK is converted.
 * Size and pixel count are checked before pixels are decoded; 1 x 1 and 10:1 images are scored.
-* Only the formats of ``FORMATS`` are tried: other decoders of Pillow start programs (EPS) or are
-  seldom tested against hostile files.
+* Only ``FORMATS`` are tried: Pillow's other decoders start programs (EPS) or are seldom tested.
 * No image is refused for its metadata: where these are too large or damaged, it is decoded without.
 * Whatever Pillow raises becomes an ImageError of one sentence.
 """
@@ -24,7 +23,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NoReturn, TypeAlias, Union
 
 import numpy as np
 from PIL import Image, features
@@ -95,9 +94,7 @@ def decode_image(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> n
     if torch is not None and isinstance(source, torch.Tensor):
         _check_dense(source, "the tensor")
         if source.ndim != 3 or source.shape[0] not in (1, 3, 4):
-            raise ImageError(
-                f"the tensor has shape {tuple(source.shape)}; give one image as (3, H, W)."
-            )
+            raise ImageError(f"the tensor has shape {tuple(source.shape)}; give it as (3, H, W).")
         rows = source.detach().cpu().permute(1, 2, 0)
         rows = rows.float() if rows.is_floating_point() else rows  # numpy has no bfloat16
         return _from_array(rows.numpy(), "the tensor", limits)
@@ -149,23 +146,18 @@ def open_pil(
         with without_warnings():
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError:
+        begin = re.sub(rb"[^ -~]", b".", data[:8]).decode()  # as a hex editor shows it
         raise ImageError(
-            f"{shown} is not an image, or its header is damaged: it starts with "
-            f"'{_beginning(data)}'; "
+            f"{shown} is not an image, or its header is damaged: it starts with '{begin}'; "
             f"give one of {', '.join(FORMATS)}."
         ) from None
     except Image.DecompressionBombError as fault:
-        found = re.search(r"\((\d+) pixels\)", str(fault))
-        _too_large(shown, int(found[1]) if found else None, limits)
+        pixels = re.search(r"\((\d+) pixels\)", str(fault))
+        _too_large(shown, int(pixels[1]) if pixels else None, limits)
     except Exception as fault:
         raise _undecodable(shown, fault) from fault
     _check_size(image.size, shown, limits)
     return image
-
-
-def _beginning(data: bytes) -> str:
-    """The first bytes as a hex editor shows them: a dot where there is no letter."""
-    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:8])
 
 
 def _name(source: Any) -> str:
@@ -182,10 +174,9 @@ def _check_size(size: tuple[int, int], shown: str, limits: ImageLimits) -> None:
         _too_large(shown, width * height, limits)
 
 
-def _too_large(shown: str, pixels: int | None, limits: ImageLimits) -> Any:
-    most = limits.max_pixels
-    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow has a limit of its own, at twice this
-        most = min(most, 2 * Image.MAX_IMAGE_PIXELS)
+def _too_large(shown: str, pixels: int | None, limits: ImageLimits) -> NoReturn:
+    half = Image.MAX_IMAGE_PIXELS  # of Pillow's own limit
+    most = limits.max_pixels if half is None else min(limits.max_pixels, 2 * half)
     count = f"{pixels:,}" if pixels else "too many"
     raise ImageError(f"{shown} has {count} pixels, and the limit is {most:,}; scale it down first.")
 
@@ -386,25 +377,21 @@ def _check_dense(tensor: torch.Tensor, shown: str) -> None:
 def _scale(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """(..., 3, H, W) -> (..., 3, rows, columns), float32 in [0, 1]."""
     if image.dtype.is_floating_point or image.ndim > 3:
-        return _interpolate(_unit(image), rows, columns)
+        return _interpolate(image, rows, columns)
     import torch
 
     # Bilinear scaling is separable: columns strip by strip, then rows. Equal to the call above, and
     # an image of 100 million pixels costs 40 MB of floats instead of 1.2 GB.
     strips = [
-        _interpolate(_unit(strip), strip.shape[-2], columns)
-        for strip in image.split(_STRIP_ROWS, dim=-2)
+        _interpolate(strip, strip.shape[-2], columns) for strip in image.split(_STRIP_ROWS, dim=-2)
     ]
     return _interpolate(torch.cat(strips, dim=-2), rows, columns)
-
-
-def _unit(image: torch.Tensor) -> torch.Tensor:
-    return image.float() if image.dtype.is_floating_point else image.float() / 255.0
 
 
 def _interpolate(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     from torch.nn.functional import interpolate
 
+    image = image.float() if image.dtype.is_floating_point else image.float() / 255.0
     if image.shape[-2:] == (rows, columns):
         return image
     flat = image.reshape(-1, *image.shape[-3:])  # (B, 3, H, W)

@@ -46,7 +46,7 @@ class _Reader:
     """A text file with a window on what comes next."""
 
     def __init__(self, file: TextIO) -> None:
-        self.file, self.text, self.place, self.ended = file, "", 0, False
+        self.file, self.text, self.position, self.ended = file, "", 0, False
         self.decoder = json.JSONDecoder()
 
     def more(self) -> bool:
@@ -54,25 +54,25 @@ class _Reader:
         part = self.file.read(_CHUNK)
         if not is_utf8([part]):
             raise ValueError("it is not UTF-8")
-        self.text, self.place = self.text[self.place :] + part, 0
+        self.text, self.position = self.text[self.position :] + part, 0
         return bool(part)
 
     def next_mark(self) -> str:
         """The next character that is no space, which stays; "" at the end."""
         while True:
-            while self.place < len(self.text) and self.text[self.place] in " \t\r\n":
-                self.place += 1
-            if self.place < len(self.text):
-                return self.text[self.place]
+            while self.position < len(self.text) and self.text[self.position] in " \t\r\n":
+                self.position += 1
+            if self.position < len(self.text):
+                return self.text[self.position]
             if not self.more():
                 return ""
 
     def skip(self, count: int) -> None:
-        self.place += count
+        self.position += count
 
     def is_lines(self) -> bool:
         """Whether the first line is an object by itself and another follows: JSON Lines."""
-        line = self.text[self.place :].split("\n", 1)
+        line = self.text[self.position :].split("\n", 1)
         try:
             return isinstance(json.loads(line[0]), dict) and len(line) > 1 and line[1].strip() != ""
         except ValueError:
@@ -83,10 +83,10 @@ class _Reader:
         self.next_mark()
         while True:
             try:
-                value, self.place = self.decoder.raw_decode(self.text, self.place)
+                value, self.position = self.decoder.raw_decode(self.text, self.position)
                 return value
             except json.JSONDecodeError as fault:
-                if len(self.text) - self.place > _MAX_VALUE:
+                if len(self.text) - self.position > _MAX_VALUE:
                     raise ValueError(f"an entry of over {_MAX_VALUE:,} characters") from None
                 if not self.more():
                     raise ValueError(fault.msg) from None

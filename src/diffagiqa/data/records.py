@@ -146,10 +146,10 @@ class TableReader:
                 if not width:
                     raise  # without its first row, nothing is known of the others
                 end = lines.count
-                place = f"line {begin}" if begin == end else f"lines {begin} to {end}"
+                lines_read = f"line {begin}" if begin == end else f"lines {begin} to {end}"
                 long = isinstance(fault, LongLineError) or "field limit" in str(fault)
                 hint = "shorten it" if long else "look for a quote that is not closed"
-                yield f"{place} cannot be read ({fault}); {hint}."
+                yield f"{lines_read} cannot be read ({fault}); {hint}."
                 continue
             width = width or len(cells)
             while len(cells) > width and not cells[-1]:

@@ -89,8 +89,8 @@ def protocol(location: str) -> str | None:
     >>> protocol("s3://bucket/cat.png"), protocol("cat.png"), protocol("C:/cat.png")
     ('s3', None, None)
     """
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)(?:://|::)", location)
-    return found[1].lower() if found else None
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)(?:://|::)", location)
+    return match[1].lower() if match else None
 
 
 def local_path(location: str, error: type[DiffAGIQAError] = TableError) -> str | None:

@@ -178,8 +178,8 @@ def _shard_samples(shard: str, columns: Columns, limits: ImageLimits) -> Iterato
             record = json_record(entry.texts.get("json", b"{}"), f"the .json of {printable(image)}")
             sample = _described(sample, record, *columns.of(record)[1:])
             if "txt" in entry.texts:
-                found = sidecar_prompt(entry.texts["txt"], f"the .txt of {printable(image)}")
-                sample = replace(sample, prompt=found.text, prompt_source=found.source)
+                beside = sidecar_prompt(entry.texts["txt"], f"the .txt of {printable(image)}")
+                sample = replace(sample, prompt=beside.text, prompt_source=beside.source)
         except DiffAGIQAError as fault:
             sample = replace(sample, error=sample.error or str(fault))
         yield sample
@@ -266,8 +266,8 @@ def _matched(samples: Iterator[Sample], reader: TableReader, columns: Columns) -
         image = sample.image
         nearest = [exact[name] for name in index.find(image)]
         matched = matched or bool(nearest)
-        if len({found.prompt for found in nearest}) > 1:
-            names = " and ".join(printable(found.image) for found in nearest[:2])
+        if len({given.prompt for given in nearest}) > 1:
+            names = " and ".join(printable(given.image) for given in nearest[:2])
             fault = f"{reader.shown} has prompts for {names}, and {printable(image)} may be either"
             fault += "; name the images there as they are named here."
             sample = replace(sample, error=sample.error or fault)

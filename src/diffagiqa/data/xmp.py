@@ -44,20 +44,20 @@ def add_properties(packet: bytes | None, rating: int, properties: Mapping[str, s
     """
     bare = None if packet is None else remove_properties(packet)
     packet = _OPENING + _CLOSING if bare is None else bare
-    places = _parsed(packet)
+    contents = _parsed(packet)
     ours = {**properties, GIVEN: str(rating)}
     rated = f' xmlns:xmp="{_XMP}" xmp:Rating="{rating}"'
-    if places.rating is not None:
-        start, end = places.rating.value
+    if contents.rating is not None:
+        start, end = contents.rating.value
         ours[BEFORE], rated = packet[start:end].decode(), ""
     texts = "".join(f" diffagiqa:{name}={quoteattr(value)}" for name, value in ours.items())
     element = (
-        f"<rdf:Description xmlns:rdf={quoteattr(_RDF)} rdf:about={quoteattr(places.about)}{rated} "
+        f"<rdf:Description xmlns:rdf={quoteattr(_RDF)} rdf:about={quoteattr(contents.about)}{rated} "
         f"xmlns:diffagiqa={quoteattr(NAMESPACE)}{texts}/>"
     )
-    changes = [((places.end, places.end), element.encode())]
-    if places.rating is not None:
-        changes.append((places.rating.value, str(rating).encode()))
+    changes = [((contents.end, contents.end), element.encode())]
+    if contents.rating is not None:
+        changes.append((contents.rating.value, str(rating).encode()))
     return _changed(packet, changes)
 
 
@@ -69,11 +69,11 @@ def remove_properties(packet: bytes) -> bytes | None:
     Raises:
         ImageError: the packet is no XMP that can be changed.
     """
-    places = _parsed(packet)
-    changes = [(cut, b"") for cut in places.ours]
-    rating, given = places.rating, places.properties.get(GIVEN)
+    contents = _parsed(packet)
+    changes = [(cut, b"") for cut in contents.ours]
+    rating, given = contents.rating, contents.properties.get(GIVEN)
     if rating is not None and given == packet[slice(*rating.value)].decode():
-        before = places.properties.get(BEFORE)
+        before = contents.properties.get(BEFORE)
         changes.append((rating.whole, b"") if before is None else (rating.value, before.encode()))
     bare = _changed(packet, changes)
     return None if bare == _OPENING + _CLOSING else bare
@@ -104,7 +104,7 @@ class _Property(NamedTuple):
 
 
 @dataclass
-class _Places:
+class _Contents:
     """What is where in a packet.
 
     Attributes:
@@ -122,7 +122,7 @@ class _Places:
     properties: dict[str, str] = field(default_factory=dict)
 
 
-def _parsed(packet: bytes) -> _Places:
+def _parsed(packet: bytes) -> _Contents:
     if len(packet) > MAX_PACKET:
         raise ImageError(f"its XMP has over {MAX_PACKET:,} bytes; use --sidecar")
     reader = _Reader(packet)
@@ -131,18 +131,18 @@ def _parsed(packet: bytes) -> _Places:
         reader.parser.Parse(packet.rstrip(b"\0 \t\r\n"), True)
     except (expat.ExpatError, ValueError) as fault:  # UnicodeDecodeError is a ValueError
         raise ImageError(f"its XMP cannot be read ({fault}); use --sidecar") from None
-    if reader.places.end < 0:
+    if reader.contents.end < 0:
         raise ImageError("its XMP holds no rdf:RDF with an end tag; use --sidecar")
-    return reader.places
+    return reader.contents
 
 
 class _Reader:
-    """Finds the places. Descriptions are the children of ``rdf:RDF``, properties their attributes and
+    """Fills the contents. Descriptions are the children of ``rdf:RDF``, properties their attributes and
     children."""
 
     def __init__(self, packet: bytes) -> None:
         self.packet = packet
-        self.places = _Places()
+        self.contents = _Contents()
         self.open: list[tuple[str, int]] = []  # name and start of the elements that have not ended
         self.prefixes: dict[str | None, list[str]] = {}
         self.within: list[_Property] = []  # properties of the description that has not ended
@@ -166,24 +166,24 @@ class _Reader:
 
     def _in_rdf(self, depth: int) -> bool:
         inside = len(self.open) >= depth and self.open[-depth][0] == f"{_RDF} RDF"
-        return inside and self.places.end < 0
+        return inside and self.contents.end < 0
 
     def _begin(self, name: str, attributes: Mapping[str, str]) -> None:
         start = self.parser.CurrentByteIndex
         if self._in_rdf(1):
             self.within = list(self._attributes(start))
-            self.places.about = self.places.about or attributes.get(f"{_RDF} about", "")
+            self.contents.about = self.contents.about or attributes.get(f"{_RDF} about", "")
         self.open.append((name, start))
 
     def _attributes(self, start: int) -> list[_Property]:
         tag = _TAG.match(self.packet, start)
         properties = []
-        for found in _ATTRIBUTE.finditer(tag[0] if tag else b""):
-            prefix, _, local = found[1].decode().partition(":")
+        for match in _ATTRIBUTE.finditer(tag[0] if tag else b""):
+            prefix, _, local = match[1].decode().partition(":")
             uri = (self.prefixes.get(prefix) or [""])[-1]  # an attribute without a prefix has none
-            value = found.span(2) if found[2] is not None else found.span(3)
+            value = match.span(2) if match[2] is not None else match.span(3)
             if uri and f"{uri} {local}" != f"{_RDF} about":
-                spans = [(start + a, start + b) for a, b in (found.span(), value)]
+                spans = [(start + a, start + b) for a, b in (match.span(), value)]
                 properties.append(_Property(f"{uri} {local}", *spans))
         return properties
 
@@ -195,8 +195,8 @@ class _Reader:
         empty = self.packet.endswith(b"/>", start, content)
         closing = None if empty else _TAG.match(self.packet, at)
         whole = (start, closing.end() if closing else content)
-        if name == f"{_RDF} RDF" and closing and self.places.end < 0:
-            self.places.end = at
+        if name == f"{_RDF} RDF" and closing and self.contents.end < 0:
+            self.contents.end = at
         elif self._in_rdf(2):
             self.within.append(_Property(name, whole, (content, at if closing else content)))
         elif self._in_rdf(1):
@@ -204,19 +204,19 @@ class _Reader:
 
     def _describe(self, whole: _Span) -> None:
         """Sort the properties of a description that ends: ours, a rating, others."""
-        places = self.places
+        contents = self.contents
         ours = [entry for entry in self.within if entry.name.startswith(f"{NAMESPACE} ")]
         for entry in ours:
-            places.properties[entry.name.rpartition(" ")[2]] = self._text(entry)
+            contents.properties[entry.name.rpartition(" ")[2]] = self._text(entry)
         ratings = [entry for entry in self.within if entry.name == f"{_XMP} Rating"]
-        given = [places.properties.get(GIVEN)] if BEFORE not in places.properties else []
+        given = [contents.properties.get(GIVEN)] if BEFORE not in contents.properties else []
         if ours and all(self._text(entry) in given for entry in ratings) and (
             len(ours) + len(ratings) == len(self.within)
         ):  # fmt: skip
-            places.ours.append(whole)
+            contents.ours.append(whole)
         else:
-            places.ours += [entry.whole for entry in ours]
-            places.rating = ratings[0] if ratings else places.rating
+            contents.ours += [entry.whole for entry in ours]
+            contents.rating = ratings[0] if ratings else contents.rating
 
     def _text(self, entry: _Property) -> str:
         return unescape(self.packet[slice(*entry.value)].decode(), {"&quot;": '"', "&apos;": "'"})

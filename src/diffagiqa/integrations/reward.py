@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffagiqa import checks
 from diffagiqa.data.images import check_batch
-from diffagiqa.data.prompts import one_each
+from diffagiqa.data.prompts import prompt_per_image
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.model.config import shares_of
@@ -86,7 +86,7 @@ class Reward:
             raise ConfigError(
                 f"one text was given for {counted(len(images), 'image')}; expected a list, one each"
             )
-        prompts = one_each(prompts, len(images))
+        prompts = prompt_per_image(prompts, len(images))
         with nullcontext() if self.differentiable else torch.no_grad():
             scores = self._scores(images, prompts)
             parts = [weight * scores[task] for task, weight in self.weights.items()]

@@ -7,7 +7,7 @@
 from diffagiqa.data.prompts.cleaning import (
     MAX_PROMPT_CHARACTERS,
     clean_prompt,
-    one_each,
+    prompt_per_image,
 )
 from diffagiqa.data.prompts.find import (
     Prompt,
@@ -25,8 +25,8 @@ __all__ = [
     "clean_prompt",
     "decode_text",
     "find_prompt",
-    "one_each",
     "prompt_from_image_bytes",
+    "prompt_per_image",
     "read_sidecar",
     "recognise",
     "sidecar_prompt",

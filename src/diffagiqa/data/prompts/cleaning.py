@@ -49,10 +49,10 @@ def clean_prompt(text: str) -> str:
     return _SURROGATE.sub("\ufffd", _JOINERS.sub("", text)).strip()
 
 
-def one_each(prompts: str | Iterable[str], count: int) -> list[str]:
+def prompt_per_image(prompts: str | Iterable[str], count: int) -> list[str]:
     """The prompts of ``count`` images: one text for all of them, or a list of one each.
 
-    >>> one_each("a fox", 2)
+    >>> prompt_per_image("a fox", 2)
     ['a fox', 'a fox']
 
     Raises:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from diffagiqa.data.prompts.editor import Link, Node, api_nodes, editor_nodes
 
@@ -68,14 +68,6 @@ def _is(role: str, name: str) -> bool:
     return bool(_PATTERNS[role].search(name))
 
 
-class GraphPrompt(NamedTuple):
-    """The prompt, and whether the graph leaves open if it is this image's: several saved images with
-    other prompts, a switch set elsewhere, wildcards, a text that a language model wrote at some time."""
-
-    prompt: str
-    ambiguous: bool
-
-
 def is_graph(value: dict[str, Any]) -> bool:
     """Whether an object is a graph of either form."""
     if isinstance(value.get("nodes"), list):
@@ -83,12 +75,15 @@ def is_graph(value: dict[str, Any]) -> bool:
     return any(isinstance(node, dict) and "class_type" in node for node in value.values())
 
 
-def graph_prompt(graph: dict[str, Any]) -> GraphPrompt | None:
-    """The prompt of a graph, or None where no text leads to a sampler; several are joined by commas.
+def graph_prompt(graph: dict[str, Any]) -> tuple[str, bool] | None:
+    """The prompt of a graph, and whether the graph leaves open if it is this image's.
+
+    None where no text leads to a sampler; several are joined by commas. Open is it with several saved
+    images of other prompts, a switch set elsewhere, wildcards, a text that a language model wrote.
 
     >>> graph_prompt({"3": {"class_type": "KSampler", "inputs": {"positive": ["6", 0]}},
-    ...               "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}}}).prompt
-    'a cat'
+    ...               "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}}})
+    ('a cat', False)
     """
     edited = isinstance(graph.get("nodes"), list)
     nodes = editor_nodes(graph, _MAX_NODES) if edited else api_nodes(graph)
@@ -111,7 +106,7 @@ class _Graph:
                 self.shown |= dict.fromkeys(node.links().values(), texts[0])
         self.used = {link for node in nodes.values() for link in node.links().values()}
 
-    def prompt(self) -> GraphPrompt | None:
+    def prompt(self) -> tuple[str, bool] | None:
         used = {link.node for link in self.used}
         saving = [name for name, node in self.nodes.items() if _is("SAVES", node.kind)]
         used.update(saving)
@@ -131,7 +126,7 @@ class _Graph:
         if not prompts:
             return None
         several = len(set(prompts)) > 1 or _UNRESOLVED.search(prompts[0][:2_000])
-        return GraphPrompt(prompts[0], self.ambiguous or bool(several))
+        return prompts[0], self.ambiguous or bool(several)
 
     def _from(self, end: str, barren: set[str]) -> list[str]:
         """The words of the sampler nearest to a node; ``barren`` are nodes behind which there is none."""
@@ -177,9 +172,9 @@ class _Graph:
         if _writes(node):
             self.ambiguous = True
             return [self.shown[link]] if link in self.shown else []
-        place = link.node, link.slot if link.slot < len(node.outputs[:20]) else 0
-        if place in self.known:
-            return self.known[place]
+        output = link.node, link.slot if link.slot < len(node.outputs[:20]) else 0
+        if output in self.known:
+            return self.known[output]
         self.ambiguous |= _is("CHANGES", node.kind)
         self.path.add(link.node)
         pieces: dict[str, None] = {}
@@ -189,8 +184,8 @@ class _Graph:
             if len(pieces) > _MAX_PIECES:
                 break
         self.path.discard(link.node)
-        self.known[place] = self._edited(node, [piece for piece in pieces if piece.strip()])
-        return self.known[place]
+        self.known[output] = self._edited(node, [piece for piece in pieces if piece.strip()])
+        return self.known[output]
 
     def _carriers(self, node: Node, link: Link) -> list[str]:
         """The inputs whose text a node passes on: of two polarities the positive, of many the chosen."""
@@ -222,7 +217,7 @@ class _Graph:
             joins = links and _is("JOINS", node.kind)  # single words, too
             carry = {*links, *worded, *(key for key in keys if joins and key[:1] != "#")}
             texts = [key for key in keys if key in carry]
-        return sorted(texts or keys[:1], key=_place)
+        return sorted(texts or keys[:1], key=_order)
 
     def _twins(self, node: Node, link: Link) -> list[int]:
         """The outputs of a node that are alike: of this one's type, or seen in use on a node of texts."""
@@ -323,6 +318,6 @@ def _number(key: str) -> int | None:
     return ord(letter[1].lower()) - ord("a") + 1 if letter else None
 
 
-def _place(key: str) -> tuple[int, int]:
+def _order(key: str) -> tuple[int, int]:
     """Where an input's text stands among the others of its node."""
     return _is("after", key) - _is("before", key), _number(key) or 0

@@ -100,13 +100,13 @@ class _Unfolded:
             inputs = _widgets(raw, slots)
             label = str(next(iter(inputs.values()), ""))
             if raw.get("mode") == _BYPASSED:
-                # What comes out is what comes in: at the same place if of one type, else by the type.
+                # What comes out is what comes in: at the same slot if of one type, else by the type.
                 types = [(str(slot.get("type")), bound.get(_name(slot))) for slot in slots]
                 through = {kind: link for kind, link in reversed(types) if link}
-                for place, output in enumerate(outputs):
-                    same = next((ln for k, ln in types[place : place + 1] if k == output), None)
+                for slot, output in enumerate(outputs):
+                    same = next((ln for k, ln in types[slot : slot + 1] if k == output), None)
                     if link := same or through.get(output):
-                        self.aliases[Link(name, place)] = link
+                        self.aliases[Link(name, slot)] = link
             elif raw.get("mode") == _MUTED:
                 continue
             elif kind in self.blueprints:
@@ -146,14 +146,14 @@ class _Unfolded:
             ]
         names = [_name(slot) for slot in slots]
         if not slots:
-            names = keys = [f"#{place}" for place in range(len(values))]
+            names = keys = [f"#{number}" for number in range(len(values))]
         given = dict(zip(keys, values, strict=True)) if len(keys) == len(values) else {}
-        for place, key in enumerate(names):
-            inside = Link(f"{name}:-10", place)
+        for number, key in enumerate(names):
+            inside = Link(f"{name}:-10", number)
             if key in bound:
                 self.aliases[inside] = bound[key]
             elif isinstance(value := given.get(key), str):
-                self.aliases[inside] = Link(f"{name}:-10:{place}", 0)
+                self.aliases[inside] = Link(f"{name}:-10:{number}", 0)
                 self.nodes[self.aliases[inside].node] = Node("", {"value": value})
 
     def linked(self) -> dict[str, Node]:
@@ -180,7 +180,7 @@ def _widgets(raw: dict[str, Any], slots: list[dict[str, Any]]) -> dict[str, Any]
         values = [v for n, v in enumerate(values) if v not in _SEEDS or n == 0]
     if len(values) == len(names):
         return dict(zip(names, values, strict=True))
-    return {f"#{place}": value for place, value in enumerate(values)}
+    return {f"#{number}": value for number, value in enumerate(values)}
 
 
 def _name(slot: dict[str, Any]) -> str:

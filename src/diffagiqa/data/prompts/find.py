@@ -128,15 +128,15 @@ def best_prompt(texts: Iterable[Text]) -> Prompt | None:
     It is ambiguous where others of the same kind differ.
     """
     texts = list(texts)
-    stated = [(text.place, prompt) for text in texts if (prompt := recognise(text.text))]
+    stated = [(text.container, prompt) for text in texts if (prompt := recognise(text.text))]
     if not stated:
         novelai = any(text.text.startswith("NovelAI") for text in texts)
         stated = [
-            (text.place, Recognised(text.text, "novelai" if novelai else "plain"))
+            (text.container, Recognised(text.text, "novelai" if novelai else "plain"))
             for text in texts
             if text.text.lstrip()[:1] not in ("{", "[")  # a graph that leads nowhere
             and (
-                f"{text.place} {text.name}".casefold() in _PLAIN
+                f"{text.container} {text.name}".casefold() in _PLAIN
                 or (novelai and text.name == "Description")
             )
         ]
@@ -144,15 +144,15 @@ def best_prompt(texts: Iterable[Text]) -> Prompt | None:
     stated.sort(key=lambda item: (not item[1].prompt.strip(), item[1].rank))
     if not stated:
         return None
-    place, best = stated[0]
+    container, best = stated[0]
     words = " ".join(best.prompt.split())
     for _, rival in stated:
         other = " ".join(rival.prompt.split())
         if rival.rank == best.rank and other and other not in words and words not in other:
             best = best._replace(ambiguous=True)
-    return _prompt(place, best)
+    return _prompt(container, best)
 
 
-def _prompt(place: str, stated: Recognised) -> Prompt:
-    source = f"{place} {stated.format}{' ambiguous' * stated.ambiguous}"
+def _prompt(container: str, stated: Recognised) -> Prompt:
+    source = f"{container} {stated.format}{' ambiguous' * stated.ambiguous}"
     return Prompt(clean_prompt(stated.prompt), source)

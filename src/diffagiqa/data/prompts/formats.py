@@ -185,10 +185,12 @@ def _from_json(value: Any, depth: int) -> Recognised | None:
             stated, "drawthings" if {"c", "uc"} <= value.keys() else next(names, "json")
         )
     if is_graph(value):
-        graph, rank = graph_prompt(value), 2 if "nodes" in value else 1
-        return graph and Recognised(graph.prompt, "comfyui", graph.ambiguous, rank)
-    found = (_from_json(value[key], depth - 1) for key in _HOLDERS if depth and key in value)
-    return next((prompt for prompt in found if prompt), None)
+        if (followed := graph_prompt(value)) is None:
+            return None
+        prompt, is_open = followed
+        return Recognised(prompt, "comfyui", is_open, rank=2 if "nodes" in value else 1)
+    nested = (_from_json(value[key], depth - 1) for key in _HOLDERS if depth and key in value)
+    return next((prompt for prompt in nested if prompt), None)
 
 
 def _stated(value: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Every text in an image file, decoded, with the place and the name it stands under.
+"""Every text in an image file, decoded, with what it stands in and its name there.
 
 Metadata comes from strangers: sizes are bounded, and what cannot be read is not there.
 """
@@ -34,12 +34,12 @@ class Text(NamedTuple):
     """A text of a file.
 
     Attributes:
-        place: "png", "exif", "xmp", "comment", "alpha" or "sidecar".
+        container: "png", "exif", "xmp", "comment", "alpha" or "sidecar".
         name: keyword of a PNG, property of XMP, number of an EXIF tag; may be empty.
         text: as decoded, at most ``MAX_TEXT`` characters.
     """
 
-    place: str
+    container: str
     name: str
     text: str
 
@@ -142,9 +142,9 @@ def _unpacked(data: bytes, bits: int = zlib.MAX_WBITS) -> bytes:
     return b""
 
 
-def _decoded(place: str, name: str, data: bytes) -> Iterator[Text]:
+def _decoded(container: str, name: str, data: bytes) -> Iterator[Text]:
     if len(data) <= MAX_TEXT and (text := decode_text(data)):
-        yield Text(place, name, text)
+        yield Text(container, name, text)
 
 
 def _exif_block(data: bytes) -> Iterator[Text]:
