@@ -460,7 +460,7 @@ def test_splits_and_tables_that_do_not_fit(folder: Path, tmp_path: Path) -> None
     own = TableColumns(
         {"perception": "mos"}, {"perception": (0, 5)}, image="file", generator="model"
     )
-    rows = open_data([str(folder / "ratings.csv")], [], own=own).rows
+    rows = open_data([str(folder / "ratings.csv")], [], columns=own).rows
     parts = make_split(TrainingConfig(split="image"), rows)
     assert sorted(row for part in parts.values() for row in part) == list(range(COUNT))
     with pytest.raises(ConfigError, match="has no official split; use --split prompt"):
@@ -471,19 +471,19 @@ def test_splits_and_tables_that_do_not_fit(folder: Path, tmp_path: Path) -> None
     shutil.copy(folder / "ratings.csv", again)
     both, pictures = [str(folder / "ratings.csv"), str(again)], str(folder)
     for name in ("other", str(again)):
-        found = open_data(both, [f"{name}={pictures}"], own=own)
+        found = open_data(both, [f"{name}={pictures}"], columns=own)
         assert (found.rows.names, len(found.rows)) == (("ratings", "other"), 2 * COUNT)
     for root in (pictures, f"othr={pictures}"):
         with pytest.raises(
             ConfigError, match=f"--root {root} does not say .* NAME being ratings or o"
         ):
-            open_data(both, [root], own=own)
+            open_data(both, [root], columns=own)
     with pytest.raises(ConfigError, match="--root gives other the folders a and b; give one"):
-        open_data(both, ["other=a", "other=b"], own=own)
+        open_data(both, ["other=a", "other=b"], columns=own)
     with pytest.raises(
         ConfigError, match="two of the databases are called ratings; give each once"
     ):
-        open_data(both[:1] * 2, [], own=own)
+        open_data(both[:1] * 2, [], columns=own)
     with pytest.raises(
         ConfigError, match="--label perception was given as mos and as fit; give one"
     ):

@@ -75,10 +75,10 @@ def score_image(scorer: Scorer, path: str | None, prompt: str, explain: bool) ->
     scores = markup.score_html(scorer.config, scorer(image, prompt), bool(prompt.strip()))
     if not explain:
         return Shown(scores)
-    found: Explanation = explain_image(scorer, image, prompt)
+    explanation: Explanation = explain_image(scorer, image, prompt)
     return Shown(
         scores,
-        overlay(found.image, visible(found.quality_map)),
-        markup.words_html(found),
-        [(overlay(found.image, contrast(w.attention)), w.text) for w in found.words],
+        overlay(explanation.image, visible(explanation.quality_map)),
+        markup.words_html(explanation),
+        [(overlay(explanation.image, contrast(w.attention)), w.text) for w in explanation.words],
     )

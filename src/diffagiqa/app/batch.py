@@ -79,10 +79,10 @@ def _named(sample: Sample, texts: Mapping[str, str]) -> Sample:
     if sample.prompt is not None or sample.error or text is None:
         return sample
     try:
-        found = sidecar_prompt(Path(text).read_bytes()[:MOST_TEXT], Path(text).name)
+        stated = sidecar_prompt(Path(text).read_bytes()[:MOST_TEXT], Path(text).name)
     except PromptError as fault:
         return replace(sample, error=str(fault))
-    return replace(sample, prompt=found.text, prompt_source=found.source)
+    return replace(sample, prompt=stated.text, prompt_source=stated.source)
 
 
 def failed_first(rows: Sequence[Row]) -> list[Row]:

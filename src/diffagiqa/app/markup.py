@@ -54,20 +54,20 @@ def score_html(config: ModelConfig, score: Score, has_prompt: bool = True) -> st
     return f'<div class="scores">{"".join(parts)}{hint_html(notice_of(config))}</div>'
 
 
-def words_html(found: Explanation) -> str:
+def words_html(explanation: Explanation) -> str:
     """Which words seem missing: a sentence, and below it a table of all; empty without words."""
-    if not found.words:
+    if not explanation.words:
         return ""
-    missing = "finds little of it" if found.doubtful else "seems missing"
+    missing = "finds little of it" if explanation.doubtful else "seems missing"
     heads = ("word", "without it, alignment", missing)
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     rows = "".join(
         f'<tr><th scope="row">{html.escape(word.text)}</th>'
-        f"<td>{_effect(word)}</td><td>{'yes' if found.lacks(word) else ''}</td></tr>"
-        for word in found.words
+        f"<td>{_effect(word)}</td><td>{'yes' if explanation.lacks(word) else ''}</td></tr>"
+        for word in explanation.words
     )
     return (
-        f'<p class="sentence">{html.escape(found.sentence)}</p>'
+        f'<p class="sentence">{html.escape(explanation.sentence)}</p>'
         f'<div class="wide"><table class="words"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )

@@ -53,24 +53,24 @@ def one_image(gr: Any, scorer: Scorer, folder: Path) -> None:
         if not path:
             return [hidden, typed, "", "", *nothing]
         try:
-            image, found, source = open_image(path)
+            image, stated, source = open_image(path)
         except DiffAGIQAError as error:
             return [hidden, typed, "", "", message_html(str(error)), *nothing[1:]]
         said = "No prompt in the file: type the one that the image was made from."
-        if found:
+        if stated:
             said = f"Prompt found in the file ({source}). Change it if it is wrong."
         elif typed.strip():
             said = "No prompt in the file: the one above stays. Change it if it is wrong."
-        return [gr.update(value=image, visible=True), found or typed, said, found, *nothing]
+        return [gr.update(value=image, visible=True), stated or typed, said, stated, *nothing]
 
     def score(path: str | None, text: str, explain: bool) -> list[Any]:
         try:
-            found = score_image(scorer, path, text, explain)
+            result = score_image(scorer, path, text, explain)
         except DiffAGIQAError as error:
             return [message_html(str(error)), *nothing[1:]]
         return [
-            found.scores, gr.update(value=found.heat, visible=found.heat is not None), found.words,
-            gr.update(value=found.attention, visible=bool(found.attention)),
+            result.scores, gr.update(value=result.heat, visible=result.heat is not None), result.words,
+            gr.update(value=result.attention, visible=bool(result.attention)),
         ]  # fmt: skip
 
     file.change(

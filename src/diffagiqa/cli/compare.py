@@ -74,7 +74,7 @@ def compare(
                 f"--by {by} finds one group in {runs[0]}, {quoted(opened[0].name)}; name a column that "
                 "differs between generators, or give two runs"
             )
-    found = compare_runs(opened, doubtful=doubtful, seed=seed)
+    comparisons = compare_runs(opened, doubtful=doubtful, seed=seed)
     wins = {}
     if judge is not None:
         choices = read_choices(judge, options.pair_columns(pairs))
@@ -83,13 +83,13 @@ def compare(
             wins[pair.first, pair.second] = (pair.people, pair.pairs)
             wins[pair.second, pair.first] = (1 - pair.people, pair.pairs)
     if as_json:
-        records = [row.to_dict() for row in found]
+        records = [row.to_dict() for row in comparisons]
         for record in records if judge is not None else ():
             share, count = wins.get((record["run"], record["base"]), (None, 0))
             record |= {"people_win_rate": share, "people_pairs": count}
         typer.echo(json.dumps(records, ensure_ascii=False))
         return
-    _show(found)
+    _show(comparisons)
     unsure = [task for run in opened for task in run.doubtful]
     if unsure:
         left = "" if doubtful else ": not compared, unless with --doubtful"
@@ -99,7 +99,7 @@ def compare(
             typer.echo(line)
 
 
-def _show(found: list[Comparison]) -> None:
+def _show(comparisons: list[Comparison]) -> None:
     """A table whose names fold where the terminal is narrow; numbers never do."""
     from rich.console import Console
     from rich.table import Table
@@ -110,7 +110,7 @@ def _show(found: list[Comparison]) -> None:
         table.add_column(name, overflow="fold")
     for name in ("n", "mean", "first", "difference", "95 %", "wins"):
         table.add_column(name, no_wrap=True)
-    for row in found:
+    for row in comparisons:
         mark = " *" if row.clear else ""
         table.add_row(
             Text(row.run), Text(row.task), f"{row.prompts}", f"{row.mean:.3f}", f"{row.base_mean:.3f}",
@@ -118,7 +118,7 @@ def _show(found: list[Comparison]) -> None:
             f"{100 * row.win_rate:.0f} %",
         )  # fmt: skip
     console = Console(width=None if Console().is_terminal else 140)
-    console.print(Text(f"against {found[0].base}; * the interval excludes 0"))
+    console.print(Text(f"against {comparisons[0].base}; * the interval excludes 0"))
     console.print(table)
 
 

@@ -93,10 +93,10 @@ def crossdb(
     roots = list(root or [])
     trains = options.is_data(source)
     named = (source, Path(source).stem)
-    own = [r for r in roots if trains and options.spelt_one(r.partition("=")[0]) in named]
-    others = [r for r in roots if r not in own]
+    source_roots = [r for r in roots if trains and options.spelt_one(r.partition("=")[0]) in named]
+    others = [r for r in roots if r not in source_roots]
     opened = open_databases(
-        databases, others, own=columns, pairs=options.pair_columns(pairs),
+        databases, others, columns=columns, pairs=options.pair_columns(pairs),
         allow_partial=allow_partial, skip_unreadable=unreadable == "skip",
     )  # fmt: skip
     folder = Path(source)
@@ -104,7 +104,7 @@ def crossdb(
         folder = run or Path(f"crossdb-{Path(source).stem}")
         flags = {"model.backbone": backbone, "unreadable": unreadable}
         config = options.configuration([source], recipe, flags, change)
-        rows = options.open_rows([source], own, columns, allow_partial, unreadable)
+        rows = options.open_rows([source], source_roots, columns, allow_partial, unreadable)
         data = with_augmentations(rows.rows, config)
         parts = make_split(config, data, rows.official)
         resume = (folder / STATE).is_file()
@@ -126,10 +126,10 @@ def crossdb(
     text = render_cross(results, trained)
     for database in opened if elements else ():
         if "elements" in database.table:
-            found = evaluate_elements(
+            areas = evaluate_elements(
                 lambda image, prompt: explain(scorer, image, prompt).words, database, elements
             )
-            text += f"\n## Missing parts of prompts in {database.name}\n\n{render_elements(found)}"
+            text += f"\n## Missing parts of prompts in {database.name}\n\n{render_elements(areas)}"
     typer.echo(text)
     report = out or folder / "crossdb.md"
     options.write(report, text)

@@ -62,11 +62,11 @@ def _libraries(extra: str) -> list[Check]:
         ]
     versions = {name: _version(name) for name in names}
     missing = [name for name, version in versions.items() if not version]
-    found = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     if extra and missing:
         advice = f"pip install 'diffagiqa[{extra}]'"
         return [Check(f"extra {extra}", MISSING, f"no {', '.join(missing)}", advice)]
-    checks = [Check(f"extra {extra}" if extra else "libraries", GOOD, found)]
+    checks = [Check(f"extra {extra}" if extra else "libraries", GOOD, installed)]
     if missing:
         advice = f"pip install {' '.join(missing)}"
         checks.append(Check("libraries", BAD, f"not installed: {', '.join(missing)}", advice))
@@ -132,8 +132,8 @@ def _hub(model: str | None) -> list[Check]:
     free = shutil.disk_usage(there).free
     small = free < _NEEDED_DISK
     advice = "Stable Diffusion 1.5 and room to work need 8 GB" if small else ""
-    found = f"{free / 1e9:.0f} GB free for the hub cache, {cache}"
-    checks = [Check("disk", NOTE if small else GOOD, found, advice)]
+    room = f"{free / 1e9:.0f} GB free for the hub cache, {cache}"
+    checks = [Check("disk", NOTE if small else GOOD, room, advice)]
     # The package's model needs nothing from there.
     if model is None and (cache / f"models--{backbone.replace('/', '--')}").is_dir():
         checks.insert(0, Check("backbone", GOOD, f"{backbone} in {cache}"))
@@ -146,11 +146,11 @@ def _wanted() -> dict[str, list[str]]:
         lines = metadata.requires("diffagiqa") or []
     except metadata.PackageNotFoundError:
         return {}
-    found: dict[str, list[str]] = {}
+    libraries: dict[str, list[str]] = {}
     for line in lines:
         extra = re.search(r"""extra == ['"](.+?)['"]""", line)
-        found.setdefault(extra[1] if extra else "", []).append(re.split(r"[^\w.-]", line)[0])
-    return found
+        libraries.setdefault(extra[1] if extra else "", []).append(re.split(r"[^\w.-]", line)[0])
+    return libraries
 
 
 def _version(name: str) -> str | None:

@@ -40,21 +40,21 @@ def model_checks(name: str | None, dtype: Any, there: float) -> Iterator[Check]:
 
         folder = DEFAULT_MODEL if name is None else find_model(name, weights=False)
         if not (folder / "config.json").is_file():
-            place = find_backbone(str(name), weights=False)
-            yield from backbone_checks(place, str(name), None, dtype, there)
+            backbone = find_backbone(str(name), weights=False)
+            yield from backbone_checks(backbone, str(name), None, dtype, there)
             return
         model = outline(folder)
         tasks, size = ", ".join(model.tasks), model.image_size
-        found = f"{folder}: {tasks}, images of {size} pixels, on {model.backbone}"
+        about = f"{folder}: {tasks}, images of {size} pixels, on {model.backbone}"
         if model.missing:
-            yield Check("model", MISSING, f"{found}; not fetched: {', '.join(model.missing)}")
+            yield Check("model", MISSING, f"{about}; not fetched: {', '.join(model.missing)}")
         else:
             notice = notice_of(load_config(folder))
             what = WHAT_THE_DEFAULT_IS if name is None else ""
             state = NOTE if notice else GOOD
-            yield Check("model", state, found, " ".join(filter(None, [what, notice])))
-        place = find_backbone(model.backbone, model.revision, weights=False)
-        yield from backbone_checks(place, model.backbone, model.features, dtype, there)
+            yield Check("model", state, about, " ".join(filter(None, [what, notice])))
+        backbone = find_backbone(model.backbone, model.revision, weights=False)
+        yield from backbone_checks(backbone, model.backbone, model.features, dtype, there)
     except (DiffAGIQAError, ImportError) as error:
         yield Check("model", BAD, "not usable", str(error))
 
@@ -72,15 +72,15 @@ def backbone_checks(
     pipeline = PIPELINES[kind](folder)
     sums = weight_bytes(folder, dtype, features)
     licence = licence_of(folder) or f"{pipeline.backbone.licence}, if it is the original"
-    found = f"{name}: {pipeline.backbone.__name__}; licence {licence}"
+    about = f"{name}: {pipeline.backbone.__name__}; licence {licence}"
     if any(folder.rglob("*.safetensors")):
         try:
             pipeline.check(features)
-            yield Check("backbone", GOOD, found)
+            yield Check("backbone", GOOD, about)
         except BackboneError as error:
-            yield Check("backbone", BAD, found, str(error))
+            yield Check("backbone", BAD, about, str(error))
     else:
-        yield Check("backbone", MISSING, f"{found}; its weights are not here",
+        yield Check("backbone", MISSING, f"{about}; its weights are not here",
                     f"give its name where there is a network, or hf download {name}")  # fmt: skip
     yield memory_check(sums, str(dtype).removeprefix("torch."), there)
 
@@ -90,18 +90,18 @@ def memory_check(sums: dict[str, int], dtype: str, there: float) -> Check:
     from diffagiqa.device import WORKING
 
     text = sum(size for part, size in sums.items() if part.startswith("text"))
-    kept = sum(sums.values()) - text
-    found = (
-        f"weights in {dtype}: {kept / 1e9:.1f} GB, and {text / 1e9:.1f} GB of text encoders while "
+    resident = sum(sums.values()) - text
+    sizes = (
+        f"weights in {dtype}: {resident / 1e9:.1f} GB, and {text / 1e9:.1f} GB of text encoders while "
         f"prompts are encoded; {there / 1e9:.0f} GB there"
     )
-    if not there or kept + text + WORKING < there:
-        return Check("memory", GOOD, found)
-    if max(kept, text) + WORKING < there:
+    if not there or resident + text + WORKING < there:
+        return Check("memory", GOOD, sizes)
+    if max(resident, text) + WORKING < there:
         advice = "not both at once: prompts are encoded first, which a job does by itself"
-        return Check("memory", NOTE, found, advice)
+        return Check("memory", NOTE, sizes, advice)
     advice = "use bfloat16, a smaller backbone, or --offload (docs/which-model.md)"
-    return Check("memory", BAD, found, advice)
+    return Check("memory", BAD, sizes, advice)
 
 
 def licence_of(folder: Path) -> str:

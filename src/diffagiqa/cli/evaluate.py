@@ -263,12 +263,12 @@ def _texts(
             "note: no column of prompts was found, so images were scored against the empty prompt; "
             "name it by --prompt-column"
         )
-    for task, found in evaluation.tasks.items():
-        over = intervals_text(found, evaluation.settings["by"])
-        yield (f"{task}: {counted(found.rows, 'rated and scored row')}, {over}")
-        if found.unlabelled:
+    for task, measured in evaluation.tasks.items():
+        over = intervals_text(measured, evaluation.settings["by"])
+        yield (f"{task}: {counted(measured.rows, 'rated and scored row')}, {over}")
+        if measured.unlabelled:
             yield (
-                f"  {counted(found.unlabelled, 'row')} without a number in {labels[task]} left out"
+                f"  {counted(measured.unlabelled, 'row')} without a number in {labels[task]} left out"
             )
         known = [r.sample.labels[task] for r in rated.rows if task in r.sample.labels]
         low, high = scales[task]
@@ -278,10 +278,10 @@ def _texts(
                 f"of {low:g} to {high:g}, so RMSE and MAE mean nothing; give --scale "
                 f"{task}=LOWEST:HIGHEST"
             )
-        for text in figure_texts(found, METRICS, digits=4):
+        for text in figure_texts(measured, METRICS, digits=4):
             yield (f"  {text}")
-        for name, value in found.within.items():
-            if value is not None and len(found.generators) > 1:
+        for name, value in measured.within.items():
+            if value is not None and len(measured.generators) > 1:
                 yield (f"  {name.upper()} within generators {value:.4f}")
-        if len(found.generators) > 1:
+        if len(measured.generators) > 1:
             yield (f"\n{generator_table(evaluation, task)}\n")

@@ -48,14 +48,14 @@ def explain(
         prompt = find_prompt(image, read_image_bytes(image))[0] or ""
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
     with _working():
-        found = explain_image(scorer, image, prompt)
+        explanation = explain_image(scorer, image, prompt)
     if out is not None:
         key = "Subject" if out.suffix.lower() == ".pdf" else "Description"
-        found.figure().savefig(out, dpi=140, metadata={key: found.alt_text})
+        explanation.figure().savefig(out, dpi=140, metadata={key: explanation.alt_text})
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(explanation.to_dict(), ensure_ascii=False))
         return
-    _show(found)
+    _show(explanation)
     typer.echo(f"figure in {out}" if out else "--out why.png draws the map and the words")
 
 
@@ -66,26 +66,28 @@ def _working() -> Any:
     return Console(stderr=True).status("the map, and the words of the prompt")
 
 
-def _show(found: Explanation) -> None:
+def _show(explanation: Explanation) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    console.print(Text(", ".join(f"{task} {value:.3f}" for task, value in found.scores.items())))
-    if not found.prompt:
+    console.print(
+        Text(", ".join(f"{task} {value:.3f}" for task, value in explanation.scores.items()))
+    )
+    if not explanation.prompt:
         console.print("no prompt, scored against the empty one: alignment means nothing")
-    for warning in found.warnings:
+    for warning in explanation.warnings:
         console.print(Text(warning, "yellow"))
-    if found.words:
+    if explanation.words:
         table = Table("word", "alignment lost without it", box=None, pad_edge=False)
-        for word in found.words:
+        for word in explanation.words:
             table.add_row(Text(word.text), f"{word.drop:+.3f}")
         console.print(table)
-        console.print(Text(found.sentence))
-    x, y = found.worst_place
+        console.print(Text(explanation.sentence))
+    x, y = explanation.worst_place
     console.print(
-        f"{found.map_task} loses most {100 * x:.0f} % from the left and {100 * y:.0f} % from the top, "
-        f"by {found.map_method}: docs/how-to/explain.md says how far to believe it",
+        f"{explanation.map_task} loses most {100 * x:.0f} % from the left and {100 * y:.0f} % from "
+        f"the top, by {explanation.map_method}: docs/how-to/explain.md says how far to believe it",
         highlight=False,
     )

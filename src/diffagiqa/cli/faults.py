@@ -16,9 +16,9 @@ def system_sentence(fault: OSError) -> str:
     from diffagiqa.data.samples import printable, reason_of
 
     named = isinstance(fault.filename, (str, bytes)) and fault.filename
-    place = printable(os.fsdecode(fault.filename)) if named else "a file or the standard output"
+    shown = printable(os.fsdecode(fault.filename)) if named else "a file or the standard output"
     return (
-        f"{place} cannot be read or written ({reason_of(fault)}); "
+        f"{shown} cannot be read or written ({reason_of(fault)}); "
         "check its name, its access and the space there"
     )
 

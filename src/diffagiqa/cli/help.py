@@ -41,10 +41,10 @@ class _Plain:
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
             for name, plain in _PLAIN.items():
-                own = getattr(type(param), name, None)
-                if own is not None:
-                    own = own.__get__(param)
-                    setattr(param, name, lambda *a, own=own, p=plain, **k: p(own(*a, **k)))
+                method = getattr(type(param), name, None)
+                if method is not None:
+                    method = method.__get__(param)
+                    setattr(param, name, lambda *a, method=method, p=plain, **k: p(method(*a, **k)))
         return params
 
 

@@ -84,23 +84,23 @@ def rank(
     run = read_run(scores)
     if judge is not None:
         choices = read_choices(judge, options.pair_columns(pairs))
-        found = judge_runs([run], choices, weights=parse_weights(weight))
-        lines = [json.dumps(found.as_json())] if as_json else pair_texts(found)
+        agreement = judge_runs([run], choices, weights=parse_weights(weight))
+        lines = [json.dumps(agreement.as_json())] if as_json else pair_texts(agreement)
         typer.echo("\n".join(lines))
         return
-    kept = rank_rows(run, top=top, weights=parse_weights(weight))
-    files = _find(kept, ImageFinder(root, run.folder)) if copy_to is not None else []
-    _write(kept, run, out, as_json)
+    best = rank_rows(run, top=top, weights=parse_weights(weight))
+    files = _find(best, ImageFinder(root, run.folder)) if copy_to is not None else []
+    _write(best, run, out, as_json)
     if copy_to is not None:
         _copy(files, copy_to)
     if not quiet:
-        count = kept["prompt"].nunique()
+        count = best["prompt"].nunique()
         bare = int((run.scored["prompt"] == "").sum())
         left = f"; {bare:,} without a prompt left out" if 0 < bare < len(run.scored) else ""
         if run.doubtful and not weight:
             left += f"; {doubt_sentence(run.doubtful)}, so it has no part in this"
         typer.echo(
-            f"{len(kept):,} of {counted(len(run.rows), 'image')}, {counted(count, 'prompt')}{left}",
+            f"{len(best):,} of {counted(len(run.rows), 'image')}, {counted(count, 'prompt')}{left}",
             err=True,
         )
 
@@ -125,21 +125,21 @@ def parse_weights(items: list[str] | None) -> dict[str, float] | None:
     return weights or None
 
 
-def _write(kept: pd.DataFrame, run: Run, out: Path | None, as_json: bool) -> None:
+def _write(best: pd.DataFrame, run: Run, out: Path | None, as_json: bool) -> None:
     """Into a file, or on standard output as CSV or JSON."""
     from diffagiqa.data.results import RowWriter, guard_cell
     from diffagiqa.rows import seen_from
 
-    if "file" in kept.columns:
+    if "file" in best.columns:
         before, folder = run.folder or Path(), str(out.parent if out is not None else Path())
-        local = [file if "://" in file or not file else str(before / file) for file in kept["file"]]
-        kept["file"] = [seen_from(file, folder) for file in local]
+        local = [file if "://" in file or not file else str(before / file) for file in best["file"]]
+        best["file"] = [seen_from(file, folder) for file in local]
     records = [
         {str(name): None if value != value else value for name, value in row.items()}
-        for row in kept.to_dict("records")
+        for row in best.to_dict("records")
     ]
     if out is not None:
-        kinds = dict.fromkeys(kept.columns, str) | dict.fromkeys(("score", *run.tasks), float)
+        kinds = dict.fromkeys(best.columns, str) | dict.fromkeys(("score", *run.tasks), float)
         with RowWriter(out, kinds | {"rank": int, "of": int}) as rows:
             for record in records:
                 rows.write(record)
@@ -147,18 +147,18 @@ def _write(kept: pd.DataFrame, run: Run, out: Path | None, as_json: bool) -> Non
         for record in records:
             typer.echo(json.dumps(record, ensure_ascii=False))
     else:
-        texts = kept.columns.intersection(["prompt", "image", "file"])
-        safe = kept.assign(**{name: kept[name].map(guard_cell) for name in texts})
+        texts = best.columns.intersection(["prompt", "image", "file"])
+        safe = best.assign(**{name: best[name].map(guard_cell) for name in texts})
         typer.echo(safe.to_csv(index=False, float_format="%.4f"), nl=False)
 
 
-def _find(kept: pd.DataFrame, finder: ImageFinder) -> list[Path]:
+def _find(best: pd.DataFrame, finder: ImageFinder) -> list[Path]:
     """The files of the images; raises ImageError where one is not there."""
     from diffagiqa.data.samples import printable
     from diffagiqa.errors import ImageError
 
-    files = [finder.find(row["image"], row.get("file")) for row in kept.to_dict("records")]
-    absent = kept["image"][[file is None for file in files]]
+    files = [finder.find(row["image"], row.get("file")) for row in best.to_dict("records")]
+    absent = best["image"][[file is None for file in files]]
     if len(absent):
         raise ImageError(
             f"{counted(len(absent), 'image was', 'images were')} not found, such as "

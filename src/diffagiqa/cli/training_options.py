@@ -235,7 +235,7 @@ def table_columns(
 
 def with_columns(command: Callable[..., None]) -> Callable[..., None]:
     """The command, with the options of ``table_columns`` in place of its parameter ``columns``."""
-    own = inspect.signature(command, eval_str=True)
+    signature = inspect.signature(command, eval_str=True)
     flags = inspect.signature(table_columns, eval_str=True).parameters
 
     @wraps(command)
@@ -244,9 +244,9 @@ def with_columns(command: Callable[..., None]) -> Callable[..., None]:
         command(columns=columns, **given)
 
     parameters: list[inspect.Parameter] = []
-    for parameter in own.parameters.values():
+    for parameter in signature.parameters.values():
         parameters += flags.values() if parameter.name == "columns" else [parameter]
-    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return called
 
 
@@ -258,7 +258,7 @@ def open_rows(
     from diffagiqa.training.open_data import open_data, prompts_of
 
     opened = open_data(
-        databases, root or [], own=columns, pairs=pair_columns(pairs), allow_partial=allow_partial,
+        databases, root or [], columns=columns, pairs=pair_columns(pairs), allow_partial=allow_partial,
         skip_unreadable=unreadable == "skip",
     )  # fmt: skip
     rows = opened.rows

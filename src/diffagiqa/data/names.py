@@ -112,11 +112,11 @@ def path_parts(name: str) -> list[str]:
     return [part for part in parts if part not in ("", ".")] or [""]
 
 
-def shared_parts(one: Sequence[str], other: Sequence[str]) -> int:
+def shared_parts(path: Sequence[str], other: Sequence[str]) -> int:
     """How many parts two paths share from the beginning.
 
     >>> shared_parts(["renders", "a"], ["renders", "b"])
     1
     """
-    pairs = zip(one, other, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+    pairs = zip(path, other, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(path), len(other)))

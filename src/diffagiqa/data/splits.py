@@ -82,8 +82,8 @@ def group_keys(table: pd.DataFrame, by: str) -> list[str]:
     an image without one by itself; "image" the image's name; anything else is a column.
     """
     if by == "prompt":
-        own = "group" in table
-        keys = map(str, table["group"]) if own else map(prompt_key, map(str, table["prompt"]))
+        grouped = "group" in table
+        keys = map(str, table["group"]) if grouped else map(prompt_key, map(str, table["prompt"]))
         return [key or f"\0{image}" for key, image in zip(keys, table["image"], strict=True)]
     if by not in table or table[by].isna().all():
         known = [name for name in ("image", "prompt", "generator") if name in table]

@@ -105,12 +105,12 @@ def _with_sidecar(sample: Sample) -> Sample:
 
     On this machine alone: in a store every look is a request, and is made where the image is read.
     """
-    place = sample.location or sample.image
+    location = sample.location or sample.image
     open_to_one = sample.prompt is None and sample.error is None and sample.data is None
-    if not open_to_one or protocol(place) not in (None, "file"):
+    if not open_to_one or protocol(location) not in (None, "file"):
         return sample
     try:
-        beside = read_sidecar(place)
+        beside = read_sidecar(location)
     except PromptError as fault:
         return replace(sample, error=str(fault))
     if beside is None:

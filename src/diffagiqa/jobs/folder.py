@@ -65,12 +65,12 @@ class OutputFolder:
         """Names in a folder, sorted; none where the folder does not exist."""
         try:
             self._filesystem.invalidate_cache()
-            found = self._filesystem.ls(f"{self._root}/{name}".rstrip("/"), detail=False)
+            paths = self._filesystem.ls(f"{self._root}/{name}".rstrip("/"), detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except Exception as fault:
             raise self._fault("listed", fault) from fault
-        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in paths)
 
     def remove(self, name: str) -> None:
         """Remove one file; nothing happens where it is gone already."""

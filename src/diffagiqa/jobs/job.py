@@ -85,11 +85,11 @@ def run_job(
         The totals of all rows of the output.
     """
     check_output(out, inputs, layout.share)
-    place, folder = out, out
+    job_folder, folder = out, out
     if is_one_file(out):
         layout = dataclasses.replace(layout, format="jsonl")
-        place, folder = f"{out}.job", os.path.dirname(out) or "."
-    journal = Journal(OutputFolder(place), row_columns(facts.config), layout)
+        job_folder, folder = f"{out}.job", os.path.dirname(out) or "."
+    journal = Journal(OutputFolder(job_folder), row_columns(facts.config), layout)
     journal.folder.make(JOB)
     with journal.folder.locked(f"{JOB}/lock{layout.share.index}"):
         journal.begin(job_description(inputs, layout, facts), restart)
@@ -163,9 +163,9 @@ def _refuse_input(out: str, inputs: Inputs) -> None:
         same = False
         with contextlib.suppress(OSError, ValueError, TableError):  # missing files are said later
             same = suffix(name) in TABLE_SUFFIXES and is_output(name, out)
-            here, place = local_path(name), local_path(out)
+            here, output = local_path(name), local_path(out)
             same = same or (
-                os.path.isfile(place or "") and os.path.samefile(here or "", place or "")
+                os.path.isfile(output or "") and os.path.samefile(here or "", output or "")
             )
         if same:
             raise ConfigError(

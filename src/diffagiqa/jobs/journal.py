@@ -96,12 +96,12 @@ class Journal:
             for part in parts
         )
 
-    def _compare(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        for name in sorted({*found, *wanted}):
-            if found.get(name) != wanted.get(name):
+    def _compare(self, started: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        for name in sorted({*started, *wanted}):
+            if started.get(name) != wanted.get(name):
                 raise ConfigError(
                     f"the job in {printable(self.folder.location)} was started with {name} "
-                    f"{_shown(found.get(name))}, and this command has {_shown(wanted.get(name))}; "
+                    f"{_shown(started.get(name))}, and this command has {_shown(wanted.get(name))}; "
                     "give the old value, another --out, or --restart to score everything again"
                 )
 
@@ -282,14 +282,14 @@ def unfinished(location: str) -> str | None:
 
 def _parsed(text: bytes, folder: OutputFolder, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-        if not isinstance(found, dict):
+        value = json.loads(text)
+        if not isinstance(value, dict):
             raise ValueError("no object")
     except (ValueError, RecursionError):
         raise TableError(
             f"{name} in {printable(folder.location)} is damaged; run the job with --restart"
         ) from None
-    return found
+    return value
 
 
 def _same(text: bytes, wanted: Mapping[str, Any]) -> bool:

@@ -49,17 +49,17 @@ def cluster_address(address: str | None) -> str | None:
 
 
 def lacking(
-    found: Mapping[str, float], replicas: int, cpus: float, gpus: float, where: str
+    slots: Mapping[str, float], replicas: int, cpus: float, gpus: float, where: str
 ) -> str | None:
     """One sentence where a cluster has fewer slots than replicas want, else None.
 
     >>> lacking({"CPU": 2}, replicas=3, cpus=0.5, gpus=1, where="this machine")
     'the service wants 3 x 1 GPU slots, and this machine has 0; lower --gpus or --replicas'
     """
-    for name, each in (("CPU", cpus), ("GPU", gpus)):
-        if replicas * each > (there := found.get(name, 0)):
+    for name, wanted in (("CPU", cpus), ("GPU", gpus)):
+        if replicas * wanted > (there := slots.get(name, 0)):
             return (
-                f"the service wants {replicas} x {each:g} {name} slots, and {where} has {there:g}; "
+                f"the service wants {replicas} x {wanted:g} {name} slots, and {where} has {there:g}; "
                 f"lower --{name.lower()}s or --replicas"
             )
     return None

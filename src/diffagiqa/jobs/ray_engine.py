@@ -122,8 +122,8 @@ class ChunkScorer:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Columns chunk, digest, count, samples -> chunk, digest, count, rows, arithmetic."""
         rows = [self._score(samples) for samples in batch["samples"]]
-        kept = {name: batch[name] for name in ("chunk", "digest", "count")}
-        return kept | {"rows": rows, "arithmetic": [self.arithmetic] * len(rows)}
+        columns = {name: batch[name] for name in ("chunk", "digest", "count")}
+        return columns | {"rows": rows, "arithmetic": [self.arithmetic] * len(rows)}
 
     def _score(self, samples: bytes) -> bytes:
         if not samples:
@@ -144,12 +144,12 @@ def _range(workers: str) -> tuple[int, int]:
 
 def _own_error(fault: BaseException) -> DiffAGIQAError | None:
     """The error of ours that a remote failure was caused by, if any."""
-    found: BaseException | None = fault
+    cause: BaseException | None = fault
     for _ in range(10):  # Ray's errors keep the worker's in ``cause``, and are of its class too
-        inner = getattr(found, "cause", None) or getattr(found, "__cause__", None)
+        inner = getattr(cause, "cause", None) or getattr(cause, "__cause__", None)
         if not isinstance(inner, BaseException):
             break
-        found = inner
-    if not isinstance(found, DiffAGIQAError):
+        cause = inner
+    if not isinstance(cause, DiffAGIQAError):
         return None
-    return type(found)(str(found).splitlines()[0])  # Ray may add advice of its own below
+    return type(cause)(str(cause).splitlines()[0])  # Ray may add advice of its own below

@@ -127,8 +127,8 @@ def _facts(run: Run, scored: pd.DataFrame, tasks: tuple[str, ...]) -> list[tuple
     for column in ("model", "seed"):
         if column in rows.columns:
             # A column with gaps is read as floats, and a seed is a whole number.
-            found = {f"{v:.0f}" if isinstance(v, float) else str(v) for v in rows[column].dropna()}
-            facts.append((column, printable(", ".join(sorted(found)))[:60]))
+            values = {f"{v:.0f}" if isinstance(v, float) else str(v) for v in rows[column].dropna()}
+            facts.append((column, printable(", ".join(sorted(values)))[:60]))
     return facts
 
 
@@ -136,8 +136,8 @@ def _summary(
     scored: pd.DataFrame, run: Run, tasks: tuple[str, ...], groups: pd.Series
 ) -> list[dict[str, Any]]:
     """Means and standard errors per group, the best first."""
-    found = scored.groupby(groups, sort=False)[list(tasks)].agg(["mean", "sem", "size"])
-    means = found.xs("mean", axis=1, level=1)
+    figures = scored.groupby(groups, sort=False)[list(tasks)].agg(["mean", "sem", "size"])
+    means = figures.xs("mean", axis=1, level=1)
     best = (
         means[list(run.ranking)]
         .sum(axis=1)
@@ -147,10 +147,10 @@ def _summary(
     return [
         {
             "name": _end_of(str(name)) or "without a name",
-            "count": int(found.loc[name, (tasks[0], "size")]),
-            "means": {task: float(found.loc[name, (task, "mean")]) for task in tasks},
+            "count": int(figures.loc[name, (tasks[0], "size")]),
+            "means": {task: float(figures.loc[name, (task, "mean")]) for task in tasks},
             # NaN for a single image.
-            "errors": {task: float(found.loc[name, (task, "sem")]) for task in tasks},
+            "errors": {task: float(figures.loc[name, (task, "sem")]) for task in tasks},
         }
         for name in best
     ]

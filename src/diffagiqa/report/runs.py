@@ -120,9 +120,9 @@ def read_run(path: str | Path, name: str | None = None) -> Run:
         if f"{column}_mos" in rows.columns or column in ("perception", "alignment")
     )
     if "image" not in rows.columns or not tasks:
-        found = printable(", ".join(map(str, rows.columns)))[:200]
+        known = printable(", ".join(map(str, rows.columns)))[:200]
         raise TableError(
-            f"{printable(str(path))} has the columns {found}; expected image and scores, as "
+            f"{printable(str(path))} has the columns {known}; expected image and scores, as "
             "diffagiqa score --out writes them"
         )
     for task in tasks:
@@ -173,9 +173,9 @@ def group_column(run: Run, by: str | None) -> pd.Series:
         return rows[by].astype(object).where(rows[by].notna(), "").astype(str)
     if by == "folder":
         return pd.Series(_folders(rows["image"], run.scored["image"]), index=rows.index)
-    found = ", ".join(map(str, rows.columns))
+    known = ", ".join(map(str, rows.columns))
     raise TableError(
-        f"{run.name} has no column {quoted(by)}; it has {found}, and 'folder' is known"
+        f"{run.name} has no column {quoted(by)}; it has {known}, and 'folder' is known"
     )
 
 
@@ -187,9 +187,9 @@ def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:
     first, last = min(known, default=[]), max(known, default=[])
     # where all lie in one folder, its name is what there is to say
     depth = shared_parts(first, last) if first != last else len(first) - 1
-    found = []
+    folders = []
     for image in images:
-        own = path_parts(image)[:-1]
-        below = own[shared_parts(first[: max(0, depth)], own) :]
-        found.append(below[0] if below else ".")
-    return found
+        parts = path_parts(image)[:-1]
+        below = parts[shared_parts(first[: max(0, depth)], parts) :]
+        folders.append(below[0] if below else ".")
+    return folders

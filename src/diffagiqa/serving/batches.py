@@ -67,12 +67,12 @@ class LocalBackend:
             if not batch:  # all were given up
                 continue
             try:
-                found = await asyncio.to_thread(self.scorer, [sent for sent, _ in batch])
+                answers = await asyncio.to_thread(self.scorer, [sent for sent, _ in batch])
             except Exception as fault:  # of the machine, such as its memory: each request says so
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(fault)
                 continue
-            for (_, answer), said in zip(batch, found, strict=True):
+            for (_, answer), said in zip(batch, answers, strict=True):
                 if not answer.done():
                     answer.set_result(said)

@@ -155,13 +155,13 @@ def _from_json(body: bytes, max_images: int) -> list[Item]:
     if sum(map(body.count, (b"{", b"[", b","))) > most:
         raise Refused(413, f"the JSON holds more than {counted(max_images, 'image')} can need")
     try:
-        found = json.loads(body, strict=False)  # a shell puts base64's line breaks in as they are
+        content = json.loads(body, strict=False)  # a shell puts base64's line breaks in as they are
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
-    if isinstance(found, dict) and isinstance(found.get("images"), list):
-        prompt = found.get("prompt")
-        return [_json_item(entry, prompt) for entry in found["images"]]
-    return [_json_item(found)]
+    if isinstance(content, dict) and isinstance(content.get("images"), list):
+        prompt = content.get("prompt")
+        return [_json_item(entry, prompt) for entry in content["images"]]
+    return [_json_item(content)]
 
 
 def _cleaned(prompt: Any) -> str | None:

@@ -33,7 +33,7 @@ class Opened:
 
 
 def open_data(
-    names: Sequence[str], roots: Sequence[str], *, own: TableColumns | None = None,
+    names: Sequence[str], roots: Sequence[str], *, columns: TableColumns | None = None,
     pairs: Sequence[str] = (), tasks: Sequence[str] | None = None, allow_partial: bool = False,
     skip_unreadable: bool = False,
 ) -> Opened:  # fmt: skip
@@ -45,7 +45,7 @@ def open_data(
     ``skip_unreadable`` leave out rows whose image is not there, or cannot be read.
     """
     databases = open_databases(
-        names, roots, own=own, pairs=pairs, allow_partial=allow_partial,
+        names, roots, columns=columns, pairs=pairs, allow_partial=allow_partial,
         skip_unreadable=skip_unreadable,
     )  # fmt: skip
     rows = make_data({d.name: Labelled(d.samples(), d.scales, d.groups) for d in databases}, tasks)

@@ -88,8 +88,8 @@ def _matrix(file: Path, count: int) -> NDArray[np.float64]:
             f"{file} cannot be read as a MATLAB file ({error}); download it again"
         ) from None
     if "MOSz" not in content:
-        found = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
-        raise DatabaseError(f"{file} holds {found}; expected a matrix called MOSz")
+        names = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+        raise DatabaseError(f"{file} holds {names}; expected a matrix called MOSz")
     try:
         values = np.asarray(content["MOSz"], dtype=np.float64).ravel()
     except (TypeError, ValueError):  # a struct, cells or text

@@ -57,22 +57,22 @@ class Folder:
     def file(self, *names: str) -> Path | None:
         """The first of these names that is anywhere below the root, or None."""
         for name in names:
-            found = self._by_name.get(_key(name))
-            if found is not None:
-                return self.root / found[0]  # the one nearest to the root
+            files = self._by_name.get(_key(name))
+            if files is not None:
+                return self.root / files[0]  # the one nearest to the root
         return None
 
     def need(self, *names: str) -> Path:
         """The first of these names that is there; an error that lists them where none is."""
-        found = self.file(*names)
-        if found is None:
+        path = self.file(*names)
+        if path is None:
             there = ", ".join(file for file in self.files[:5]) or "nothing"
             raise DatabaseError(
                 f"{self.root} holds none of {', '.join(names)} (but {there}"
                 f"{', ...' if len(self.files) > 5 else ''}); "
                 "give the folder that the database was unpacked to"
             )
-        return found
+        return path
 
     def image(self, name: str, folders: Sequence[str] = ()) -> str | None:
         """Where an image is, relative to the root, or None.
@@ -87,9 +87,9 @@ class Folder:
         base = wanted.rpartition("/")[2]
         for by_path, by_name in ((self._by_path, self._by_name), self._archived):
             for folder in ("", *folders):
-                found = by_path.get(f"{_key(folder)}/{wanted}" if folder else wanted)
-                if found is not None:
-                    return found
+                path = by_path.get(f"{_key(folder)}/{wanted}" if folder else wanted)
+                if path is not None:
+                    return path
             named = by_name.get(base) or []
             if not named and by_name is self._by_name:
                 named = self._by_stem.get(os.path.splitext(base)[0], [])
@@ -179,14 +179,14 @@ class MissingColumnsError(DatabaseError):
 
 def columns(table: pd.DataFrame, wanted: Mapping[str, str], where: Path) -> pd.DataFrame:
     """The wanted columns {new name: name in the file}, found without case; an error names all missing."""
-    found = {str(name).strip().lower(): name for name in table.columns}
-    missing = [name for name in wanted.values() if name.strip().lower() not in found]
+    known = {str(name).strip().lower(): name for name in table.columns}
+    missing = [name for name in wanted.values() if name.strip().lower() not in known]
     if missing:
         raise MissingColumnsError(
             f"{where} lacks {', '.join(missing)}; it has columns "
             f"{', '.join(map(str, table.columns))}; expected {', '.join(wanted.values())}"
         )
-    return table[[found[name.strip().lower()] for name in wanted.values()]].set_axis(
+    return table[[known[name.strip().lower()] for name in wanted.values()]].set_axis(
         list(wanted), axis=1
     )
 

@@ -14,7 +14,7 @@ from diffagiqa.errors import ConfigError, quoted
 
 
 def open_databases(
-    names: Sequence[str], roots: Sequence[str], *, own: TableColumns | None = None,
+    names: Sequence[str], roots: Sequence[str], *, columns: TableColumns | None = None,
     pairs: Sequence[str] = (), allow_partial: bool = False, skip_unreadable: bool = False,
 ) -> list[Database]:  # fmt: skip
     """Open databases by name, or tables of ratings or choices by path, without contradictory duplicates.
@@ -22,7 +22,7 @@ def open_databases(
     Args:
         names: keys of ``DATABASES``, or paths of tables; a table is called by its file name.
         roots: one folder for one database, or ``name=folder`` for each.
-        own: what the columns of tables of ratings are called.
+        columns: what the columns of tables of ratings are called.
         pairs: columns of tables of choices, where they have other names than usual.
         allow_partial, skip_unreadable: leave out rows whose image is not there, or cannot be read.
 
@@ -36,12 +36,12 @@ def open_databases(
             f"two of the databases are called {twice[0]}; give each once, and different names to tables"
         )
     folders = _folders(names, roots)
-    databases = [read_any(name, folders.get(name), own, pairs) for name in names]
+    databases = [read_any(name, folders.get(name), columns, pairs) for name in names]
     return [verified(d, allow_partial, skip_unreadable).without_duplicates() for d in databases]
 
 
 def read_any(
-    name: str, root: str | None, own: TableColumns | None = None, pairs: Sequence[str] = ()
+    name: str, root: str | None, columns: TableColumns | None = None, pairs: Sequence[str] = ()
 ) -> Database:
     """A database by its name, or a table of ratings or choices by its path, as it lies there.
 
@@ -59,16 +59,16 @@ def read_any(
         raise ConfigError(
             f"{quoted(name)} is neither a database ({', '.join(DATABASES)}) nor a table of ratings"
         )
-    rated = own is not None and bool(own.labels)
+    rated = columns is not None and bool(columns.labels)
     if holds_choices(name, ranks=not rated) or (pairs and not rated):
-        prompt = "prompt" if own is None else own.prompt or "prompt"
+        prompt = "prompt" if columns is None else columns.prompt or "prompt"
         return read_preferences(name, pairs, prompt=prompt, root=root)
-    if own is None or not own.labels:
+    if columns is None or not columns.labels:
         raise ConfigError(
             f"{name} is a table of one's own, so its columns must be named: "
             "--label perception=mos --scale perception=1:5"
         )
-    return read_table(name, own, root)
+    return read_table(name, columns, root)
 
 
 def _called(name: str) -> str:
