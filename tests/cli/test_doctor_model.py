@@ -11,8 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from diffagiqa.cli.doctor_model import WORKING, licence_of, memory_check, model_checks
+from diffagiqa.cli.doctor_model import licence_of, memory_check, model_checks
 from diffagiqa.cli.main import app
+from diffagiqa.device import WORKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backbones"))
 from small_pipelines import small_pipeline
