@@ -262,6 +262,18 @@ GRAPHS = {
     "saved_is_another_image": (
         {"9": node("SaveImage", images=["4", 0]), "4": node("LoadImage", image="x.png")}, "a cat ?",
     ),
+    "text_from_a_file": (
+        {"6": encode(["20", 0]), "20": node("LoadText", root_dir="input", file="a.txt")}, None,
+    ),
+    "made_of_choices": (
+        {"6": encode(["20", 0]), "20": node("Builder", shot="from afar", who="a cat")},
+        "from afar, a cat ?",
+    ),
+    "computed": (
+        {"6": encode(["20", 0]), "20": node("Eval", expression="a + b", a=["21", 0], description="a dog"),
+         "21": node("S", string="a cat")},
+        "a dog, a cat ?",
+    ),
     "schedule": ({"6": node("PromptSchedule", text='"0": "a cat"')}, '"0": "a cat" ?'),
     "cycle": ({"6": encode(["6", 0])}, None),
     "zeroed": ({"6": node("ConditioningZeroOut", conditioning=["7", 0])}, None),

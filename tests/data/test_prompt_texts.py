@@ -199,6 +199,10 @@ def test_what_states_a_prompt_goes_before_a_graph():
     assert prompt_from_image_bytes(with_exif("WEBP", tags=webp)) == ("a graph", "exif comfyui")
     empty = png(parameters=f"\n{SETTINGS}", prompt=json.dumps(graph))
     assert prompt_from_image_bytes(empty) == ("a graph", "png comfyui")
+    unknown = png(
+        parameters=f"unknown\n{SETTINGS}", prompt=json.dumps(graph)
+    )  # that node's default
+    assert prompt_from_image_bytes(unknown) == ("a graph", "png comfyui")
     assert prompt_from_image_bytes(png(parameters=f"\n{SETTINGS}")) == ("", "png a1111")
     two = png(parameters=INFOTEXT, Comment='{"prompt": "another", "uc": ""}')
     assert prompt_from_image_bytes(two) == (KETTLE, "png a1111 ambiguous")

@@ -79,6 +79,9 @@ def test_sidecar(tmp_path):
     (tmp_path / "cat.txt").unlink()
     (tmp_path / "cat.png.txt").unlink()
     assert find_prompt(image, image.read_bytes()) == ("third", "sidecar easydiffusion")
+    (tmp_path / "cat.txt").write_text(
+        "0 0.5 0.5 0.25 1e-2\n1 0.1 0.2 0.3 0.4\n"
+    )  # boxes of a detector
     for other in (b'{"shapes": []}', b"\xff{", b'{"prompt": "' + b"x" * 500_000 + b'"}'):
         (tmp_path / "cat.json").write_bytes(other)
         assert find_prompt(image, image.read_bytes())[1] == "png a1111"

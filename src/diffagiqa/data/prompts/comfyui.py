@@ -33,7 +33,8 @@ _NAMES = {  # what inputs (small letters) and nodes (capitals) are for
     r"|embedding|ckpt|name|path|file|mode|type|format|delimiter|separator|language|translat|system|instruct|count"
     r"|size|length|interpret|normal|weight|strength|font|colou?r|device|find|replace|pattern|regex|search"
     r"|method|preset|action|operation|quality|ratio|resolution|styles?$"
-    r"|^select[ _]?(to|lora|wildcard|style)|^values_",
+    r"|^select[ _]?(to|lora|wildcard|style)|^values_|^expression$|(?<!de)script|code$"
+    r"|label|dir$|folder",
     "delimiter": r"delimiter|separator|joiner|^sep$|glue",
     "selector": r"^((select|selected|selector)(_?(index|input|line))?|index|idx|input|choice|choose"
     r"|switch|which|channel|case|number|boolean(_number)?|bool|condition|cond|toggle|option|pick|value)$",
@@ -48,7 +49,8 @@ _NAMES = {  # what inputs (small letters) and nodes (capitals) are for
     "SHOWS": r"show|display|preview|view",
     "SWITCHES": r"switch",
     "DETAILS": r"detailer",  # a part of the image
-    "CHANGES": r"regex|extract|substring|split|random|shuffle|translat|template|schedul|format",
+    "CHANGES": r"regex|extract|substring|split|random|shuffle|translat|template|schedul|format"
+    r"|eval|(?<!de)script|expression|python",
     "WRITES": r"llm|ollama|gpt|claude|gemini|llava|qwen.?vl|vlm|chat|caption|florence|interrogat|tagger"
     r"|img2txt|image_?(to|2)_?(text|prompt)|textgenerat|generatetext",  # what the file does not hold
 }
@@ -214,10 +216,13 @@ class _Graph:
         if texts and _is("ENCODES", node.kind):
             texts = list(dict.fromkeys([*texts, *(key for key in worded if key[:1] != "#")]))
         if not texts:
+            self.ambiguous |= len(worded) > 1 and not _is("ENCODES", node.kind)
             joins = links and _is("JOINS", node.kind)  # single words, too
             carry = {*links, *worded, *(key for key in keys if joins and key[:1] != "#")}
             texts = [key for key in keys if key in carry]
-        return sorted(texts or keys[:1], key=_order)
+        if not texts and (_is("ENCODES", node.kind) or len(node.inputs) == 1):
+            texts = keys[:1]  # a single word
+        return sorted(texts, key=_order)
 
     def _twins(self, node: Node, link: Link) -> list[int]:
         """The outputs of a node that are alike: of this one's type, or seen in use on a node of texts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from diffagiqa.data.web import is_web
 from diffagiqa.errors import PromptError
 
 _MAX_SIDECAR_BYTES = 4 * MAX_PROMPT_CHARACTERS  # UTF-8 takes up to four bytes per character
+_BOXES = re.compile(rb"\s*(?:-?[\d.]+(?:e-?\d+)?\s+){4}[-\d.e\s]*")  # a detector's labels: numbers
 # Where a text of no known format is a prompt; no camera and no editor writes there.
 _PLAIN = ("png prompt", "png positive_prompt", "png parameters", "xmp aipromptinformation")
 
@@ -70,7 +72,8 @@ def read_sidecar(image: str) -> Prompt | None:
     for candidate in (os.path.splitext(name)[0] + ".txt", name + ".txt"):
         if os.path.isfile(candidate) if path else _in_store(candidate):
             data = read_location(candidate, _MAX_SIDECAR_BYTES, PromptError)
-            return sidecar_prompt(data, printable(candidate))
+            if not _BOXES.fullmatch(data):
+                return sidecar_prompt(data, printable(candidate))
     for candidate in (os.path.splitext(path)[0] + ".json", path + ".json") if path else ():
         with contextlib.suppress(PromptError):  # too large to be one, or gone
             data = read_location(candidate, _MAX_SIDECAR_BYTES, PromptError)
@@ -141,7 +144,7 @@ def best_prompt(texts: Iterable[Text]) -> Prompt | None:
             )
         ]
     # An empty prompt beside another one is a saving node's that did not know better.
-    stated.sort(key=lambda item: (not item[1].prompt.strip(), item[1].rank))
+    stated.sort(key=lambda item: (item[1].prompt.strip() in ("", "unknown"), item[1].rank))
     if not stated:
         return None
     container, best = stated[0]
