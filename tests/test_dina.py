@@ -165,7 +165,7 @@ def test_prompts_are_kept_on_disk(tmp_path: Path, scorer: Scorer) -> None:
         )  # fmt: skip
 
     first = load()
-    first.encode_ahead(["a fox", "a cat", "a fox"])
+    first.prompts.ahead(["a fox", "a cat", "a fox"])
     assert len(list((tmp_path / "prompts").rglob("*.safetensors"))) == 2
     assert not first.backbone.text_encoders.in_memory
     image = DINA / "image0.png"

@@ -31,6 +31,7 @@ RANK = {
     "convert": 7,
     "evaluation": 7,
     "batches": 7,
+    "prompt_encoding": 7,
     "scorer": 8,
     "rows": 9,
     "training": 9,

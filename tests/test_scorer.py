@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from PIL import Image
 from diffagiqa import Scorer
 from diffagiqa.backbones import text
 from diffagiqa.backbones.base import Prompts
-from diffagiqa.batches import PromptCache, stack_on
+from diffagiqa.batches import stack_on
 from diffagiqa.errors import ConfigError, DeviceError, ImageError, PromptError, WeightsError
-from diffagiqa.model.config import TaskConfig
+from diffagiqa.model.config import ModelConfig, TaskConfig
 from diffagiqa.pretrained import check_feature_channels, load_config
+from diffagiqa.prompt_encoding import PromptEncoder
 from diffagiqa.scorer import Score
 
 
@@ -106,11 +108,13 @@ def test_a_stream_of_faults_is_not_held_back_for_a_full_batch(
 def test_the_prompts_used_last_are_kept() -> None:
     asked: list[list[str]] = []
 
-    def encoded(texts: Sequence[str]) -> list[Prompts]:
+    def encoded(texts: Sequence[str], _: str) -> list[Prompts]:
         asked.append(list(texts))
         return [Prompts(torch.tensor([len(text)]), torch.tensor([True])) for text in texts]
 
-    cache = PromptCache(encoded, size=2 * torch.tensor([1]).nbytes)
+    backbone: Any = SimpleNamespace(encode_prompts=encoded, device=torch.device("cpu"))
+    model: Any = SimpleNamespace(config=ModelConfig())
+    cache = PromptEncoder(backbone, model, size=2 * torch.tensor([1]).nbytes)
 
     def kept(texts: list[str]) -> list[int]:
         return [int(prompt.text) for prompt in cache(texts)]
@@ -382,7 +386,7 @@ def test_prompts_that_do_not_fit_together_are_encoded_alone(
         return encode(*given, alone=True)
 
     monkeypatch.setattr(text, "encode", small_memory)
-    monkeypatch.setattr(scorer, "prompts", PromptCache(scorer._encode, size=8))
+    monkeypatch.setattr(scorer, "prompts", PromptEncoder(scorer.backbone, scorer.model, size=8))
     assert [score["alignment"] for score in scorer(pictures, PROMPTS)] == wanted
     assert tried == [False, True]
 

@@ -6,9 +6,8 @@ On a GPU only ``PendingScores.values`` waits for the work that is queued.
 from __future__ import annotations
 
 import sys
-import threading
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -39,35 +38,6 @@ def stack_on(images: Sequence[Tensor], device: torch.device) -> Tensor:
         return torch.stack(list(images)).to(device)
     pinned = torch.empty((len(images), *images[0].shape), dtype=images[0].dtype, pin_memory=True)
     return torch.stack(list(images), out=pinned).to(device, non_blocking=True)
-
-
-class PromptCache:
-    """Encoded prompts by their text, up to ``size`` bytes; the least recently used are dropped first.
-
-    ``encode`` is called with the texts that are missing. Safe to call from several threads.
-    """
-
-    def __init__(self, encode: Callable[[Sequence[str]], list[Prompts]], size: int) -> None:
-        self._encode = encode
-        self._size = size
-        self.least = 1
-        """So many are kept whatever their size."""
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Prompts] = OrderedDict()
-
-    def __call__(self, texts: Sequence[str]) -> list[Prompts]:
-        """The encoded prompts of some texts, in their order."""
-        with self._lock:
-            distinct = dict.fromkeys(texts)
-            if missing := [text for text in distinct if text not in self._kept]:
-                self._kept |= dict(zip(missing, self._encode(missing), strict=True))
-            for text in distinct:
-                self._kept.move_to_end(text)
-            found = [self._kept[text] for text in texts]
-            most = max(self.least, self._size // max(1, found[0].text.nbytes)) if found else 1
-            while len(self._kept) > most:
-                self._kept.popitem(last=False)
-            return found
 
 
 class PendingScores:

@@ -188,8 +188,8 @@ class PendingRows:
         self.scorer = scorer
         self.samples = [sample for sample, _ in chunk]
         good = [(sample, tensor) for sample, tensor in chunk if tensor is not None]
-        if scorer.prompts_first:
-            scorer.encode_ahead(sample.prompt or "" for sample, _ in good)
+        if scorer.prompts.first:
+            scorer.prompts.ahead(sample.prompt or "" for sample, _ in good)
         self._batches: list[tuple[list[int], Callable[[], list[Any]]]] = []
         for start in range(0, len(good), scorer.batch_size):
             batch = good[start : start + scorer.batch_size]

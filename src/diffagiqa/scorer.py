@@ -13,28 +13,24 @@ from torch import Tensor
 
 from diffagiqa import checks
 from diffagiqa.accel import accelerate
-from diffagiqa.backbones.base import Backbone, Prompts, query_features
+from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.backbones.prompt_store import PromptStore
-from diffagiqa.batches import BatchRunner, PendingScores, PromptCache
+from diffagiqa.batches import BatchRunner, PendingScores
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, prompt_per_image
 from diffagiqa.device import (
     choose_device,
     choose_dtype,
     default_batch_size,
-    ran_out_of_memory,
-    release_memory,
-    without_autocast,
 )
 from diffagiqa.errors import (
     ConfigError,
-    DeviceError,
     DiffAGIQAError,
     ImageError,
     PromptError,
 )
-from diffagiqa.model.config import ModelConfig, Pooling, shares_of
+from diffagiqa.model.config import ModelConfig, shares_of
 from diffagiqa.model.scoring import DiffAGIQA, build_model
 from diffagiqa.overlap import in_order
 from diffagiqa.pretrained import (
@@ -45,6 +41,7 @@ from diffagiqa.pretrained import (
     named_backbone,
     save_model,
 )
+from diffagiqa.prompt_encoding import PromptEncoder
 
 RowError = ImageError | PromptError
 
@@ -119,9 +116,8 @@ class Scorer:
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
         self.runner = BatchRunner(self.model, backbone, self._seed)
-        self._prompt_store = prompt_store
-        self.prompts = PromptCache(self._encode, size=256 << 20)
-        """Cleaned prompts -> encoded prompts; the last used are cached, 256 MB of them."""
+        self.prompts = PromptEncoder(backbone, self.model, prompt_store)
+        """Cleaned prompts -> encoded prompts."""
 
     @classmethod
     @torch.inference_mode(False)
@@ -201,7 +197,6 @@ class Scorer:
         backbone: str,
         config: ModelConfig | None = None,
         *,
-        pooling: Pooling = "pyramid",
         init_seed: int = 0,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
@@ -213,8 +208,6 @@ class Scorer:
             backbone: folder in diffusers format, or hub id.
             config: default: the paper's model with the backbone's own features, image size and timestep;
                 feature widths are read from the backbone.
-            pooling: without ``config``, "queries" takes DiNa-LRM's head in place of the pyramid, on
-                diffusion transformers.
             init_seed: of the trained parts' initial weights, 0 or more.
             device: as in ``from_pretrained``.
             dtype: as in ``from_pretrained``.
@@ -236,7 +229,16 @@ class Scorer:
             device=chosen_device,
             dtype=choose_dtype(chosen_device, dtype),
         )
-        config = config_for(frozen, config, pooling)
+        if config is None:
+            usual = frozen.defaults
+            config = ModelConfig(
+                image_size=usual.image_size, fit=usual.fit, timestep=usual.timestep,
+                features=usual.features, feature_channels=frozen.feature_channels(usual.features),
+            )  # fmt: skip
+        config = replace(
+            config, backbone=named_backbone(frozen.name),
+            feature_channels=frozen.feature_channels(config.features),
+        )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             model = build_model(config)
@@ -535,81 +537,6 @@ class Scorer:
             {task.name: task.to_mos(values[task.name]) for task in config.tasks},
             "+".join(what for what, so in unlike.items() if so),
         )
-
-    @property
-    def prompts_first(self) -> bool:
-        """Whether text encoders and images do not share the memory: then ``encode_ahead`` is due."""
-        texts = self.backbone.text_encoders
-        return texts is not None and texts.apart(self.device)
-
-    def encode_ahead(self, prompts: Iterable[str]) -> None:
-        """Encode some prompts, then give the text encoders' memory back before images come.
-
-        Their encodings stay in memory, or are on disk where there is a ``prompt_cache``. ``score`` does
-        this by itself for the rows of a chunk where memory is short.
-
-        Raises:
-            PromptError: a prompt is no text, or too long.
-        """
-        texts = list(dict.fromkeys(clean_prompt(prompt) for prompt in prompts))
-        if self._prompt_store is None:
-            self.prompts.least = max(self.prompts.least, len(texts))
-        for text in texts:
-            self.prompts([text])
-        self._encode_no_text()
-        self.backbone.free_text_encoders()
-        release_memory(self.device)
-
-    @torch.inference_mode(False)  # kept for later calls, which may want gradients
-    @torch.no_grad()
-    def _encode(self, prompts: Sequence[str]) -> list[Prompts]:
-        store = self._prompt_store
-        if store is None:
-            return self._encode_now(prompts)
-        stored = {text: store.read(text, self.device) for text in prompts}
-        missing = [text for text, prompt in stored.items() if prompt is None]
-        encoded = dict(zip(missing, self._encode_now(missing) if missing else (), strict=True))
-        for text, new in encoded.items():
-            store.write(text, new)
-        return [stored[text] or encoded[text] for text in prompts]
-
-    def _encode_no_text(self) -> None:
-        """The backbone keeps it."""
-        if not all(self.config.use_text and task.use_text for task in self.config.tasks):
-            self.backbone.no_text()
-
-    def _encode_now(self, prompts: Sequence[str]) -> list[Prompts]:
-        try:
-            with without_autocast(self.device):  # kept for callers without autocast, too
-                encoded = self.backbone.encode_prompts(prompts, self.config.long_prompts)
-                self._encode_no_text()  # else text encoders would be read among the images
-                return encoded
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-        texts = self.backbone.text_encoders
-        if texts is not None and texts.send_by_layers():
-            release_memory(self.device)  # here the exception, which holds on to tensors, is gone
-            return self._encode_now(prompts)
-        raise DeviceError(
-            f"a prompt does not fit the free memory of {self.device}; "
-            "free some, or use another --device"
-        )
-
-
-def config_for(
-    backbone: Backbone, config: ModelConfig | None = None, pooling: Pooling = "pyramid"
-) -> ModelConfig:
-    """``config``, or the backbone's defaults, with the backbone's name and feature widths."""
-    if config is None:
-        own = backbone.defaults
-        features = query_features(own.features) if pooling == "queries" else own.features
-        config = ModelConfig(
-            image_size=own.image_size, fit=own.fit, timestep=own.timestep, pooling=pooling,
-            features=features, feature_channels=backbone.feature_channels(features),
-        )  # fmt: skip
-    channels = backbone.feature_channels(config.features)
-    return replace(config, backbone=named_backbone(backbone.name), feature_channels=channels)
 
 
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:

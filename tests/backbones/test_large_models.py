@@ -225,7 +225,7 @@ def test_where_memory_is_short_prompts_come_first(
                 held.append(text.in_memory) or then(images)
             ),
         )  # fmt: skip
-        assert scorer.prompts_first is short
+        assert scorer.prompts.first is short
         assert [row["alignment"] for row in rows_of(scorer, prompts)] == wanted
     assert held == [False] * 4 + [True] * 4  # two chunks of images of two shapes, twice
 
