@@ -85,8 +85,10 @@ def test_any_size_is_scored_and_the_batch_does_not_matter(scorer: Scorer) -> Non
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, size, np.uint8) for size in [(70, 90, 3), (64, 96, 3)] * 2]
     assert [scorer.prepare(image).shape[1:] for image in images[:2]] == [(64, 96), (64, 96)]
-    together = scorer(images, ["a fox", "", "a", "a fox"])
-    for image, prompt, score in zip(images, ["a fox", "", "a", "a fox"], together, strict=True):
+    together = scorer(images, ["a fox", "a blue car", "a", "a fox"])
+    for image, prompt, score in zip(
+        images, ["a fox", "a blue car", "a", "a fox"], together, strict=True
+    ):
         alone = scorer(image, prompt)["preference"]
         assert score["preference"] == pytest.approx(alone, abs=ROUNDING)
     assert scorer(images[0], "a fox")["preference"] != scorer(images[0], "a")["preference"]
@@ -99,14 +101,14 @@ def test_several_draws_and_timesteps_are_averaged(scorer: Scorer) -> None:
         )
 
     image = DINA / "image1.png"
-    early, late = (load(timesteps=[t])(image, "")["preference"] for t in (100, 400))
+    early, late = (load(timesteps=[t])(image, "a fox")["preference"] for t in (100, 400))
     both = load(timesteps=[100, 400])
-    assert both(image, "")["preference"] == pytest.approx((early + late) / 2, abs=1e-6)
-    assert early == scorer(image, "")["preference"]
+    assert both(image, "a fox")["preference"] == pytest.approx((early + late) / 2, abs=1e-6)
+    assert early == scorer(image, "a fox")["preference"]
     draws = load(noise_draws=2)
     assert len(draws.runner.noises(64, 64)) == 2
     assert len({both.fingerprint, draws.fingerprint, scorer.fingerprint}) == 3
-    assert load(seed=1)(image, "")["preference"] != early
+    assert load(seed=1)(image, "a fox")["preference"] != early
     spec = ModelSpec(str(DINA / "checkpoint_folder"), BACKBONE, timesteps=(100, 400))
     assert spec.describe().fingerprint == both.fingerprint  # a driver names it without loading it
 

@@ -112,3 +112,29 @@ def test_help_loads_no_heavy_library() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_what_is_wrong_is_said_before_a_network_is_loaded(tmp_path: Path) -> None:
+    """A refusal imports no PyTorch, which alone takes a second and more."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    (tmp_path / "rated.csv").write_text("image,prompt\na.png,a fox\n", encoding="utf-8")
+    (tmp_path / "broken.png").write_text("no image", encoding="utf-8")
+    wrong = [
+        "score absent.png", "score empty", "score table.csv", "score empty --out x.txt",
+        "report absent.csv", "report table.csv", "rank table.csv", "rank absent.csv --copy-to empty",
+        "compare absent.csv absent.csv", "tag absent.csv", "explain absent.png", "explain broken.png",
+        "explain broken.png --out why.jpg", "evaluate absent.csv", "evaluate table.csv",
+        "evaluate rated.csv --label perception=quality", "demo table.csv/demo",
+    ]  # fmt: skip
+    code = (
+        "import sys; from diffagiqa.cli.main import run\n"
+        f"for line in {wrong}:\n"
+        "    assert run(line.split()) == 2, line\n"
+        "    assert 'torch' not in sys.modules, line"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("error: ") == len(wrong)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig
 
 from diffagiqa.backbones.folder import find_backbone, load_backbone
-from diffagiqa.backbones.unet import RELEASED_FEATURES
+from diffagiqa.backbones.names import RELEASED_FEATURES
 from diffagiqa.errors import BackboneError, ConfigError, WeightsError
 from diffagiqa.model.scoring import build_model
 from diffagiqa.pretrained import (

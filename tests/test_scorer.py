@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -241,6 +242,24 @@ def test_loss_has_a_gradient_to_the_images(scorer: Scorer, pictures: list[np.nda
     assert mixed.item() == pytest.approx(
         1 - 0.75 * mean["perception"] - 0.25 * mean["alignment"], abs=1e-6
     )
+
+
+def test_without_a_prompt_there_is_no_alignment(scorer: Scorer, pictures: list[np.ndarray]) -> None:
+    bare, (whole, other) = scorer(pictures[0], " "), scorer(pictures[:2], ["a fox", ""])
+    assert all(math.isnan(score["alignment"] + score.mos["alignment"]) for score in (bare, other))
+    assert not math.isnan(whole["alignment"])
+    assert bare["perception"] == pytest.approx(scorer(pictures[0], "")["perception"])
+    images = torch.from_numpy(np.stack(pictures[:2])).permute(0, 3, 1, 2) / 255.0
+    images.requires_grad_(True)
+    scores = scorer.score_tensor(images, ["a fox", ""])
+    assert scores["alignment"].isnan().tolist() == [False, True]
+    loss = scorer.loss(images, ["a fox", ""])  # the second image's perception is all of its mean
+    means = (scores["perception"][0] + scores["alignment"][0]) / 2, scores["perception"][1]
+    assert loss.item() == pytest.approx(1 - (sum(means) / 2).item(), abs=1e-6)
+    loss.backward()
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
+    assert (images.grad.flatten(1).abs().amax(1) > 0).all()
 
 
 def test_a_callers_autocast_changes_nothing(scorer: Scorer, pictures: list[np.ndarray]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from diffagiqa.backbones.base import CONDITION, TEXT
+from diffagiqa.backbones.names import CONDITION, TEXT
 from diffagiqa.backbones.tensors import read_state
 from diffagiqa.errors import WeightsError
 from diffagiqa.model.config import ModelConfig, TaskConfig

@@ -3,6 +3,7 @@ a text of the user's."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from unicodedata import category
 
 _BIDI = frozenset(
@@ -81,3 +82,9 @@ class MissingExtraError(DiffAGIQAError):
         super().__init__(
             f"{library} is not installed; install it with: pip install 'diffagiqa[{extra}]'"
         )
+
+
+def need_extra(library: str, extra: str) -> None:
+    """Raise MissingExtraError where an optional library is not installed; nothing is imported."""
+    if find_spec(library) is None:
+        raise MissingExtraError(library, extra)

@@ -112,7 +112,7 @@ def score_row(scorer: Scorer, sample: Sample, score: Score | DiffAGIQAError | No
     }
     if score is None or isinstance(score, DiffAGIQAError):
         return row
-    known = [task for task in config.tasks if sample.prompt or not task.is_about_the_prompt]
+    known = [t for t in config.tasks if sample.prompt or t.name not in config.about_prompt]
     if not known:
         return row | {"error": "it has no prompt, and every score of this model is about one."}
     if not all(math.isfinite(score[task.name]) for task in known):

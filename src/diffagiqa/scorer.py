@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -51,7 +52,7 @@ class Score:
     """The scores of one image; ``score["perception"]`` is ``score.scores["perception"]``."""
 
     scores: Mapping[str, float]
-    """Score by task, in [0, 1]."""
+    """Score by task, in [0, 1]; NaN for one that is about the prompt, where there is none."""
     mos: Mapping[str, float]
     """The same on the scale of the ratings that the model was trained on (``TaskConfig``)."""
     unfamiliar: str = ""
@@ -335,7 +336,7 @@ class Scorer:
         Args:
             images: path, URL, bytes, PIL image, array (H, W, 3) or tensor (3, H, W), uint8 or float in
                 [0, 1]; or a list of these; or an array (B, H, W, 3) or tensor (B, 3, H, W).
-            prompts: one for all, or one per image; "" for none.
+            prompts: one for all, or one per image; "" for none, and then no alignment (NaN).
 
         Returns:
             A ``Score`` for one image, a list of ``Score`` for several.
@@ -424,7 +425,8 @@ class Scorer:
             prompts: one for all, or one per image.
 
         Returns:
-            (B,) scores in [0, 1] by task, on the scorer's device.
+            (B,) scores in [0, 1] by task, on the scorer's device; NaN without a gradient for a score
+            that is about the prompt, where that is empty.
 
         Raises:
             ImageError: another shape or type, or values far outside [0, 1].
@@ -435,7 +437,12 @@ class Scorer:
         check_batch(images)
         images = self._fit(images).to(self.device)
         names = [clean_prompt(name) for name in prompt_per_image(prompts, len(images))]
-        return self.runner(images, _stack_prompts(self.prompts(names))).scores
+        scores = self.runner(images, _stack_prompts(self.prompts(names))).scores
+        if not all(names):
+            empty = torch.tensor([not name for name in names], device=self.device)
+            for task in self.config.about_prompt:
+                scores[task] = scores[task].masked_fill(empty, math.nan)
+        return scores
 
     def loss(
         self,
@@ -443,7 +450,7 @@ class Scorer:
         prompts: str | Sequence[str],
         weights: Mapping[str, float] | None = None,
     ) -> Tensor:
-        """1 - weighted mean score, to minimise; differentiable in the images.
+        """1 - weighted mean score, to minimise; differentiable in the images. See ``weighted_mean``.
 
         On a GPU the scores of a float32 model are exact float32; their gradient follows PyTorch's
         TF32 setting.
@@ -454,7 +461,7 @@ class Scorer:
             weights: by task, 0 or more; default: equal.
 
         Returns:
-            A scalar in [0, 1].
+            A scalar in [0, 1]; NaN where an image has none of the weighted scores.
 
         Raises:
             ImageError, PromptError: as ``score_tensor``.
@@ -462,10 +469,7 @@ class Scorer:
                 are zero.
         """
         scores = self.score_tensor(images, prompts)
-        shares = shares_of(self.tasks, weights)
-        return (
-            1 - torch.stack([share * scores[task].mean() for task, share in shares.items()]).sum()
-        )
+        return 1 - weighted_mean(scores, shares_of(self.tasks, weights)).mean()
 
     def score_prepared(
         self, batch: Sequence[tuple[Tensor, str] | RowError]
@@ -517,7 +521,7 @@ class Scorer:
 
         def results() -> list[Score | RowError]:
             scores = {
-                row: self._score(values, distance, pairs[row][0])
+                row: self._score(values, distance, *pairs[row])
                 for rows, judged in found
                 for row, (values, distance) in zip(rows, judged.values(), strict=True)
             }
@@ -528,8 +532,12 @@ class Scorer:
 
         return results
 
-    def _score(self, values: dict[str, float], distance: float, pixels: Tensor) -> Score:
+    def _score(
+        self, values: dict[str, float], distance: float, pixels: Tensor, prompt: str
+    ) -> Score:
         config = self.config
+        if not prompt:
+            values = values | dict.fromkeys(config.about_prompt, math.nan)
         small = pixels.shape[-2] * pixels.shape[-1] < config.smallest_size**2
         unlike = {"image": distance > 1, "size": small}
         return Score(
@@ -537,6 +545,16 @@ class Scorer:
             {task.name: task.to_mos(values[task.name]) for task in config.tasks},
             "+".join(what for what, so in unlike.items() if so),
         )
+
+
+def weighted_mean(scores: Mapping[str, Tensor], shares: Mapping[str, float]) -> Tensor:
+    """(B,) scores by task -> (B,) weighted means, each over the scores that its image has.
+
+    NaN for an image that has none of them, such as an alignment without a prompt.
+    """
+    values = torch.stack([scores[task] for task in shares], dim=-1)
+    weights = values.new_tensor(list(shares.values())) * ~values.detach().isnan()
+    return (values.nan_to_num() * weights).sum(-1) / weights.sum(-1)
 
 
 def _stack_prompts(prompts: Sequence[Prompts]) -> Prompts:

@@ -16,9 +16,10 @@ from small_pipelines import small_pipeline
 
 from diffagiqa import Scorer
 from diffagiqa.backbones import text_encoders
-from diffagiqa.backbones.base import CONDITION, TEXT, Prompts
+from diffagiqa.backbones.base import Prompts
 from diffagiqa.backbones.folder import backbone_defaults, find_backbone, load_backbone
 from diffagiqa.backbones.memory import weight_bytes
+from diffagiqa.backbones.names import CONDITION, TEXT
 from diffagiqa.backbones.noise import draw_noise
 from diffagiqa.data.samples import Sample
 from diffagiqa.device import WORKING

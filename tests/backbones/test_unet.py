@@ -9,7 +9,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from diffagiqa.backbones.unet import RELEASED_FEATURES, StableDiffusion
+from diffagiqa.backbones.names import RELEASED_FEATURES
+from diffagiqa.backbones.unet import StableDiffusion
 from diffagiqa.backbones.unet_walk import (
     drop_unused,
     feature_channels,

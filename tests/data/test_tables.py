@@ -172,6 +172,15 @@ def test_tables_in_stores():
     assert "leads out of the folder" in found[2].error
 
 
+def test_a_table_of_scores_says_where_its_images_lie(tmp_path):
+    text = "image,file,prompt,prompt_source\na.png,renders/a.png,a fox,table\nb.png,,,none\n"
+    first, second = one(text, tmp_path)
+    assert (first.image, first.location) == ("a.png", f"{tmp_path}/renders/a.png")
+    assert second.location == f"{tmp_path}/b.png"
+    (other,) = one("image,file\na.png,b.png\n", tmp_path)  # no output of ours: "file" says nothing
+    assert other.location == f"{tmp_path}/a.png"
+
+
 def test_root(tmp_path):
     text = "image\na.png\nx/../b.png\n../c.png\nx/../../d.png\n..\n/etc/passwd\nfile:///e.png\ns3://f/g.png\n"
     found = one(text, tmp_path, root="/pictures")

@@ -251,7 +251,7 @@ def test_the_command_warns_as_score_does(
     picture = str(tmp_path / "a.png")
     assert run(["explain", picture, "--model", str(tiny_model), "--device", "cpu"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "no prompt, scored against the empty one" in said
+    assert "no prompt, so only what is not about it" in said
     assert "perception loses most" in said
     assert "--out why.png draws" in said
     found = Explanation(

@@ -22,7 +22,7 @@ from diffagiqa.checks import MAX_SEED
 from diffagiqa.errors import ConfigError, ImageError, TableError
 from diffagiqa.integrations import Reward, add_scores, create_metric
 
-PROMPTS = ["a red fox", "a blue cup", "", "two dogs"]
+PROMPTS = ["a red fox", "a blue cup", "a pond", "two dogs"]
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +149,24 @@ def test_frame_keeps_its_index(scorer: Scorer, pictures: torch.Tensor) -> None:
     found = add_scores(pd.DataFrame({"image": arrays}, index=[7, 3]), scorer, prompt=None)
     assert list(found.index) == [7, 3]
     assert found["perception"].between(0, 1).all()
+
+
+def test_without_a_prompt_only_what_is_not_about_it_counts(
+    scorer: Scorer, pictures: torch.Tensor
+) -> None:
+    prompts = ["", *PROMPTS[1:]]
+    whole = create_metric(model=scorer)(pictures, PROMPTS)
+    bare = scorer.score_tensor(pictures, prompts)["perception"][
+        0
+    ]  # of this model by the prompt, too
+    for mean in (
+        create_metric(model=scorer)(pictures, prompts),
+        Reward(scorer)(pictures, prompts)[0],
+    ):
+        torch.testing.assert_close(mean, torch.cat([bare[None], whole[1:]]))
+    assert create_metric("diffagiqa-alignment", model=scorer)(pictures, "").isnan().all()
+    array = (pictures[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    assert create_metric(model=scorer)(array).item() == pytest.approx(bare.item(), abs=0.01)
 
 
 def test_comfyui_nodes(pictures: torch.Tensor, tiny_model: Path) -> None:

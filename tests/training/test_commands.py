@@ -220,6 +220,7 @@ def test_a_start_from_the_package_s_model(folder: Path, tmp_path: Path) -> None:
     made = json.loads((out / "best" / "config.json").read_text())
     assert (made["backbone"], made["features"]) == (start["backbone"], start["features"])
     assert [task["name"] for task in made["tasks"]] == ["perception", "charm"]
+    assert made["head_skip"]  # few ratings are learnt by a regression
     scorer = Scorer.from_pretrained(out / "best", device="cpu")
     assert 0 < scorer(next((folder / "pictures").iterdir()), "thing 0")["charm"] < 1
     assert "was trained on" not in text  # the package's model has not seen them

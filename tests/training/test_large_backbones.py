@@ -12,8 +12,8 @@ from made_up import made_up_rows, make_pictures, small_config, thirds
 from typer.testing import CliRunner
 
 from diffagiqa import Scorer
-from diffagiqa.backbones.base import query_features
 from diffagiqa.backbones.folder import backbone_defaults
+from diffagiqa.backbones.names import query_features
 from diffagiqa.cli.main import app
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.training.train import train

@@ -72,7 +72,7 @@ def score_image(scorer: Scorer, path: str | None, prompt: str, explain: bool) ->
     if not path:
         raise ImageError("there is no image yet; drop one, or choose an example")
     image = _read(path)[1]
-    scores = markup.score_html(scorer.config, scorer(image, prompt), bool(prompt.strip()))
+    scores = markup.score_html(scorer.config, scorer(image, prompt))
     if not explain:
         return Shown(scores)
     explanation: Explanation = explain_image(scorer, image, prompt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
@@ -28,11 +29,11 @@ def message_html(text: str) -> str:
     return f'<p class="fault" role="alert">{html.escape(printable(text))}</p>'
 
 
-def score_html(config: ModelConfig, score: Score, has_prompt: bool = True) -> str:
+def score_html(config: ModelConfig, score: Score) -> str:
     """Scores as bars with their numbers, which a screen reader says as they stand."""
     parts = []
     for task in config.tasks:
-        if task.is_about_the_prompt and not has_prompt:
+        if math.isnan(score[task.name]):
             parts.append(hint_html(f"No prompt, so no {task.name}."))
             continue
         value, name = score[task.name], html.escape(task.name)

@@ -11,7 +11,7 @@ from typing import Any
 from diffagiqa.app.actions import LIMITS
 from diffagiqa.app.many import many
 from diffagiqa.app.one_image import one_image
-from diffagiqa.errors import MissingExtraError
+from diffagiqa.errors import need_extra
 from diffagiqa.jobs.ray_cluster import check_port
 from diffagiqa.scorer import Scorer
 
@@ -99,8 +99,7 @@ def _scratch() -> Path:
 
 
 def _gradio() -> Any:
-    try:
-        import gradio
-    except ImportError:
-        raise MissingExtraError("gradio", "app") from None
+    need_extra("gradio", "app")
+    import gradio
+
     return gradio

@@ -5,34 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from diffagiqa.backbones.names import Fit
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.errors import ConfigError
 
 if TYPE_CHECKING:
     from diffagiqa.backbones.text_encoders import TextEncoders
-
-Fit = Literal["resize", "crop", "pad", "native"]
-LongPrompts = Literal["truncate", "chunk", "released"]
-
-CONDITION = "condition"
-"""Feature of diffusion transformers, (B, C, 1, 1): what modulates every block."""
-TEXT = ".text"
-"""Ends the names of features of the text tokens, (B, C, 1, L)."""
-
-
-def query_features(names: Sequence[str]) -> tuple[str, ...]:
-    """What a head of queries takes beside layers of image tokens: their text tokens, the condition.
-
-    >>> query_features(["layers.3"])
-    ('layers.3', 'layers.3.text', 'condition')
-    """
-    return (*names, *(name + TEXT for name in names), CONDITION)
-
 
 Encoded = tuple[Tensor, ...]
 """What ``encode_image`` makes of B images: tensors with the images first, so that a caller can index,

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffagiqa.backbones.base import CONDITION, TEXT, Backbone, Encoded, Prompts
+from diffagiqa.backbones.base import Backbone, Encoded, Prompts
+from diffagiqa.backbones.names import CONDITION, TEXT
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.backbones.text_encoders import TextEncoders
 from diffagiqa.backbones.vae import ImageEncoder

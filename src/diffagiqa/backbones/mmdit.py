@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffagiqa.backbones.base import CONDITION, TEXT, Defaults, Prompts
+from diffagiqa.backbones.base import Defaults, Prompts
 from diffagiqa.backbones.flow import (
     LATENTS,
     WORDS,
@@ -18,6 +18,7 @@ from diffagiqa.backbones.flow import (
     as_row,
     attention_to_words,
 )
+from diffagiqa.backbones.names import CONDITION, TEXT
 from diffagiqa.backbones.text import are_words, tokens_within, word_positions
 from diffagiqa.backbones.text_encoders import clip_pair
 from diffagiqa.errors import ConfigError

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffagiqa.backbones import text
 from diffagiqa.backbones.base import Backbone, Defaults, Encoded, Prompts
+from diffagiqa.backbones.names import RELEASED_FEATURES
 from diffagiqa.backbones.noise import Noise
 from diffagiqa.backbones.unet_walk import (
     BLOCKS,
@@ -21,14 +22,6 @@ from diffagiqa.backbones.unet_walk import (
 )
 from diffagiqa.backbones.vae import ImageEncoder
 from diffagiqa.device import ran_out_of_memory, release_memory
-
-RELEASED_FEATURES = (
-    "mid_block.attentions.0",
-    "up_blocks.1.attentions.0",
-    "up_blocks.1.attentions.1",
-    "up_blocks.1.attentions.2",
-    "up_blocks.2.attentions.0",
-)
 
 
 class StableDiffusion(Backbone):

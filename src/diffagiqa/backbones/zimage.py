@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffagiqa.backbones.base import CONDITION, TEXT, Defaults, Prompts
+from diffagiqa.backbones.base import Defaults, Prompts
 from diffagiqa.backbones.flow import (
     LATENTS,
     WORDS,
@@ -23,6 +23,7 @@ from diffagiqa.backbones.flow import (
     attention_to_words,
 )
 from diffagiqa.backbones.mmdit import check_truncates
+from diffagiqa.backbones.names import CONDITION, TEXT
 from diffagiqa.backbones.text import tokens_within
 
 TOKENS = 512

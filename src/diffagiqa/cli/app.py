@@ -29,13 +29,11 @@ def app(
         diffagiqa app --model runs/mine/best --port 8080
     """
     import signal
-    from importlib.util import find_spec
 
-    from diffagiqa.errors import MissingExtraError
+    from diffagiqa.errors import need_extra
     from diffagiqa.jobs.ray_cluster import check_port
 
-    if find_spec("gradio") is None:
-        raise MissingExtraError("gradio", "app")
+    need_extra("gradio", "app")
     check_port(host, port)
 
     # Only now what takes seconds.

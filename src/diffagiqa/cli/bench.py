@@ -65,20 +65,23 @@ def bench(
 
     from diffagiqa.bench.measure import bench as measure
     from diffagiqa.bench.sizes import write_sd15
-    from diffagiqa.pretrained import DEFAULT_MODEL
+    from diffagiqa.data.results import check_place
+    from diffagiqa.pretrained import locate
 
+    check_place(out)
     began = time.perf_counter()
 
     def say(text: str) -> None:
         typer.echo(f"[{time.perf_counter() - began:5.0f} s] {text}", err=True)
 
     with tempfile.TemporaryDirectory() as scratch:
-        chosen = str(DEFAULT_MODEL) if model is None else model
         if model == "sd15":
             say("writing random weights of Stable Diffusion 1.5's size, 3.3 GB")
-            chosen = str(write_sd15(Path(scratch)))
+            chosen = write_sd15(Path(scratch))
+        else:
+            chosen = locate(model).folder
         results = measure(
-            chosen, device=device, dtype=dtype, batch=batch_size, repeats=repeats,
+            str(chosen), device=device, dtype=dtype, batch=batch_size, repeats=repeats,
             compare=released, training=training_step, log=say,
         )  # fmt: skip
     results["model"] = model or "default"

@@ -47,11 +47,12 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from diffagiqa.data.results import RowWriter
+    from diffagiqa.data.results import RowWriter, check_place
     from diffagiqa.data.samples import Sample
     from diffagiqa.rows import notice_of, row_columns, score_row
     from diffagiqa.startup import collector_at_rest
 
+    check_place(out / "scores.csv")
     with collector_at_rest():
         from diffagiqa.scorer import Scorer
 

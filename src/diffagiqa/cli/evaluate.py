@@ -260,7 +260,7 @@ def _texts(
 
     if rated.prompt is None:
         yield (
-            "note: no column of prompts was found, so images were scored against the empty prompt; "
+            "note: no column of prompts was found, so no image has a score that is about its prompt; "
             "name it by --prompt-column"
         )
     for task, measured in evaluation.tasks.items():

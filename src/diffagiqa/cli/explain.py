@@ -36,20 +36,29 @@ def explain(
         diffagiqa explain fox.png --prompt "a red fox in snow" --out why.png
         diffagiqa explain fox.png --json
     """
-    from diffagiqa.data.images import read_image_bytes
+    from diffagiqa.data.images import decode_image, read_image_bytes
     from diffagiqa.data.prompts import find_prompt
-    from diffagiqa.errors import ConfigError
+    from diffagiqa.data.results import check_place
+    from diffagiqa.errors import ConfigError, need_extra
+
+    if out is not None:
+        if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise ConfigError(f"--out is {out}; name it .png, .svg or .pdf")
+        check_place(out)
+        need_extra("matplotlib", "report")
+    pixels = decode_image(image)
+    if prompt is None:
+        prompt = find_prompt(image, read_image_bytes(image))[0] or ""
+
+    # Only now what takes seconds.
     from diffagiqa.explain import explain as explain_image
     from diffagiqa.scorer import Scorer
 
-    if out is not None and out.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ConfigError(f"--out is {out}; name it .png, .svg or .pdf")
-    if prompt is None:
-        prompt = find_prompt(image, read_image_bytes(image))[0] or ""
     scorer = Scorer.from_pretrained(model, backbone=backbone, device=device)
     with _working():
-        explanation = explain_image(scorer, image, prompt)
+        explanation = explain_image(scorer, pixels, prompt)
     if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
         key = "Subject" if out.suffix.lower() == ".pdf" else "Description"
         explanation.figure().savefig(out, dpi=140, metadata={key: explanation.alt_text})
     if as_json:
@@ -76,7 +85,7 @@ def _show(explanation: Explanation) -> None:
         Text(", ".join(f"{task} {value:.3f}" for task, value in explanation.scores.items()))
     )
     if not explanation.prompt:
-        console.print("no prompt, scored against the empty one: alignment means nothing")
+        console.print("no prompt, so only what is not about it")
     for warning in explanation.warnings:
         console.print(Text(warning, "yellow"))
     if explanation.words:

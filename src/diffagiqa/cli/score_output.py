@@ -200,8 +200,8 @@ def _print_summary(totals: Totals, config: ModelConfig, bar: Bar, out: str | Non
     before = f", {bar.reused:,} of them earlier" if bar.reused else ""
     console.print(f"{scored:,} of {counted(totals.rows, 'row')} scored{before}{rate}")
     if totals.no_prompt:
-        about = [task.name for task in config.tasks if task.is_about_the_prompt]
-        without = f", so without {' and '.join(about)}" if about else ""
+        about = " and ".join(config.about_prompt)
+        without = f", so without {about}" if about else ""
         console.print(f"{totals.no_prompt:,} without a prompt{without}")
     if totals.cut:
         console.print(f"{totals.cut:,} with a prompt that is not read to its end (prompt_read)")

@@ -191,8 +191,8 @@ def _model_of(init: str) -> ModelConfig:
 
 def _on_backbone(model: ModelConfig, backbone: str, given: Mapping[str, Any]) -> ModelConfig:
     """A model with the defaults of a backbone, as far as no option says otherwise; prints them."""
-    from diffagiqa.backbones.base import query_features
     from diffagiqa.backbones.folder import backbone_defaults
+    from diffagiqa.backbones.names import query_features
 
     defaults = backbone_defaults(backbone, given.get("model.backbone_revision"))
     if given.get("model.pooling") == "queries":

@@ -216,7 +216,9 @@ def table_samples(reader: TableReader, columns: Columns) -> Iterator[tuple[Sampl
                 raise TableError("it names no image; give a file name without control characters.")
             else:
                 inside = columns.root is not None
-                sample = replace(sample, location=locate(name, folder, inside))
+                ours = "prompt_source" in record and columns.image is None and not inside
+                file = cell_text(record.get("file"), "file") if ours else ""
+                sample = replace(sample, location=locate(file or name, folder, inside))
         except DiffAGIQAError as fault:
             sample = replace(sample, error=f"{reader.shown} row {number}: {fault}")
         yield sample, record

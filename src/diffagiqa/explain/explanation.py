@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -218,7 +219,7 @@ def explain(
     (judged,) = scorer.score_prepared([(pixels, prompt)])
     if not isinstance(judged, Score):
         raise judged
-    scores = dict(judged.scores)
+    scores = {name: value for name, value in judged.scores.items() if not math.isnan(value)}
     effects: tuple[WordEffect, ...] = ()
     if words and WORD_TASK in scorer.tasks and scorer.config.use_text:
         effects = tuple(_word_effects(scorer, pixels, prompt))

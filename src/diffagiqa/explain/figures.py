@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffagiqa.errors import MissingExtraError
+from diffagiqa.errors import need_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,10 +29,9 @@ FALL, RISE = "#0072B2", "#D55E00"  # Okabe-Ito blue and vermillion
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure of its own, outside pyplot's global state; inches."""
-    try:
-        from matplotlib.figure import Figure as NewFigure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "report") from None
+    need_extra("matplotlib", "report")
+    from matplotlib.figure import Figure as NewFigure
+
     return NewFigure(figsize=(width, height), layout="constrained")
 
 
@@ -53,10 +52,9 @@ def visible(values: np.ndarray) -> np.ndarray:
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 and (H, W) in [0, 1] -> (H, W, 3) uint8: cividis over the greyed image."""
-    try:
-        from matplotlib import colormaps
-    except ImportError:
-        raise MissingExtraError("matplotlib", "report") from None
+    need_extra("matplotlib", "report")
+    from matplotlib import colormaps
+
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     base = np.repeat(grey[..., None], 3, axis=2) * 0.85
     colour = colormaps["cividis"](heat)[..., :3] * 255

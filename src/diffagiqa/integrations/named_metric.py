@@ -50,7 +50,7 @@ class NamedMetric(nn.Module):
         self.loss_reduction = checks.one_of("loss_reduction", loss_reduction, get_args(Reduction))
 
     def forward(self, images: Any, prompts: str | Sequence[str] = "") -> Tensor:
-        """The mean over the metric's tasks.
+        """The mean over the metric's tasks, of those that an image without a prompt has.
 
         Args:
             images: tensor (B, 3, H, W) or (3, H, W), uint8 or float in [0, 1]; or, without ``as_loss``, a
@@ -58,8 +58,8 @@ class NamedMetric(nn.Module):
             prompts: one for all, or one per image.
 
         Returns:
-            (B,) in [0, 1], without gradients. With ``as_loss``: ``loss_weight * (1 - score)``, reduced,
-            differentiable in the images.
+            (B,) in [0, 1], NaN where an image has none of the tasks, without gradients. With
+            ``as_loss``: ``loss_weight * (1 - score)``, reduced, differentiable in the images.
 
         Raises:
             ConfigError: ``as_loss`` is set and ``images`` is no tensor; or there are more or fewer
@@ -80,11 +80,11 @@ class NamedMetric(nn.Module):
                 return self._mean(_batched(images), prompts)
             found = self.scorer(images, prompts)
             found = found if isinstance(found, list) else [found]
-            return torch.tensor([sum(s[t] for t in self.tasks) / len(self.tasks) for s in found])
+            return torch.tensor([[score[t] for t in self.tasks] for score in found]).nanmean(1)
 
     def _mean(self, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
         scores = self.scorer.score_tensor(images, prompts)
-        return torch.stack([scores[task] for task in self.tasks]).mean(0)
+        return torch.stack([scores[task] for task in self.tasks]).nanmean(0)
 
 
 def metric_names(scorer: Scorer) -> dict[str, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from diffagiqa.data.prompts import prompt_per_image
 from diffagiqa.data.wording import counted
 from diffagiqa.errors import ConfigError, ImageError
 from diffagiqa.model.config import shares_of
-from diffagiqa.scorer import Scorer, check_scorer
+from diffagiqa.scorer import Scorer, check_scorer, weighted_mean
 
 
 class Reward:
@@ -65,8 +65,9 @@ class Reward:
             metadata: ignored; trl passes it.
 
         Returns:
-            (B,) rewards in [0, 1], and (B,) scores in [0, 1] by task, detached; on the images' device,
-            for a list on the scorer's.
+            (B,) rewards in [0, 1], each over the scores that the image has (``scorer.weighted_mean``),
+            and (B,) scores in [0, 1] by task, detached; on the images' device, for a list on the
+            scorer's.
 
         Raises:
             ImageError: an image cannot be read or is far outside [0, 1]; or ``differentiable`` is set and
@@ -89,8 +90,7 @@ class Reward:
         prompts = prompt_per_image(prompts, len(images))
         with nullcontext() if self.differentiable else torch.no_grad():
             scores = self._scores(images, prompts)
-            parts = [weight * scores[task] for task, weight in self.weights.items()]
-            rewards = torch.stack(parts).sum(0)
+            rewards = weighted_mean(scores, self.weights)
         return rewards, {task: value.detach() for task, value in scores.items()}
 
     def _scores(self, images: Any, prompts: Sequence[str]) -> dict[str, Tensor]:

@@ -20,7 +20,8 @@ except ImportError:
 class DiffAGIQAMetric(Metric):
     """Mean score per task over all images and all processes, in [0, 1]; higher is better.
 
-    Sums are kept in float64, so the mean over several processes equals that of one.
+    An image without a prompt has no part in the mean of a score about it. Sums are kept in float64, so
+    the mean over several processes equals that of one.
 
     Args:
         scorer: the model; shared by copies of the metric (``clone``, ``MetricCollection``).
@@ -47,7 +48,7 @@ class DiffAGIQAMetric(Metric):
         self.scorer = check_scorer(scorer)
         zeros = torch.zeros(len(scorer.tasks), dtype=torch.float64)
         self.add_state("total", zeros, dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("count", zeros.clone(), dist_reduce_fx="sum")
 
     @torch.no_grad()
     def update(self, images: Tensor, prompts: str | Sequence[str]) -> None:
@@ -61,11 +62,11 @@ class DiffAGIQAMetric(Metric):
             ImageError, PromptError, ConfigError: as ``Scorer.score_tensor``.
         """
         scores = self.scorer.score_tensor(images, prompts)
-        sums = [scores[task].double().sum() for task in self.scorer.tasks]
-        self.total = self.total + torch.stack(sums).to(self.total.device)
-        self.count = self.count + len(images)
+        values = torch.stack([scores[task].double() for task in self.scorer.tasks])
+        self.total = self.total + values.nansum(1).to(self.total.device)
+        self.count = self.count + (~values.isnan()).sum(1).to(self.count.device)
 
     def compute(self) -> dict[str, Tensor]:
-        """Mean score by task, a float32 scalar in [0, 1]; NaN before the first image."""
+        """Mean score by task, a float32 scalar in [0, 1]; NaN before the first image that has it."""
         means = (self.total / self.count).float()
         return dict(zip(self.scorer.tasks, means, strict=True))

@@ -13,10 +13,9 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
-from diffagiqa.errors import ConfigError, DiffAGIQAError, MissingExtraError, WeightsError
+from diffagiqa.errors import ConfigError, DiffAGIQAError, WeightsError, need_extra
 from diffagiqa.jobs.chunks import Layout
 from diffagiqa.jobs.inputs import Inputs
 from diffagiqa.jobs.job import ChunkResult
@@ -43,8 +42,7 @@ class RayEngine:
         address: str | None = None,
         threads: int | None = None,
     ) -> None:
-        if find_spec("ray") is None:
-            raise MissingExtraError("ray", "ray")
+        need_extra("ray", "ray")
         self.workers = _range(workers) if workers is not None else None
         self.spec = spec
         self.facts = spec.describe()

@@ -12,8 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from diffagiqa import checks
-from diffagiqa.backbones.base import CONDITION, TEXT, Fit, LongPrompts
-from diffagiqa.backbones.unet import RELEASED_FEATURES
+from diffagiqa.backbones.names import CONDITION, RELEASED_FEATURES, TEXT, Fit, LongPrompts
 from diffagiqa.errors import ConfigError
 from diffagiqa.model.checked import checked, from_json
 
@@ -155,6 +154,8 @@ class ModelConfig:
     """Hidden widths of a head's MLP."""
     head_dropout: tuple[Rate, Rate] = (0.5, 0.3)
     """Dropout after each hidden layer, in [0, 1)."""
+    head_skip: bool = False
+    """A linear way from the pyramid's maps to the score, beside the head: what a few ratings teach."""
 
     familiar_features: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     """Names of features whose statistics tell unfamiliar images; none: the model cannot."""
@@ -228,6 +229,11 @@ class ModelConfig:
     def trusted(self) -> tuple[str, ...]:
         """Names of the scores that are not doubtful, in order; of all, where none is left."""
         return tuple(t for t in self.task_names if t not in self.doubtful) or self.task_names
+
+    @property
+    def about_prompt(self) -> tuple[str, ...]:
+        """Names of the scores that an image without a prompt does not have, in order."""
+        return tuple(task.name for task in self.tasks if task.is_about_the_prompt)
 
     @property
     def task_names(self) -> tuple[str, ...]:

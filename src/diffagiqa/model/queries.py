@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffagiqa.backbones.base import CONDITION, TEXT
+from diffagiqa.backbones.names import CONDITION, TEXT
 from diffagiqa.device import at_least_float32, without_autocast
 
 
@@ -125,6 +125,8 @@ class QueryHead(nn.Module):
         queries = queries + self.out_second(self.image_second(asked, image))
         queries = queries + self.feed_forward(self.norms[2](queries))
         return queries.transpose(1, 2).unsqueeze(2)
+
+    fuse = fusion
 
     def regress(self, fused: Tensor) -> Tensor:
         """(B, width, 1, Q) -> (B,), about [0, 1]: 0.5 + raw / 20.

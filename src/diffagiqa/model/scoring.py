@@ -113,7 +113,7 @@ class DiffAGIQA(nn.Module):
         """The trained end of ``stages``: what follows the features of one draw."""
         maps = self.per_pass(features)  # (B,levels*channels,P,P) each
         yield "pyramid", maps
-        fused = {task: self.heads[task].fusion(maps[i]) for task, i in self.pass_of.items()}  # type: ignore[operator, union-attr]
+        fused = {task: self.heads[task].fuse(maps[i]) for task, i in self.pass_of.items()}  # type: ignore[operator, union-attr]
         yield "fused", fused  # (B,C,P,P) each
         yield "scores", {task: self.heads[task].regress(fused[task]) for task in fused}  # type: ignore[operator, union-attr]
 
@@ -234,4 +234,5 @@ def _build_head(config: ModelConfig) -> nn.Module:
         fusion_groups=config.fusion_groups,
         head_channels=config.head_channels,
         dropout=config.head_dropout,
+        skip=config.head_skip,
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +68,8 @@ def scatter(rows: pd.DataFrame, tasks: tuple[str, ...], groups: pd.Series) -> st
 
 
 def _figure(width: float, height: float, panels: int) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "report") from None
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = np.atleast_1d(figure.subplots(panels, 1, sharex=True))
     for axis in axes:

@@ -13,7 +13,7 @@ from diffagiqa import checks
 from diffagiqa.data.images import decode_image
 from diffagiqa.data.samples import printable
 from diffagiqa.data.wording import counted
-from diffagiqa.errors import ImageError, MissingExtraError, TableError
+from diffagiqa.errors import ImageError, TableError, need_extra
 from diffagiqa.jobs.folder import OutputFolder
 from diffagiqa.report import charts
 from diffagiqa.report.images import ImageFinder
@@ -64,10 +64,10 @@ def render_report(
     checks.whole("each", each)
     if root is not None:
         checks.location("root", root)
-    try:
-        import jinja2
-    except ImportError:
-        raise MissingExtraError("jinja2", "report") from None
+    for library in ("jinja2", "matplotlib"):
+        need_extra(library, "report")
+    import jinja2
+
     scored = run.scored
     if scored.empty:
         raise TableError(f"{run.name} has no row with scores; see its column error")

@@ -61,6 +61,9 @@ class TrainingConfig:
     """Micro-batches per batch; BatchNorm and the relation loss see one at a time."""
     freeze_prompters: bool = False
     """Train pyramid and heads only, on features that are computed once and cached."""
+    solve_up_to: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Most training rows that are learnt by a ridge regression on the start's pyramid (``training.few``)
+    instead of an optimiser's steps; with ``freeze_prompters`` and ``init``, for ratings."""
     init: str | None = None
     """Trained model to start from: a folder, a hub id, or "default" for the package's own; None: random
     weights. Scores that it does not have start from its first one."""

@@ -224,6 +224,13 @@ class FeatureInputs(Inputs):
         """Whose mean is validated: the scorer's draws."""
 
     def outputs(self, model: DiffAGIQA, rows: Sequence[int], step: Step | None) -> Outputs:
+        stages = self.stages(model, rows, step)
+        return Outputs(mean_of([stage["scores"] for stage in stages]), stages[-1]["fused"])
+
+    def stages(
+        self, model: DiffAGIQA, rows: Sequence[int], step: Step | None
+    ) -> list[dict[str, Any]]:
+        """Of every view that counts, what ``DiffAGIQA.score_stages`` names."""
         index = torch.as_tensor(rows)
         if step is None:
             views = [torch.full((len(rows),), draw) for draw in self.scoring_views]
@@ -241,4 +248,4 @@ class FeatureInputs(Inputs):
             }
             with self.autocast(step):
                 stages.append(dict(model.score_stages(features)))
-        return Outputs(mean_of([stage["scores"] for stage in stages]), stages[-1]["fused"])
+        return stages

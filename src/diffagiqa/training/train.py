@@ -27,6 +27,7 @@ from diffagiqa.pretrained import (
 from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.features import CachedFeatures, CacheOptions, cached_features
+from diffagiqa.training.few import can_be_solved, solve
 from diffagiqa.training.inputs import FeatureInputs, ImageInputs
 from diffagiqa.training.loop import Fitted, fit
 from diffagiqa.training.losses import check_weights
@@ -82,9 +83,12 @@ def train(
         if processes.main:
             run.describe(data, split)
         processes.barrier()
-    fitted = fit(
-        model, inputs, data, split, config, processes=processes, run=run, resume=resume, log=log
-    )
+    if processes.count == 1 and can_be_solved(config, model, data, len(split["train"])):
+        fitted = solve(model, inputs, data, split, run)
+    else:
+        fitted = fit(
+            model, inputs, data, split, config, processes=processes, run=run, resume=resume, log=log
+        )
     if test := split.get("test"):
         scores = predict(fitted.model.to(processes.device), inputs, test, processes)
         by_task = {task: value.tolist() for task, value in scores.items()}

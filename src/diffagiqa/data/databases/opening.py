@@ -65,7 +65,7 @@ def read_any(
         return read_preferences(name, pairs, prompt=prompt, root=root)
     if columns is None or not columns.labels:
         raise ConfigError(
-            f"{name} is a table of one's own, so its columns must be named: "
+            f"{name} is a table of your own, so its columns must be named: "
             "--label perception=mos --scale perception=1:5"
         )
     return read_table(name, columns, root)

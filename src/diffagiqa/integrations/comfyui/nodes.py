@@ -70,9 +70,9 @@ class ScoreImages:
         config = model.config
         _, scores = Reward(model)(_batch(images), [prompt] * len(images))
         shown = {
-            task.name: task.name + "?" * (task.name in config.doubtful)
-            for task in config.tasks
-            if prompt.strip() or not task.is_about_the_prompt
+            task: task + "?" * (task in config.doubtful)
+            for task in config.task_names
+            if not scores[task].isnan().any()
         }
         lines = [
             "  ".join([f"{i}", *(f"{name} {scores[task][i]:.3f}" for task, name in shown.items())])
@@ -109,11 +109,10 @@ class KeepBest:
         rank_by: str = RANK_BY[0],
     ) -> tuple[Tensor, float]:
         if rank_by == "trusted scores":
-            about = {task.name for task in model.config.tasks if task.is_about_the_prompt}
-            tasks = [t for t in model.config.trusted if prompt.strip() or t not in about]
+            tasks = model.config.trusted
         else:
-            tasks = [rank_by] if rank_by in model.tasks else list(model.tasks)
-        weights = dict.fromkeys(tasks or model.tasks, 1.0)
+            tasks = (rank_by,) if rank_by in model.tasks else model.tasks
+        weights = dict.fromkeys(tasks, 1.0)
         rewards, _ = Reward(model, weights)(_batch(images), [prompt] * len(images))
         order = rewards.argsort(descending=True)[:keep].to(images.device)
         return images[order], float(rewards.max())
