@@ -63,6 +63,9 @@ def test_evalmuse(tmp_path: Path, as_text: bool) -> None:
         ({"element_score": "{"}, "Expecting"),
         ({"element_score": {"a (b)": [2, 2]}}, "has votes"),
         ({"element_score": {"a (b)": ["x"]}}, "could not convert"),
+        ({"element_score": {"a (b)": None}}, "NoneType"),
+        ({"element_score": "[" * 100_000}, "recursion"),
+        ({"fidelity_label": 3}, "not iterable"),
     ],
 )
 def test_a_broken_entry_of_evalmuse_is_named(

@@ -151,6 +151,8 @@ def test_images_that_are_missing_or_twice_there_are_named(tmp_path: Path) -> Non
         ({"prompt": "x", "file_path": ["0.jpg"], "human_preference": [1]}, "fewer than two"),
         ({"prompt": "", "file_path": ["0.jpg", "1.jpg"], "human_preference": [1, 0]}, "no prompt"),
         ({"prompt": "x", "file_path": ["0.jpg", "1.jpg"], "human_preference": ["a", 0]}, "'a'"),
+        ({"prompt": "x", "file_path": ["0.jpg", "1.jpg"], "human_preference": [7, 0]}, "7 is no"),
+        ({"prompt": "x", "image_path": ["0.jpg", "1.jpg"], "rank": [True, 2]}, "its ranks are"),
         ({"prompt": "x", "file_path": [None, "1.jpg"], "human_preference": [1, 0]}, "no name"),
         ({"prompt": "x", "file_path": "0.jpg", "human_preference": [1, 0]}, "a list of images"),
         ({"prompt": "x", "file_path": ["0.jpg", "1.jpg"]}, "one of ranks"),
@@ -210,6 +212,9 @@ def test_image_reward_with_ties(tmp_path: Path) -> None:
     assert database.groups == (PreferenceGroup((0, 1, 2), (2, 1, 1)),)
     assert pairs_of(database.groups).outcome.tolist() == [0, 0, 0.5]
     assert "no list of the train part is there, so it is missing" in database.notes
+    (tmp_path / "test.json").write_text(json.dumps([entry, entry | {"ranking": [0, 1, 1]}]))
+    with pytest.raises(DatabaseError, match=r"entry 2: its ranking is \[0, 1, 1\]; expected ranks"):
+        read_database("imagerewarddb", tmp_path)
 
 
 def test_image_reward_as_the_hub_has_it(tmp_path: Path) -> None:

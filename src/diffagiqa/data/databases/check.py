@@ -151,9 +151,11 @@ def _errors(database: Database, labels: Sequence[LabelSummary]) -> list[str]:
         errors.append(f"{len(absent)} of {images} are not below {database.root}: {_some(absent)}")
     errors += [
         f"{s.task} runs from {s.lowest:.4g} to {s.highest:.4g}, outside its scale of {s.scale[0]:g} to "
-        f"{s.scale[1]:g}"
+        f"{s.scale[1]:g} ({_some(table['image'][outside].tolist())})"
         for s in labels
-        if s.lowest < s.scale[0] - 1e-6 or s.highest > s.scale[1] + 1e-6
+        if (
+            outside := (table[s.task] < s.scale[0] - 1e-6) | (table[s.task] > s.scale[1] + 1e-6)
+        ).any()
     ]
     if table.empty:
         errors.append("the table has no rows")

@@ -39,6 +39,8 @@ class Choices:
             if not all(isinstance(image, str) and image for image in images):
                 raise TableError("an image has no name; correct it, or download it again")
             try:
+                if any(isinstance(rank, bool) for rank in ranks):
+                    raise ValueError("a truth value is no rank")
                 order = tuple(float(rank) for rank in ranks)
             except (TypeError, ValueError):
                 raise TableError(
@@ -120,6 +122,8 @@ def read_image_reward(folder: Folder) -> Listing:
                 where = f"{file} entry {number}"
                 images = _several(entry.get("generations"), where)
                 ranks = _several(entry.get("ranking"), where)
+                if any(isinstance(rank, (int, float)) and rank < 1 for rank in ranks):
+                    raise DatabaseError(f"{where}: its ranking is {ranks}; expected ranks from 1")
                 choices.add(where, entry.get("prompt"), images, ranks, part=part)
         alone = sum(_ranked_rows(choices, file, part) for file in tables if not lists)
         if alone:
@@ -182,7 +186,7 @@ def read_pick_a_pic(folder: Folder) -> Listing:
                 label = row["label_0"]
                 if label not in (0, 0.5, 1):
                     raise DatabaseError(
-                        f"{file} row {number + 1}: label_0 is {label}; expected 1, 0 or 0.5"
+                        f"{file} row {number + 1}: label_0 is {label!r}; expected 1, 0 or 0.5"
                     )
                 cells = [f"{name}::{number}/jpg_{side}" for side in (0, 1)]
                 images = [row.get(f"image_{side}_uid") or cells[side] for side in (0, 1)]
@@ -318,7 +322,7 @@ def _several(value: Any, where: str) -> list[Any]:
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or value not in (0, 1):
         raise DatabaseError(f"{where}: {value!r} is no preference; expected 0 or 1")
     return float(value)
 

@@ -53,7 +53,7 @@ def read_evalmuse(folder: Folder) -> Listing:
                     "fidelity": tuple(map(str, entry.get("fidelity_label") or ())),
                 }
             )
-        except ValueError as fault:
+        except (ValueError, TypeError, RecursionError) as fault:
             raise DatabaseError(f"{where} entry {number}: {fault}; download it again") from None
     notes = ("test.json has no ratings, so it is not read",) if folder.file("test.json") else ()
     return Listing(pd.DataFrame(rows, columns=None if rows else ["image"]), notes)
