@@ -92,9 +92,9 @@ def convert_dina(
             f"{source} is no folder of DiNa-LRM; expected config.json, {dina.ADAPTER} and {dina.HEAD}"
         )
     model = load_model(source)
-    place = adapter_of(model.config, source)
-    assert place is not None
-    copy_adapter(place, Path(out) / "adapter")
+    adapter = adapter_of(model.config, source)
+    assert adapter is not None
+    copy_adapter(adapter, Path(out) / "adapter")
     model.config = replace(
         model.config,
         adapter="adapter",

@@ -37,26 +37,10 @@ NOTICE = "NOTICE.txt"
 """What the model itself says that it is not good for; its scores do not depend on that."""
 TRAINING_IMAGES = "training_images.txt"
 """Of the images that the model was trained on and chosen by: perceptual hashes, one a line."""
-PATTERNS = [
-    "*.json",
-    "*.safetensors",
-    "backbone/**",
-    "adapter/*",
-    "README.md",
-    NOTICE,
-    TRAINING_IMAGES,
-    *dina.PATTERNS,
-]
+DATA = ["*.safetensors", "backbone/**", "adapter/*", TRAINING_IMAGES, *dina.PATTERNS]
+SMALL = ["*.json", "README.md", NOTICE]
+SMALL += [f"{folder}/*.json" for folder in ("backbone/**", "adapter", dina.ADAPTER)]
 """Of a hub repository, which may bring its backbone along; nothing but data is ever fetched."""
-SMALL = [
-    "*.json",
-    "README.md",
-    NOTICE,
-    "backbone/**/*.json",
-    "adapter/*.json",
-    f"{dina.ADAPTER}/*.json",
-]
-
 
 DEFAULT_MODEL = Path(__file__).parent / "weights" / "default"
 WHAT_THE_DEFAULT_IS = (
@@ -222,22 +206,22 @@ def load_model(folder: str | Path) -> DiffAGIQA:
 
 def load_strictly(model: DiffAGIQA, tensors: dict[str, torch.Tensor], where: str) -> None:
     """Load a state dict, naming what is missing, unexpected or of another shape."""
-    own = model.state_dict()
+    expected = model.state_dict()
     faults = [
-        *(f"missing {name}" for name in own if name not in tensors),
-        *(f"unexpected {name}" for name in tensors if name not in own),
+        *(f"missing {name}" for name in expected if name not in tensors),
+        *(f"unexpected {name}" for name in tensors if name not in expected),
         *(
-            f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in own
-            if name in tensors and tensors[name].shape != own[name].shape
+            f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
+            for name in expected
+            if name in tensors and tensors[name].shape != expected[name].shape
         ),
     ]
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise WeightsError(f"{where} does not fit its configuration: {'; '.join(faults[:5])}{more}")
     model.load_state_dict(
-        {name: tensor.to(own[name].dtype) for name, tensor in tensors.items()},
-        assign=next(iter(own.values())).is_meta,
+        {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()},
+        assign=next(iter(expected.values())).is_meta,
     )
 
 
@@ -303,30 +287,28 @@ def find_model(name_or_path: str, revision: str | None = None, *, weights: bool 
         raise WeightsError(
             f"{name_or_path} is no model folder; expected one with {CONFIG} and {WEIGHTS}"
         )
-    patterns = PATTERNS if weights else [*SMALL, *BACKBONE_CONFIGS]
+    patterns = [*SMALL, *(DATA if weights else BACKBONE_CONFIGS)]
     return fetch(name_or_path, revision, patterns=patterns, what="model", error=WeightsError)
 
 
 def backbone_reference(config: ModelConfig, folder: str | Path) -> str:
     """The backbone's name as the loader takes it: ``./...`` is relative to the model's folder."""
     if config.backbone.startswith("./"):
-        place = (Path(folder) / config.backbone).resolve()
-        if not place.is_relative_to(Path(folder).resolve()):
-            raise WeightsError(
-                f"backbone {config.backbone} leads out of the model's folder {folder}"
-            )
-        return str(place)
+        return str(_inside(folder, "backbone", config.backbone))
     return config.backbone
 
 
 def adapter_of(config: ModelConfig, folder: str | Path) -> Path | None:
-    """The folder of the model's LoRA, None without one. Raises ``WeightsError`` for one elsewhere."""
-    if config.adapter is None:
-        return None
-    place = (Path(folder) / config.adapter).resolve()
-    if not place.is_relative_to(Path(folder).resolve()):
-        raise WeightsError(f"adapter {config.adapter} leads out of the model's folder {folder}")
-    return place
+    """The folder of the model's LoRA, None without one."""
+    return None if config.adapter is None else _inside(folder, "adapter", config.adapter)
+
+
+def _inside(folder: str | Path, what: str, name: str) -> Path:
+    """A path within a model's folder; ``WeightsError`` for one elsewhere."""
+    path = (Path(folder) / name).resolve()
+    if not path.is_relative_to(Path(folder).resolve()):
+        raise WeightsError(f"{what} {name} leads out of the model's folder {folder}")
+    return path
 
 
 def named_backbone(name_or_path: str) -> str:
@@ -345,9 +327,9 @@ def copy_model_files(config: ModelConfig, folder: str | Path, other: str | Path)
     if folder.resolve() == other.resolve():
         return
     if config.backbone.startswith("./"):
-        place = Path(backbone_reference(config, folder))
-        if place.is_dir():  # the scorer may have been given another one
-            shutil.copytree(place, other / config.backbone, dirs_exist_ok=True)
+        backbone = Path(backbone_reference(config, folder))
+        if backbone.is_dir():  # the scorer may have been given another one
+            shutil.copytree(backbone, other / config.backbone, dirs_exist_ok=True)
     if adapter := adapter_of(config, folder):
         copy_adapter(adapter, other / str(config.adapter))
     for name in (NOTICE, TRAINING_IMAGES):

@@ -128,7 +128,7 @@ def words_read(scorer: Scorer, prompt: str) -> str | None:
     """How much of a prompt the model reads, "58 of 93 words"; None for all, or where it is not known."""
     if len(prompt.encode()) < SHORT:
         return None
-    words = [found.span() for found in re.finditer(r"\S+", prompt)]
+    words = [match.span() for match in re.finditer(r"\S+", prompt)]
     near = [span for span in words[:MOST_WORDS] if span[1] <= MOST_READ]
     positions = scorer.backbone.word_positions(prompt[:MOST_READ], near, scorer.config.long_prompts)
     read = max((number for number, places in enumerate(positions, start=1) if places), default=0)

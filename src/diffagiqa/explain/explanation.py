@@ -118,13 +118,13 @@ class Explanation:
             "image": "Unlike the images this model was trained on: its scores mean little.",
             "size": "Smaller than the images this model was trained on: its scores mean little.",
         }
-        found = [
+        sentences = [
             said.get(what, f"Unfamiliar {what}.")
             for what in filter(None, self.unfamiliar.split("+"))
         ]
         if self.doubtful:
-            found.append("This model's alignment score is doubtful.")
-        return tuple(found)
+            sentences.append("This model's alignment score is doubtful.")
+        return tuple(sentences)
 
     @property
     def worst_place(self) -> tuple[float, float]:
@@ -240,8 +240,8 @@ def word_drops(scorer: Scorer, pixels: torch.Tensor, prompt: str, words: list[Wo
     """
     texts = [prompt, *(clean_prompt(without(prompt, word)) for word in words)]
     image = pixels[None].to(scorer.device)
-    found = scorer.runner.with_prompts(image, scorer.prompts(texts))
-    whole, *rest = (float(scores[WORD_TASK]) for scores in found)
+    with_each = scorer.runner.with_prompts(image, scorer.prompts(texts))
+    whole, *rest = (float(scores[WORD_TASK]) for scores in with_each)
     return [whole - score for score in rest]
 
 

@@ -72,54 +72,61 @@ def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> 
     axis.set_axis_off()
 
 
-def explanation_figure(found: Explanation, most_words: int = 6) -> Figure:
-    """Above: image, map, bars of the words. Below: where the words that matter most are found.
+def explanation_figure(explanation: Explanation, most_words: int = 6) -> Figure:
+    """Above: image, map, bars of the words. Below: where the words that matter most are explanation.
 
     Warnings stand above them all; the prompt is wrapped, and cut after ``MOST_PROMPT`` characters.
     """
-    with_maps = [word for word in found.words if word.attention.max() > word.attention.min()]
+    with_maps = [word for word in explanation.words if word.attention.max() > word.attention.min()]
     strongest = sorted(with_maps, key=lambda word: -abs(word.drop))[:most_words]
     shown = sorted(strongest, key=lambda word: word.start)
-    bars = max(1, math.ceil(len(found.words) / BARS))  # columns of bars
-    columns = 2 + bars if found.words else 2
-    height, width = found.image.shape[:2]
+    bars = max(1, math.ceil(len(explanation.words) / BARS))  # columns of bars
+    columns = 2 + bars if explanation.words else 2
+    height, width = explanation.image.shape[:2]
     side = min(max(COLUMN * height / width, 1.8), 6.0)  # of an image, inches
     upper = side + 0.9
-    if found.words:
-        upper = max(upper, 0.9 + 0.21 * min(BARS, len(found.words)))
+    if explanation.words:
+        upper = max(upper, 0.9 + 0.21 * min(BARS, len(explanation.words)))
     below = max(len(shown), columns)  # images in the lower row
     lower = 0.7 + side * columns / below if shown else 0.0
-    title = _title(found, int(11 * COLUMN * columns))  # characters at 10 points
+    title = _title(explanation, int(11 * COLUMN * columns))  # characters at 10 points
     figure = new_figure(COLUMN * columns, upper + lower + 0.22 * (1 + title.count("\n")))
     rows: Any = figure.subfigures(
         2 if shown else 1, 1, squeeze=False, height_ratios=[upper, lower] if shown else None
     )[:, 0]
     axes = rows[0].subplots(1, columns, squeeze=False)[0]
-    scores = ", ".join(f"{task} {value:.2f}" for task, value in found.scores.items())
-    axes[0].imshow(found.image)
+    scores = ", ".join(f"{task} {value:.2f}" for task, value in explanation.scores.items())
+    axes[0].imshow(explanation.image)
     axes[0].set_title(scores, fontsize=10, parse_math=False)
     axes[0].set_axis_off()
-    draw_overlay(axes[1], found.image, visible(found.quality_map), f"what lowers {found.map_task}")
+    draw_overlay(
+        axes[1],
+        explanation.image,
+        visible(explanation.quality_map),
+        f"what lowers {explanation.map_task}",
+    )
     for axis in axes[:2]:
         axis.set_anchor("N")
     _colour_scale(rows[0], axes[1])
     for i, axis in enumerate(axes[2:]):
-        _word_bars(axis, found, found.words[i * BARS : (i + 1) * BARS])
+        _word_bars(axis, explanation, explanation.words[i * BARS : (i + 1) * BARS])
     if shown:
         lower_axes = rows[1].subplots(1, below, squeeze=False)[0]
         for axis in lower_axes[len(shown) :]:
             axis.set_axis_off()
         for axis, word in zip(lower_axes, shown, strict=False):
-            draw_overlay(axis, found.image, contrast(word.attention), _shortened(word.text, 18))
+            draw_overlay(
+                axis, explanation.image, contrast(word.attention), _shortened(word.text, 18)
+            )
         rows[1].suptitle("where the model finds a word, least to most in each image", fontsize=10)
     figure.suptitle(title, fontsize=10, parse_math=False)
     return figure
 
 
-def _title(found: Explanation, line: int) -> str:
+def _title(explanation: Explanation, line: int) -> str:
     """Prompt and warnings, in lines of so many characters."""
-    prompt = _shortened(found.prompt, MOST_PROMPT) or "without a prompt"
-    warnings = [f"Caution: {warning}" for warning in found.warnings]
+    prompt = _shortened(explanation.prompt, MOST_PROMPT) or "without a prompt"
+    warnings = [f"Caution: {warning}" for warning in explanation.warnings]
     return "\n".join(text for part in (*warnings, prompt) for text in textwrap.wrap(part, line))
 
 
@@ -143,9 +150,9 @@ def contrast(attention: np.ndarray) -> np.ndarray:
     return (smooth - low) / (high - low) if high > low else np.zeros_like(smooth)
 
 
-def _word_bars(axis: Any, found: Explanation, words: Sequence[WordEffect]) -> None:
+def _word_bars(axis: Any, explanation: Explanation, words: Sequence[WordEffect]) -> None:
     """Bars of some of the words, in the order of the prompt, all on one scale."""
-    missing = [found.lacks(word) for word in words]
+    missing = [explanation.lacks(word) for word in words]
     bars = axis.barh(
         range(len(words)), [word.drop for word in words],
         color=[RISE if lacks else FALL for lacks in missing],
@@ -155,12 +162,14 @@ def _word_bars(axis: Any, found: Explanation, words: Sequence[WordEffect]) -> No
             bar.set_hatch("//")
     names = [_shortened(word.text, 18) for word in words]
     axis.set_yticks(range(len(words)), names, parse_math=False)
-    rows = max(4, min(BARS, len(found.words)))  # in every column as many: bars of one thickness
+    rows = max(
+        4, min(BARS, len(explanation.words))
+    )  # in every column as many: bars of one thickness
     axis.set_ylim(rows - 0.5, -0.5)
-    reach = 1.1 * max(found.missing_above, *(abs(word.drop) for word in found.words))
+    reach = 1.1 * max(explanation.missing_above, *(abs(word.drop) for word in explanation.words))
     axis.set_xlim(-reach, reach)
     axis.axvline(0, color="black", linewidth=0.8)
-    hatched = "the model finds little of it" if found.doubtful else "seems not to be shown"
+    hatched = "the model finds little of it" if explanation.doubtful else "seems not to be shown"
     axis.set_title(f"words of the prompt\n(hatched: {hatched})", fontsize=10)
     axis.set_xlabel("alignment lost without the word", fontsize=9)
     axis.tick_params(labelsize=8)

@@ -10,7 +10,7 @@ PHRASES = (
     "to the left of", "to the right of", "on the left of", "on the right of", "in front of",
     "on top of", "left of", "right of", "next to", "close to", "made of", "lit by",
 )  # fmt: skip
-# Grammar only: leaving them out says nothing about the picture.
+# Grammar only: leaving them out says nothing about the image.
 SILENT = frozenset(
     {"a", "an", "the", "of", "and", "with", "is", "are", "that", "this", "there", "it", "its", "to",
      "at", "by", "for", "from", "as", "or", "be", "has", "having", "in", "on", "out", "into",
@@ -34,12 +34,12 @@ def split_words(prompt: str) -> list[Word]:
     ['red', 'fox', 'to the left of', 'cup', 'oil']
     """
     pattern = "|".join(re.escape(phrase) for phrase in sorted(PHRASES, key=len, reverse=True))
-    found, place = [], 0
+    words, end = [], 0
     for match in re.finditer(rf"\b(?:{pattern})\b|{_WORD.pattern}", prompt, re.IGNORECASE):
-        if match.start() >= place and match[0].lower() not in SILENT:
-            found.append(Word(match[0], match.start(), match.end()))
-            place = match.end()
-    return found
+        if match.start() >= end and match[0].lower() not in SILENT:
+            words.append(Word(match[0], match.start(), match.end()))
+            end = match.end()
+    return words
 
 
 def without(prompt: str, word: Word) -> str:

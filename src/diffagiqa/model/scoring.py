@@ -146,13 +146,13 @@ class DiffAGIQA(nn.Module):
         """Encoded images of all prompters -> the backbone's features, (passes * B, C, h, w) each."""
         config, passes, count = self.config, self.passes, len(prompts.text)
         if len(self.prompters) > 1 or len(passes) > 1:
-            rows = torch.cat([torch.arange(count) + one.prompter * count for one in passes])
+            rows = torch.cat([torch.arange(count) + step.prompter * count for step in passes])
             if not torch.equal(rows, torch.arange(len(encoded[0]))):  # else they are as they should
                 encoded = tuple(part[rows.to(part.device)] for part in encoded)
-        if not all(one.use_text for one in passes):
-            beside = any(one.use_text for one in passes)
+        if not all(step.use_text for step in passes):
+            beside = any(step.use_text for step in passes)
             empty = backbone.no_text(prompts.text.shape[1] if beside else None).expand(count)
-            prompts = Prompts.cat([prompts if one.use_text else empty for one in passes])
+            prompts = Prompts.cat([prompts if step.use_text else empty for step in passes])
         elif len(passes) > 1:
             prompts = Prompts.cat([prompts] * len(passes))
         if noise is not None and len(passes) > 1:
