@@ -81,6 +81,15 @@ def test_editor_values_without_names_one_for_each_output(values, outputs):
     assert found(graph) == "a cat ?"
 
 
+@pytest.mark.parametrize(
+    ("value", "prompt"), [("a cat on a mat", "a cat on a mat ?"), ("my cat at home.png", None)]
+)
+def test_editor_service_that_makes_an_image(value, prompt):
+    system = "You are an engine that draws."
+    service = box(3, "SomeImageApi", value, "auto", 7, "fixed", system, outputs=["IMAGE"])
+    assert found(editor(service, SAVE, links=[(3, 0, 9, 0)] * 3)) == prompt
+
+
 @pytest.mark.parametrize(("mode", "prompt"), [(0, "a dog"), (4, "a cat"), (2, None)])
 def test_editor_bypassed_and_muted(mode, prompt):
     between = box(6, "Encode", "a dog", slots=[("conditioning", 3)], outputs=["*"], mode=mode)

@@ -30,6 +30,8 @@ INFOTEXTS = {
     "one_line": INFOTEXT.replace("\n", " "),
     "no_negative": f"{KETTLE}\n{SETTINGS}",
     "no_settings": f"{KETTLE}\nNegative prompt: fog, text",
+    "labels": f"Positive prompt: {KETTLE}\nNegative prompt: fog, text",
+    "short_labels": f"positive: {KETTLE}\nnegative: fog, text",
     "few_settings": f"{KETTLE}\nSteps: 20, Sampler: Euler",
     "other_order": f"{KETTLE}\nSampler: Euler, Steps: 9, CFG scale: 7, Seed: 12",
     "long_negative": f"{KETTLE}\nNegative prompt: fog,\ntext, Steps of stone\n{SETTINGS}",

@@ -210,7 +210,7 @@ def test_what_states_a_prompt_goes_before_a_graph():
 
 def test_a_text_of_no_format_counts_by_its_name_alone():
     assert prompt_from_image_bytes(png(prompt=KETTLE)) == (KETTLE, "png plain")
-    assert prompt_from_image_bytes(png(Description=KETTLE)) == (None, "none")
+    assert prompt_from_image_bytes(png(Description=KETTLE, parameters="  ")) == (None, "none")
     assert prompt_from_image_bytes(with_exif(comment=b"ASCII\0\0\0" + KETTLE.encode())) == (
         None,
         "none",

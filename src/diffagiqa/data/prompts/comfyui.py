@@ -60,7 +60,7 @@ _NO_TEXT = frozenset(  # types of outputs
 )
 _SETTING = re.compile(  # values that are no words
     r"(?i)yes|no|none|true|false|(en|dis)abled?|baked vae|select the .*|\d+ ?[x\xd7] ?\d+.*"
-    r"|.*\.(safetensors|ckpt|pth?|bin|gguf|ya?ml)"
+    r"|.*\.(safetensors|ckpt|pth?|bin|gguf|ya?ml|json|txt|png|jpe?g|webp|gif|mp4)"
 )
 _UNRESOLVED = re.compile(r"__[\w/*-]+__|\{[^{}]*\|[^{}]*\}|\{\w+\}")  # wildcards, places to fill
 
@@ -162,7 +162,13 @@ class _Graph:
                     return words
             elif isinstance(value, str) and value.strip() and (prompt or _is("positive", key)):
                 return [value]
-        return []
+        sentences = [  # but those that instruct a language model
+            value for key, value in node.inputs.items()
+            if key[:1] == "#" and _is_worded(node, key) and len(value.split()) > 3
+            and not value.startswith("You are a")
+        ]  # fmt: skip
+        self.ambiguous |= visual and len(sentences) == 1
+        return sentences if visual and len(sentences) == 1 else []
 
     def _words(self, link: Link) -> list[str]:
         """The texts that reach a link, each once, in the order of the inputs."""

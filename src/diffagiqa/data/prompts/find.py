@@ -137,7 +137,7 @@ def best_prompt(texts: Iterable[Text]) -> Prompt | None:
         stated = [
             (text.container, Recognised(text.text, "novelai" if novelai else "plain"))
             for text in texts
-            if text.text.lstrip()[:1] not in ("{", "[")  # a graph that leads nowhere
+            if text.text.lstrip()[:1] not in ("", "{", "[")  # a graph that leads nowhere
             and (
                 f"{text.container} {text.name}".casefold() in _PLAIN
                 or (novelai and text.name == "Description")

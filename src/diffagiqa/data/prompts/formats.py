@@ -59,7 +59,7 @@ def _json(text: str) -> tuple[Any, int]:
 
 # --- AUTOMATIC1111's text, which most others write too
 
-_NEGATIVE = re.compile(r"(?i)negative[ _]?prompt *:")
+_NEGATIVE = re.compile(r"(?i)negative(?:[ _]?prompt)? *:")
 _SAMPLING = frozenset(("steps", "sampler", "seed", "scheduler", "cfg scale", "guidance scale"))
 _KNOWN = _SAMPLING | {"size", "model", "model hash", "schedule type", "clip skip", "version"}
 
@@ -118,7 +118,7 @@ def _labelled(lines: list[str]) -> Recognised | None:
 
 
 def _unlabelled(prompt: str) -> str:
-    return re.sub(r"(?i)^prompt: *", "", prompt.strip())
+    return re.sub(r"(?i)^(?:positive|(?:positive[ _]?)?prompt) *: *", "", prompt.strip())
 
 
 # --- switches behind the prompt
