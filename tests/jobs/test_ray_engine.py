@@ -124,7 +124,7 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
 
     layout = Layout(2, 4, 12, "jsonl")
     done = Done(layout, frozenset([0]), frozenset([4]))
-    worker = ChunkScorer(spec, spec.describe(), fallback="", threads=2)
+    worker = ChunkScorer(spec, spec.describe(), fallback="")
     rows = []
     from diffagiqa.jobs.ray_source import pickled_chunks
 

@@ -115,13 +115,13 @@ def parse_weights(items: list[str] | None) -> dict[str, float] | None:
 
     weights = {}
     for item in items or []:
-        task, equals, value = item.partition("=")
+        task, _, value = item.partition("=")
         try:
             weights[task.strip()] = float(value)
         except ValueError:
-            equals = ""
-        if not equals:
-            raise ConfigError(f"--weight is {quoted(item)}; write TASK=NUMBER, such as alignment=2")
+            raise ConfigError(
+                f"--weight is {quoted(item)}; write TASK=NUMBER, such as alignment=2"
+            ) from None
     return weights or None
 
 

@@ -22,10 +22,8 @@ class OutputFolder:
         local = local_path(location)
         self.location = location.rstrip("/") or location
         self.local = os.path.abspath(local) if local is not None else None
-        try:
+        with self._doing("opened"):
             self._filesystem, root = filesystem_of(location)
-        except Exception as fault:
-            raise self._fault("opened", fault) from fault
         self._root = root.rstrip("/")
 
     def path(self, name: str) -> str:
@@ -34,52 +32,38 @@ class OutputFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place as a whole, over an older one."""
-        try:
+        with self._doing("written"):
             if self.local is None:
                 self._filesystem.pipe_file(f"{self._root}/{name}", data)
                 return
             path = os.path.join(self.local, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write_file(path, data)
-        except OSError as fault:
-            raise self._fault("written", fault) from fault
 
     def make(self, name: str = "") -> None:
         """Make a local folder; stores know no folders."""
         if self.local is not None:
-            try:
+            with self._doing("made"):
                 os.makedirs(os.path.join(self.local, name), exist_ok=True)
-            except OSError as fault:
-                raise self._fault("made", fault) from fault
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes, or None where there is none."""
-        try:
+        with self._doing("read"), contextlib.suppress(FileNotFoundError):
             return bytes(self._filesystem.cat_file(f"{self._root}/{name}"))
-        except FileNotFoundError:
-            return None
-        except Exception as fault:
-            raise self._fault("read", fault) from fault
+        return None
 
     def names(self, name: str = "") -> list[str]:
         """Names in a folder, sorted; none where the folder does not exist."""
-        try:
+        paths: list[str] = []
+        with self._doing("listed"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._filesystem.invalidate_cache()
             paths = self._filesystem.ls(f"{self._root}/{name}".rstrip("/"), detail=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except Exception as fault:
-            raise self._fault("listed", fault) from fault
         return sorted(str(path).rstrip("/").rpartition("/")[2] for path in paths)
 
     def remove(self, name: str) -> None:
         """Remove one file; nothing happens where it is gone already."""
-        try:
+        with self._doing("tidied up"), contextlib.suppress(FileNotFoundError):
             self._filesystem.rm_file(f"{self._root}/{name}")
-        except FileNotFoundError:
-            pass
-        except Exception as fault:
-            raise self._fault("tidied up", fault) from fault
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder of plain files that this program made."""
@@ -100,10 +84,8 @@ class OutputFolder:
             return
         import fcntl
 
-        try:
+        with self._doing("written"):
             file = open(os.path.join(self.local, name), "wb")  # noqa: SIM115  # closed below
-        except OSError as fault:
-            raise self._fault("written", fault) from fault
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,8 +96,13 @@ class OutputFolder:
                 ) from None
             yield
 
-    def _fault(self, what: str, fault: Exception) -> TableError:
-        return TableError(
-            f"{printable(self.location)} cannot be {what} ({reason_of(fault)}); "
-            "check its name, its access and the space there."
-        )
+    @contextlib.contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """Whatever a disk or a store raises, as one sentence."""
+        try:
+            yield
+        except Exception as fault:
+            raise TableError(
+                f"{printable(self.location)} cannot be {what} ({reason_of(fault)}); "
+                "check its name, its access and the space there."
+            ) from fault

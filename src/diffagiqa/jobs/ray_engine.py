@@ -30,24 +30,17 @@ class RayEngine:
     """Scores on a Ray cluster: ``address`` joins one, None starts one on this machine.
 
     ``workers``: "4", or "1:16" to grow and shrink with the work; default: 1 to as many as the
-    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots). ``threads`` decode images
-    for each; default: 4.
+    cluster has GPUs (or, without GPUs or with a CPU device, CPU slots).
     """
 
     def __init__(
-        self,
-        spec: ModelSpec,
-        *,
-        workers: str | None = None,
-        address: str | None = None,
-        threads: int | None = None,
+        self, spec: ModelSpec, *, workers: str | None = None, address: str | None = None
     ) -> None:
         need_extra("ray", "ray")
         self.workers = _range(workers) if workers is not None else None
         self.spec = spec
         self.facts = spec.describe()
         self.address = address
-        self.threads = threads or 4
 
     def results(
         self, inputs: Inputs, layout: Layout, done: Done, stop: StopRequest
@@ -94,7 +87,7 @@ class RayEngine:
         # The read task asks for no CPU, or a full pool of actors would leave it no place to run.
         return ray.data.read_datasource(source, override_num_blocks=1, num_cpus=0).map_batches(
             ChunkScorer,
-            fn_constructor_args=(self.spec, self.facts, inputs.fallback, self.threads),
+            fn_constructor_args=(self.spec, self.facts, inputs.fallback),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
             **resources,
@@ -104,9 +97,7 @@ class RayEngine:
 class ChunkScorer:
     """What runs on a worker: one model, one chunk after the other."""
 
-    def __init__(
-        self, spec: ModelSpec, facts: ModelFacts, fallback: str | None, threads: int
-    ) -> None:
+    def __init__(self, spec: ModelSpec, facts: ModelFacts, fallback: str | None) -> None:
         self.scorer = spec.load()
         if self.scorer.fingerprint != facts.fingerprint:
             raise WeightsError(
@@ -115,7 +106,7 @@ class ChunkScorer:
             )
         self.fallback = fallback
         self.arithmetic = arithmetic(self.scorer)
-        self.pool = ThreadPoolExecutor(threads)
+        self.pool = ThreadPoolExecutor(4, "decode")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Columns chunk, digest, count, samples -> chunk, digest, count, rows, arithmetic."""
