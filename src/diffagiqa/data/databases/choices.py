@@ -331,8 +331,6 @@ HPDV2 = Source(
     name="hpdv2",
     title="Human Preference Dataset v2",
     read=read_hpdv2,
-    scales={},
-    folders=("images",),
     citation="Wu et al., Human Preference Score v2: A Solid Benchmark for Evaluating Human Preferences "
     "of Text-to-Image Synthesis, arXiv:2306.09341, 2023",
     licence="Apache-2.0",
@@ -343,8 +341,6 @@ IMAGE_REWARD = Source(
     name="imagerewarddb",
     title="ImageRewardDB",
     read=read_image_reward,
-    scales={},
-    folders=("images",),
     citation="Xu et al., ImageReward: Learning and Evaluating Human Preferences for Text-to-Image "
     "Generation, NeurIPS 2023, arXiv:2304.05977",
     licence="Apache-2.0",
@@ -355,7 +351,6 @@ PICK_A_PIC = Source(
     name="pick-a-pic",
     title="Pick-a-Pic",
     read=read_pick_a_pic,
-    scales={},
     folders=("data",),
     citation="Kirstain et al., Pick-a-Pic: An Open Dataset of User Preferences for Text-to-Image "
     "Generation, NeurIPS 2023, arXiv:2305.01569",

@@ -39,11 +39,11 @@ class Source:
     name: str
     title: str
     read: Callable[[Folder], Listing]
-    scales: Mapping[str, Scale]
-    folders: tuple[str, ...]
     citation: str
     licence: str
     home: str
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    folders: tuple[str, ...] = ("images", "image")
     expected: Mapping[str, int] = field(default_factory=dict)
     rescaled: bool = False
 

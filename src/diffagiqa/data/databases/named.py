@@ -102,7 +102,6 @@ EVALMI = Source(
     title="EvalMi-50K",
     read=partial(read_named, title="EvalMi-50K"),
     scales={PERCEPTION: (0.0, 100.0), ALIGNMENT: (0.0, 100.0)},
-    folders=("images", "image"),
     expected={"generators": 24},
     citation="Wang et al., LMM4LMM: Benchmarking and Evaluating Large-multimodal Image Generation with "
     "LMMs, arXiv:2504.08358, 2025",
@@ -116,7 +115,6 @@ Q_EVAL = Source(
     title="Q-Eval-100K, images",
     read=partial(read_named, title="Q-Eval-100K"),
     scales={PERCEPTION: (0.0, 5.0), ALIGNMENT: (0.0, 5.0)},
-    folders=("images", "image"),
     citation="Zhang et al., Q-Eval-100K: Evaluating Visual Quality and Alignment Level for "
     "Text-to-Vision Content, CVPR 2025, arXiv:2503.02357",
     licence="see its home page",

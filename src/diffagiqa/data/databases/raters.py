@@ -140,7 +140,6 @@ EVALMUSE = Source(
     title="EvalMuse-40K",
     read=read_evalmuse,
     scales={ALIGNMENT: (LOW, HIGH)},
-    folders=("images",),
     citation="Han et al., EvalMuse-40K: A Reliable and Fine-Grained Benchmark with Comprehensive Human "
     "Annotations for Text-to-Image Generation Model Evaluation, arXiv:2412.18150, 2024",
     licence="BSD-3-Clause",
@@ -152,7 +151,6 @@ GENAI_BENCH = Source(
     title="GenAI-Bench, images",
     read=read_genai_bench,
     scales={ALIGNMENT: (LOW, HIGH)},
-    folders=("images",),
     expected={"generators": 6},
     citation="Li et al., GenAI-Bench: Evaluating and Improving Compositional Text-to-Visual Generation, "
     "CVPRW 2024, arXiv:2406.13743",
