@@ -37,7 +37,7 @@ def start(out):
     if child:
         return child
     try:
-        run_job(LocalEngine(scorer, 2), Inputs((images,)), out, layout=Layout(2, 4, 20),
+        run_job(LocalEngine(scorer), Inputs((images,)), out, layout=Layout(2, 4, 20),
                 facts=ModelFacts.of(scorer), stop=StopRequest())
         os._exit(0)
     except BaseException:

@@ -43,7 +43,7 @@ def scorer() -> Scorer:
 
 
 def rows(scorer: Scorer, folder: Path) -> list[dict[str, Any]]:
-    engine = LocalEngine(scorer, 2)
+    engine = LocalEngine(scorer)
     found = engine.results(Inputs((str(folder),)), LAYOUT, NOTHING, StopRequest())
     return [row for chunk in found for row in chunk.rows or ()]
 

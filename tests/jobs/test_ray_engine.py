@@ -68,7 +68,7 @@ def whole(spec: ModelSpec, pictures: Path, tmp_path_factory: pytest.TempPathFact
     """The rows of the local engine."""
     out = tmp_path_factory.mktemp("ray") / "local"
     scorer = spec.load()
-    run(pictures, out, LocalEngine(scorer, 2), ModelFacts.of(scorer))
+    run(pictures, out, LocalEngine(scorer), ModelFacts.of(scorer))
     return read_rows(out)
 
 

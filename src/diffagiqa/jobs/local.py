@@ -17,11 +17,10 @@ from diffagiqa.scorer import Scorer
 
 
 class LocalEngine:
-    """Scores with one model in this process; ``threads`` decode, by default one per CPU, at most 8."""
+    """Scores with one model in this process."""
 
-    def __init__(self, scorer: Scorer, threads: int | None = None) -> None:
+    def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
-        self.threads = threads
 
     def results(
         self, inputs: Inputs, layout: Layout, done: Done, stop: StopRequest
@@ -34,7 +33,6 @@ class LocalEngine:
             self.scorer,
             samples,
             chunk_rows=layout.chunk_rows,
-            threads=self.threads,
             fallback=inputs.fallback,
         ):
             chunk, is_done = begun.popleft()
