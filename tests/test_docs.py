@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from diffagiqa.cli.main import app
+from diffagiqa.cli.main import app, run
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "examples/README.md", *(ROOT / "docs").rglob("*.md")])
@@ -49,3 +53,35 @@ def test_commands_are_found() -> None:
     assert ("rank", " scores.csv") in [
         (n, r.rstrip()) for n, r in shown(ROOT / "docs/how-to/report.md")
     ]
+
+
+def test_forty_images_by_copying_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The walk of docs/index.md, on fewer and smaller images: every command that ends by itself works."""
+    pytest.importorskip("jinja2")
+    rng = np.random.default_rng(0)
+    rated = ["image,prompt,rating"]
+    for folder in ("a", "b"):
+        (tmp_path / "renders" / folder).mkdir(parents=True)
+        for number in range(6):
+            name, prompt = f"renders/{folder}/{number:02d}.png", f"a red fox with {number} cubs"
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            text = PngInfo()
+            text.add_text("parameters", f"{prompt}\nSteps: 20, Sampler: Euler, Size: 64x64")
+            Image.fromarray(pixels).resize((64, 64)).save(tmp_path / name, pnginfo=text)
+            rated.append(f"{name},{prompt},{pixels.mean() / 51:.2f}")
+    (tmp_path / "ratings.csv").write_text("\n".join(rated), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/index.md").read_text(), re.DOTALL)
+    lines = [shlex.split(line, comments=True) for line in "".join(blocks).splitlines()]
+    walk = [words[1:] for words in lines if words[0] == "diffagiqa" and words[1] != "app"]
+    assert len(walk) == 8
+    for words in walk:
+        assert run(words) == 0, (words, capsys.readouterr().err)
+    made = ["report.html", "best.csv", "why.png", "mine/best/config.json", "mine.csv"]
+    assert all((tmp_path / name).is_file() for name in made)
+    assert len(list((tmp_path / "best").iterdir())) == 6
+    said = capsys.readouterr().out
+    assert "the mean rating for every image: RMSE" in said
+    assert (tmp_path / "scores.csv").read_text(encoding="utf-8").count(",png a1111,") == 12
