@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -48,7 +49,6 @@ class PendingScores:
         columns = [*output.scores.values()]
         if output.distance is not None:
             columns.append(output.distance)
-        self.count = len(columns[0])
         # (B, tasks and distance)
         table = torch.stack([column.float() for column in columns], dim=1)
         self._table = table.to("cpu", non_blocking=table.is_cuda)
@@ -118,14 +118,37 @@ class BatchRunner:
                 results.append(mean_of([model.score_features(features) for features in draws]))
         return results
 
-    def queue(
+    def launch(
         self, images: Sequence[Tensor], prompts: Sequence[Prompts]
-    ) -> Iterator[PendingScores]:
-        """Score images of one size, on the CPU, in batches that fit the memory, in their order.
+    ) -> Callable[[], list[tuple[dict[str, float], float]]]:
+        """Start scoring images of any sizes (3, H, W), on the CPU.
+
+        Images of different sizes, and prompts of different token lengths, share no batch.
+
+        Returns:
+            A function that waits, and gives every image's scores by task and its distance, in order.
 
         Raises:
             DeviceError: a single image does not fit.
         """
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for row, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+            by_shape.setdefault((len(prompt.text), *image.shape), []).append(row)
+        pending: list[PendingScores] = []
+        for rows in by_shape.values():
+            pending += self._fitting([images[row] for row in rows], [prompts[row] for row in rows])
+
+        def results() -> list[tuple[dict[str, float], float]]:
+            rows = [row for rows in by_shape.values() for row in rows]
+            values = [value for batch in pending for value in batch.values()]
+            return [value for _, value in sorted(zip(rows, values, strict=True), key=itemgetter(0))]
+
+        return results
+
+    def _fitting(
+        self, images: Sequence[Tensor], prompts: Sequence[Prompts]
+    ) -> Iterator[PendingScores]:
+        """Score images of one size in batches that fit the memory, in their order."""
         start = 0
         while start < len(images):
             batch = slice(start, min(start + self.max_batch, len(images)))

@@ -17,7 +17,7 @@ from diffagiqa.accel import accelerate
 from diffagiqa.backbones.base import Backbone, Prompts
 from diffagiqa.backbones.folder import load_backbone
 from diffagiqa.backbones.prompt_store import PromptStore
-from diffagiqa.batches import BatchRunner, PendingScores
+from diffagiqa.batches import BatchRunner
 from diffagiqa.data.images import DEFAULT_LIMITS, ImageLimits, check_batch, decode_image, fit_image
 from diffagiqa.data.prompts import clean_prompt, prompt_per_image
 from diffagiqa.device import (
@@ -503,32 +503,13 @@ class Scorer:
         Raises:
             DeviceError: not even one image fits into memory.
         """
-        pairs = {
-            row: item for row, item in enumerate(batch) if not isinstance(item, DiffAGIQAError)
-        }
-        encoded = dict(zip(pairs, self.prompts([text for _, text in pairs.values()]), strict=True))
-        # Images of different sizes, and prompts of different token lengths, cannot share a batch.
-        by_shape: dict[tuple[int, ...], list[int]] = {}
-        for row, prompt in encoded.items():
-            by_shape.setdefault((len(prompt.text), *pairs[row][0].shape), []).append(row)
-        found: list[tuple[list[int], PendingScores]] = []
-        for rows in by_shape.values():
-            images, prompts = [pairs[row][0] for row in rows], [encoded[row] for row in rows]
-            start = 0
-            for judged in self.runner.queue(images, prompts):
-                found.append((rows[start : start + judged.count], judged))
-                start += judged.count
+        pairs = [item for item in batch if not isinstance(item, DiffAGIQAError)]
+        prompts = self.prompts([text for _, text in pairs])
+        pending = self.runner.launch([image for image, _ in pairs], prompts)
 
         def results() -> list[Score | RowError]:
-            scores = {
-                row: self._score(values, distance, *pairs[row])
-                for rows, judged in found
-                for row, (values, distance) in zip(rows, judged.values(), strict=True)
-            }
-            return [
-                item if isinstance(item, DiffAGIQAError) else scores[row]
-                for row, item in enumerate(batch)
-            ]
+            scores = (self._score(*out, *pair) for out, pair in zip(pending(), pairs, strict=True))
+            return [i if isinstance(i, DiffAGIQAError) else next(scores) for i in batch]
 
         return results
 
@@ -576,10 +557,10 @@ def _is_several(images: Any) -> bool:
 
 def _pair(item: Any) -> tuple[Any, Any]:
     expected = "an image and its prompt"
-    found = tuple(checks.several("one of pairs", item, expected))
-    if len(found) != 2:
-        raise ConfigError(f"one of pairs has {len(found)} parts; expected {expected}")
-    return found
+    parts = tuple(checks.several("one of pairs", item, expected))
+    if len(parts) != 2:
+        raise ConfigError(f"one of pairs has {len(parts)} parts; expected {expected}")
+    return parts
 
 
 def check_scorer(scorer: Scorer) -> Scorer:
