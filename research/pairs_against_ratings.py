@@ -3,13 +3,15 @@
     python research/pairs_against_ratings.py AGIQA3K CACHE [REPEATS]
 
 ``CACHE``: as default_features.py writes it. Both heads have the default's layout and begin at random.
-Each prompt's ratings are turned into an order of its images, from which the pairs follow; only the
-order is kept. The test part is a fifth of the prompts; its SRCC is over all of its images.
+Each prompt's ratings are turned into pairs of its images, twice: "order" keeps which of two is better,
+"shares" how many people would say so, by the mean standard deviation of the opinions on an image. The
+test part is a fifth of the prompts; its SRCC is over all of its images.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from diffagiqa.training.config import TrainingConfig
 from diffagiqa.training.inputs import FeatureInputs
 from diffagiqa.training.train import train_heads
 
+KINDS = ("ratings", "order", "shares")
 TASKS = (TaskConfig("perception", use_text=False),)
 
 
@@ -44,14 +47,18 @@ def cached(cache: Path, count: int, size: int) -> dict[str, torch.Tensor]:
     return features
 
 
-def orders(ratings: np.ndarray, prompts: list[str], rows: list[int]) -> tuple[PreferenceGroup, ...]:
+def orders(
+    ratings: np.ndarray, prompts: list[str], rows: list[int], spread: float
+) -> tuple[PreferenceGroup, ...]:
     """Ratings (N,) of some rows as an order of the images of each prompt; equal ones are ties."""
     rows_of: dict[str, list[int]] = {}
     for row in rows:
         if np.isfinite(ratings[row]):
             rows_of.setdefault(prompts[row], []).append(row)
     return tuple(
-        PreferenceGroup(tuple(part), tuple(-float(ratings[row]) for row in part), "perception")
+        PreferenceGroup(
+            tuple(part), tuple(-float(ratings[row]) for row in part), "perception", spread
+        )
         for part in rows_of.values()
         if len(part) > 1
     )
@@ -72,6 +79,7 @@ def main() -> None:
         model=model, epochs=12, min_steps=0, batch_size=64, patience=0, ema=0.98, weight_decay=0.1
     )
     labels = torch.tensor(ratings.labels[:, :1], dtype=torch.float32)
+    opinion = float(ratings.table["std_quality"].mean()) / 5
     names = [ratings.prompts[number] for number in ratings.prompt]
     results = []
     for repeat in range(repeats):
@@ -80,10 +88,10 @@ def main() -> None:
         train = np.flatnonzero(~tested & ratings.usable).tolist()
         test = np.flatnonzero(tested & ratings.usable).tolist()
         split = {"train": train, "validation": []}
-        groups = orders(ratings.labels[:, 0], names, train)
         row = []
-        for kind in ("ratings", "pairs"):
+        for kind, spread in zip(KINDS, (0.0, 0.0, opinion), strict=True):
             given = labels if kind == "ratings" else torch.full_like(labels, float("nan"))
+            groups = orders(ratings.labels[:, 0], names, train, spread)
             fitted = train_heads(
                 features, given, split, replace(config, seed=repeat), tasks=TASKS,
                 groups=() if kind == "ratings" else groups, log=lambda text: None,
@@ -92,9 +100,12 @@ def main() -> None:
                 scores = FeatureInputs(features).scores(fitted.model, test, None)["perception"]
             row.append(srcc(scores.numpy(), ratings.labels[test, 0]))
         results.append(row)
-        print(f"repeat {repeat}: ratings {row[0]:.3f}, pairs {row[1]:.3f}", flush=True)
-    mean = np.mean(results, 0)
-    print(f"mean SRCC of {repeats} repeats: ratings {mean[0]:.3f}, pairs {mean[1]:.3f}")
+        print(f"repeat {repeat}: {said(row)}", flush=True)
+    print(f"mean SRCC of {repeats} repeats: {said(np.mean(results, 0))}")
+
+
+def said(row: Sequence[float]) -> str:
+    return ", ".join(f"{kind} {value:.4f}" for kind, value in zip(KINDS, row, strict=True))
 
 
 if __name__ == "__main__":

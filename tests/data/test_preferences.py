@@ -110,6 +110,18 @@ def test_a_group_is_two_images_with_a_rank_each(
         PreferenceGroup(rows, ranks)
 
 
+def test_ratings_with_a_spread_make_shares_of_people() -> None:
+    ratings, spread = np.array([3.0, 4.0, 4.0]), 0.8
+    group = PreferenceGroup((0, 1, 2), tuple(-ratings), spread=spread)
+    assert pairs_of([group]).outcome.tolist() == [0, 0, 0.5]  # what is judged stays an order
+    opinions = np.random.default_rng(0).normal(ratings, spread, (200_000, 3))
+    chosen = (opinions[:, 0] > opinions[:, 1]).mean()  # of 200,000: a deviation of 0.0009
+    first, second, tie = pairs_of([group], shares=True).outcome
+    assert first == second == pytest.approx(chosen, abs=0.005)
+    assert tie == 0.5
+    assert renumbered([group], {0: 1, 1: 0})[0].spread == spread
+
+
 @pytest.mark.parametrize("images", ["folder", "zip", "tar"])
 def test_hpdv2(tmp_path: Path, images: str) -> None:
     hpdv2(tmp_path, images)

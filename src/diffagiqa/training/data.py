@@ -157,7 +157,7 @@ class TrainingData:
     @cached_property
     def pairs(self) -> Pairs:
         """All pairs of the groups, in rows."""
-        return pairs_of(self.groups)
+        return pairs_of(self.groups, shares=True)
 
     def groups_within(self, rows: Sequence[int]) -> list[PreferenceGroup]:
         """The groups whose images are all among some rows."""
