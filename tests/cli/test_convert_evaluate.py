@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from typer.testing import CliRunner
 
 from diffagiqa import Scorer
 from diffagiqa.cli.main import app, run
-from diffagiqa.pretrained import load_model
+from diffagiqa.data.image_hash import perceptual_hashes
+from diffagiqa.pretrained import TRAINING_IMAGES, load_model
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,38 @@ def test_evaluate_reports_scores_and_correlations(table: Path, model_folder: Pat
     found = json.loads(result.output)
     assert found["SRCC"] == pytest.approx(srcc)
     assert (found["rows"], found["scored"]) == (5, 5)
+
+
+def test_evaluate_leaves_out_images_that_the_model_was_trained_on(
+    table: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "trained")
+    hashes = perceptual_hashes([str(table.parent / f"{i}.png") for i in range(5)])
+    Image.open(table.parent / "1.png").save(table.parent / "1.jpg", quality=95)
+    table.write_text(table.read_text().replace("1.png", "1.jpg"))  # the same image, another file
+    ratings = np.array([1, 1.5, 2, 2.5, 3])
+
+    def evaluate(seen: Sequence[int], *options: str) -> tuple[str, np.ndarray]:
+        (folder / TRAINING_IMAGES).write_text("".join(f"{hashes[i]:016x}\n" for i in seen))
+        out = tmp_path / f"{len(seen)}{len(options)}.csv"
+        result = CliRunner().invoke(
+            app, ["evaluate", str(table), "--model", str(folder), "--out", str(out), *options]
+        )
+        assert result.exit_code == 0, result.output
+        with out.open() as stream:
+            scores = [float(row["predicted_score"]) for row in csv.DictReader(stream)]
+        return result.output, np.array(scores)
+
+    said, scores = evaluate([0, 1])
+    assert "2 of 5 images look like ones that the model was trained on" in said
+    left = stats.spearmanr(scores[2:], ratings[2:]).statistic
+    assert f"SRCC {left:.4f}" in said  # the report has all rows, the figures those that are new
+    found = json.loads(evaluate([0, 1], "--json", "--quiet")[0])
+    assert (found["seen_in_training"], found["rated"]) == (2, 3)
+    said, scores = evaluate(range(5))
+    assert "trained on these images, so figures say nothing of others" in said
+    assert f"SRCC {stats.spearmanr(scores, ratings).statistic:.4f}" in said
+    assert "trained on" not in evaluate([])[0]
 
 
 def test_evaluate_reports_a_missing_image_in_its_row(table: Path, model_folder: Path) -> None:
