@@ -103,10 +103,6 @@ def test_what_fits_comes_back() -> None:
         (lambda s: s.save_pretrained(ODD), "folder is None; expected the path of a folder"),
         (lambda s: s.push_to_hub(ODD), "repo_id is None; expected a text"),
         (lambda s: explain(s, PICTURE, words="no"), "words is 'no'; expected True or False"),
-        (
-            lambda s: explain(s, PICTURE, missing_above="x"),
-            "missing_above is 'x'; expected a finite number",
-        ),
         (lambda s: explain(ODD, PICTURE), "scorer is None; expected a Scorer, as "),
     ],
 )

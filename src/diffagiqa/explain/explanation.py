@@ -190,7 +190,6 @@ def explain(
     prompt: str = "",
     *,
     words: bool = True,
-    missing_above: float = MISSING_ABOVE,
 ) -> Explanation:
     """Explain the scores of one image.
 
@@ -202,7 +201,6 @@ def explain(
         image: path, bytes, PIL image, array or tensor, as for ``Scorer``.
         prompt: what was asked for.
         words: explain the words too.
-        missing_above: see ``Explanation``.
 
     Raises:
         ImageError: the image cannot be read.
@@ -212,7 +210,6 @@ def explain(
     """
     check_scorer(scorer)
     checks.flag("words", words)
-    checks.number("missing_above", missing_above)
     pixels = scorer.prepare(image)  # (3,H,W)
     prompt = clean_prompt(prompt)
     task = MAP_TASK if MAP_TASK in scorer.tasks else scorer.tasks[0]
@@ -227,8 +224,8 @@ def explain(
     lost = METHODS[method](scorer, pixels, prompt, task)
     shown = (pixels.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     return Explanation(
-        shown, prompt, scores, task, method, lost.numpy(), effects, missing_above,
-        judged.unfamiliar, WORD_TASK in scorer.config.doubtful,
+        shown, prompt, scores, task, method, lost.numpy(), effects,
+        unfamiliar=judged.unfamiliar, doubtful=WORD_TASK in scorer.config.doubtful,
     )  # fmt: skip
 
 

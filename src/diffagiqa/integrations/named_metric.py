@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -67,29 +68,24 @@ class NamedMetric(nn.Module):
             ImageError: an image cannot be read.
             PromptError: a prompt is no text, or too long.
         """
-        if self.as_loss:
-            if not isinstance(images, Tensor):
-                kind = type(images).__name__
-                raise ConfigError(f"a loss of {kind} was asked; give a tensor (B, 3, H, W)")
-            losses = self.loss_weight * (1 - self._mean(_batched(images), prompts))
-            if self.loss_reduction == "none":
-                return losses
-            return losses.mean() if self.loss_reduction == "mean" else losses.sum()
-        with torch.no_grad():
-            if isinstance(images, Tensor):
-                return self._mean(_batched(images), prompts)
-            found = self.scorer(images, prompts)
-            found = found if isinstance(found, list) else [found]
-            return torch.tensor([[score[t] for t in self.tasks] for score in found]).nanmean(1)
-
-    def _mean(self, images: Tensor, prompts: str | Sequence[str]) -> Tensor:
-        scores = self.scorer.score_tensor(images, prompts)
-        return torch.stack([scores[task] for task in self.tasks]).nanmean(0)
-
-
-def metric_names(scorer: Scorer) -> dict[str, tuple[str, ...]]:
-    """Name -> tasks: ``diffagiqa`` (all that the model stands behind) and ``diffagiqa-TASK``."""
-    return {PREFIX: scorer.config.trusted, **{f"{PREFIX}-{task}": (task,) for task in scorer.tasks}}
+        if isinstance(images, Tensor):
+            with nullcontext() if self.as_loss else torch.no_grad():
+                batch = images[None] if images.ndim == 3 else images
+                scores = self.scorer.score_tensor(batch, prompts)
+        elif self.as_loss:
+            kind = type(images).__name__
+            raise ConfigError(f"a loss of {kind} was asked; give a tensor (B, 3, H, W)")
+        else:
+            results = self.scorer(images, prompts)
+            results = results if isinstance(results, list) else [results]
+            scores = {task: torch.tensor([score[task] for score in results]) for task in self.tasks}
+        means = torch.stack([scores[task] for task in self.tasks]).nanmean(0)
+        if not self.as_loss:
+            return means
+        losses = self.loss_weight * (1 - means)
+        if self.loss_reduction == "none":
+            return losses
+        return losses.mean() if self.loss_reduction == "mean" else losses.sum()
 
 
 def create_metric(
@@ -131,17 +127,9 @@ def create_metric(
         raise ConfigError(f"a Scorer has its own {', '.join(ignored)}; give them where it is made")
     if scorer is None:
         scorer = Scorer.from_pretrained(model, device=device, **options)  # type: ignore[arg-type]
-    known = metric_names(scorer)
+    known = {PREFIX: scorer.config.trusted, **{f"{PREFIX}-{t}": (t,) for t in scorer.tasks}}
     if not isinstance(name, str) or name not in known:
         raise ConfigError(f"there is no metric {name!r}; this model offers {', '.join(known)}")
     return NamedMetric(
-        scorer,
-        known[name],
-        as_loss=as_loss,
-        loss_weight=loss_weight,
-        loss_reduction=loss_reduction,
+        scorer, known[name], as_loss=as_loss, loss_weight=loss_weight, loss_reduction=loss_reduction
     )
-
-
-def _batched(images: Tensor) -> Tensor:
-    return images[None] if images.ndim == 3 else images

@@ -95,9 +95,9 @@ class Reward:
 
     def _scores(self, images: Any, prompts: Sequence[str]) -> dict[str, Tensor]:
         if not isinstance(images, Tensor):
-            found = self.scorer(images, prompts)
+            results = self.scorer(images, prompts)
             return {
-                task: torch.tensor([score[task] for score in found], device=self.scorer.device)
+                task: torch.tensor([score[task] for score in results], device=self.scorer.device)
                 for task in self.scorer.tasks
             }
         check_batch(images)
