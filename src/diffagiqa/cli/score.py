@@ -125,7 +125,7 @@ def _score_few(
     inputs: Inputs, spec: ModelSpec, job: JobOptions, as_json: bool, quiet: bool
 ) -> Totals:
     """Rows on standard output as they come; nothing is kept."""
-    from diffagiqa.cli.score_output import RowPrinter, progress_bar, show_summary
+    from diffagiqa.cli.score_output import Bar, RowPrinter, show_summary
     from diffagiqa.data.folders import passed_over
     from diffagiqa.jobs.model_spec import ModelFacts
     from diffagiqa.jobs.stop import Stopped, StopRequest
@@ -137,7 +137,7 @@ def _score_few(
     samples = list(inputs.samples()) if inputs.are_files else inputs.samples()
     scorer = _loaded(spec)
     totals = Totals(scorer.tasks)
-    with StopRequest() as stop, progress_bar(quiet) as bar:
+    with StopRequest() as stop, Bar(quiet) as bar:
         if isinstance(samples, list):
             bar.expect(len(samples))
         printer = RowPrinter(scorer.config, as_json, bar)
@@ -163,7 +163,7 @@ def _score_job(
     inputs: Inputs, spec: ModelSpec, job: JobOptions, as_json: bool, quiet: bool
 ) -> Totals:
     """Rows into a file or folder, each exactly once, however often the job is interrupted."""
-    from diffagiqa.cli.score_output import count_inputs, progress_bar, show_summary
+    from diffagiqa.cli.score_output import Bar, count_inputs, show_summary
     from diffagiqa.data.folders import passed_over
     from diffagiqa.jobs.chunks import Layout, Share
     from diffagiqa.jobs.job import Engine, check_output, run_job
@@ -196,7 +196,7 @@ def _score_job(
 
         scorer = _loaded(spec)
         facts, engine = ModelFacts.of(scorer), LocalEngine(scorer)
-    with StopRequest() as stop, progress_bar(quiet) as bar:
+    with StopRequest() as stop, Bar(quiet) as bar:
         count_inputs(inputs, layout, bar)
         try:
             totals = run_job(

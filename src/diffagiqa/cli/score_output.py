@@ -7,8 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffagiqa.data.folders import passed_over_sentence
@@ -29,65 +28,50 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """Counts rows; draws where there is a terminal."""
+    """Counts rows; draws on a terminal's standard error, nothing in a pipe or with ``quiet``."""
 
-    def __init__(self, progress: Progress | None, terminal: bool) -> None:
-        self.terminal = terminal
+    def __init__(self, quiet: bool) -> None:
+        self.terminal = sys.stdout.isatty()  # before the bar puts a stream of its own there
         self.done = self.reused = 0
         self.started = time.monotonic()
         self.seconds = 0.0
-        self.progress = progress
-        self._task = progress.add_task("scoring", total=None) if progress else None
+        drawn = not quiet and sys.stderr.isatty()
+        self.progress = _progress(self.terminal) if drawn else None
 
-    def __call__(self, done: int, reused: int) -> None:
-        self.done += done
-        self.reused += reused
-        if self.progress is not None and self._task is not None:
-            self.progress.update(self._task, completed=self.done)
+    def __enter__(self) -> Bar:
+        return self
 
-    def expect(self, total: int) -> None:
-        if self.progress is not None and self._task is not None:
-            self.progress.update(self._task, total=total)
-
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.seconds = time.monotonic() - self.started
         if self.progress is not None:
             self.progress.stop()
 
+    def __call__(self, done: int, reused: int) -> None:
+        self.done += done
+        self.reused += reused
+        self._update(completed=self.done)
 
-@contextmanager
-def progress_bar(quiet: bool) -> Iterator[Bar]:
-    """A bar on a terminal's standard error, nothing in a pipe or with ``quiet``."""
-    terminal = sys.stdout.isatty()  # before the bar puts a stream of its own there
-    if quiet or not sys.stderr.isatty():
-        bar = Bar(None, terminal)
-    else:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+    def expect(self, total: int) -> None:
+        self._update(total=total)
 
-        progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=terminal,  # what goes to a pipe or a file is none of the bar's
-        )
-        progress.start()
-        bar = Bar(progress, terminal)
-    try:
-        yield bar
-    finally:
-        bar.close()
+    def _update(self, **values: int) -> None:
+        if self.progress is not None:
+            self.progress.update(self.progress.task_ids[0], **values)  # type: ignore[arg-type]
+
+
+def _progress(terminal: bool) -> Progress:
+    from rich import progress
+    from rich.console import Console
+
+    bar = progress.Progress(
+        "{task.description}", progress.BarColumn(), progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(), progress.TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+        redirect_stdout=terminal,  # what goes to a pipe or a file is none of the bar's
+    )  # fmt: skip
+    bar.add_task("scoring", total=None)
+    bar.start()
+    return bar
 
 
 def count_inputs(inputs: Inputs, layout: Layout, bar: Bar) -> None:
