@@ -16,6 +16,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,22 @@ def requested(browser: Any) -> set[str]:
         if sent and urlsplit(url).scheme in ("http", "https", "ws", "wss"):
             found.add(urlsplit(url).hostname)
     return found
+
+
+def violations(browser: Any) -> list[str]:
+    """What axe-core finds wrong, such as names, contrast (4.5 to 1) and structure: rule and element.
+
+    Left out are two rules that Gradio's own gallery (an image's text is its caption) and list of files
+    (an input within a button) break.
+    """
+    axe = files_of("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    browser.execute_script(axe)
+    return browser.execute_async_script(  # type: ignore[no-any-return]
+        "const off = {enabled: false}, done = arguments[0];"
+        "const rules = {'image-redundant-alt': off, 'nested-interactive': off};"
+        "axe.run({rules}).then(found => done(found.violations.flatMap(rule => rule.nodes.map("
+        "node => rule.id + ': ' + node.html.slice(0, 200)))), fault => done([String(fault)]));"
+    )
 
 
 def free_port() -> int:

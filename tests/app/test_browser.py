@@ -19,6 +19,7 @@ from browsing import (
     tab,
     texts,
     until,
+    violations,
 )
 from PIL import Image
 
@@ -196,3 +197,13 @@ def test_report_on_a_phone(browser: Any, report: Path) -> None:
     assert wide <= 390
     assert small >= 12
     assert all(0.95 < shape < 1.05 for shape in frames)  # tall images, too, stand in a square
+
+
+def test_report_is_accessible(browser: Any, report: Path) -> None:
+    """By axe-core's rules, in the light and in the dark."""
+    for theme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": theme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.get(report.as_uri())
+        assert violations(browser) == [], theme
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

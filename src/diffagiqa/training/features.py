@@ -252,7 +252,7 @@ def _announce(
         f"features: {counted(rows, 'image')} of {image_bytes / 1e6:.3f} MB ("
         f"{counted(options.draws, 'noise draw')}{', mirrored too' if options.mirrored else ''}, "
         f"{options.dtype}) make "
-        f"{rows * image_bytes / 1e9:.2f} GB in {folder}; {needed / 1e9:.2f} GB are to be written, "
+        f"{rows * image_bytes / 1e6:,.0f} MB in {folder}; {needed / 1e6:,.0f} MB are to be written, "
         f"{free / 1e9:.1f} GB are free"
     )
     if needed > free:
