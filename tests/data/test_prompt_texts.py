@@ -265,6 +265,9 @@ def test_large_or_broken_texts_and_profiles_leave_the_pixels():
         damaged = bytearray(png_with(chunk(kind, b"a\0b")))
         damaged[damaged.index(kind) + 5] ^= 1  # its checksum is wrong
         assert (decode_image(bytes(damaged)) == np.array(IMAGE)).all()
+    jpeg = saved("JPEG")
+    short = jpeg[:2] + b"\xff\xe0\0\7JFIF\0" + jpeg[2:]  # cut short
+    assert (decode_image(short) == decode_image(jpeg)).all()
     several = saved("MPO", save_all=True, append_images=[IMAGE])
     whole = decode_image(several)
     damaged = bytearray(several)

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-_JPEG_TEXTS = (
-    *range(0xE2, 0xEE),
-    0xFE,
-)  # applications' segments but JFIF, EXIF and Adobe's; comments
-_JPEG_EXIF = 0xE1
+_JPEG_TEXTS = (*range(0xE2, 0xEE), 0xFE)  # but JFIF, EXIF and Adobe's, which tells the colours
+_JPEG_HEADS = (0xE0, 0xE1)  # JFIF and EXIF
 _JPEG_SCAN = 0xDA  # behind it come the pixels, and no lengths
 
 
@@ -57,7 +54,7 @@ def without_metadata(data: bytes) -> Iterator[bytes]:
             parts = (*_PNG_PIXELS, b"eXIf") if exif else _PNG_PIXELS
             yield _PNG + b"".join(chunk for kind, chunk in png_chunks(data) if kind in parts)
         elif data.startswith(_JPEG):
-            left = _JPEG_TEXTS if exif else (*_JPEG_TEXTS, _JPEG_EXIF)
+            left = _JPEG_TEXTS if exif else (*_JPEG_TEXTS, *_JPEG_HEADS)
             yield _JPEG + b"".join(
                 part for marker, part in jpeg_segments(data) if marker not in left
             )
