@@ -40,10 +40,14 @@ PROMPTS = ("a red fox in a green suit", "", "a city of glass " * 12)
 """Short, empty, and long enough for more than 32 tokens of a chat."""
 
 
-def small_pipeline(kind: str, folder: Path, seed: int = 0) -> Path:
-    """A pipeline of a class's name without ``Pipeline``, saved; its folder."""
+def small_pipeline(kind: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """A pipeline of a class's name without ``Pipeline``, saved; its folder.
+
+    ``changes``: to Stable Diffusion 3's transformer, which is else laid out as 3.5 Medium's.
+    """
     torch.manual_seed(seed)
-    made = {"StableDiffusionXL": _xl, "StableDiffusion3": _sd3, "ZImage": _z_image}[kind]()
+    make: dict[str, Any] = {"StableDiffusionXL": _xl, "StableDiffusion3": _sd3, "ZImage": _z_image}
+    made = make[kind](**changes)
     made.save_pretrained(folder)
     return folder
 
@@ -107,7 +111,7 @@ def _xl() -> StableDiffusionXLPipeline:
     )
 
 
-def _sd3() -> StableDiffusion3Pipeline:
+def _sd3(**changes: Any) -> StableDiffusion3Pipeline:
     clip = CLIPTokenizerFast.from_pretrained(CLIP_TOKENIZER)
     words = _bytes(PreTrainedTokenizerFast, unk_token="<unk>", pad_token="<pad>")
     t5 = T5EncoderModel(
@@ -125,8 +129,7 @@ def _sd3() -> StableDiffusion3Pipeline:
         caption_projection_dim=32,
         pooled_projection_dim=40,
         pos_embed_max_size=16,
-        dual_attention_layers=(0, 1),
-        qk_norm="rms_norm",
+        **{"dual_attention_layers": (0, 1), "qk_norm": "rms_norm", **changes},
     )
     return StableDiffusion3Pipeline(
         transformer=transformer,

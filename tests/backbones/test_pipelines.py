@@ -121,6 +121,18 @@ def library_features(
 
 @torch.no_grad()
 def test_features_equal_those_that_hooks_catch(kind: str, pipeline: Any, backbone: Any) -> None:
+    check_features(kind, pipeline, backbone)
+
+
+@torch.no_grad()
+def test_stable_diffusion_3_has_no_second_attention_and_no_norms_of_queries(tmp_path: Path) -> None:
+    kind = "StableDiffusion3"
+    folder = small_pipeline(kind, tmp_path / "sd3", dual_attention_layers=(), qk_norm=None)
+    pipeline = diffusers.StableDiffusion3Pipeline.from_pretrained(folder, local_files_only=True)
+    check_features(kind, pipeline, load_backbone(str(folder), KINDS[kind]))
+
+
+def check_features(kind: str, pipeline: Any, backbone: Any) -> None:
     names = KINDS[kind]
     generator = torch.Generator().manual_seed(3)
     latents = torch.randn(3, *backbone.latent_shape(*SIZE), generator=generator)
