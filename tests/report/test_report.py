@@ -58,6 +58,9 @@ def table(
     return path
 
 
+TOP = "(top folder)"
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_every_format_reads_alike(suffix: str, tmp_path: Path) -> None:
     run = read_run(table(tmp_path / f"a{suffix}"))
@@ -270,9 +273,9 @@ def test_groups(tmp_path: Path) -> None:
     ("images", "groups"),
     [
         (["lay/A/000/1.png", "lay/A/001/2.png", "lay/B/000/1.png"], ["A", "A", "B"]),
-        (["/data/out/A/1.png", "/data/out/2.png", "t.csv:3"], ["A", ".", "."]),
-        (["/data/out/1.png", "/data/out/2.png", "/data/3.png"], ["out", "out", "."]),
-        (["1.png", "./2.png", "in/3.png"], [".", ".", "in"]),
+        (["/data/out/A/1.png", "/data/out/2.png", "t.csv:3"], ["A", TOP, TOP]),
+        (["/data/out/1.png", "/data/out/2.png", "/data/3.png"], ["out", "out", TOP]),
+        (["1.png", "./2.png", "in/3.png"], [TOP, TOP, "in"]),
     ],
 )
 def test_groups_by_folder_begin_where_paths_part(

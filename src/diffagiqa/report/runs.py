@@ -180,7 +180,7 @@ def group_column(run: Run, by: str | None) -> pd.Series:
 
 
 def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:
-    """The first folder of every image in which those that were scored differ; "." above it."""
+    """The first folder of every image in which those that were scored differ; "(top folder)" above it."""
     from diffagiqa.data.names import path_parts, shared_parts
 
     known = [path_parts(image)[:-1] for image in scored]
@@ -191,5 +191,5 @@ def _folders(images: Iterable[str], scored: Iterable[str]) -> list[str]:
     for image in images:
         parts = path_parts(image)[:-1]
         below = parts[shared_parts(first[: max(0, depth)], parts) :]
-        folders.append(below[0] if below else ".")
+        folders.append(below[0] if below else "(top folder)")
     return folders
