@@ -245,14 +245,10 @@ class Scorer:
             model = build_model(config)
         return cls(model, accelerate(frozen), seed=seed)
 
-    def save_pretrained(self, folder: str | Path, half: bool = False) -> None:
+    def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json`` and ``model.safetensors``: trained parts, the backbone by reference.
 
-        A backbone in the model's own folder is copied.
-
-        Args:
-            folder: made if it does not exist.
-            half: store float16 where the values fit it; read back as float32.
+        A backbone in the model's own folder is copied. ``folder`` is made if it does not exist.
 
         Raises:
             ConfigError: ``folder`` is no path.
@@ -260,10 +256,10 @@ class Scorer:
         """
         checks.location("folder", folder, "the path of a folder")
         if self.saved_in is None:
-            save_model(self.model, folder, half=half)
+            save_model(self.model, folder)
         else:
             copy_model_files(self.config, self.saved_in, folder)
-            save_model(load_model(self.saved_in), folder, half=half)
+            save_model(load_model(self.saved_in), folder)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the model folder to the hub.

@@ -181,34 +181,25 @@ class TrainingData:
 
 def make_data(
     databases: Mapping[str, Labelled | tuple[Sequence[Sample], Scales]],
-    tasks: Sequence[str] | None = None,
 ) -> TrainingData:
     """Join databases, given by name.
 
-    ``tasks``: which to learn, in this order; default is every rated one, and those that are compared
-    by themselves. Comparisons of "preference" beside ratings teach the mean of the rated scores, and make
-    a score of their own where nothing is rated. A task whose scale is the same in all databases keeps it
-    for the scores that users see; otherwise those are in 0..1. Rows without any label are left out.
+    Every rated task is learnt, and those that are compared by themselves. Comparisons of "preference"
+    beside ratings teach the mean of the rated scores, and make a score of their own where nothing is
+    rated. A task whose scale is the same in all databases keeps it for the scores that users see;
+    otherwise those are in 0..1. Rows without any label are left out.
     """
     joined = {name: Labelled(*database) for name, database in databases.items()}
     rated = dict.fromkeys(task for database in joined.values() for task in database.scales)
     compared = dict.fromkeys(g.task for database in joined.values() for g in database.groups)
-    known = list(rated | compared)
-    wanted = list(
-        tasks or (task for task in known if task in rated or task != PREFERENCE or not rated)
-    )
-    if missing := [task for task in wanted if task not in known]:
-        raise TrainingError(
-            f"no database has labels of {', '.join(missing)}; found are {', '.join(known)}"
-        )
+    wanted = [task for task in rated | compared if task in rated or task != PREFERENCE or not rated]
     samples: list[Sample] = []
     labels: list[list[float]] = []
     sources: list[int] = []
     groups: list[PreferenceGroup] = []
     for number, (name, database) in enumerate(joined.items()):
         positions: dict[int, int] = {}
-        chosen = [g for g in database.groups if g.task in wanted or g.task == PREFERENCE]
-        in_groups = {row for group in chosen for row in group.rows}
+        in_groups = {row for group in database.groups for row in group.rows}
         for position, sample in enumerate(database.samples):
             values = [_label(sample, task, database.scales, name) for task in wanted]
             if all(map(math.isnan, values)) and position not in in_groups:
@@ -221,7 +212,7 @@ def make_data(
             samples.append(replace(sample, prompt=prompt))
             labels.append(values)
             sources.append(number)
-        groups += renumbered(chosen, positions)
+        groups += renumbered(database.groups, positions)
     if not samples:
         raise TrainingError(
             f"{', '.join(joined)} hold no labelled row; there is nothing to train on"

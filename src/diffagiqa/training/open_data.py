@@ -34,7 +34,7 @@ class Opened:
 
 def open_data(
     names: Sequence[str], roots: Sequence[str], *, columns: TableColumns | None = None,
-    pairs: Sequence[str] = (), tasks: Sequence[str] | None = None, allow_partial: bool = False,
+    pairs: Sequence[str] = (), allow_partial: bool = False,
     skip_unreadable: bool = False,
 ) -> Opened:  # fmt: skip
     """Open databases by name, or tables of ratings or choices by path.
@@ -48,7 +48,7 @@ def open_data(
         names, roots, columns=columns, pairs=pairs, allow_partial=allow_partial,
         skip_unreadable=skip_unreadable,
     )  # fmt: skip
-    rows = make_data({d.name: Labelled(d.samples(), d.scales, d.groups) for d in databases}, tasks)
+    rows = make_data({d.name: Labelled(d.samples(), d.scales, d.groups) for d in databases})
     official = None
     if len(databases) == 1 and "part" in databases[0].table:
         official = official_split(databases[0].table)

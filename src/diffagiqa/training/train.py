@@ -99,19 +99,17 @@ def train(
 def train_heads(
     features: Features, labels: Tensor, split: Parts, config: TrainingConfig, *,
     tasks: Sequence[TaskConfig] | None = None, sources: Tensor | None = None,
-    groups: Sequence[PreferenceGroup] = (), mirrored: Tensor | None = None,
-    device: str | None = None, log: Callable[[str], None] = print,
+    groups: Sequence[PreferenceGroup] = (), log: Callable[[str], None] = print,
 ) -> Fitted:  # fmt: skip
     """Train pyramid and heads on features in memory; nothing is written.
 
-    ``features``: by name, (N, C, h, w), or (N, views, passes, C, h, w) with several noise draws (and
-    their mirrored twins after them, where ``mirrored`` (N,) says which rows may use them); those that
-    the model names are used. ``labels`` (N, tasks) in [0, 1], NaN where missing; ``tasks`` default to
-    the model's; ``groups`` are preferences between rows.
+    ``features``: by name, (N, C, h, w), or (N, views, passes, C, h, w) with several noise draws; those
+    that the model names are used. ``labels`` (N, tasks) in [0, 1], NaN where missing. ``tasks`` default
+    to the model's. ``groups`` are preferences between rows.
     """
     from diffagiqa.data.samples import Sample
 
-    processes = Processes(device)
+    processes = Processes()
     names = config.model.features
     if missing := [name for name in names if name not in features]:
         raise TrainingError(f"features lack {', '.join(missing)}, which the model names")
@@ -134,7 +132,7 @@ def train_heads(
     model = initial_model(model_config, config.seed)
     model.prompters.requires_grad_(False)
     inputs = FeatureInputs(
-        maps, chosen_precision(config), device=processes.device, mirrored=mirrored,
+        maps, chosen_precision(config), device=processes.device,
         scoring_views=range(model_config.noise_draws),
     )  # fmt: skip
     return fit(model, inputs, data, split, config, processes=processes, log=log)
