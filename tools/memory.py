@@ -9,10 +9,13 @@ three run one after another. Printed is the mean of four equal spans of each, af
 from __future__ import annotations
 
 import argparse
+import io
+import re
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -20,9 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from serve_bench import Client, made_pictures, wait_until_ready
-from soak import COMMAND, make_shards, memory_of
+from PIL import Image
+from serve_bench import COMMAND, Client, made_pictures, wait_until_ready
 
+WORDS = ("red", "blue", "old", "small", "fox", "house", "tree", "boat", "moon", "river")
+PER_SHARD = 1000
 EXPLAIN = """
 import sys, io
 from PIL import Image
@@ -32,6 +37,28 @@ scorer, (file, count) = Scorer.from_pretrained(device="cpu"), sys.argv[1:]
 for _ in range(int(count)):
     explain(scorer, Image.open(file), "a red fox in the snow, oil painting")
 """
+
+
+def make_shards(folder: Path, rows: int, size: int) -> None:
+    """Tar shards of smooth noise, image number i under the name i; made again they are equal."""
+    for start in range(0, rows, PER_SHARD):
+        with tarfile.open(folder / f"{start:07d}.tar", "w") as tar:
+            for i in range(start, min(rows, start + PER_SHARD)):
+                rng = np.random.default_rng(i)
+                small = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+                file = io.BytesIO()
+                small.resize((size, size)).save(file, "PNG", compress_level=1)
+                prompt = " ".join(WORDS[n] for n in rng.integers(0, len(WORDS), 2))
+                for suffix, data in ((".png", file.getvalue()), (".txt", prompt.encode())):
+                    member = tarfile.TarInfo(f"{i:07d}{suffix}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+
+
+def memory_of(pid: int) -> float:
+    """Resident megabytes of a process; 0 where it has just ended."""
+    status = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(status[1]) / 1024 if status else 0.0
 
 
 def watch(process: subprocess.Popen[str]) -> list[float]:

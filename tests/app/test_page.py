@@ -40,7 +40,7 @@ def test_what_was_handed_in_goes_with_the_page(tmp_path: Path) -> None:
         assert list(tmp_path.glob("diffagiqa-*/*"))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate()
     assert not kept.exists()
     assert not list(tmp_path.glob("diffagiqa-*"))
 

@@ -109,7 +109,7 @@ def test_sigterm_ends_in_order_and_the_same_command_goes_on(
     while process.poll() is None and not list(tmp_path.glob("scores.csv.job/_job/part-00000/*")):
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "stopped by SIGTERM after" in errors
     assert "give the same command again to continue" in errors

@@ -62,7 +62,7 @@ def test_rows_and_their_order_are_those_of_one_thread(scorer: Scorer, tmp_path: 
 def test_two_batches_are_scored_at_once_on_a_thread_each(
     scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=250)
     threads: list[int] = []
 
     def met(batch: Any) -> list[Any]:

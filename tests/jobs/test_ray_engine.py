@@ -73,6 +73,7 @@ def whole(spec: ModelSpec, pictures: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_equal_rows_with_a_killed_worker_and_a_killed_node(
     cluster: Any, spec: ModelSpec, pictures: Path, whole: list[Any], tmp_path: Path
 ) -> None:
@@ -106,14 +107,12 @@ def _an_actor_process() -> int:
     """The id of a process on this machine that holds a model."""
     import psutil
 
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
+    while True:
         for process in psutil.process_iter(["cmdline"]):
             line = " ".join(process.info["cmdline"] or [])
             if line.startswith("ray::") and "ChunkScorer" in line:
                 return int(process.pid)
         time.sleep(0.1)
-    raise AssertionError("no actor is alive")
 
 
 def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -> None:
@@ -139,6 +138,7 @@ def test_what_a_worker_does(spec: ModelSpec, pictures: Path, whole: list[Any]) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_faults_on_workers_are_one_sentence(cluster: Any, spec: ModelSpec, tmp_path: Path) -> None:
     table = make_table(tmp_path / "table.jsonl", 3)
     table.write_text('{"picture": "a.png"}\n')

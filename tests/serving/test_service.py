@@ -38,15 +38,15 @@ def test_one_process_answers_and_ends_quietly(tiny_model: Path, tmp_path: Path) 
         Image.new("RGB", (64, 64), "red").save(tmp_path / "a.png")
         sent = {"image": ("a.png", (tmp_path / "a.png").read_bytes())}
         base = f"http://127.0.0.1:{port}"
-        answer = httpx.post(f"{base}/v1/score", files=sent, data={"prompt": "a fox"}, timeout=60)
+        answer = httpx.post(f"{base}/v1/score", files=sent, data={"prompt": "a fox"}, timeout=None)
         (row,) = answer.json()["results"]
         expected = Scorer.from_pretrained(tiny_model)(str(tmp_path / "a.png"), "a fox")
         assert row["scores"] == pytest.approx(dict(expected.scores), abs=1e-3)
-        bare = httpx.post(f"{base}/v1/score", files=sent, timeout=60).json()["results"][0]
+        bare = httpx.post(f"{base}/v1/score", files=sent, timeout=None).json()["results"][0]
         assert (bare["scores"]["alignment"], bare["error"]) == (None, None)
         assert httpx.get(f"{base}/readyz").json() == {"ready": True}
         process.send_signal(signal.SIGTERM)
-        rest = process.communicate(timeout=60)
+        rest = process.communicate()
     finally:
         process.kill()
     assert process.returncode == 0
@@ -54,6 +54,7 @@ def test_one_process_answers_and_ends_quietly(tiny_model: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_no_request_is_lost_while_a_replica_is_killed(tiny_model: Path) -> None:
     pytest.importorskip("ray.serve")
     arguments = ["--seconds", "4", "--replicas", "2", "--clients", "4", "--batch-size", "4"]
@@ -63,7 +64,6 @@ def test_no_request_is_lost_while_a_replica_is_killed(tiny_model: Path) -> None:
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=280,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads(run.stdout.splitlines()[-1])

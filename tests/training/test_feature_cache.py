@@ -164,7 +164,7 @@ def test_processes_share_the_shards_that_all_of_them_miss(
     tmp_path: Path, rows: TrainingData, model: DiffAGIQA, backbone: Backbone
 ) -> None:
     """One that comes late lists what the others do, though they could have written some by then."""
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=250)
 
     class One(Processes):
         def __init__(self, rank: int) -> None:

@@ -33,7 +33,7 @@ def test_kill_and_resume(tmp_path: Path) -> None:
     killed = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("made_up.py")), str(tmp_path / "config.json"),
          str(pictures), str(COUNT), str(run), fourth],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, timeout=200, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL
     assert list(run.glob(".state.pt.*.part"))
