@@ -49,6 +49,8 @@ def train(
 ) -> None:
     """Train a scorer on one or more rated databases, or on a table of your own ratings.
 
+    A table of your own starts from the package's model; sixty ratings teach it something.
+
     The test part of the split is scored once, by the epoch that was best on the validation part;
     test.csv holds its scores. Where it would have fewer than 30 rows and features are cached, figures
     are of a cross-validation, and the model learns from all rows. An interrupted run continues with
