@@ -115,7 +115,7 @@ def test_the_prompts_used_last_are_kept() -> None:
 
     backbone: Any = SimpleNamespace(encode_prompts=encoded, device=torch.device("cpu"))
     model: Any = SimpleNamespace(config=ModelConfig())
-    cache = PromptEncoder(backbone, model, size=2 * torch.tensor([1]).nbytes)
+    cache = PromptEncoder(backbone, model.config, size=2 * torch.tensor([1]).nbytes)
 
     def kept(texts: list[str]) -> list[int]:
         return [int(prompt.text) for prompt in cache(texts)]
@@ -405,7 +405,7 @@ def test_prompts_that_do_not_fit_together_are_encoded_alone(
         return encode(*given, alone=True)
 
     monkeypatch.setattr(text, "encode", small_memory)
-    monkeypatch.setattr(scorer, "prompts", PromptEncoder(scorer.backbone, scorer.model, size=8))
+    monkeypatch.setattr(scorer, "prompts", PromptEncoder(scorer.backbone, scorer.config, size=8))
     assert [score["alignment"] for score in scorer(pictures, PROMPTS)] == wanted
     assert tried == [False, True]
 

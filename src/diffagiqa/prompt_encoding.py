@@ -13,7 +13,7 @@ from diffagiqa.backbones.prompt_store import PromptStore
 from diffagiqa.data.prompts import clean_prompt
 from diffagiqa.device import ran_out_of_memory, release_memory, without_autocast
 from diffagiqa.errors import DeviceError
-from diffagiqa.model.scoring import DiffAGIQA
+from diffagiqa.model.config import ModelConfig
 
 
 class PromptEncoder:
@@ -23,10 +23,10 @@ class PromptEncoder:
     """
 
     def __init__(
-        self, backbone: Backbone, model: DiffAGIQA, store: PromptStore | None = None,
+        self, backbone: Backbone, config: ModelConfig, store: PromptStore | None = None,
         size: int = 256 << 20,
     ) -> None:  # fmt: skip
-        self._backbone, self._model, self._store, self._size = backbone, model, store, size
+        self._backbone, self._config, self._store, self._size = backbone, config, store, size
         self._least = 1
         """So many stay whatever their size."""
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class PromptEncoder:
         device = self._backbone.device
         try:
             with without_autocast(device):  # kept for callers without autocast, too
-                encoded = self._backbone.encode_prompts(texts, self._model.config.long_prompts)
+                encoded = self._backbone.encode_prompts(texts, self._config.long_prompts)
                 self._encode_no_text()  # else text encoders would be read among the images
                 return encoded
         except (RuntimeError, MemoryError) as error:
@@ -107,6 +107,6 @@ class PromptEncoder:
 
     def _encode_no_text(self) -> None:
         """The backbone keeps it."""
-        config = self._model.config
+        config = self._config
         if not all(config.use_text and task.use_text for task in config.tasks):
             self._backbone.no_text()

@@ -117,7 +117,7 @@ class Scorer:
         self.limits = checks.instance("limits", limits, ImageLimits, "an ImageLimits")
         self.fingerprint = fingerprint
         self.runner = BatchRunner(self.model, backbone, self._seed)
-        self.prompts = PromptEncoder(backbone, self.model, prompt_store)
+        self.prompts = PromptEncoder(backbone, self.config, prompt_store)
         """Cleaned prompts -> encoded prompts."""
 
     @classmethod

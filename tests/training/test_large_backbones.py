@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from made_up import made_up_rows, make_pictures, small_config, thirds
 from typer.testing import CliRunner
 
 from diffagiqa import Scorer
+from diffagiqa.backbones import text_encoders
+from diffagiqa.backbones.flow import FlowTransformer
 from diffagiqa.backbones.folder import backbone_defaults
+from diffagiqa.backbones.mmdit import StableDiffusion3
 from diffagiqa.backbones.names import query_features
 from diffagiqa.cli.main import app
 from diffagiqa.model.config import ModelConfig
@@ -55,6 +59,28 @@ def test_trains_saves_and_scores(case: str, tmp_path: Path) -> None:
     score = scorer(rows.samples[0].image, rows.samples[0].prompt)
     assert set(score.scores) == {"perception", "alignment"}
     assert isinstance(scorer.config, ModelConfig)
+
+
+def test_features_are_cached_without_text_encoders_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    def encode(backbone: StableDiffusion3, images: torch.Tensor) -> Any:
+        held.append(backbone.text_encoders.in_memory)
+        return FlowTransformer.encode_image(backbone, images)
+
+    monkeypatch.setattr(StableDiffusion3, "encode_image", encode)
+    monkeypatch.setattr(text_encoders, "free_memory", lambda device: 0)
+    model = {
+        "backbone": str(small_pipeline("StableDiffusion3", tmp_path / "sd3")), "image_size": 64,
+        "timestep": 100, "features": ("transformer_blocks.1",), "feature_channels": (1,),
+    }  # fmt: skip
+    config = small_config(model, epochs=1, freeze_prompters=True)
+    rows = made_up_rows(tmp_path / "images", 6)
+    train(config, rows, thirds(6), tmp_path / "run", device="cpu", log=lambda text: None)
+    assert held
+    assert not any(held)
 
 
 def run(*arguments: object) -> str:

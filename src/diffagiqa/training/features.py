@@ -219,6 +219,7 @@ def _write_shard(
     parts: list[dict[str, Tensor]] = []
     unreadable: list[int] = []
     size = inputs.config.image_size
+    _encode_first(inputs, rows)
     for first in range(rows.start, rows.stop, batch):
         chosen = range(first, min(first + batch, rows.stop))
         inputs.prefetch([*chosen, *range(chosen.stop, min(chosen.stop + batch, rows.stop))])
@@ -244,7 +245,8 @@ def _announce(
 ) -> None:  # fmt: skip
     """Say how large the cache becomes, and stop where the disk has no room for it."""
     size = inputs.config.image_size
-    maps = _compute(model, inputs, [torch.zeros(3, size, size)], [0], options)
+    _encode_first(inputs, range(missing[0], min(missing[0] + SHARD_ROWS, rows)))
+    maps = _compute(model, inputs, [torch.zeros(3, size, size)], missing[:1], options)
     image_bytes = sum(values.nbytes for values in maps.values())
     needed = image_bytes * min(rows, len(missing) * SHARD_ROWS)
     free = shutil.disk_usage(folder).free
@@ -260,6 +262,12 @@ def _announce(
             f"{folder} needs {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
             "give another --cache folder, fewer draws by --set cached_draws=1, or --set flip=false"
         )
+
+
+def _encode_first(inputs: ImageInputs, rows: range) -> None:
+    """Encode the prompts of a shard where text encoders and images do not share the memory."""
+    if inputs.encode.first:
+        inputs.encode.ahead(inputs.data.prompts[row] for row in rows)
 
 
 def _shard(folder: Path, start: int) -> Path:

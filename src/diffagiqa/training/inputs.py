@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from diffagiqa.errors import ImageError, TrainingError
 from diffagiqa.model.config import ModelConfig
 from diffagiqa.model.pyramid import pool_to
 from diffagiqa.model.scoring import DiffAGIQA, Features, mean_of, scoring_noise
+from diffagiqa.prompt_encoding import PromptEncoder
 from diffagiqa.training.data import TrainingData, may_flip
 from diffagiqa.training.determinism import Step
 
@@ -77,7 +77,8 @@ class ImageInputs(Inputs):
         self.config = config
         self.backbone = backbone
         self.may_flip = torch.tensor([flip and may_flip(prompt) for prompt in data.prompts])
-        self._encoded = lru_cache(maxsize=4096)(self._encode)  # 4096 prompts are 1 GB for SD 1.5
+        self.encode = PromptEncoder(backbone, config, size=1 << 30)
+        """Prompts -> encoded prompts; 1 GB are 4096 of Stable Diffusion 1.5's."""
         self._readers = ThreadPoolExecutor(workers)
         self._coming: dict[int, Future[Tensor]] = {}
 
@@ -191,11 +192,7 @@ class ImageInputs(Inputs):
 
     def prompts(self, rows: Sequence[int]) -> list[Prompts]:
         """Encoded prompts of some rows; each distinct one is encoded once."""
-        return [self._encoded(self.data.prompts[row]) for row in rows]
-
-    @torch.no_grad()
-    def _encode(self, prompt: str) -> Prompts:
-        return self.backbone.encode_prompts([prompt], self.config.long_prompts)[0]
+        return self.encode([self.data.prompts[row] for row in rows])
 
 
 def only_features(stages: Iterator[tuple[str, Any]]) -> Iterator[dict[str, Tensor]]:
