@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import threading
 import time
@@ -69,7 +70,10 @@ def test_scores_from_the_cache_are_those_from_pictures(
     cached_features(
         tmp_path / "cache", rows, model, backbone, OPTIONS, batch_size=2, log=said.append
     )
-    assert "make 0.0" in said[0]
+    sizes = re.search(r"7 images of ([\d.]+) MB .* make ([\d.]+) MB", said[0])
+    assert sizes
+    image, whole = map(float, sizes.groups())
+    assert whole == pytest.approx(7 * image, abs=0.51)
     assert "GB are free" in said[0]
     pictures = ImageInputs(rows, model.config, backbone)
     wanted = pictures.scores(model, [5, 0, 6], None)
