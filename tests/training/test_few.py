@@ -17,6 +17,7 @@ from diffagiqa.model.scoring import build_model
 from diffagiqa.pretrained import load_model, save_model
 from diffagiqa.training.data import TrainingData
 from diffagiqa.training.few import PENALTIES, fitted, solve
+from diffagiqa.training.generators import GeneratorClassifier
 from diffagiqa.training.inputs import FeatureInputs
 
 ROWS = 24
@@ -59,7 +60,9 @@ def test_the_model_learns_what_its_start_does_not_see(tmp_path: Path) -> None:
     with torch.no_grad():
         plain = inputs.scores(model, [0, 1], None)["taste"]
     labels = (0.5 + 0.2 * taste).clamp(0, 1)[:, None]
-    samples = tuple(Sample(f"{i}.png", "", "none", i) for i in range(2 * ROWS))
+    samples = tuple(
+        Sample(f"{i}.png", "", "none", i, generator="ab"[i % 2]) for i in range(2 * ROWS)
+    )
     data = TrainingData(samples, labels, config.tasks, torch.zeros(2 * ROWS).long(), ("made",))
     split = {"train": list(range(ROWS)), "validation": [], "test": []}
     solved = solve(model, inputs, data, split).model
@@ -69,6 +72,8 @@ def test_the_model_learns_what_its_start_does_not_see(tmp_path: Path) -> None:
     with torch.no_grad():
         scores = inputs.scores(again, held_out, None)["taste"]
         assert torch.equal(plain, inputs.scores(model, [0, 1], None)["taste"])  # the start stays
+    outputs = inputs.outputs(again, [0, 1], None)  # may be trained on, with generators named
+    assert GeneratorClassifier(again, data, range(ROWS), 0)(outputs.fused)[0].shape == (2, 2)
     known = labels[held_out, 0]
     constant = (known - labels[:ROWS].mean()).square().mean()
     assert (scores - known).square().mean() < 0.5 * constant

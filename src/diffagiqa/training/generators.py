@@ -39,7 +39,9 @@ class GeneratorClassifier(nn.Module):
 
     def forward(self, fused: Mapping[str, Tensor]) -> list[Tensor]:
         """Fused maps by task, (B, C, P, P) each -> logits of the generators, (B, generators) each."""
-        return [layer(fused[task].float().mean((2, 3))) for task, layer in self.layers.items()]
+        pooled = {task: maps.float().mean((2, 3)) for task, maps in fused.items()}
+        # Without a skip's channel, which is the score's own.
+        return [layer(pooled[task][:, : layer.in_features]) for task, layer in self.layers.items()]
 
     def loss(self, logits: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
         """Cross-entropy, mean over tasks and over the rows whose generator is known; 0 without any."""
