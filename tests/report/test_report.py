@@ -195,6 +195,18 @@ def test_one_group_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "--by" in capsys.readouterr().err
 
 
+def test_a_group_with_prompts_of_its_own_stops_no_comparison(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pd.read_csv(table(tmp_path / "a.csv", per_prompt=4))
+    stray = rows[:1].assign(image="stray.png", prompt="of its own")
+    pd.concat([stray, rows]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.warns(UserWarning, match=r"gen0 and \(top folder\) share no scored prompt, so"):
+        assert command(["compare", str(tmp_path / "a.csv"), "--by", "folder", "--json"]) == 0
+    found = {(row["base"], row["run"]) for row in json.loads(capsys.readouterr().out)}
+    assert found == {("gen0", "gen1"), ("gen0", "gen2")}
+
+
 def test_rank_knows_no_empty_prompt_and_keeps_the_flag(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

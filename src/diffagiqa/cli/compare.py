@@ -74,6 +74,8 @@ def compare(
                 f"--by {by} finds one group in {runs[0]}, {quoted(opened[0].name)}; name a column that "
                 "differs between generators, or give two runs"
             )
+    if by is not None:  # the first is what the others are compared with
+        opened.sort(key=lambda run: run.prompted["prompt"].nunique(), reverse=True)
     comparisons = compare_runs(opened, doubtful=doubtful, seed=seed)
     wins = {}
     if judge is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,9 @@ def compare(
 
     Raises:
         ConfigError: there are fewer than two runs, or an argument is not as expected.
-        TableError: two runs share no prompt, or no task that is not doubtful.
+        TableError: no run shares a prompt with the first, or two no task that is not doubtful.
+
+    Warns of a run that shares no prompt with the first.
     """
     for run in checks.several("runs", runs, "a list of runs"):
         check_run(run)
@@ -85,7 +88,7 @@ def compare(
             f"{counted(len(runs), 'run was', 'runs were')} given; give two or more, or --by "
             "COLUMN to split one"
         )
-    base, comparisons = runs[0], []
+    base, comparisons, apart = runs[0], [], []
     for run in runs[1:]:
         left_out = () if doubtful else (*base.doubtful, *run.doubtful)
         tasks = [task for task in base.tasks if task in run.tasks and task not in left_out]
@@ -98,10 +101,15 @@ def compare(
         both = _by_prompt(base, tasks).join(theirs, how="inner")
         if not tasks or both.empty:
             what = "task" if not tasks else "scored prompt"
-            raise TableError(f"{base.name} and {run.name} share no {what}; compare like with like")
+            apart.append(f"{base.name} and {run.name} share no {what}")
+            continue
         for task in tasks:
             ours, theirs = both[f"{task} other"].to_numpy(), both[task].to_numpy()
             comparisons.append(_compared(run.name, base.name, task, ours, theirs, seed))
+    if not comparisons:
+        raise TableError(f"{apart[0]}; compare like with like")
+    for said in apart:
+        warnings.warn(f"{said}, so they are not compared", stacklevel=2)
     return comparisons
 
 
