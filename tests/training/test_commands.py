@@ -216,6 +216,7 @@ def test_a_start_from_the_package_s_model(folder: Path, tmp_path: Path) -> None:
         "--set", "min_steps=4", "--epochs", "1", "--set", "folds=2", "--out", out,
     )  # fmt: skip
     assert "12 rows" in text
+    assert "few ratings: learnt by a regression; for epochs and losses, --set solve_up_to=0" in text
     start = json.loads((DEFAULT_MODEL / "config.json").read_text())
     made = json.loads((out / "best" / "config.json").read_text())
     assert (made["backbone"], made["features"]) == (start["backbone"], start["features"])

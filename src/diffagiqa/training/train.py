@@ -84,6 +84,7 @@ def train(
             run.describe(data, split)
         processes.barrier()
     if processes.count == 1 and can_be_solved(config, model, data, len(split["train"])):
+        log("few ratings: learnt by a regression; for epochs and losses, --set solve_up_to=0")
         fitted = solve(model, inputs, data, split, run)
     else:
         fitted = fit(
