@@ -100,6 +100,7 @@ class Backbone(nn.Module, ABC):
         """Recompute activations in the backward pass: less memory, more time (training only)."""
         self.execution_device: torch.device | None = None
         """Where it computes, if its weights wait in another memory."""
+        self._empty: tuple[object, Prompts] | None = None
 
     def freeze(self) -> None:
         """No gradients for the parameters, evaluation mode: called once the parts are in place."""
@@ -145,6 +146,14 @@ class Backbone(nn.Module, ABC):
         """Give the memory of its text encoders back, if there is any to give; the next prompt reads them
         anew."""
         return self.text_encoders is not None and self.text_encoders.free()
+
+    def empty_prompt(self) -> Prompts:
+        """The encoding of "", kept for the device and type that it was made for."""
+        key = (self.device, self.dtype)
+        if self._empty is None or self._empty[0] != key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._empty = (key, self.encode_prompts([""])[0])
+        return self._empty[1]
 
     @abstractmethod
     def no_text(self, length: int | None = None) -> Prompts:

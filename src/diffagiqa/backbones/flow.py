@@ -48,7 +48,6 @@ class FlowTransformer(Backbone):
         self.transformer: Any = transformer
         self.text_encoders = text_encoders
         self.sigmas = sigmas.to("cpu", torch.float64)
-        self._no_text: tuple[Any, Prompts] | None = None
         self.freeze()
 
     @property
@@ -60,11 +59,7 @@ class FlowTransformer(Backbone):
         return self.execution_device or next(self.transformer.parameters()).device  # type: ignore[no-any-return]
 
     def no_text(self, length: int | None = None) -> Prompts:
-        key = (self.device, self.dtype)
-        if self._no_text is None or self._no_text[0] != key:
-            with torch.inference_mode(False), torch.no_grad():
-                self._no_text = (key, self.encode_prompts([""])[0])
-        return self._no_text[1]
+        return self.empty_prompt()
 
     def latent_shape(self, height: int, width: int) -> tuple[int, ...]:
         scale = self.image_encoder.scale

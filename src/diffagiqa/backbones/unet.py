@@ -47,7 +47,6 @@ class StableDiffusion(Backbone):
         self.text_encoder: Any = text_encoder
         self.tokenizer = tokenizer
         self.alphas_cumprod = alphas_cumprod.to("cpu", torch.float64)  # (T,)
-        self._no_text: tuple[Any, Prompts] | None = None
         self.freeze()
 
     @property
@@ -114,11 +113,7 @@ class StableDiffusion(Backbone):
         return text.encode(*arguments, alone=True)
 
     def no_text(self, length: int | None = None) -> Prompts:
-        key = (self.device, self.dtype)
-        if self._no_text is None or self._no_text[0] != key:
-            with torch.inference_mode(False), torch.no_grad():
-                self._no_text = (key, self.encode_prompts([""])[0])
-        empty = self._no_text[1]
+        empty = self.empty_prompt()
         times = (length or len(empty.text)) // len(empty.text)
         if times == 1:
             return empty

@@ -138,7 +138,7 @@ class ZImage(FlowTransformer):
         return [tokens_within(offsets, *span) for span in spans]
 
     def no_text(self, length: int | None = None) -> Prompts:
-        empty = super().no_text()
+        empty = self.empty_prompt()
         fill = (length or 0) - len(empty.text)
         if fill <= 0:
             return empty
