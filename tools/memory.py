@@ -129,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("runs", nargs="*", help="score, serve, explain; default: all three")
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=600, help="of load on the service")
     parser.add_argument("--explanations", type=int, default=200)
@@ -142,6 +143,8 @@ def main() -> None:
     }
     runs: dict[str, list[float]] = {}
     for name, run in kinds.items():
+        if options.runs and run.__name__ not in options.runs:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             runs[name] = seen = run(Path(folder), options)
         steady = np.array_split(seen[len(seen) // 10 :], 4)

@@ -42,7 +42,7 @@ def test_bench_measures_and_shows(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = bench(
-        str(model), device="cpu", dtype="float32", batch=2, repeats=1, training=True,
+        str(model), device="cpu", dtype="float32", batch=2, repeats=1, training=True, accel=True,
         log=lambda _: None,
     )  # fmt: skip
     results = json.loads(json.dumps(results))
@@ -56,6 +56,7 @@ def test_bench_measures_and_shows(
     text = tables(results)
     assert "times as fast" in text
     assert "images/s" in text
+    assert "Without accelerators" in text
     assert "training step" in text
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text(json.dumps(results), encoding="utf-8")

@@ -25,7 +25,7 @@ from diffagiqa.bench.memory import (
     peak_resident,
     reset_peak,
 )
-from diffagiqa.bench.released import ReleasedPath, released_path
+from diffagiqa.bench.released import released_path
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, exact_float32
 from diffagiqa.pretrained import locate
@@ -54,6 +54,7 @@ def bench(
     batch: int | None = None,
     repeats: int = 3,
     compare: bool = True,
+    accel: bool = False,
     training: bool = False,
     log: Log = print,
 ) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def bench(
     ``batch``: images per pass; default: as ``Scorer``, one where a CPU has a large backbone.
     ``compare``: the released path too, where the backbone is Stable Diffusion; the scorer and it take
     turns, ``repeats`` times each, so that the ratio holds on a machine whose speed drifts.
+    ``accel``: the scorer without ``accel/``, too, in the same turns.
     ``training``: seconds and memory of one step of training the prompters, too.
     """
     where = choose_device(device)
@@ -83,17 +85,26 @@ def bench(
     results["peak_flops"] = matmul_peak(where, weights)
     results["stages"] = measure_stages(scorer, images, repeats)
     rows = [(image, PROMPT) for image in images]
+    runs: dict[str, tuple[Callable[[], Any], int]] = {
+        "scorer": (partial(scorer.score_prepared, rows), batch)
+    }
     path = released_path(locate(model), where) if compare else None
-    log("whole scores" + (", in turns with the released path" if path else ""))
-    slow, fast = in_turns(path, scorer, rows, repeats)
-    results["seconds_per_image"] = statistics.median(fast)
     if path is not None:
+        runs["released"] = (partial(path, rows[0][0].to(where), PROMPT), 1)
+    if accel:
+        plain = without_accelerators(model, where, weights)
+        runs["accelerators"] = (partial(plain.score_prepared, rows), batch)
+    log(f"whole scores, in turns: {', '.join(runs)}")
+    seconds = in_turns(runs, where, repeats)
+    fast = seconds.pop("scorer")
+    results["seconds_per_image"] = statistics.median(fast)
+    for way, slow in seconds.items():
         ratios = [one / other for one, other in zip(slow, fast, strict=True)]
-        results["released"] = {
+        results[way] = {
             "seconds": statistics.median(slow), "ratio": statistics.median(ratios),
             "least": min(ratios), "most": max(ratios),
         }  # fmt: skip
-    del path
+    runs.clear()
     log("scores of JPEG files")
     results["seconds_per_file"] = seconds_per_file(scorer, results["seconds_per_image"])
     if training:
@@ -169,18 +180,28 @@ def seconds_per_file(scorer: Scorer, seconds: float) -> float:
 
 
 def in_turns(
-    path: ReleasedPath | None, scorer: Scorer, rows: list[tuple[Tensor, str]], repeats: int
-) -> tuple[list[float], list[float]]:
-    """Seconds per image of the released path, where there is one, and of the scorer, taken in turns."""
-    device, image = scorer.device, rows[0][0].to(scorer.device)
-    slow: list[float] = []
-    fast: list[float] = []
-    for _ in range(repeats):
-        if path is not None:
-            with exact_float32(device):
-                slow += seconds_of(partial(path, image, PROMPT), device, 1, warm=not slow)
-        fast += seconds_of(partial(scorer.score_prepared, rows), device, 1, warm=not fast)
-    return slow, [seconds / len(rows) for seconds in fast]
+    runs: dict[str, tuple[Callable[[], Any], int]], device: torch.device, repeats: int
+) -> dict[str, list[float]]:
+    """Seconds per image of several ways to score so many images, taken in turns after a run of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    with exact_float32(device):  # within it as the scorer is
+        for _ in range(repeats):
+            for name, (run, count) in runs.items():
+                (taken,) = seconds_of(run, device, 1, warm=not seconds[name])
+                seconds[name].append(taken / count)
+    return seconds
+
+
+def without_accelerators(model: str, device: torch.device, dtype: torch.dtype) -> Scorer:
+    """The scorer of a model as DIFFAGIQA_ACCEL=0 gives it."""
+    before = os.environ.get("DIFFAGIQA_ACCEL")
+    os.environ["DIFFAGIQA_ACCEL"] = "0"
+    try:
+        return Scorer.from_pretrained(model, device=device, dtype=dtype)
+    finally:
+        os.environ.pop("DIFFAGIQA_ACCEL")
+        if before is not None:
+            os.environ["DIFFAGIQA_ACCEL"] = before
 
 
 def training_step(scorer: Scorer, images: Tensor, repeats: int) -> dict[str, float]:

@@ -21,13 +21,13 @@ def tables(results: Mapping[str, Any]) -> str:
         f"{results['batch']}: **{1 / seconds:.3g} images/s** from tensors, "
         f"{1 / results['seconds_per_file']:.3g} images/s from JPEG files.",
     ]
-    if "released" in results:
-        old = results["released"]
-        lines += [
-            "",
-            f"Released path: {_time(old['seconds'])} per image; the scorer is **{old['ratio']:.2f} times "
-            f"as fast** (median of pairs, {old['least']:.2f} to {old['most']:.2f}).",
-        ]
+    for way, name in (("released", "Released path"), ("accelerators", "Without accelerators")):
+        if old := results.get(way):
+            lines += [
+                "",
+                f"{name}: {_time(old['seconds'])} per image; the scorer is **{old['ratio']:.2f} times as "
+                f"fast** (median of pairs, {old['least']:.2f} to {old['most']:.2f}).",
+            ]
     lines += [
         "",
         f"A process that loads the model and scores one image: {process['peak_gb']:.2f} GB peak, "

@@ -34,6 +34,9 @@ def bench(
         bool,
         typer.Option(help="Measure the path as its authors released it, too, in turns."),
     ] = True,
+    accel: Annotated[
+        bool, typer.Option("--accel", help="Measure the scorer without its accelerators, too.")
+    ] = False,
     training_step: Annotated[
         bool, typer.Option("--training-step", help="Measure a step of full training, too.")
     ] = False,
@@ -82,7 +85,7 @@ def bench(
             chosen = locate(model).folder
         results = measure(
             str(chosen), device=device, dtype=dtype, batch=batch_size, repeats=repeats,
-            compare=released, training=training_step, log=say,
+            compare=released, accel=accel, training=training_step, log=say,
         )  # fmt: skip
     results["model"] = model or "default"
     out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
