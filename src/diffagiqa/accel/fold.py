@@ -13,7 +13,7 @@ from diffagiqa.model.scoring import SHARED, DiffAGIQA
 def fold(model: DiffAGIQA, dtype: torch.dtype | None = None) -> DiffAGIQA:
     """Make batch normalisation part of the convolutions before it and drop dropout, in place.
 
-    The scores are the same up to rounding (1e-6 in float32); the model cannot be trained or saved any
+    The scores are the same up to rounding; the model cannot be trained or saved any
     more. ``dtype`` is that of the spatial convolutions afterwards.
 
     Pyramid and fusion take most of the trained parts' time and memory. Prompters and regressors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import statistics
@@ -70,14 +71,15 @@ def bench(
     weights = choose_dtype(where, dtype)
     name = str(weights).removeprefix("torch.")
     results: dict[str, Any] = {
-        "machine": describe(where), "versions": versions(), "dtype": name,
+        "machine": describe(where), "versions": versions(),
     }  # fmt: skip
     log(f"{results['machine']}, {name}; a process that loads the model and scores one image")
     results["process"] = measure_process(model, str(where), name)
     scorer = Scorer.from_pretrained(model, device=where, dtype=weights, batch_size=batch)
     if batch is None and where.type != "cuda" and weight_count(scorer) > LARGE:
         scorer.batch_size = 1
-    batch, size = scorer.batch_size, scorer.config.image_size
+    batch, size, weights = scorer.batch_size, scorer.config.image_size, scorer.backbone.dtype
+    results["dtype"] = str(weights).removeprefix("torch.")  # small networks have their own
     results |= {"batch": batch, "image_size": size, "backbone": type(scorer.backbone).__name__}
     noise = torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     images = torch.stack([scorer.prepare(image) for image in noise])
@@ -148,7 +150,10 @@ def measure_stages(scorer: Scorer, images: Tensor, repeats: int) -> list[dict[st
         if repeat:
             for stage, value in sums.items():
                 seconds.setdefault(stage, []).append(value)
-    text = seconds_of(lambda: scorer.backbone.encode_prompts([PROMPT]), device, repeats)
+    number = itertools.count()  # a prompt that comes again may be cached
+    text = seconds_of(
+        lambda: scorer.backbone.encode_prompts([f"{PROMPT} {next(number)}"]), device, repeats
+    )
     rows = [
         {
             "name": STAGES[stage],
