@@ -99,8 +99,9 @@ def test_every_command_works_on_it(kind: str, tmp_path: Path) -> None:
         f"images/{i:03d}.png,{s.prompt},{s.labels['perception']}" for i, s in enumerate(samples)
     ]
     table.write_text("\n".join(["image,prompt,mos", *lines]))
-    small = ["--image-size", 64, "--epochs", 1, "--batch-size", 4]
-    for setting in ("min_steps=0", "folds=0", "model.pyramid_channels=8", "model.attention_channels=2",
+    small = ["--epochs", 1, "--batch-size", 4]
+    for setting in ("model.image_size=64", "min_steps=0", "folds=0", "model.pyramid_channels=8",
+                    "model.attention_channels=2",
                     "model.fusion_channels=16,8,8", "model.head_channels=8,8", "flip=false"):  # fmt: skip
         small += ["--set", setting]
     data = [table, "--label", "perception=mos", "--scale", "perception=0:5"]
