@@ -71,5 +71,5 @@ def many(gr: Any, scorer: Scorer, folder: Path) -> None:
 
 def _widths(columns: list[str]) -> list[int]:
     """Pixels of each column: names and two scores fit a phone's 390."""
-    wide = {"image": 150, "prompt": 300, "remark": 400}
-    return [wide.get(name, 95) for name in columns]
+    wide = {"image": 130, "prompt": 300, "remark": 400}
+    return [wide.get(name, 112) for name in columns]
