@@ -46,7 +46,8 @@ class Decoding:
     """A scorer without a network: it decodes like the real one and gives every picture 0.5."""
 
     limits = LIMITS
-    batch_size, seed, fingerprint, prompts_first = 4, 0, "0" * 16, False
+    batch_size, seed, fingerprint = 4, 0, "0" * 16
+    prompts = SimpleNamespace(first=False)  # nothing to encode ahead
     config = ModelConfig()
     backbone = SimpleNamespace(word_positions=lambda prompt, spans, long: [[0]] * len(spans))
 
