@@ -56,7 +56,9 @@ def bradley_terry_loss(
     whose minimum is at equal scores.
 
     Args:
-        first, second, outcome: (P,), as above.
+        first: (P,) scores of one image of each pair.
+        second: (P,) scores of the other.
+        outcome: (P,) 1 where the first is preferred, 0 where the second, 0.5 for a tie.
         margin: by how much the preferred image should win, in units of the scores, 0 or more.
         weight: (P,) of each pair, 0 or more; default: equal.
 
@@ -78,7 +80,9 @@ def thurstone_loss(
     1 - sqrt(p outcome) - sqrt((1 - p) (1 - outcome)), in [0, 1]: 1 - sqrt(p) where it is.
 
     Args:
-        first, second, outcome: (P,), as above; an outcome may be any probability.
+        first: (P,) scores of one image of each pair.
+        second: (P,) scores of the other.
+        outcome: (P,) in [0, 1], the share of people who prefer the first.
         weight: as in ``bradley_terry_loss``.
     """
     z = (first - second) / (2**0.5 * STD)
