@@ -221,7 +221,8 @@ def score_chunks(
         threads: that decode; default: one per CPU, at most 8.
         fallback: prompt of an image that comes without one; None: that is an error.
     """
-    at_once = batches_at_once(scorer)
+    apart = scorer.prompts.first  # then a chunk's images are done before the next one's prompts
+    at_once = 1 if apart else batches_at_once(scorer)
     ahead = scorer.ahead if at_once == 1 else -(-at_once * scorer.batch_size // chunk_rows)
     pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), "decode")
     decode = partial(decode_sample, scorer, fallback=fallback)
@@ -230,7 +231,7 @@ def score_chunks(
         with side_by_side(scorer, at_once) as launch:
             decoded = in_order(begun, ahead=1)
             pending = (PendingRows(scorer, chunk, launch).result for chunk in decoded)
-            yield from in_order(pending, ahead)
+            yield from in_order(pending, 0 if apart else ahead)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
