@@ -150,6 +150,12 @@ def test_the_rating_of_another_program_is_set_and_restored() -> None:
         assert bare == OTHERS[kind].replace(quote.encode(), changed)
 
 
+@pytest.mark.parametrize("rating", ["\r3", "\n\t3 ", "&#13;3", "&amp;#9;"])
+def test_a_rating_with_line_breaks_is_restored(rating: str) -> None:
+    other = packet(f'<rdf:Description rdf:about="" {XMP} xmp:Rating="{rating}"/>')
+    assert remove_properties(add_properties(other, 5, {})) == other
+
+
 def test_properties_that_another_program_took_among_its_own() -> None:
     ours = 'xmlns:d="urn:x-diffagiqa:scores:1.0/"'
     mixed = packet(

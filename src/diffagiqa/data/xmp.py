@@ -27,6 +27,8 @@ _OPENING = (
     f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}">'
 ).encode()
 _CLOSING = b'</rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'
+_ENTITIES = {"&quot;": '"', "&apos;": "'", "&#9;": "\t", "&#10;": "\n", "&#13;": "\r"}
+"""What ``quoteattr`` writes, besides those that ``unescape`` knows by itself."""
 _TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 _ATTRIBUTE = re.compile(rb"""(?<!\s)\s+([^\s=<>"']+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
@@ -219,4 +221,4 @@ class _Reader:
             contents.rating = ratings[0] if ratings else contents.rating
 
     def _text(self, entry: _Property) -> str:
-        return unescape(self.packet[slice(*entry.value)].decode(), {"&quot;": '"', "&apos;": "'"})
+        return unescape(self.packet[slice(*entry.value)].decode(), _ENTITIES)
