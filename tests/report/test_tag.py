@@ -94,6 +94,10 @@ def opened(data: bytes) -> Image.Image:
     return image
 
 
+NO_WIDTH = b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\0\0\x01\0"
+"""A WebP whose image is 0 pixels wide."""
+
+
 def descriptions(data: bytes) -> dict[str, str]:
     """All simple properties that Pillow reads, by their name without a prefix."""
     found = opened(data).getxmp()["xmpmeta"]["RDF"]["Description"]
@@ -237,6 +241,7 @@ def test_files_that_are_refused() -> None:
         (FILES["a.png"][:60], "damaged or cut short"),
         (FILES["a.jpg"][:100], "damaged or cut short"),
         (FILES["a.webp"][:40], "damaged or cut short"),
+        (NO_WIDTH, "damaged or cut short"),
         (encoded("BMP"), "no PNG, JPEG or WebP"),
         (b"", "no PNG, JPEG or WebP"),
         (FILES["a.png"][:33] + bytes(4) + b"caBX" + bytes(4) + FILES["a.png"][33:], "credentials"),

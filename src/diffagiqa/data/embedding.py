@@ -198,6 +198,7 @@ def _canvas(chunk: _Chunk) -> tuple[int, int, bool]:
         bits = int.from_bytes(chunk.body[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
     if chunk.name == b"VP8 " and chunk.body[3:6] == b"\x9d\x01\x2a" and len(chunk.body) >= 10:
-        width, height = struct.unpack("<HH", chunk.body[6:10])
-        return width & 0x3FFF, height & 0x3FFF, False
+        width, height = (side & 0x3FFF for side in struct.unpack("<HH", chunk.body[6:10]))
+        if width and height:
+            return width, height, False
     raise _damaged()
