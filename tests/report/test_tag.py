@@ -160,6 +160,12 @@ def test_a_rating_with_line_breaks_is_restored(rating: str) -> None:
     assert remove_properties(add_properties(other, 5, {})) == other
 
 
+def test_an_rdf_within_another_comes_back() -> None:
+    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    other = packet(f'<r:RDF xmlns:r="{rdf}"><r:Description r:about=""/></r:RDF>')
+    assert remove_properties(add_properties(other, 5, {})) == other
+
+
 def test_properties_that_another_program_took_among_its_own() -> None:
     ours = 'xmlns:d="urn:x-diffagiqa:scores:1.0/"'
     mixed = packet(

@@ -199,10 +199,10 @@ class _Reader:
         whole = (start, closing.end() if closing else content)
         if name == f"{_RDF} RDF" and closing and self.contents.end < 0:
             self.contents.end = at
+        elif self._in_rdf(1):  # also where an rdf:RDF stands in another
+            self._describe(whole)
         elif self._in_rdf(2):
             self.within.append(_Property(name, whole, (content, at if closing else content)))
-        elif self._in_rdf(1):
-            self._describe(whole)
 
     def _describe(self, whole: _Span) -> None:
         """Sort the properties of a description that ends: ours, a rating, others."""
