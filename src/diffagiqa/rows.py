@@ -259,9 +259,13 @@ def batches_at_once(scorer: Scorer) -> int:
     """
     import torch
 
-    parameters = sum(tensor.numel() for tensor in scorer.backbone.parameters())
-    alone = scorer.device.type != "cpu" or parameters > SMALL
+    alone = scorer.device.type != "cpu" or weight_count(scorer) > SMALL
     return 1 if alone else min(MAX_AT_ONCE, torch.get_num_threads())
+
+
+def weight_count(scorer: Scorer) -> int:
+    """Weights of the backbone."""
+    return sum(parameter.numel() for parameter in scorer.backbone.parameters())
 
 
 @contextmanager

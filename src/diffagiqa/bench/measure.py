@@ -30,6 +30,7 @@ from diffagiqa.bench.released import released_path
 from diffagiqa.data.wording import counted
 from diffagiqa.device import choose_device, choose_dtype, exact_float32
 from diffagiqa.pretrained import locate
+from diffagiqa.rows import weight_count
 from diffagiqa.scorer import Scorer
 
 Log = Callable[[str], None]
@@ -223,11 +224,6 @@ def training_step(scorer: Scorer, images: Tensor, repeats: int) -> dict[str, flo
     reset_peak(device)
     seconds = statistics.median(seconds_of(step, device, repeats))
     return {"seconds": seconds, "peak_bytes": peak_device(device) or peak_resident()}
-
-
-def weight_count(scorer: Scorer) -> int:
-    """Weights of the backbone."""
-    return sum(parameter.numel() for parameter in scorer.backbone.parameters())
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:

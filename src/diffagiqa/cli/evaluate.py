@@ -265,7 +265,7 @@ def _texts(
         )
     for task, measured in evaluation.tasks.items():
         over = intervals_text(measured, evaluation.settings["by"])
-        yield (f"{task}: {counted(measured.rows, 'rated and scored row')}, {over}")
+        yield f"{task}: {counted(measured.rows, 'rated and scored row')}, {over}"
         if measured.unlabelled:
             yield (
                 f"  {counted(measured.unlabelled, 'row')} without a number in {labels[task]} left out"
@@ -279,9 +279,9 @@ def _texts(
                 f"{task}=LOWEST:HIGHEST"
             )
         for text in figure_texts(measured, METRICS, digits=4):
-            yield (f"  {text}")
+            yield f"  {text}"
         for name, value in measured.within.items():
             if value is not None and len(measured.generators) > 1:
-                yield (f"  {name.upper()} within generators {value:.4f}")
+                yield f"  {name.upper()} within generators {value:.4f}"
         if len(measured.generators) > 1:
-            yield (f"\n{generator_table(evaluation, task)}\n")
+            yield f"\n{generator_table(evaluation, task)}\n"

@@ -75,5 +75,4 @@ def published(database: str, task: str) -> list[Published]:
             row["protocol"] in COMPARABLE,
         )
         for row in rows
-        if row["task"] == task
     ]

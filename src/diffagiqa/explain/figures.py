@@ -38,7 +38,7 @@ def new_figure(width: float, height: float) -> Figure:
 def visible(values: np.ndarray) -> np.ndarray:
     """A map (H, W) as heat in [0, 1]: what is above 0, each place widened to a sixteenth of the side.
 
-    Maps are often a few single places, too small to be seen beside a image. 1 is what one pixel in
+    Maps are often a few single places, too small to be seen beside an image. 1 is what one pixel in
     500 reaches, so that one outlier hides less of the rest; zeros stay zeros.
     """
     from scipy import ndimage
@@ -73,7 +73,7 @@ def draw_overlay(axis: Any, image: np.ndarray, heat: np.ndarray, title: str) -> 
 
 
 def explanation_figure(explanation: Explanation, most_words: int = 6) -> Figure:
-    """Above: image, map, bars of the words. Below: where the words that matter most are explanation.
+    """Above: image, map, bars of the words. Below: where the words that matter most are found.
 
     Warnings stand above them all; the prompt is wrapped, and cut after ``MOST_PROMPT`` characters.
     """
@@ -162,9 +162,8 @@ def _word_bars(axis: Any, explanation: Explanation, words: Sequence[WordEffect])
             bar.set_hatch("//")
     names = [_shortened(word.text, 18) for word in words]
     axis.set_yticks(range(len(words)), names, parse_math=False)
-    rows = max(
-        4, min(BARS, len(explanation.words))
-    )  # in every column as many: bars of one thickness
+    # In every column as many: bars of one thickness.
+    rows = max(4, min(BARS, len(explanation.words)))
     axis.set_ylim(rows - 0.5, -0.5)
     reach = 1.1 * max(explanation.missing_above, *(abs(word.drop) for word in explanation.words))
     axis.set_xlim(-reach, reach)

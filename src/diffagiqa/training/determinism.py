@@ -75,7 +75,7 @@ class StepDropout(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(passes * B, width, ...) -> the same; the identity in evaluation mode.
 
-        Whole channels are kept or dropped, the same ones in every pass over a image.
+        Whole channels are kept or dropped, the same ones in every pass over an image.
         """
         if not self.training or self.rate == 0:
             return inputs

@@ -55,7 +55,6 @@ def solve(
     model.load_state_dict(state)
     rows = [*split["train"], *split.get("validation", ())]
     maps, scores = _maps_and_scores(model, inputs, rows)
-    squares = []
     for column, task in enumerate(data.task_names):
         label = data.labels[rows, column].double().numpy()
         known = np.isfinite(label)
@@ -71,8 +70,10 @@ def solve(
         last.weight.mul_(slope)
         last.bias.mul_(slope).add_(offset + shift)
         skip.mul_(slope).add_(torch.from_numpy(weight).to(skip)[None, :, None, None])
-        squares.append(np.square(_maps_and_scores(model, inputs, rows)[1][task] - label)[known])
-    row = {"epoch": 0.0, "loss": float(np.mean(np.concatenate(squares)))}
+    scores = _maps_and_scores(model, inputs, rows)[1]
+    labels = data.labels[rows].double().numpy()  # (N, tasks)
+    squares = np.square(np.stack([scores[task] for task in data.task_names], 1) - labels)
+    row = {"epoch": 0.0, "loss": float(np.nanmean(squares))}
     if run is not None:
         run.save_best(model)
         run.save({}, model)
@@ -88,17 +89,18 @@ def fitted(start: Array, maps: Array, wanted: Array) -> tuple[float, float, Arra
     centre, unit = maps.mean(0), maps.std(0) + 1e-3
     x = (maps - centre) / (unit * np.sqrt(maps.shape[1]))
     values, vectors = np.linalg.eigh(x @ x.T)
+    values = values.clip(0)
     turned = vectors.T @ (rest - rest.mean())
     errors = []
     for penalty in PENALTIES:
-        share = values.clip(0) / (values.clip(0) + penalty)
+        share = values / (values + penalty)
         left = rest - rest.mean() - vectors @ (share * turned)
         seen = (vectors**2 * share).sum(1) + 1 / len(
             rest
         )  # by itself: leave-one-out in closed form
         errors.append(np.mean(np.square(left / (1 - seen.clip(max=0.99)))))
     penalty = PENALTIES[int(np.argmin(errors))]
-    weights = x.T @ (vectors @ (turned / (values.clip(0) + penalty)))
+    weights = x.T @ (vectors @ (turned / (values + penalty)))
     weights = weights / (unit * np.sqrt(maps.shape[1]))
     return float(slope), float(offset), weights, float(rest.mean() - centre @ weights)
 
